@@ -1,0 +1,41 @@
+"""INSERT ... ON CONFLICT, which SQLite and PostgreSQL spell alike but SQLAlchemy keeps in their dialects."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from db.tables import Base
+
+
+def insert_ignore(connection: Connection, table: type[Base], *, ignore: bool = True) -> Insert:
+    """INSERT that does nothing (rowcount 0) when the primary key is taken; with `ignore=False` it fails
+    instead."""
+    statement = _insert(connection, table)
+    return statement.on_conflict_do_nothing(index_elements=_key(table)) if ignore else statement
+
+
+def upsert(connection: Connection, table: type[Base], *, not_below: Sequence[str]) -> Insert:
+    """INSERT that replaces the row with the same key, unless the new row is lower in one of the `not_below`
+    columns."""
+    statement = _insert(connection, table)
+    columns = table.__table__.columns
+    conditions: list[ColumnElement[bool]] = [columns[name] <= statement.excluded[name] for name in not_below]
+    changes: dict[str, Any] = {
+        column.name: statement.excluded[column.name] for column in columns if not column.primary_key
+    }
+    condition = conditions[0]
+    for another in conditions[1:]:
+        condition &= another
+    return statement.on_conflict_do_update(index_elements=_key(table), set_=changes, where=condition)
+
+
+def _insert(connection: Connection, table: type[Base]) -> "sqlite.Insert | postgresql.Insert":
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
+
+
+def _key(table: type[Base]) -> list[str]:
+    return [column.name for column in table.__table__.primary_key]

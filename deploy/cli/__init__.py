@@ -1,0 +1,69 @@
+"""The `homeostat` command. Data goes to stdout, progress to stderr.
+
+Exit codes: 0 ok, 1 error, 2 wrong usage, 3 the monitor alarmed, 4 timed out.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.cli import demo, records, stack
+
+app = typer.Typer(
+    name="homeostat",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    help="Keeps machine-learning models healthy: measures, decides, asks, acts, proves.\n\n"
+    "Start with `homeostat demo`; it brings everything it needs.",
+)
+
+
+@app.callback()
+def options(
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the local stack (data, logs, reports).", envvar="HOMEOSTAT_HOME"),
+    ] = None,
+) -> None:
+    """Options of every command."""
+    if home is not None:
+        # The environment is what every part of the stack reads, so one place serves commands and parts alike.
+        os.environ["HOMEOSTAT_HOME"] = str(home.expanduser().resolve())
+
+
+stack.register(app)
+demo.register(app)
+records.register(app)
+
+
+def main() -> None:
+    """Run the command; what a person can put right is told in a sentence, without a stack trace."""
+    from pydantic import ValidationError
+
+    from db.errors import StoreError
+    from deploy.errors import UserError
+    from deploy.stack.errors import StackError
+
+    try:
+        app()
+    except (UserError, StackError, StoreError) as error:
+        typer.echo(f"homeostat: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        # Files and addresses that the person has named; `filename` is empty for connections.
+        place = f" ({error.filename})" if error.filename else ""
+        typer.echo(f"homeostat: {error.strerror or error}{place}", err=True)
+        sys.exit(1)
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "HOMEOSTAT_" + str(wrong["loc"][0]).upper()
+            typer.echo(f"homeostat: {name} is {wrong['input']!r}: {wrong['msg']}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("homeostat: stopped.", err=True)
+        sys.exit(130)

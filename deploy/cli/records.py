@@ -1,0 +1,310 @@
+"""Commands over the records: incidents, approvals, actions, models, audit, reports, database."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from deploy.settings import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Limit = Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")]
+By = Annotated[str | None, typer.Option(help="Who decides (default: your login name).")]
+
+
+def _group(text: str) -> typer.Typer:
+    return typer.Typer(no_args_is_help=True, help=text, rich_markup_mode="markdown")
+
+
+incidents = _group("What was wrong with which model, and how it ended.")
+approvals = _group("What waits for a person's decision.")
+actions = _group("What was done.")
+models = _group("The versions of each model, and which one serves.")
+audit = _group("Who did what, and the proof that nobody changed the record.")
+database = _group("The database's schema.")
+reports = _group("Reports for people who read on paper.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for name, group in (
+        ("incidents", incidents),
+        ("approvals", approvals),
+        ("actions", actions),
+        ("models", models),
+        ("audit", audit),
+        ("reports", reports),
+        ("db", database),
+    ):
+        app.add_typer(group, name=name)
+
+
+def _show(answer: dict[str, Any], as_json: bool, columns: dict[str, str]) -> None:
+    """Print `items` of an answer as JSON, or as a table with `columns` {title: key}."""
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not answer["items"]:
+        typer.echo("None.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in columns:
+        table.add_column(title, overflow="fold")
+    for item in answer["items"]:
+        table.add_row(*("" if item.get(key) is None else escape(str(item[key])) for key in columns.values()))
+    Console().print(table)
+    if answer.get("next_cursor"):
+        typer.echo("There are more: raise --limit.", err=True)
+
+
+def _client() -> Any:
+    from deploy.cli.client import ApiClient
+
+    return ApiClient(Settings())
+
+
+@incidents.command("list")
+def incidents_list(
+    state: Annotated[str | None, typer.Option(help="Only this state, such as `awaiting_approval`.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List incidents, newest first.
+
+    Example: `homeostat incidents list --state awaiting_approval`
+    """
+    answer = _client().get("/incidents", state=state, model=model, limit=limit)
+    columns = {
+        "id": "id",
+        "model": "model",
+        "state": "state",
+        "cause": "cause",
+        "opened": "opened_at",
+        "summary": "summary",
+    }
+    _show(answer, as_json, columns)
+
+
+@incidents.command("show")
+def incidents_show(incident_id: str) -> None:
+    """Everything about one incident, as JSON.
+
+    Example: `homeostat incidents show inc-3f2a`
+    """
+    typer.echo(json.dumps(_client().get(f"/incidents/{incident_id}"), indent=2))
+
+
+@approvals.command("list")
+def approvals_list(
+    state: Annotated[str | None, typer.Option(help="pending, approved, rejected, expired or void.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List approval tickets, newest first.
+
+    Example: `homeostat approvals list --state pending`
+    """
+    answer = _client().get("/approvals", state=state, limit=limit)
+    columns = {
+        "id": "id",
+        "model": "model",
+        "state": "state",
+        "asked": "requested_at",
+        "decided by": "decided_by",
+    }
+    _show(answer, as_json, columns)
+
+
+@approvals.command("show")
+def approvals_show(approval_id: str) -> None:
+    """One ticket with its plan and incident, as JSON.
+
+    Example: `homeostat approvals show apr-91c2`
+    """
+    typer.echo(json.dumps(_client().get(f"/approvals/{approval_id}"), indent=2))
+
+
+@approvals.command("approve")
+def approvals_approve(
+    approval_id: str,
+    by: By = None,
+    reason: Annotated[str | None, typer.Option(help="Why.")] = None,
+) -> None:
+    """Approve the plan of a ticket; it is executed at once.
+
+    Example: `homeostat approvals approve apr-91c2 --reason "agreed with the release team"`
+    """
+    _decide(approval_id, "approve", by, reason)
+
+
+@approvals.command("reject")
+def approvals_reject(
+    approval_id: str,
+    reason: Annotated[str, typer.Option(help="Why not.")],
+    by: By = None,
+) -> None:
+    """Reject the plan of a ticket.
+
+    Example: `homeostat approvals reject apr-91c2 --reason "known campaign, ends tonight"`
+    """
+    _decide(approval_id, "reject", by, reason)
+
+
+def _decide(approval_id: str, verb: str, by: str | None, reason: str | None) -> None:
+    from deploy.cli.client import whoami
+
+    client = _client()
+    shown = client.get(f"/approvals/{approval_id}")
+    plan = shown.get("plan") or {}
+    target = f" to version {plan['to_version']}" if plan.get("to_version") else ""
+    typer.echo(
+        f"{plan.get('action')} {shown['model']} from version {plan.get('from_version')}{target}", err=True
+    )
+    body: dict[str, object] = {"by": by or whoami(), "reason": reason, "channel": "cli"}
+    body["plan_hash"] = shown["plan_hash"]
+    ticket = client.post(f"/approvals/{approval_id}/{verb}", body)
+    typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
+
+
+@actions.command("list")
+def actions_list(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List executed plans, newest first.
+
+    Example: `homeostat actions list --model churn --json`
+    """
+    answer = _client().get("/actions", model=model, limit=limit)
+    columns = {
+        "id": "id",
+        "model": "model",
+        "kind": "kind",
+        "state": "state",
+        "to": "to_version",
+        "outcome": "outcome",
+    }
+    _show(answer, as_json, columns)
+
+
+@models.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List models and the version that serves.
+
+    Example: `homeostat models list`
+    """
+    columns = {"model": "model", "serves": "version", "epoch": "epoch", "versions": "versions"}
+    _show(_client().get("/models"), as_json, columns)
+
+
+@models.command("show")
+def models_show(model: str) -> None:
+    """Versions, deployments and the desired state of one model, as JSON.
+
+    Example: `homeostat models show churn`
+    """
+    typer.echo(json.dumps(_client().get(f"/models/{model}"), indent=2))
+
+
+@models.command("promote")
+def models_promote(
+    model: str,
+    version: str,
+    reason: Annotated[str, typer.Option(help="Why this version shall serve.")],
+    by: By = None,
+) -> None:
+    """Make a registered version serve.
+
+    Example: `homeostat models promote churn 7 --reason "spring release"`
+    """
+    from deploy.cli.client import whoami
+
+    body: dict[str, object] = {"version": version, "by": by or whoami(), "reason": reason}
+    answer = _client().post(f"/models/{model}/promote", body)
+    typer.echo(f"{model} shall serve version {answer['version']} (epoch {answer['epoch']}).")
+
+
+@audit.command("list")
+def audit_list(
+    subject: Annotated[
+        str | None, typer.Option(help="Only this subject, such as `incident/inc-3f2a`.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Only this person or part.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List audit entries, newest first.
+
+    Example: `homeostat audit list --actor mira --limit 5`
+    """
+    answer = _client().get("/audit", subject=subject, actor=actor, limit=limit)
+    _show(
+        answer,
+        as_json,
+        {"#": "index", "at": "at", "actor": "actor", "action": "action", "subject": "subject"},
+    )
+
+
+@audit.command("verify")
+def audit_verify(as_json: AsJson = False) -> None:
+    """Recompute the whole log and compare it with every signed checkpoint; exit 1 when anything differs.
+
+    Reads the database and the key folder itself, so that it does not have to trust the API.
+
+    Example: `homeostat audit verify`
+    """
+    from deploy.pieces import verify_audit
+
+    report = verify_audit(Settings())
+    if as_json:
+        typer.echo(
+            json.dumps({"ok": report.ok, "entries": report.entries, "problems": report.problems}, indent=2)
+        )
+    elif report.ok:
+        typer.echo(f"The audit log is intact: {report.entries} entries, every checkpoint agrees.")
+    else:
+        typer.echo(
+            "\n".join(["The audit log was changed:", *(f"  {problem}" for problem in report.problems)])
+        )
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@reports.command("make")
+def reports_make(
+    hours: Annotated[float, typer.Option(min=0.01, max=100_000, help="The period that ends now.")] = 24.0,
+    mail: Annotated[
+        bool, typer.Option(help="Send it as well (HOMEOSTAT_SMTP_URL, HOMEOSTAT_MAIL_TO).")
+    ] = False,
+) -> None:
+    """Write a report (PDF, or HTML without Pango) and say where it is.
+
+    Example: `homeostat reports make --hours 168 --mail`
+    """
+    import asyncio
+
+    from deploy.reports import make_report
+
+    files = asyncio.run(make_report(Settings(), period_s=hours * 3_600, mail=mail))
+    if files.message:
+        typer.echo(files.message, err=True)
+    typer.echo(str(files.pdf or files.html))
+    raise typer.Exit(1 if files.mailed is False else 0)
+
+
+@database.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database's schema to the version of this program.
+
+    Example: `HOMEOSTAT_DATABASE_URL=postgresql+psycopg://... homeostat db upgrade`
+    """
+    from db.migrate import current, upgrade
+
+    url = Settings().database
+    upgrade(url)
+    typer.echo(f"The schema is at {current(url)}.")

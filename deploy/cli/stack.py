@@ -1,0 +1,196 @@
+"""Commands of the local stack: up, down, status, doctor; and `worker`, one role for one container."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy.settings import Settings
+from deploy.stack.state import EventKind, Health, StackEvent
+
+_COLOURS = {
+    EventKind.HEALTHY: "green",
+    EventKind.STARTING: "dim",
+    EventKind.DIED: "red",
+    EventKind.UNHEALTHY: "red",
+    EventKind.SLOW: "yellow",
+}
+_MARKS = {Health.HEALTHY: "[green]● healthy[/green]", Health.DOWN: "[red]✗ down[/red]"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (up, down, status, doctor, worker):
+        app.command()(command)
+    app.command(hidden=True)(supervise)
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for health with --detach.")] = 180.0,
+) -> None:
+    """Start the local stack: Kafka, MLflow, database, workers, inference server, API and console.
+
+    Without `--detach` it stays in the foreground and Ctrl-C stops everything. A second `up` finds the first.
+
+    Examples: `homeostat up` · `homeostat up --detach` · `HOMEOSTAT_BROKER=kafka:9092 homeostat up`
+    """
+    from deploy.local import stack_parts
+    from deploy.stack.lifecycle import up_attached, up_detached
+
+    settings = Settings()
+    tell = _teller()
+    if detach:
+        result = up_detached(settings.home, tell, timeout_s=timeout)
+    else:
+        typer.echo(f"Starting Homeostat in {settings.home}. Ctrl-C stops it.", err=True)
+        result = up_attached(settings.home, lambda: stack_parts(settings), tell)
+    if not result.started:
+        typer.echo(f"Homeostat already runs in {settings.home}.", err=True)
+    if detach or not result.started:
+        _print_status(result.status)
+
+
+def down() -> None:
+    """Stop the local stack and every process that it started.
+
+    Example: `homeostat down`
+    """
+    from deploy.stack.lifecycle import down as stop
+
+    settings = Settings()
+    stopped = stop(settings.home)
+    if stopped:
+        typer.echo("Stopped: " + ", ".join(stopped), err=True)
+    else:
+        typer.echo(f"Nothing was running in {settings.home}.", err=True)
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    timeout: Annotated[
+        float, typer.Option(help="Wait so many seconds for health; exit 4 when it does not come.")
+    ] = 0.0,
+) -> None:
+    """Show each part's health. Exit 0 when everything is healthy, else 1 (4 after `--timeout`).
+
+    Example: `homeostat status --timeout 60`
+    """
+    import time
+
+    from deploy.stack.lifecycle import status as read
+
+    home = Settings().home
+    deadline = time.monotonic() + timeout
+    found = read(home)
+    while not found.healthy and time.monotonic() < deadline:
+        time.sleep(0.5)
+        found = read(home)
+    if as_json:
+        typer.echo(json.dumps(_status_as_data(found), indent=2))
+    else:
+        _print_status(found)
+    if not found.healthy:
+        raise typer.Exit(4 if timeout else 1)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Check this installation: Java, the broker's jars, Pango, ports, services that the environment names.
+
+    Example: `homeostat doctor`
+    """
+    import dataclasses
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from deploy.doctor import run_checks
+
+    checks = run_checks(Settings())
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2, default=str))
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in ("", "check", "found", "what to do"):
+            table.add_column(title, overflow="fold")
+        marks = {"ok": "[green]ok[/green]", "warn": "[yellow]warn[/yellow]", "fail": "[red]FAIL[/red]"}
+        for check in checks:
+            table.add_row(marks[str(check.level)], check.name, escape(check.found), escape(check.advice))
+        Console().print(table)
+    raise typer.Exit(1 if any(str(check.level) == "fail" for check in checks) else 0)
+
+
+def worker(
+    role: Annotated[str, typer.Argument(help="gate, profile, judge, archive, record, agent, serving or api")],
+) -> None:
+    """Run one role of the system in this process, for one container.
+
+    Needs HOMEOSTAT_BROKER, and where the role uses them HOMEOSTAT_DATABASE_URL and MLFLOW_TRACKING_URI.
+
+    Example: `HOMEOSTAT_BROKER=kafka:9092 homeostat worker profile`
+    """
+    from deploy.wiring import run_role
+
+    run_role(role, Settings())
+
+
+def supervise(home: Annotated[Path, typer.Option(help="The home to own.")]) -> None:
+    """Be the supervisor of a home (started by `up --detach`)."""
+    os.environ["HOMEOSTAT_HOME"] = str(home)
+    from deploy.local import stack_parts
+    from deploy.stack.lifecycle import supervise as run
+
+    settings = Settings()
+    run(settings.home, lambda: stack_parts(settings))
+
+
+def _teller() -> Any:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True, highlight=False)
+
+    def tell(event: StackEvent) -> None:
+        colour = _COLOURS.get(event.kind, "default")
+        console.print(
+            f"[dim]{event.at.astimezone():%H:%M:%S}[/dim] "
+            f"[{colour}]{event.part or 'stack':8}[/{colour}]  {escape(event.message)}"
+        )
+
+    return tell
+
+
+def _status_as_data(found: Any) -> dict[str, Any]:
+    import msgspec
+
+    state = msgspec.to_builtins(found.state) if found.state else None
+    return {"running": found.running, "healthy": found.healthy, "orphans": found.orphans, "state": state}
+
+
+def _print_status(found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout)
+    if not found.running:
+        console.print("Homeostat is not running. Start it with `homeostat up`.")
+        for orphan in found.orphans:
+            console.print(f"[yellow]Left over: {orphan}. `homeostat down` ends it.[/yellow]")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("part", "health", "process", "restarts", "address", "version", "log"):
+        table.add_column(title, overflow="fold")
+    for part in found.state.parts:
+        process = str(part.process.pid) if part.process else ""
+        address = part.url or ", ".join(f"{name} {port}" for name, port in part.ports.items())
+        health = _MARKS.get(part.health, f"[yellow]○ {part.health}[/yellow]")
+        table.add_row(part.name, health, process, str(part.restarts), address, part.version or "", part.log)
+    console.print(table)

@@ -1,0 +1,161 @@
+"""What the roles are made of: addresses, the database, the bus, people, heartbeats."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from deploy.errors import UserError
+from deploy.settings import Settings
+from deploy.stack.parts import ready_file
+
+if TYPE_CHECKING:
+    # What a role does not need it does not import: ten processes start at once on a small machine.
+    from sqlalchemy import Engine
+
+    from db.audit.verify import VerifyReport
+    from db.journal import SqlJournal
+    from remediation.ports import Bus, Notifier, Publisher, Registry
+    from remediation.values import Desired
+    from streams.bus import KafkaBus
+
+_BROKER_WAIT_S = 120.0
+
+
+def broker(settings: Settings) -> str:
+    """The broker's address; a worker cannot do without."""
+    return _set(settings.broker, "HOMEOSTAT_BROKER", "the address of a Kafka broker, host:port")
+
+
+def mlflow(settings: Settings) -> str:
+    """The registry's address."""
+    return _set(settings.mlflow_tracking_uri, "MLFLOW_TRACKING_URI", "the address of an MLflow server")
+
+
+def _set(value: str | None, name: str, what: str) -> str:
+    if value is None:
+        raise UserError(
+            f"{name} is not set: a worker needs {what}. `homeostat up` sets it for the local stack."
+        )
+    return value
+
+
+def database(settings: Settings) -> "Engine":
+    """The database, its schema brought up to date."""
+    from db.engine import connect
+    from db.migrate import upgrade
+
+    upgrade(settings.database)
+    return connect(settings.database)
+
+
+async def prepare_topics(settings: Settings) -> None:
+    """Wait for the broker, and create the topics that are missing."""
+    from streams.admin import ensure_topics, wait_for_broker
+    from streams.topics import all_topics
+
+    await wait_for_broker(broker(settings), _BROKER_WAIT_S)
+    await ensure_topics(broker(settings), all_topics(settings.partitions))
+
+
+@contextlib.asynccontextmanager
+async def open_bus(settings: Settings, name: str) -> "AsyncGenerator[KafkaBus]":
+    """A bus for as long as the block lasts."""
+    from streams.bus import KafkaBus
+
+    bus = KafkaBus(broker(settings), f"homeostat-{name}")
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.stop()
+
+
+def publisher(bus: "Bus", registry: "Registry") -> "Publisher":
+    """Makes decisions known: the reference on the control topic, the desired state, the alias."""
+    from remediation.publisher import BusPublisher
+    from streams import topics
+    from streams.control import reference_record
+
+    async def announce(desired: "Desired") -> None:
+        reference = await asyncio.to_thread(registry.reference, desired.model, desired.version)
+        key, value = reference_record(reference)
+        await bus.publish(topics.CONTROL, key=key, value=value)
+
+    return BusPublisher(bus, registry, desired_topic=topics.DESIRED, announce=announce)
+
+
+def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
+    """Slack where it is set up, else the log."""
+    if not settings.slack_token:
+        from serving.notifier import LogNotifier
+
+        return LogNotifier()
+    from functools import partial
+
+    from serving.slack import SlackConfig, SlackNotifier
+
+    config = SlackConfig(
+        token=settings.slack_token.get_secret_value(),
+        channel=settings.slack_channel,
+        api_url=settings.slack_api_url,
+    )
+    return SlackNotifier(config, journal, console_url=partial(console_url, settings))
+
+
+def heartbeat(settings: Settings, role: str) -> Callable[[], None]:
+    """What a role calls about every second while it works; the supervisor looks at the file's age."""
+    path = ready_file(settings.home, role)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.touch
+
+
+async def beat(settings: Settings, role: str) -> None:
+    """Heartbeat of a role that has no loop of its own."""
+    touch = heartbeat(settings, role)
+    while True:
+        touch()
+        await asyncio.sleep(1.0)
+
+
+async def until_signal(*forever: Coroutine[None, None, None]) -> None:
+    """Run all until SIGTERM or SIGINT; the first that fails ends the process with its error."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(each) for each in forever]
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopped, *tasks):
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in done:
+        task.result()
+
+
+def verify_audit(settings: Settings) -> "VerifyReport":
+    """Recompute the audit log of the settings' database against the key folder.
+
+    Changes nothing. Raises `UserError` where there is no database: a log that is not there is not intact.
+    """
+    from db.audit.verify import verify
+    from db.engine import connect
+    from db.migrate import check
+
+    if settings.database_url is None and not (settings.home / "homeostat.db").exists():
+        raise UserError(
+            f"There is no database in {settings.home}: nothing to verify. Name another home with --home."
+        )
+    check(settings.database)
+    return verify(connect(settings.database), settings.audit_path)
+
+
+def console_url(settings: Settings) -> str | None:
+    """Where people look: the configured API, or the one of the stack in the home."""
+    from deploy.stack.lifecycle import status
+
+    if settings.api_url:
+        return settings.api_url
+    part = status(settings.home).part("api")
+    return part.url if part else None

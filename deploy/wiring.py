@@ -1,0 +1,225 @@
+"""The composition root: one function per role, each reading straight down."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from deploy import pieces
+from deploy.errors import UserError
+from deploy.logs import configure_logging
+from deploy.settings import Settings
+
+if TYPE_CHECKING:
+    # What a role does not need it does not import: ten processes start at once on a small machine.
+    from fastapi import FastAPI
+
+    from streams.runtime import StreamsConfig
+
+
+def run_role(role: str, settings: Settings) -> None:
+    """Run one role until SIGTERM or SIGINT. Raises `UserError` for an unknown role or a missing address."""
+    roles = {
+        "gate": _gate,
+        "profile": _profile,
+        "judge": _judge,
+        "archive": _archive,
+        "record": _record,
+        "agent": _agent,
+        "serving": _serving,
+        "api": _api,
+    }
+    if role not in roles:
+        raise UserError(f"There is no role {role!r}; the roles are {', '.join(roles)}.")
+    configure_logging(settings.log_level)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    asyncio.run(pieces.prepare_topics(settings))
+    roles[role](settings)
+
+
+def _gate(settings: Settings) -> None:
+    from streams.gate import GateConfig, run_gate
+
+    run_gate(
+        GateConfig(
+            broker=pieces.broker(settings),
+            instance="gate-0",
+            ready_callback=pieces.heartbeat(settings, "gate"),
+        )
+    )
+
+
+def _profile(settings: Settings) -> None:
+    from streams.app import run_profile
+
+    run_profile(_streams_config(settings, "profile"))
+
+
+def _judge(settings: Settings) -> None:
+    from streams.app import run_judge
+
+    run_judge(_streams_config(settings, "judge"))
+
+
+def _archive(settings: Settings) -> None:
+    from streams.archive import ArchiveConfig, run_archive
+
+    ready = pieces.heartbeat(settings, "archive")
+    root = settings.archive_path
+    run_archive(
+        ArchiveConfig(broker=pieces.broker(settings), root=root, instance="archive-0", ready_callback=ready)
+    )
+
+
+def _record(settings: Settings) -> None:
+    from db.points import SqlRecordStore
+    from streams.record import RecordConfig, run_record
+
+    store = SqlRecordStore(pieces.database(settings))
+    ready = pieces.heartbeat(settings, "record")
+    run_record(RecordConfig(broker=pieces.broker(settings), instance="record-0", ready_callback=ready), store)
+
+
+def _agent(settings: Settings) -> None:
+    asyncio.run(_run_agent(settings))
+
+
+async def _run_agent(settings: Settings) -> None:
+    from db.audit.sequencer import Sequencer, keep
+    from db.audit.witness import Witness
+    from db.journal import SqlJournal
+    from deploy.reports import keep_reports
+    from remediation.agent import Agent, Ports
+    from remediation.clock import SystemClock
+    from remediation.config import AgentConfig
+    from remediation.training import SklearnTrainer
+    from serving.registry import MlflowRegistry
+    from serving.runtime import OnnxScorer
+    from streams import topics
+    from streams.archive_read import ParquetArchive
+
+    clock = SystemClock()
+    engine = pieces.database(settings)
+    journal = SqlJournal(engine, clock)
+    registry = MlflowRegistry(pieces.mlflow(settings))
+    async with pieces.open_bus(settings, "agent") as bus:
+        ports = Ports(
+            journal=journal,
+            bus=bus,
+            registry=registry,
+            trainer=SklearnTrainer(),
+            archive=ParquetArchive(settings.archive_path),
+            scorer=OnnxScorer(),
+            publisher=pieces.publisher(bus, registry),
+            notifier=pieces.notifier(settings, journal),
+            clock=clock,
+        )
+        config = AgentConfig(
+            alerts_topic=topics.ALERTS,
+            acknowledgements_topic=topics.ACKNOWLEDGEMENTS,
+            desired_topic=topics.DESIRED,
+            agent_id="agent-0",
+            approval_ttl_s=settings.approval_ttl_s,
+        )
+        sequencer = Sequencer(engine, settings.audit_path)
+        witness = Witness(engine, settings.audit_path)
+        await pieces.until_signal(
+            Agent(ports, config).run(),
+            keep([sequencer, witness], interval_s=0.5),
+            keep_reports(settings),
+            pieces.beat(settings, "agent"),
+        )
+
+
+def _serving(settings: Settings) -> None:
+    asyncio.run(_run_serving(settings))
+
+
+async def _run_serving(settings: Settings) -> None:
+    import homeostat
+    from serving.inference import create_inference_app
+    from serving.registry import MlflowRegistry
+    from streams import topics
+
+    homeostat.init(pieces.broker(settings))
+    async with pieces.open_bus(settings, "serving") as bus:
+        app = create_inference_app(
+            MlflowRegistry(pieces.mlflow(settings)),
+            bus,
+            (),
+            desired_topic=topics.DESIRED,
+            acknowledgements_topic=topics.ACKNOWLEDGEMENTS,
+            log_predictions=homeostat.log,
+        )
+        await _serve_http(app, settings.serving_port, "HOMEOSTAT_SERVING_PORT")
+    homeostat.close()
+
+
+def _api(settings: Settings) -> None:
+    asyncio.run(_run_api(settings))
+
+
+async def _run_api(settings: Settings) -> None:
+    from functools import partial
+
+    from db.audit.verify import verify
+    from db.journal import SqlJournal
+    from db.points import SqlRecordStore
+    from remediation.approvals import decide
+    from remediation.clock import SystemClock
+    from remediation.promotion import promote
+    from serving.api import ApiServices, create_api
+    from serving.console import add_console
+    from serving.registry import MlflowRegistry
+
+    clock = SystemClock()
+    engine = pieces.database(settings)
+    journal = SqlJournal(engine, clock)
+    registry = MlflowRegistry(pieces.mlflow(settings))
+    async with pieces.open_bus(settings, "api") as bus:
+        services = ApiServices(
+            journal=journal,
+            records=SqlRecordStore(engine),
+            registry=registry,
+            verify_audit=partial(verify, engine, settings.audit_path),
+            decide=partial(decide, journal, clock),
+            promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
+            health=partial(_health, settings),
+            token=settings.api_token.get_secret_value() if settings.api_token else None,
+        )
+        app = create_api(services)
+        add_console(app, services)
+        if settings.slack_signing_secret:
+            from serving.slack import SlackVerifier
+            from serving.slack_clicks import interactions
+
+            verifier = SlackVerifier(settings.slack_signing_secret.get_secret_value())
+            app.include_router(interactions(verifier, services.decide))
+        await _serve_http(app, settings.api_port, "HOMEOSTAT_API_PORT")
+
+
+def _health(settings: Settings) -> dict[str, str]:
+    from deploy.stack.lifecycle import status
+
+    state = status(settings.home).state
+    return {part.name: str(part.health) for part in state.parts} if state else {}
+
+
+async def _serve_http(app: "FastAPI", port: int | None, setting: str) -> None:
+    from serving.listening import Server
+
+    if port is None:
+        raise UserError(f"{setting} is not set: name the port to listen on.")
+    await Server(app, port=port).serve()
+
+
+def _streams_config(settings: Settings, role: str) -> "StreamsConfig":
+    from streams.runtime import StreamsConfig
+
+    folder = settings.home / "streams" / role
+    folder.mkdir(parents=True, exist_ok=True)
+    return StreamsConfig(
+        broker=pieces.broker(settings),
+        data_dir=folder,
+        partitions=settings.partitions,
+        checkpoint_interval_s=settings.checkpoint_interval_s,
+        ready_callback=pieces.heartbeat(settings, role),
+    )

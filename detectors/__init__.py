@@ -1,0 +1,1 @@
+"""Pure measuring and deciding: no I/O, no clock, no other room."""

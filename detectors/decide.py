@@ -1,0 +1,214 @@
+"""From measures to verdicts and alerts: a pure step with a memory that is handed in and out."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from detectors import explain
+from detectors.judgement import (
+    Decision,
+    Judgement,
+    KindState,
+    SeriesState,
+    Streak,
+    Transition,
+    Window,
+)
+from detectors.measurement import Measurement
+from detectors.reference import Reference
+from detectors.thresholds import KINDS, false_alarm_shares, threshold
+from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor
+
+PERSISTENCE: Final = 2
+"""Windows in a row: so many breaches begin an alert, so many clean windows end it."""
+GROSS: Final = 3.0
+GROSS_MEASURES: Final = frozenset({"missing_rate", "point_mass", "new_category_rate"})
+"""A breach of one of these with this effect begins an alert at once: only damage explains it. A population
+that moves leaves the known range too, so out_of_range_rate waits and fires together with its drift."""
+CALM: Final = 0.8
+"""While an alert fires, a measure is back only below this effect, so that one on the edge does not flap."""
+EVIDENCE: Final = 10
+
+
+def decide(
+    window: Window,
+    measurements: Sequence[Measurement],
+    monitor: Monitor,
+    reference: Reference,
+    state: SeriesState,
+) -> Judgement:
+    """Verdicts on the measures of one window, the alerts that it begins or ends, and the next state.
+
+    Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
+    when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
+    silent while it fires, and clears after as many windows without a breach. An undefined measure is no
+    evidence either way: it neither begins an alert nor lets one end. Kinds without a measure in this
+    window are left as they are.
+    Raises `MonitorInvalid` when the budget cannot be kept.
+    """
+    chances = false_alarm_shares(monitor, reference)
+    decisions = [_judge(found, chances[KINDS[found.measure]]) for found in measurements]
+    kinds = dict(state.kinds)
+    judged: list[Decision] = []
+    transitions: list[Transition] = []
+    for kind in explain.KIND_NAMES:
+        mine = [decision for decision in decisions if decision.kind == kind]
+        if not mine:
+            continue
+        kinds[kind], since = _remember(kinds.get(kind, KindState()), mine, window)
+        mine = [replace(one, change_us=since.get(_key(one))) for one in mine]
+        judged += mine
+        kinds[kind], transition = _turn(kind, kinds[kind], mine, window)
+        transitions += [transition] if transition else []
+    return Judgement(decisions=tuple(judged), transitions=tuple(transitions), state=SeriesState(kinds=kinds))
+
+
+def alert_from(window: Window, transition: Transition, monitor: Monitor, reference: Reference) -> Alert:
+    """The alert of a transition, with up to ten breaches as evidence. Equal inputs, equal id."""
+    name = (window.model, window.version, window.segment, transition.kind, transition.state, window.axis)
+    return Alert(
+        id=_identity(*name, window.window, monitor.revision, reference.revision),
+        model=window.model,
+        version=window.version,
+        segment=window.segment,
+        kind=transition.kind,
+        state=transition.state,
+        axis=window.axis,
+        window=window.window,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        change_us=transition.change_us,
+        rows=window.rows,
+        reason=transition.reason,
+        evidence=tuple(_evidence(decision) for decision in transition.decisions[:EVIDENCE]),
+        monitor_revision=monitor.revision,
+        reference_revision=reference.revision,
+    )
+
+
+def point_from(
+    window: Window, decision: Decision, monitor: Monitor, reference: Reference, revision: int = 1
+) -> MetricPoint:
+    """The metric point of a decision. Its id does not change with `revision`: a correction replaces it."""
+    name = (window.model, window.version, window.segment, window.axis, window.window)
+    return MetricPoint(
+        id=_identity(*name, decision.measure, decision.feature or "", monitor.revision, reference.revision),
+        model=window.model,
+        version=window.version,
+        segment=window.segment,
+        axis=window.axis,
+        window=window.window,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        rows=decision.rows,
+        measure=decision.measure,
+        feature=decision.feature,
+        value=decision.value,
+        reference=decision.reference,
+        threshold=decision.threshold,
+        verdict=decision.verdict,
+        undefined=decision.undefined,
+        monitor_revision=monitor.revision,
+        reference_revision=reference.revision,
+        revision=revision,
+    )
+
+
+def _judge(found: Measurement, chance: float) -> Decision:
+    limit = threshold(found, chance)
+    effect = _effect(found, limit)
+    return Decision(
+        kind=KINDS[found.measure],
+        measure=found.measure,
+        feature=found.feature,
+        value=found.value,
+        reference=found.reference,
+        threshold=limit,
+        rows=found.rows,
+        effect=effect,
+        verdict="undefined" if found.value is None else "breach" if effect > 1 else "ok",
+        reason=explain.sentence(found, limit),
+        undefined=found.undefined,
+    )
+
+
+def _effect(found: Measurement, limit: float | None) -> float:
+    if found.value is None or limit is None:
+        return 0.0
+    start = found.reference or 0.0
+    return max(0.0, (found.value - start) / (limit - start)) if limit != start else 0.0
+
+
+def _remember(
+    before: KindState, mine: Sequence[Decision], window: Window
+) -> tuple[KindState, dict[str, int]]:
+    """Streaks and clean windows after this one; and for every breach since when it has lasted."""
+    streaks: dict[str, Streak] = dict(before.streaks)
+    for decision in mine:
+        if decision.verdict == "breach":
+            past = streaks.get(_key(decision), Streak(windows=0, start_us=window.start_us))
+            streaks[_key(decision)] = replace(past, windows=past.windows + 1)
+        elif decision.verdict == "ok" and not (before.firing and decision.effect > CALM):
+            streaks.pop(_key(decision), None)
+    since = {_key(one): streaks[_key(one)].start_us for one in mine if one.verdict == "breach"}
+    if streaks:
+        return replace(before, streaks=streaks, clean=0), since
+    if all(decision.verdict == "undefined" for decision in mine):
+        return before, since
+    clean_us = before.clean_us if before.clean else window.start_us
+    return replace(before, streaks=streaks, clean=before.clean + 1, clean_us=clean_us), since
+
+
+def _turn(
+    kind: AlertKind, state: KindState, mine: Sequence[Decision], window: Window
+) -> tuple[KindState, Transition | None]:
+    """Whether this window begins or ends an alert of the kind."""
+    breaches = sorted(
+        (one for one in mine if one.verdict == "breach"), key=lambda one: (-one.effect, _key(one))
+    )
+    if state.firing:
+        if state.clean < PERSISTENCE:
+            return state, None
+        reason = explain.cleared(kind, state.clean)
+        return replace(state, firing=False), Transition(
+            kind=kind, state="cleared", change_us=state.clean_us, reason=reason
+        )
+    lasting = [one for one in breaches if state.streaks[_key(one)].windows >= PERSISTENCE or _gross(one)]
+    if not lasting:
+        return state, None
+    change_us = min(one.change_us for one in lasting if one.change_us is not None)
+    return replace(state, firing=True), Transition(
+        kind=kind,
+        state="firing",
+        change_us=change_us,
+        reason=explain.firing(kind, lasting),
+        decisions=(*lasting, *(one for one in breaches if one not in lasting)),
+    )
+
+
+def _gross(decision: Decision) -> bool:
+    return decision.measure in GROSS_MEASURES and decision.effect >= GROSS
+
+
+def _key(decision: Decision) -> str:
+    return f"{decision.measure}:{decision.feature or ''}"
+
+
+def _evidence(decision: Decision) -> Evidence:
+    if decision.value is None or decision.threshold is None:
+        raise AssertionError(f"{decision.measure} was counted as a breach without a value")
+    return Evidence(
+        measure=decision.measure,
+        feature=decision.feature,
+        value=decision.value,
+        reference=decision.reference,
+        threshold=decision.threshold,
+        rows=decision.rows,
+        effect=decision.effect,
+    )
+
+
+def _identity(*parts: object) -> str:
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:32]

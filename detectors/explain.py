@@ -1,0 +1,72 @@
+"""Verdicts in words for a person who was woken by them."""
+
+from collections.abc import Sequence
+
+from detectors.judgement import Decision
+from detectors.measurement import Measurement
+from detectors.values import AlertKind
+
+KIND_NAMES: dict[AlertKind, str] = {
+    "data_quality": "Data quality",
+    "data_drift": "Data drift",
+    "prediction_drift": "Prediction drift",
+    "performance": "Performance",
+}
+
+_SHOWN = 3
+_SHARES = {
+    "missing_rate": "{who} is missing in {value} of the rows",
+    "out_of_range_rate": "{value} of the values of {who} lie outside the range known from the reference",
+    "point_mass": "{who} has {detail} in {value} of its rows",
+    "new_category_rate": "{value} of the values of {who} are categories that the reference does not know",
+    "positive_rate": "the model says positive in {value} of the rows",
+    "accuracy": "accuracy is {value}",
+    "balanced_accuracy": "balanced accuracy is {value}",
+    "precision": "precision is {value}",
+    "recall": "recall is {value}",
+    "f1": "F1 is {value}",
+    "auc": "the area under the ROC curve is {value}",
+}
+_DISTANCES = {
+    "psi": "the distribution of {who} moved by a PSI of {value}",
+    "ks": "the distribution of {who} moved by a KS distance of {value}",
+    "score_psi": "the distribution of the scores moved by a PSI of {value}",
+    "score_ks": "the distribution of the scores moved by a KS distance of {value}",
+}
+
+
+def sentence(found: Measurement, threshold: float | None) -> str:
+    """One measure in words: what it is, what it was, where the alarm begins, on how many rows."""
+    who = found.feature or "the model"
+    if found.value is None:
+        return f"{found.measure} of {who} is undefined, because {found.undefined}"
+    if found.measure in _DISTANCES:
+        text = _DISTANCES[found.measure].format(who=who, value=f"{found.value:.2f}")
+        return f"{text} (alarm above {threshold:.2f}; {found.rows} rows)" if threshold is not None else text
+    text = _SHARES[found.measure].format(who=who, value=percent(found.value), detail=found.detail)
+    parts = [f"reference {percent(found.reference)}"] if found.reference is not None else []
+    if threshold is not None and found.reference is not None:
+        side = "below" if threshold < found.reference else "above"
+        parts.append(f"alarm {side} {percent(threshold)}")
+    return f"{text} ({', '.join(parts)}; {found.rows} rows)"
+
+
+def firing(kind: AlertKind, breaches: Sequence[Decision]) -> str:
+    """Why an alert of this kind begins: the strongest breach of each feature, strongest first."""
+    strongest: dict[str, str] = {}
+    for decision in breaches:
+        strongest.setdefault(decision.feature or decision.measure, decision.reason)
+    text = "; ".join(list(strongest.values())[:_SHOWN])
+    more = len(strongest) - _SHOWN
+    return f"{KIND_NAMES[kind]}: {text}{f'; and {more} more' if more > 0 else ''}."
+
+
+def cleared(kind: AlertKind, windows: int) -> str:
+    """Why an alert of this kind ends."""
+    return f"{KIND_NAMES[kind]}: nothing beyond its threshold for {windows} windows in a row."
+
+
+def percent(share: float) -> str:
+    """A share as a person reads it."""
+    digits = 0 if 0.1 <= share <= 0.9 or share in (0.0, 1.0) else 1
+    return f"{100 * share:.{digits}f} %"

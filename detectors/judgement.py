@@ -1,0 +1,82 @@
+"""What was decided about a window: the value types of `decide`."""
+
+from typing import Literal
+
+import msgspec
+
+from detectors.values import AlertKind, Axis, Value, Verdict
+
+
+class Window(Value, frozen=True, kw_only=True):
+    """Which window of which series. `window` is its name; times in microseconds of the axis."""
+
+    model: str
+    version: str
+    segment: str = "all"
+    axis: Axis
+    window: str
+    start_us: int
+    end_us: int
+    rows: int
+
+
+class Decision(Value, frozen=True, kw_only=True):
+    """The verdict on one measure of one window, and why.
+
+    `threshold`: the value beyond which it breaches (None where the measure is only shown). `effect`:
+    distance from the reference, the threshold's distance being 1. `change_us`: start of the first window
+    of an unbroken row of breaches.
+    """
+
+    kind: AlertKind
+    measure: str
+    feature: str | None = None
+    value: float | None = None
+    reference: float | None = None
+    threshold: float | None = None
+    rows: int = 0
+    effect: float = 0.0
+    verdict: Verdict = "ok"
+    undefined: str | None = None
+    reason: str = ""
+    change_us: int | None = None
+
+
+class Transition(Value, frozen=True, kw_only=True):
+    """A kind of alert that began or ended with this window; `decisions` are its breaches, strongest first."""
+
+    kind: AlertKind
+    state: Literal["firing", "cleared"]
+    change_us: int
+    reason: str
+    decisions: tuple[Decision, ...] = ()
+
+
+class Streak(Value, frozen=True, kw_only=True):
+    """Consecutive breaching windows of one measure, since the start of the first."""
+
+    windows: int
+    start_us: int
+
+
+class KindState(Value, frozen=True, kw_only=True):
+    """What one kind of alert remembers. `clean`: windows in a row without a breach, since `clean_us`."""
+
+    firing: bool = False
+    clean: int = 0
+    clean_us: int = 0
+    streaks: dict[str, Streak] = msgspec.field(default_factory=dict[str, Streak])
+
+
+class SeriesState(Value, frozen=True, kw_only=True):
+    """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON."""
+
+    kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
+
+
+class Judgement(Value, frozen=True, kw_only=True):
+    """The outcome of deciding about one window."""
+
+    decisions: tuple[Decision, ...]
+    transitions: tuple[Transition, ...]
+    state: SeriesState

@@ -1,0 +1,220 @@
+"""Measures of a window against the reference: how far apart two samples are, never whether that is bad."""
+
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.columns import Column, Integers
+from detectors.distances import coarse_groups, deviance, ks, psi
+from detectors.layout import CategoricalSlots, NumericSlots
+from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
+from detectors.profile import Profile
+from detectors.reference import MASS_SHARE, FeatureReference, Reference
+from detectors.values import Monitor
+
+DISCRETE_SHARE = 0.9
+"""Where point masses hold this share of a column it is discrete: a mass that grows is drift, not damage."""
+
+
+def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Measurement]:
+    """All measures of a window that need no label.
+
+    Per feature (those of the monitor, or all of the reference): missing_rate, out_of_range_rate,
+    point_mass, psi and ks for numbers, missing_rate, new_category_rate and psi for categories. Of the
+    model's output: positive_rate, score_psi and score_ks. Each is undefined "because ..." where it has no
+    meaning; never NaN. The profile must have been counted against this reference.
+    """
+    wanted = {spec.name for spec in monitor.features} or set(profile.layout.names)
+    worth = _worth(profile)
+    found: list[Measurement] = []
+    for slots in (*profile.layout.numeric, *profile.layout.categorical):
+        part = reference.feature(slots.name)
+        if part is not None and slots.name in wanted:
+            found += _Column.of(slots, part, profile, reference, worth).measures()
+    return found + _outputs(profile, reference, worth)
+
+
+def point_masses(part: FeatureReference) -> list[int]:
+    """Which of the values counted exactly may be tested: in a discrete column only those that are new."""
+    present = part.present
+    known = sum(count for _, count in part.top if count >= MASS_SHARE * present)
+    discrete = known >= DISCRETE_SHARE * present
+    return [i for i, (_, count) in enumerate(part.top) if not discrete or count < MASS_SHARE * present]
+
+
+def _worth(profile: Profile) -> float:
+    """How many independent rows one row is worth."""
+    least = min(profile.rows, MINIMUM_ROWS)
+    return max(profile.effective_rows, least) / profile.rows if profile.rows else 0.0
+
+
+class _Column(NamedTuple):
+    """One column in both samples; `worth`, `reference_worth`: independent rows per counted row."""
+
+    slots: NumericSlots | CategoricalSlots
+    part: FeatureReference
+    counters: Integers
+    window: Integers
+    reference: Integers
+    rows: int
+    worth: float
+    reference_worth: float
+
+    @classmethod
+    def of(
+        cls,
+        slots: NumericSlots | CategoricalSlots,
+        part: FeatureReference,
+        profile: Profile,
+        reference: Reference,
+        worth: float,
+    ) -> "_Column":
+        if isinstance(slots, NumericSlots):
+            window, before = profile.counters[slots.bins], np.array(part.counts, dtype=np.int64)
+        else:
+            window = np.append(profile.counters[slots.categories], profile.counters[slots.other])
+            before = np.array([*(count for _, count in part.categories), part.other], dtype=np.int64)
+        ratio = reference.effective_rows / reference.rows
+        return cls(slots, part, profile.counters, window, before, profile.rows, worth, ratio)
+
+    @property
+    def present(self) -> int:
+        return int(self.window.sum())
+
+    def measures(self) -> list[Measurement]:
+        found = [self._missing_rate()]
+        names = ("out_of_range_rate", "point_mass", "psi", "ks")
+        if isinstance(self.slots, CategoricalSlots):
+            names = ("new_category_rate", "psi")
+        because = self._nothing_to_measure()
+        if because:
+            return found + [undefined(name, self.part.spec.name, self.present, because) for name in names]
+        if isinstance(self.slots, CategoricalSlots):
+            return [*found, self._new_category_rate(self.slots), self._psi(ordered=False)]
+        return [*found, self._out_of_range(self.slots), self._point_mass(self.slots), self._psi(), self._ks()]
+
+    def _nothing_to_measure(self) -> str | None:
+        if self.part.present == 0:
+            return "the reference has no value of it"
+        if self.rows and self.present == 0:
+            return "all values are missing"
+        return _too_few(self.present, "rows with a value")
+
+    def _share(
+        self, name: str, value: float, reference: float, tests: int = 1, detail: str = ""
+    ) -> Measurement:
+        """A share of the present values."""
+        return Measurement(
+            measure=name,
+            feature=self.part.spec.name,
+            value=value,
+            reference=reference,
+            rows=self.present,
+            size=self.present * self.worth,
+            reference_size=self.part.present * self.reference_worth,
+            tests=tests,
+            detail=detail,
+        )
+
+    def _missing_rate(self) -> Measurement:
+        name, before = self.part.spec.name, self.part.missing + self.part.present
+        because = _too_few(self.rows, "rows")
+        if because:
+            return undefined("missing_rate", name, self.rows, because)
+        return Measurement(
+            measure="missing_rate",
+            feature=name,
+            value=int(self.counters[self.slots.missing]) / self.rows,
+            reference=self.part.missing / before,
+            rows=self.rows,
+            size=self.rows * self.worth,
+            reference_size=before * self.reference_worth,
+        )
+
+    def _out_of_range(self, slots: NumericSlots) -> Measurement:
+        """Outside the reference's minimum and maximum; a sound row is, with probability 2 / (n + 1)."""
+        outside = int(self.counters[slots.below] + self.counters[slots.above])
+        expected = 2 / (self.part.present * self.reference_worth + 1)
+        return self._share("out_of_range_rate", outside / self.present, min(expected, 1.0))
+
+    def _point_mass(self, slots: NumericSlots) -> Measurement:
+        """The share of the exactly counted value whose share changed most."""
+        tested = point_masses(self.part)
+        if not tested:
+            return undefined("point_mass", slots.name, self.present, "every value of it is known")
+        share = self.counters[slots.exact][tested] / self.present
+        before = np.array([self.part.top[i][1] for i in tested]) / self.part.present
+        size, reference_size = self.present * self.worth, self.part.present * self.reference_worth
+        most = int(np.argmax(deviance(share, size, before, reference_size)))
+        value = self.part.top[tested[most]][0]
+        return self._share(
+            "point_mass", float(share[most]), float(before[most]), len(tested), f"the value {value:g}"
+        )
+
+    def _new_category_rate(self, slots: CategoricalSlots) -> Measurement:
+        other = int(self.counters[slots.other])
+        return self._share("new_category_rate", other / self.present, self.part.other / self.part.present)
+
+    def _psi(self, ordered: bool = True) -> Measurement:
+        return _psi(
+            self._share("psi", 0.0, 0.0),
+            self.window * self.worth,
+            self.reference * self.reference_worth,
+            ordered,
+        )
+
+    def _ks(self) -> Measurement:
+        return _ks(self._share("ks", 0.0, 0.0), self.window, self.reference)
+
+
+def _outputs(profile: Profile, reference: Reference, worth: float) -> list[Measurement]:
+    layout, counters = profile.layout, profile.counters
+    ratio = reference.effective_rows / reference.rows
+    predicted = int(counters[layout.predicted])
+    because = _too_few(predicted, "predictions")
+    if reference.predicted == 0:
+        because = "the reference has no predictions"
+    if because:
+        rate = undefined("positive_rate", None, predicted, because)
+    else:
+        rate = Measurement(
+            measure="positive_rate",
+            value=int(counters[layout.predicted_positive]) / predicted,
+            reference=reference.predicted_positive / reference.predicted,
+            rows=predicted,
+            size=predicted * worth,
+            reference_size=reference.predicted * ratio,
+        )
+    window, before = counters[layout.scores], np.array(reference.scores or (0,), dtype=np.int64)
+    scored = int(window.sum())
+    because = _too_few(scored, "scores") if before.sum() else "the reference has no scores"
+    if because:
+        return [rate, *(undefined(name, None, scored, because) for name in ("score_psi", "score_ks"))]
+    base = Measurement(
+        measure="score_psi", rows=scored, size=scored * worth, reference_size=float(before.sum()) * ratio
+    )
+    return [
+        rate,
+        _psi(base, window * worth, before * ratio, True),
+        _ks(replace(base, measure="score_ks"), window, before),
+    ]
+
+
+def _psi(base: Measurement, window: Column, reference: Column, ordered: bool) -> Measurement:
+    group = coarse_groups(reference, ordered)
+    before = np.bincount(group, weights=reference).astype(np.float64)
+    if (before > 0).sum() < 2:
+        return undefined(base.measure, base.feature, base.rows, "the reference is constant")
+    value = psi(np.bincount(group, weights=window).astype(np.float64), before)
+    return replace(base, value=value, reference=None, groups=len(before))
+
+
+def _ks(base: Measurement, window: Integers, reference: Integers) -> Measurement:
+    if (reference > 0).sum() < 2:
+        return undefined(base.measure, base.feature, base.rows, "the reference is constant")
+    return replace(base, value=ks(window, reference), reference=None)
+
+
+def _too_few(rows: int, what: str) -> str | None:
+    return f"there are only {rows} {what}; it takes {MINIMUM_ROWS}" if rows < MINIMUM_ROWS else None

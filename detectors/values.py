@@ -1,0 +1,155 @@
+"""Value types that travel between the rooms: what is watched, what was measured, what was decided."""
+
+from typing import Literal
+
+import msgspec
+
+Axis = Literal["event", "label"]
+"""`event`: panes of prediction time. `label`: panes of the time at which labels became known."""
+
+AlertKind = Literal["data_quality", "data_drift", "prediction_drift", "performance"]
+FeatureKind = Literal["numeric", "categorical"]
+Verdict = Literal["ok", "breach", "undefined"]
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the value types: immutable, compared by content, encoded by msgspec."""
+
+
+class FeatureSpec(Value, frozen=True, kw_only=True):
+    """A feature as the model expects it."""
+
+    name: str
+    kind: FeatureKind = "numeric"
+
+
+class Budget(Value, frozen=True, kw_only=True):
+    """How many false incidents a person is willing to see: `incidents` in `windows` windows."""
+
+    incidents: float = 1.0
+    windows: int = 1_000
+
+
+class Monitor(Value, frozen=True, kw_only=True):
+    """How one model is watched. Durations in seconds of event time, windows in rows."""
+
+    model: str
+    revision: int = 1
+    task: Literal["binary"] = "binary"
+    features: tuple[FeatureSpec, ...] = ()
+    window_rows: int = 1_000
+    label_window_rows: int = 500
+    pane_s: float = 10.0
+    watermark_delay_s: float = 2.0
+    lateness_s: float = 600.0
+    label_horizon_s: float = 86_400.0
+    idle_s: float = 5.0
+    budget: Budget = Budget()
+    autonomy: Literal["observe", "suggest", "act"] = "suggest"
+    effective_us: int = 0
+
+
+class MetricPoint(Value, frozen=True, kw_only=True):
+    """One measure of one window. `id` names model, version, segment, window, measure and revisions of the
+    configuration, so that a second write is the same write; `revision` grows when late data correct it."""
+
+    id: str
+    model: str
+    version: str
+    segment: str = "all"
+    axis: Axis
+    window: str
+    start_us: int
+    end_us: int
+    rows: int
+    measure: str
+    feature: str | None = None
+    value: float | None = None
+    reference: float | None = None
+    threshold: float | None = None
+    verdict: Verdict = "ok"
+    undefined: str | None = None
+    monitor_revision: int = 1
+    reference_revision: str = ""
+    revision: int = 1
+
+
+class Evidence(Value, frozen=True, kw_only=True):
+    """Why an alert fired: one measure that crossed its threshold. `effect` ranks (threshold = 1)."""
+
+    measure: str
+    feature: str | None = None
+    value: float
+    reference: float | None = None
+    threshold: float
+    rows: int
+    effect: float
+
+
+class Alert(Value, frozen=True, kw_only=True):
+    """The judge's decision that a series of one kind left its reference (`firing`) or is back (`cleared`)."""
+
+    id: str
+    model: str
+    version: str
+    segment: str = "all"
+    kind: AlertKind
+    state: Literal["firing", "cleared"]
+    axis: Axis
+    window: str
+    start_us: int
+    end_us: int
+    change_us: int
+    rows: int
+    reason: str
+    evidence: tuple[Evidence, ...] = ()
+    monitor_revision: int = 1
+    reference_revision: str = ""
+
+
+class Accounting(Value, frozen=True, kw_only=True):
+    """Where every event of a model went, cumulative, per stage and input partition (invariant 8).
+
+    Predictions: received = profiled + late + deadlettered + duplicates.
+    Labels: label_received = joined + waiting + orphaned + revised + label_deadlettered + label_duplicates.
+    """
+
+    model: str
+    stage: str
+    partition: int
+    received: int = 0
+    profiled: int = 0
+    late: int = 0
+    deadlettered: int = 0
+    duplicates: int = 0
+    label_received: int = 0
+    joined: int = 0
+    waiting: int = 0
+    orphaned: int = 0
+    revised: int = 0
+    label_deadlettered: int = 0
+    label_duplicates: int = 0
+
+
+class PaneSnapshot(Value, frozen=True, kw_only=True):
+    """The cumulative profile of a pane as one input partition (`source`) knows it; replaces the previous one.
+
+    `sealed_rows` is the number of rows when the pane was sealed in the order of the input (None while
+    open), a function of the input's order alone, so that windows do not depend on timing. `profile` is
+    `detectors.profile.Profile.to_bytes()`; empty when the record only moves the watermark.
+    """
+
+    model: str
+    version: str
+    segment: str = "all"
+    axis: Axis
+    pane_us: int
+    pane_length_us: int
+    source: int
+    sequence: int
+    rows: int
+    sealed_rows: int | None
+    watermark_us: int
+    monitor_revision: int
+    reference_revision: str
+    profile: bytes

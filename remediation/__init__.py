@@ -1,0 +1,1 @@
+"""From alert to proven recovery: incidents, diagnosis, plans, approvals, execution, verification, retraining."""

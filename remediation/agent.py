@@ -1,0 +1,242 @@
+"""The agent: follows alerts and acknowledgements, and takes every open incident one step further, again and
+again.
+
+Everything that matters is in the journal. Killed at any moment, a new agent goes on from there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from detectors.values import Alert
+from remediation import actions
+from remediation.acknowledgements import Acknowledgements
+from remediation.clock import seconds
+from remediation.config import AgentConfig
+from remediation.executor import Executor
+from remediation.incidents import OPEN_STATES, receive_alert
+from remediation.lifecycle import Lifecycle
+from remediation.outbox import Outbox
+from remediation.ports import (
+    Archive,
+    Bus,
+    Clock,
+    Journal,
+    Message,
+    Notifier,
+    Publisher,
+    Registry,
+    Scorer,
+    Trainer,
+)
+from remediation.reconciliation import Reconciliation
+from remediation.training_run import TrainingRuns
+from remediation.values import Acknowledgement, Incident
+
+log = structlog.get_logger()
+
+_T = TypeVar("_T")
+_ACTING = ("executing", "verifying")
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the agent needs from the outside."""
+
+    journal: Journal
+    bus: Bus
+    registry: Registry
+    trainer: Trainer
+    archive: Archive
+    scorer: Scorer
+    publisher: Publisher
+    notifier: Notifier
+    clock: Clock
+
+
+class Agent:
+    """One agent. Several may run: an action is leased by one of them at a time."""
+
+    def __init__(self, ports: Ports, config: AgentConfig) -> None:
+        self._ports = ports
+        self._config = config
+        self._acknowledgements = Acknowledgements()
+        executor = Executor(
+            journal=ports.journal,
+            registry=ports.registry,
+            publisher=ports.publisher,
+            runs=TrainingRuns(ports.registry, ports.archive, ports.trainer, ports.scorer, config.retraining),
+            acknowledgements=self._acknowledgements,
+            clock=ports.clock,
+            config=config,
+        )
+        self._executor = executor
+        self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config)
+        self._outbox = Outbox(ports.journal, ports.notifier, ports.clock)
+        self._reconciliation = Reconciliation(
+            ports.journal, ports.bus, ports.registry, ports.publisher, config
+        )
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, int] = {}
+        self._not_before_us: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_alerts(), name="alerts")
+            group.create_task(self._follow_acknowledgements(), name="acknowledgements")
+            group.create_task(self._sweep_forever(), name="incidents")
+            group.create_task(self._repeat(self.deliver, self._config.sweep_s), name="messages")
+            group.create_task(self._repeat(self.reconcile, self._config.reconcile_s), name="reconciliation")
+
+    async def receive(self, alert: Alert) -> None:
+        """Take an alert in. Raises what the journal raises: an alert that is not on record is not handled."""
+        decision = await asyncio.to_thread(
+            receive_alert, self._ports.journal, alert, now_us=self._ports.clock.now_us(), config=self._config
+        )
+        if decision is not None:
+            log.info(
+                "Alert received",
+                model=alert.model,
+                version=alert.version,
+                kind=alert.kind,
+                state=alert.state,
+                decision=decision.decision,
+                incident=decision.incident_id,
+                why=decision.reason,
+            )
+
+    def acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        """Take in what an inference server said."""
+        self._acknowledgements.record(acknowledgement)
+
+    async def sweep(self) -> None:
+        """Start the next step of every open incident that has none under way."""
+        now_us = self._ports.clock.now_us()
+        for incident in await asyncio.to_thread(self._open_incidents):
+            busy = self._tasks.get(incident.id)
+            if (busy is None or busy.done()) and self._not_before_us.get(incident.id, 0) <= now_us:
+                task = asyncio.create_task(self._advance(incident.id), name=incident.id)
+                self._tasks[incident.id] = task
+        self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+
+    async def idle(self) -> None:
+        """Return when no step is under way; raises what a step raised."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def deliver(self) -> None:
+        """Tell people what they have to know."""
+        await asyncio.to_thread(self._outbox.collect)
+        await self._outbox.deliver()
+
+    async def reconcile(self) -> None:
+        """Make known what was decided and is not known yet."""
+        await self._reconciliation.reconcile()
+
+    # -- one incident ------------------------------------------------------------------------------
+
+    async def _advance(self, incident_id: str) -> None:
+        try:
+            wait_s = await self._step(incident_id)
+            self._failures.pop(incident_id, None)
+        except Exception as error:
+            failures = self._failures.get(incident_id, 0)
+            self._failures[incident_id] = failures + 1
+            wait_s = min(_FIRST_RETRY_S * 2**failures, _LONGEST_RETRY_S)
+            log.exception("An incident could not be advanced and will be tried again", incident=incident_id)
+            await self._give_up(incident_id, f"{type(error).__name__}: {error}")
+        self._not_before_us[incident_id] = self._ports.clock.now_us() + seconds(wait_s)
+
+    async def _step(self, incident_id: str) -> float:
+        running = await asyncio.to_thread(self._action_in_progress, incident_id)
+        if running is not None:
+            return await self._executor.advance(running)
+        await asyncio.to_thread(self._lifecycle.step, incident_id)
+        return 0.0
+
+    def _action_in_progress(self, incident_id: str) -> str | None:
+        """The action whose next step the executor has to do; None while it only has to be verified."""
+        with self._ports.journal.reading() as unit:
+            incident = unit.incident(incident_id)
+            if incident is None or incident.state not in _ACTING:
+                return None
+            running = unit.actions(incident_id=incident_id, states=actions.RUNNING, limit=1)
+        return running[0].id if running and actions.next_step(running[0]) is not None else None
+
+    async def _give_up(self, incident_id: str, reason: str) -> None:
+        try:
+            await asyncio.to_thread(self._lifecycle.give_up, incident_id, reason)
+        except Exception:
+            log.exception("The journal cannot be written", incident=incident_id)
+
+    def _open_incidents(self) -> list[Incident]:
+        with self._ports.journal.reading() as unit:
+            return unit.incidents(states=OPEN_STATES)
+
+    # -- loops -------------------------------------------------------------------------------------
+
+    async def _follow_alerts(self) -> None:
+        async for message in self._ports.bus.follow(self._config.alerts_topic, group=self._config.group):
+            alert = _decoded(message, Alert)
+            if alert is None:
+                continue
+            await self._persist(alert)
+
+    async def _persist(self, alert: Alert) -> None:
+        """An alert must not be lost while the journal is away: the topic waits."""
+        failures = 0
+        while True:
+            try:
+                await self.receive(alert)
+            except Exception:
+                log.exception("An alert could not be recorded and will be tried again", alert=alert.id)
+                await asyncio.sleep(min(_FIRST_RETRY_S * 2**failures, _LONGEST_RETRY_S))
+                failures += 1
+            else:
+                return
+
+    async def _follow_acknowledgements(self) -> None:
+        async for message in self._ports.bus.follow(self._config.acknowledgements_topic):
+            acknowledgement = _decoded(message, Acknowledgement)
+            if acknowledgement is not None:
+                self.acknowledge(acknowledgement)
+
+    async def _sweep_forever(self) -> None:
+        try:
+            await self._repeat(self.sweep, self._config.sweep_s)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception(
+                    "The agent's round failed and will be tried again", round=getattr(work, "__name__", "")
+                )
+            await asyncio.sleep(pause_s)
+
+
+def _decoded(message: Message, kind: type[_T]) -> _T | None:
+    if message.value is None:
+        return None
+    try:
+        return msgspec.json.decode(message.value, type=kind)
+    except msgspec.MsgspecError as error:
+        log.error(
+            "A record could not be read and was left out",
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+            error=str(error),
+        )
+        return None

@@ -1,0 +1,111 @@
+"""How the agent behaves: patience, evidence, limits. Every number has a default that works."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Autonomy = Literal["observe", "suggest", "act"]
+
+
+def default_agent_id() -> str:
+    """Host and process: what a lease names."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def always_suggest(model: str) -> Autonomy:
+    """The default autonomy of every model: ask a person."""
+    del model
+    return "suggest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisConfig:
+    """When the evidence is enough, and how much of it counts.
+
+    `quiet_s`: the least time between the first alert and a diagnosis (alerts of one window come together).
+    `settle_s`: how long to wait for more alerts when those at hand do not tell causes apart, `weak_settle_s`
+    when they alone could mean anything. `release_s`: a change within so much time of a release is near it.
+    `healthy_windows`: a version with so many windows in order before the change was healthy. `history_s`: how
+    far back the points of the versions are read, `release_span_s`: the same for the points of single features
+    around a release. `min_drop_z`: standard errors by which a rate must have dropped between two versions.
+    `min_rise`: by how much of the rows missing values, or one single value, must have risen to be a break.
+    `uncured_hold_s`: how long an illness that people were told about, and that was left uncured, is not told
+    again.
+    """
+
+    quiet_s: float = 0.5
+    settle_s: float = 4.0
+    weak_settle_s: float = 30.0
+    release_s: float = 600.0
+    healthy_windows: int = 2
+    history_s: float = 86_400.0
+    release_span_s: float = 7_200.0
+    min_drop_z: float = 4.0
+    min_rise: float = 0.02
+    uncured_hold_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingConfig:
+    """What a retraining needs and how it is judged. A group is one person: all rows with the same features.
+
+    `min_groups` recent groups, of which `holdout_share` are held out; at least `min_groups_per_class` of
+    either class on both sides. `max_lines` bounds the training set (newest first). `collect_s`: how long to
+    wait for labels. `margin`: by how much balanced accuracy and F1 of the candidate must beat those of the
+    champion.
+    """
+
+    min_rows: int = 200
+    min_groups: int = 40
+    min_groups_per_class: int = 5
+    holdout_share: float = 0.3
+    max_lines: int = 50_000
+    history_s: float | None = None
+    collect_s: float = 120.0
+    margin: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionConfig:
+    """Leases, deadlines and patience of the executor, in seconds.
+
+    A server that is silent for `acknowledge_grace_s` after another one has acknowledged is taken for gone,
+    and the outcome says so.
+    """
+
+    lease_s: float = 10.0
+    step_s: float = 120.0
+    train_s: float = 900.0
+    acknowledge_s: float = 60.0
+    acknowledge_grace_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationConfig:
+    """`windows` consecutive closed windows of labels in order are a recovery; `limit_s` is the time they may
+    take."""
+
+    windows: int = 2
+    limit_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """The agent's configuration. The topics are named by who wires it; the room does not know Kafka."""
+
+    alerts_topic: str
+    acknowledgements_topic: str
+    desired_topic: str
+    group: str = "agent"
+    agent_id: str = field(default_factory=default_agent_id)
+    sweep_s: float = 0.2
+    reconcile_s: float = 30.0
+    approval_ttl_s: float = 3_600.0
+    plan_s: float = 300.0
+    autonomy: Callable[[str], Autonomy] = always_suggest
+    diagnosis: DiagnosisConfig = DiagnosisConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    verification: VerificationConfig = VerificationConfig()

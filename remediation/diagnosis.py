@@ -1,0 +1,289 @@
+"""What is wrong? Pure: facts in, hypotheses with sentences out, the most probable first.
+
+The order of suspicion: a release explains everything that began with it and was not there before it; a break
+upstream explains the drift that it causes; a shift of the population explains a drop in performance; a drop
+without any change of the inputs is a change of the concept. What nothing explains is `unknown`, and goes to
+people.
+"""
+
+from detectors.values import Alert, Axis, Evidence
+from remediation.clock import US_PER_S, seconds
+from remediation.config import DiagnosisConfig
+from remediation.evidence import BREAK_MEASURES, RATES, Facts, Rate, Window, drop_z, rate, strongest
+from remediation.values import Cause, Hypothesis
+
+_LAST_WINDOWS = 3
+_NO_RELEASE = 0.02
+_HEALTHY_AFTER_RELEASE = 0.05
+_PREDECESSOR_ILL = 0.15
+_RARE = 0.05
+_NEARLY_ALL = 0.95
+"""Shares of the rows. A value that fewer than `_RARE` held before, or `_NEARLY_ALL` hold now, was filled in."""
+_CERTAIN_RISE = 0.4
+"""Missing values or one value in so many more of the rows are a break whatever else moves; with few more,
+features that moved explain them better."""
+
+
+def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
+    """Why the evidence is enough for a diagnosis now; None while it is better to wait."""
+    age_us = facts.now_us - facts.incident.opened_us
+    if age_us < seconds(min(config.quiet_s, config.settle_s)):
+        return None
+    inputs = facts.firing("data_drift", "data_quality")
+    performance = facts.firing("performance")
+    if performance and inputs:
+        return "performance and inputs have both spoken"
+    if performance and _near_release(facts, config):
+        return "performance has spoken, near a release"
+    strong = performance or facts.firing("data_drift") or _breaks(facts, config)
+    patience_s = config.settle_s if strong else config.weak_settle_s
+    return f"no other alert in {patience_s:g} s" if age_us >= seconds(patience_s) else None
+
+
+def diagnose(facts: Facts, config: DiagnosisConfig) -> tuple[Hypothesis, ...]:
+    """Rank the causes. Confidences are degrees of belief in [0, 1] made of the weights below, not
+    probabilities: they need not sum to 1, and `unknown` has what the best other cause leaves."""
+    release = _bad_release(facts, config)
+    broken = _upstream_data_break(facts, config)
+    shifted = _population_shift(facts)
+    concept = _concept_shift(facts)
+    unexplained = 1 - release.confidence
+    ranked = [
+        release,
+        _scaled(broken, unexplained),
+        _scaled(shifted, unexplained * (1 - 0.9 * broken.confidence)),
+        _scaled(concept, unexplained),
+    ]
+    best = max(each.confidence for each in ranked)
+    ranked.append(_hypothesis("unknown", 1 - best, [f"the best explanation has a confidence of {best:.2f}"]))
+    return tuple(sorted(ranked, key=lambda each: -each.confidence))
+
+
+def summary(facts: Facts, best: Hypothesis) -> str:
+    """One sentence for people: what, since when, why."""
+    words = {
+        "bad_release": f"version {facts.version} is a bad release",
+        "upstream_data_break": "the data that arrive are broken upstream",
+        "population_shift": "the population has shifted",
+        "concept_shift": "the same inputs now have other outcomes",
+        "unknown": "the cause is unknown",
+    }
+    reasons = "; ".join(best.reasons[:3])
+    return f"{facts.incident.model}: {words[best.cause]} ({reasons})."
+
+
+def _bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
+    release, before = facts.release(), facts.predecessor()
+    if release is None or before is None:
+        return _hypothesis("bad_release", _NO_RELEASE, [f"version {facts.version} replaced no other version"])
+    age_s = (facts.incident.change_us - release.at_us) / US_PER_S
+    reasons = [f"version {facts.version} replaced version {before} {_ago(age_s)}"]
+    healthy = _healthy_windows_before_change(facts, before, config)
+    if healthy >= config.healthy_windows:
+        reasons.append(f"but it was in order for {healthy} windows after its release")
+        return _hypothesis("bad_release", _HEALTHY_AFTER_RELEASE, reasons)
+    confidence = 0.15
+    if healthy == 0:
+        confidence += 0.3
+        reasons.append("it was ill from its first window")
+    well, sentence = _predecessor_was_well(facts, before)
+    reasons.append(sentence)
+    if well is False:
+        return _hypothesis("bad_release", _PREDECESSOR_ILL, reasons)
+    confidence += 0.2 if well else 0.0
+    weight, sentence = _worse_than_predecessor(facts, before, config)
+    reasons.insert(0, sentence)
+    confidence += weight
+    return _hypothesis("bad_release", confidence if healthy == 0 else confidence / 2, reasons)
+
+
+def _healthy_windows_before_change(facts: Facts, before: str, config: DiagnosisConfig) -> int:
+    """Windows in order of the ill version that ended before the change, on the axis that has most of them.
+
+    A window whose performance is already far below the predecessor's is not in order, whatever its verdict
+    was: a sequential test can be slow to speak.
+    """
+    events = facts.firing("data_drift", "data_quality", "prediction_drift")
+    counts = [0]
+    if facts.firing("performance"):
+        usual = _last(facts.windows(before, "label"))
+        windows = _in_order_before(facts, "label", facts.firing("performance"))
+        counts.append(sum(not _much_worse([each], usual, config) for each in windows))
+    if events:
+        counts.append(len(_in_order_before(facts, "event", events)))
+    return max(counts)
+
+
+def _in_order_before(facts: Facts, axis: Axis, alerts: list[Alert]) -> list[Window]:
+    """Measured windows that ended before the change, as long as nothing that the alerts name was in
+    breach."""
+    change_us = min(each.change_us for each in alerts)
+    named = {(each.measure, each.feature) for alert in alerts for each in alert.evidence}
+    found: list[Window] = []
+    for window in facts.windows(facts.version, axis, until_us=change_us):
+        if any(
+            point.verdict == "breach" and (point.measure, point.feature) in named for point in window.points
+        ):
+            break
+        if window.measured:
+            found.append(window)
+    return found
+
+
+def _much_worse(after: list[Window], before: list[Window], config: DiagnosisConfig) -> bool:
+    for measure in RATES:
+        was, now = rate(before, measure), rate(after, measure)
+        if was is not None and now is not None:
+            return drop_z(was, now) >= config.min_drop_z
+    return False
+
+
+def _predecessor_was_well(facts: Facts, before: str) -> tuple[bool | None, str]:
+    """Was the previous version in order at its end? By labels where there are any, else by its inputs."""
+    labelled = _last([each for each in facts.windows(before, "label") if each.measured])
+    if labelled:
+        ill = any(each.in_breach for each in labelled)
+        state = "was ill, too, in" if ill else "was in order in"
+        return not ill, f"version {before} {state} its last {_count(len(labelled), 'window')} of labels"
+    alerts = facts.firing("data_drift", "data_quality", "prediction_drift")
+    named = {(each.measure, each.feature) for alert in alerts for each in alert.evidence}
+    seen = _last([each for each in facts.windows(before, "event") if each.measured])
+    if not seen:
+        return None, f"version {before} left no measured window to compare with"
+    ill = any(
+        point.verdict == "breach" and (point.measure, point.feature) in named
+        for each in seen
+        for point in each.points
+    )
+    state = "showed the same" if ill else "showed nothing of it"
+    return not ill, f"version {before} {state} in its last {_count(len(seen), 'window')} of inputs"
+
+
+def _worse_than_predecessor(facts: Facts, before: str, config: DiagnosisConfig) -> tuple[float, str]:
+    if not facts.firing("performance"):
+        named = strongest(facts.firing("data_drift", "data_quality", "prediction_drift"))
+        first = _told(named[0]) if named else facts.incident.summary
+        return 0.2, f"against its own reference: {first}"
+    usual = _last(facts.windows(before, "label"))
+    for measure in RATES:
+        was, now = rate(usual, measure), _ill_rate(facts, measure)
+        if was is None or now is None:
+            continue
+        z = drop_z(was, now)
+        sentence = (
+            f"{measure} of version {facts.version} is {now.value:.3f} on {now.rows:,} labelled rows, "
+            f"version {before} had {was.value:.3f} on its last {was.rows:,} ({z:.1f} standard errors)"
+        )
+        return (0.3 if z >= config.min_drop_z else -0.1), sentence
+    return 0.1, f"performance: {facts.firing('performance')[-1].reason}"
+
+
+def _ill_rate(facts: Facts, measure: str) -> Rate | None:
+    """The ill version's rate since the change, from its windows, or from the alert when it was faster than
+    they."""
+    performance = facts.firing("performance")
+    change_us = min(each.change_us for each in performance)
+    since = [each for each in facts.windows(facts.version, "label") if each.end_us > change_us]
+    found = rate(since, measure)
+    if found is not None:
+        return found
+    told = next((each for each in strongest(performance) if each.measure == measure), None)
+    return Rate(measure=measure, value=told.value, rows=told.rows) if told else None
+
+
+def _upstream_data_break(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
+    found = _breaks(facts, config)
+    if not found:
+        outside = strongest(facts.firing("data_quality"))
+        but = (
+            f"only {_told(outside[0])}, which a shift explains" if outside else "no value is missing or stuck"
+        )
+        return _hypothesis("upstream_data_break", 0.05, [but])
+    worst = max(_rise(each) for each in found)
+    confidence = 0.25 + 0.7 * min(1.0, worst / _CERTAIN_RISE)
+    if not facts.firing("data_drift"):
+        confidence = max(confidence, 0.7)
+    return _hypothesis("upstream_data_break", confidence, [_told(each) for each in found[:3]])
+
+
+def _population_shift(facts: Facts) -> Hypothesis:
+    drift = facts.firing("data_drift")
+    if not drift:
+        outside = strongest(facts.firing("data_quality"))
+        if outside:
+            return _hypothesis(
+                "population_shift", 0.55, [_told(outside[0]), "no other sign that the inputs moved"]
+            )
+        return _hypothesis("population_shift", 0.05, ["the inputs look like the reference"])
+    found = strongest(drift)
+    features = {each.feature for each in found if each.feature is not None}
+    reasons = [_told(each) for each in found[:2]]
+    reasons.append(
+        f"{_count(len(features), 'feature')} moved away from the reference of version {facts.version}"
+    )
+    followed = facts.firing("performance", "prediction_drift")
+    if followed:
+        reasons.append(followed[-1].reason)
+    return _hypothesis("population_shift", 0.85 if followed else 0.75, reasons)
+
+
+def _concept_shift(facts: Facts) -> Hypothesis:
+    performance = facts.firing("performance")
+    if not performance:
+        return _hypothesis("concept_shift", 0.05, ["no label says that performance dropped"])
+    if facts.firing("data_drift", "data_quality"):
+        return _hypothesis("concept_shift", 0.15, ["performance dropped, but the inputs moved, too"])
+    reasons = [performance[-1].reason, "the inputs look like the reference"]
+    return _hypothesis("concept_shift", 0.75, reasons)
+
+
+def _breaks(facts: Facts, config: DiagnosisConfig) -> list[Evidence]:
+    found = strongest(facts.firing("data_quality"), BREAK_MEASURES)
+    return [each for each in found if _rise(each) >= config.min_rise and not _familiar(each)]
+
+
+def _familiar(evidence: Evidence) -> bool:
+    """A value that was common before and only became more common: a world that moves does that, too."""
+    common = (evidence.reference or 0.0) > _RARE
+    return evidence.measure == "point_mass" and common and evidence.value < _NEARLY_ALL
+
+
+def _rise(evidence: Evidence) -> float:
+    """By how much of the rows a break grew."""
+    return evidence.value - (evidence.reference or 0.0)
+
+
+def _near_release(facts: Facts, config: DiagnosisConfig) -> bool:
+    release = facts.release()
+    return release is not None and abs(facts.incident.change_us - release.at_us) <= seconds(config.release_s)
+
+
+def _last(windows: list[Window]) -> list[Window]:
+    return windows[-_LAST_WINDOWS:]
+
+
+def _hypothesis(cause: Cause, confidence: float, reasons: list[str]) -> Hypothesis:
+    return Hypothesis(
+        cause=cause, confidence=round(min(max(confidence, 0.0), 1.0), 3), reasons=tuple(reasons)
+    )
+
+
+def _scaled(hypothesis: Hypothesis, factor: float) -> Hypothesis:
+    return _hypothesis(hypothesis.cause, hypothesis.confidence * factor, list(hypothesis.reasons))
+
+
+def _told(evidence: Evidence) -> str:
+    subject = f"{evidence.measure} of {evidence.feature}" if evidence.feature else evidence.measure
+    usual = f"reference {evidence.reference:.3g}, " if evidence.reference is not None else ""
+    limits = f"{usual}threshold {evidence.threshold:.3g}, {evidence.rows:,} rows"
+    return f"{subject} is {evidence.value:.3g} ({limits})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _ago(age_s: float) -> str:
+    if abs(age_s) < 1:
+        return "just when the change began"
+    return f"{age_s:.0f} s before the change" if age_s > 0 else f"{-age_s:.0f} s after the estimated change"

@@ -1,0 +1,33 @@
+"""What can go wrong in remediation.
+
+RemediationError
+├── StepFailed        an action's step has failed for good: the action is undone and a person is told
+├── NotYet            a step has to wait for the world; it is tried again, until its time is up
+├── LeaseLost         another agent works on this action
+└── PromotionRefused  a version must not be made to serve
+"""
+
+
+class RemediationError(Exception):
+    """Root of the room. `retriable`: the same call can succeed later without anybody changing its
+    arguments."""
+
+    retriable = False
+
+
+class StepFailed(RemediationError):
+    """Trying again would give the same answer."""
+
+
+class NotYet(RemediationError):
+    """Nothing is wrong; what the step waits for has not come. The message says what it is."""
+
+    retriable = True
+
+
+class LeaseLost(RemediationError):
+    """Somebody else took the action over; this agent must leave it alone."""
+
+
+class PromotionRefused(RemediationError):
+    """The version is unknown, has no digest, or somebody decided in the meantime."""

@@ -1,0 +1,193 @@
+"""What is known about one incident, as a value, and the comparisons that a diagnosis is made of."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from detectors.values import Alert, AlertKind, Axis, Evidence, MetricPoint, Value
+from remediation.clock import seconds
+from remediation.config import DiagnosisConfig
+from remediation.ports import Unit
+from remediation.routing import still_firing
+from remediation.values import Desired, Incident
+
+RATES = ("accuracy", "balanced_accuracy", "f1")
+"""Performance measures that are (near enough) shares of rows, the first that is there is compared."""
+
+BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
+"""Data-quality measures that the world does not produce by moving: something upstream is broken."""
+
+
+class Facts(Value, frozen=True, kw_only=True):
+    """Everything a diagnosis may look at. `points` are those of the ill version and of its predecessor;
+    `deployments` every version that was made to serve, oldest first; `blamed` the versions that were found to
+    be bad releases."""
+
+    incident: Incident
+    alerts: tuple[Alert, ...]
+    points: tuple[MetricPoint, ...]
+    deployments: tuple[Desired, ...]
+    desired: Desired | None
+    blamed: frozenset[str]
+    now_us: int
+
+    @property
+    def version(self) -> str:
+        """The ill version."""
+        return self.incident.version
+
+    def firing(self, *kinds: AlertKind) -> list[Alert]:
+        """Alerts of the ill version that fire, of these kinds (none given: all), in order of time."""
+        found = [each for each in still_firing(self.alerts, self.version) if not kinds or each.kind in kinds]
+        return sorted(found, key=lambda each: (each.end_us, each.id))
+
+    def release(self) -> Desired | None:
+        """The deployment that brought the ill version, if another version served before it."""
+        for position in range(len(self.deployments) - 1, 0, -1):
+            if self.deployments[position].version == self.version:
+                before = self.deployments[position - 1].version
+                return self.deployments[position] if before != self.version else None
+        return None
+
+    def predecessor(self) -> str | None:
+        """The version that served before the ill one was released."""
+        release = self.release()
+        if release is None:
+            return None
+        return next((each.version for each in reversed(self.deployments) if each.epoch < release.epoch), None)
+
+    def windows(self, version: str, axis: Axis, *, until_us: int | None = None) -> list["Window"]:
+        """The windows of a version in order of time; `until_us` keeps those that ended by then."""
+        return windows(
+            point
+            for point in self.points
+            if point.version == version
+            and point.axis == axis
+            and (until_us is None or point.end_us <= until_us)
+        )
+
+
+class Window(Value, frozen=True, kw_only=True):
+    """All measures of one window of one version."""
+
+    name: str
+    start_us: int
+    end_us: int
+    points: tuple[MetricPoint, ...]
+
+    @property
+    def measured(self) -> bool:
+        """At least one measure could be computed."""
+        return any(point.verdict != "undefined" for point in self.points)
+
+    @property
+    def in_breach(self) -> bool:
+        """At least one measure is beyond its threshold."""
+        return any(point.verdict == "breach" for point in self.points)
+
+
+class Rate(Value, frozen=True, kw_only=True):
+    """A share over the rows of some windows."""
+
+    measure: str
+    value: float
+    rows: int
+
+
+def gather(unit: Unit, incident: Incident, *, now_us: int) -> Facts:
+    """Read what can be read often: everything but the points."""
+    return Facts(
+        incident=incident,
+        alerts=(*_carried_over(unit, incident), *unit.alerts(incident.id)),
+        points=(),
+        deployments=tuple(unit.deployments(incident.model)),
+        desired=unit.desired(incident.model),
+        blamed=_blamed(unit, incident),
+        now_us=now_us,
+    )
+
+
+def with_points(unit: Unit, facts: Facts, config: DiagnosisConfig) -> Facts:
+    """Add the points: on the label axis of every version that ever served, on the event axis (many more, one
+    per feature) only those around the release that brought the ill version."""
+    model = facts.incident.model
+    since_us = facts.incident.change_us - seconds(config.history_s)
+    versions = sorted({facts.version, *(each.version for each in facts.deployments)})
+    points = [
+        point
+        for version in versions
+        for point in unit.points(model, version=version, axis="label", since_us=since_us, limit=50_000)
+    ]
+    release, before = facts.release(), facts.predecessor()
+    if release is not None and before is not None:
+        span = seconds(config.release_span_s)
+        for version in (before, facts.version):
+            points += unit.points(
+                model,
+                version=version,
+                axis="event",
+                since_us=release.at_us - span,
+                until_us=release.at_us + span,
+                limit=50_000,
+            )
+    return msgspec.structs.replace(facts, points=tuple(points))
+
+
+def windows(points: Iterable[MetricPoint]) -> list[Window]:
+    """Points grouped by window, in order of time."""
+    grouped: dict[tuple[int, int, str], list[MetricPoint]] = {}
+    for point in points:
+        if point.segment == "all":
+            grouped.setdefault((point.end_us, point.start_us, point.window), []).append(point)
+    return [
+        Window(name=name, start_us=start_us, end_us=end_us, points=tuple(grouped[end_us, start_us, name]))
+        for end_us, start_us, name in sorted(grouped)
+    ]
+
+
+def rate(found: Sequence[Window], measure: str) -> Rate | None:
+    """The row-weighted mean of a measure over windows; None where it was never computed."""
+    points = [
+        (point.value, point.rows)
+        for window in found
+        for point in window.points
+        if point.measure == measure and point.feature is None and point.value is not None and point.rows > 0
+    ]
+    rows = sum(count for _, count in points)
+    if rows == 0:
+        return None
+    return Rate(measure=measure, value=sum(value * count for value, count in points) / rows, rows=rows)
+
+
+def drop_z(before: Rate, after: Rate) -> float:
+    """By how many standard errors the share fell between two samples (two-proportion z, pooled;
+    Laplace-smoothed so that a share of exactly 0 or 1 has an error)."""
+    pooled = (before.value * before.rows + after.value * after.rows + 1) / (before.rows + after.rows + 2)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / before.rows + 1 / after.rows))
+    return (before.value - after.value) / error
+
+
+def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -> list[Evidence]:
+    """The evidence of alerts, of these measures if given, greatest effect first."""
+    found = [
+        each for alert in alerts for each in alert.evidence if measures is None or each.measure in measures
+    ]
+    return sorted(found, key=lambda each: (-each.effect, each.measure, each.feature or ""))
+
+
+def _carried_over(unit: Unit, incident: Incident) -> list[Alert]:
+    """Alerts of the same version that came while another incident was open and fire still: the judge tells
+    each once."""
+    past = unit.incidents(model=incident.model, limit=2)
+    return [
+        alert
+        for other in past
+        if other.id != incident.id
+        for alert in still_firing(unit.alerts(other.id), incident.version)
+    ]
+
+
+def _blamed(unit: Unit, incident: Incident) -> frozenset[str]:
+    past = unit.incidents(model=incident.model, cause="bad_release")
+    return frozenset(each.version for each in past if each.id != incident.id and each.state == "resolved")

@@ -1,0 +1,286 @@
+"""One step of an incident, from its state in the journal: all memory is there, so any agent can take the next
+one."""
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from remediation import actions, approvals, incidents
+from remediation.clock import seconds
+from remediation.config import AgentConfig
+from remediation.diagnosis import diagnose, ready, summary
+from remediation.evidence import Facts, gather, with_points
+from remediation.executor import Executor
+from remediation.plans import NoPlan, make_plan
+from remediation.ports import Clock, Journal, Registry, Unit
+from remediation.routing import still_firing
+from remediation.values import Action, Approval, Desired, Incident, ModelVersion, Plan
+from remediation.verification import Verdict, verify
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """The states of an incident before and after its action; `Executor` has those in between. All calls are
+    synchronous, do at most one transition, and are harmless when repeated."""
+
+    journal: Journal
+    registry: Registry
+    executor: Executor
+    clock: Clock
+    config: AgentConfig
+    _considered: dict[str, int] = field(default_factory=dict[str, int])
+
+    def step(self, incident_id: str) -> None:
+        """Take the next step of an incident, if its time has come."""
+        with self.journal.reading() as unit:
+            incident = unit.incident(incident_id)
+        match incident.state if incident else None:
+            case "open":
+                self._diagnose(incident_id)
+            case "diagnosed":
+                self._propose(incident_id)
+            case "awaiting_approval":
+                self._await_approval(incident_id)
+            case "verifying":
+                self._verify(incident_id)
+            case _:
+                return
+
+    def give_up(self, incident_id: str, reason: str) -> None:
+        """No plan can be made because of a failing part (the registry, say): after a while people have to
+        know."""
+        now_us = self.clock.now_us()
+        with self.journal.transaction() as unit:
+            incident = unit.incident(incident_id)
+            if incident is None or incident.state != "diagnosed" or incident.diagnosed_us is None:
+                return
+            if now_us - incident.diagnosed_us >= seconds(self.config.plan_s):
+                outcome = f"No plan could be made in {self.config.plan_s:g} s: {reason}"
+                incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=now_us)
+
+    # -- open -> diagnosed -------------------------------------------------------------------------
+
+    def _diagnose(self, incident_id: str) -> None:
+        with self.journal.transaction() as unit:
+            facts = self._facts(unit, incident_id, "open")
+            if facts is None or self._ended_by_itself(unit, facts) or self._replaced_by_people(unit, facts):
+                return
+            why = ready(facts, self.config.diagnosis)
+            if why is None:
+                return
+            facts = with_points(unit, facts, self.config.diagnosis)
+            hypotheses = diagnose(facts, self.config.diagnosis)
+            best = hypotheses[0]
+            incidents.move(
+                unit,
+                facts.incident,
+                to="diagnosed",
+                why=f"{best.cause} ({best.confidence:.2f}): {why}",
+                cause=best.cause,
+                confidence=best.confidence,
+                hypotheses=hypotheses,
+                summary=summary(facts, best),
+                diagnosed_us=facts.now_us,
+            )
+
+    def _ended_by_itself(self, unit: Unit, facts: Facts) -> bool:
+        if still_firing(facts.alerts, facts.version):
+            return False
+        outcome = f"Every alert of version {facts.version} was cleared before anything was done."
+        incidents.close(unit, facts.incident, to="resolved", outcome=outcome, now_us=facts.now_us)
+        return True
+
+    def _replaced_by_people(self, unit: Unit, facts: Facts) -> bool:
+        """Somebody made another version serve in the meantime: what is left is to see whether that helped."""
+        desired = facts.desired
+        if desired is None or desired.version == facts.version:
+            return False
+        why = f"{desired.decided_by} made version {desired.version} serve: {desired.reason}"
+        incidents.move(unit, facts.incident, to="verifying", why=why, acted_us=desired.at_us)
+        return True
+
+    # -- diagnosed -> awaiting_approval, escalated -------------------------------------------------
+
+    def _propose(self, incident_id: str) -> None:
+        with self.journal.transaction() as unit:
+            facts = self._facts(unit, incident_id, "diagnosed")
+            if facts is None:
+                return
+            facts = with_points(unit, facts, self.config.diagnosis)
+            attempt = len(unit.plans(incident_id)) + 1
+        plan = make_plan(
+            facts, facts.incident.hypotheses[0], self._versions(facts), attempt=attempt, config=self.config
+        )
+        with self.journal.transaction() as unit:
+            incident = unit.incident(incident_id)
+            if incident is None or incident.state != "diagnosed":
+                return
+            if isinstance(plan, NoPlan):
+                outcome = f"A person has to look: {plan.reason}."
+                incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=facts.now_us)
+            elif self.config.autonomy(incident.model) == "observe":
+                outcome = (
+                    f"Observed only (autonomy of {incident.model}): {plan.action} would have been proposed."
+                )
+                incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=facts.now_us)
+            elif (moved := approvals.world_moved(unit, plan)) is not None:
+                incidents.move(unit, incident, to="open", why=moved)
+            else:
+                ticket = approvals.request(plan, now_us=facts.now_us, ttl_s=self.config.approval_ttl_s)
+                unit.add_plan(plan, ticket, actor=incidents.AGENT)
+                incidents.move(
+                    unit, incident, to="awaiting_approval", why=f"{plan.action} proposed in {plan.id}"
+                )
+
+    def _versions(self, facts: Facts) -> dict[str, ModelVersion]:
+        return {each.version: each for each in self.registry.versions(facts.incident.model)}
+
+    # -- awaiting_approval -> executing, rejected, expired, open -----------------------------------
+
+    def _await_approval(self, incident_id: str) -> None:
+        with self.journal.transaction() as unit:
+            incident = unit.incident(incident_id)
+            found = _open_ticket(unit, incident_id)
+            if incident is None or incident.state != "awaiting_approval" or found is None:
+                return
+            plan, approval = found
+            now_us = self.clock.now_us()
+            match approval.state:
+                case "pending":
+                    self._pending(unit, incident, plan, approval, now_us)
+                case "approved":
+                    self._approved(unit, incident, plan, approval, now_us)
+                case "rejected":
+                    why = approval.reason or "no reason given"
+                    outcome = f"{approval.decided_by} rejected the {plan.action}: {why}"
+                    incidents.close(unit, incident, to="rejected", outcome=outcome, now_us=now_us)
+                case "expired":
+                    self._expired(unit, incident, plan, now_us)
+                case "void":
+                    incidents.move(unit, incident, to="open", why=approval.reason or "the world moved")
+
+    def _pending(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
+        moved = approvals.world_moved(unit, plan) or self._other_cause(unit, incident, now_us)
+        if moved is not None:
+            if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
+                incidents.move(unit, incident, to="open", why=moved)
+        elif now_us >= approval.expires_us and approvals.settle(
+            unit, approval, "expired", now_us=now_us, reason="nobody decided in time"
+        ):
+            self._expired(unit, incident, plan, now_us)
+
+    def _approved(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
+        moved = approvals.world_moved(unit, plan)
+        if moved is not None:
+            if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
+                incidents.move(unit, incident, to="open", why=moved)
+            return
+        unit.add_action(actions.new_action(plan, now_us=now_us), actor=approval.decided_by or incidents.AGENT)
+        why = f"approved by {approval.decided_by}"
+        incidents.move(unit, incident, to="executing", why=why, approved_us=approval.decided_us)
+
+    def _expired(self, unit: Unit, incident: Incident, plan: Plan, now_us: int) -> None:
+        outcome = f"Nobody decided about the {plan.action} within {self.config.approval_ttl_s:g} s."
+        incidents.close(unit, incident, to="expired", outcome=outcome, now_us=now_us)
+
+    def _other_cause(self, unit: Unit, incident: Incident, now_us: int) -> str | None:
+        """Alerts that came after the diagnosis and turn it over make the plan another one."""
+        facts = gather(unit, incident, now_us=now_us)
+        if self._considered.get(incident.id) == len(facts.alerts):
+            return None
+        self._considered[incident.id] = len(facts.alerts)
+        if not still_firing(facts.alerts, facts.version):
+            return "every alert was cleared while the plan waited"
+        best = diagnose(with_points(unit, facts, self.config.diagnosis), self.config.diagnosis)[0]
+        if best.cause == incident.cause:
+            return None
+        return f"new evidence: {best.cause} instead of {incident.cause} ({'; '.join(best.reasons[:1])})"
+
+    # -- verifying -> resolved, escalated ----------------------------------------------------------
+
+    def _verify(self, incident_id: str) -> None:
+        now_us = self.clock.now_us()
+        with self.journal.transaction() as unit:
+            incident = unit.incident(incident_id)
+            if incident is None or incident.state != "verifying":
+                return
+            running = unit.actions(incident_id=incident_id, states=actions.RUNNING, limit=1)
+            action = running[0] if running else None
+            desired = unit.desired(incident.model)
+            plan = unit.plan(action.plan_id) if action else None
+            verdict = self._verdict(unit, incident, desired)
+        if (
+            action is not None
+            and plan is not None
+            and desired is not None
+            and desired.epoch != plan.epoch + 1
+        ):
+            self.executor.take_back(
+                action.id, f"superseded: {desired.decided_by} made {desired.version} serve"
+            )
+            return
+        late = now_us - (incident.acted_us or now_us) >= seconds(self.config.verification.limit_s)
+        if verdict.outcome == "pass":
+            self._recovered(incident, action, verdict.sentence)
+        elif verdict.outcome == "fail" or late:
+            limit_s = self.config.verification.limit_s
+            why = (
+                verdict.sentence
+                if verdict.outcome == "fail"
+                else f"not proven in {limit_s:g} s: {verdict.sentence}"
+            )
+            self._not_recovered(incident, action, why)
+
+    def _verdict(self, unit: Unit, incident: Incident, desired: Desired | None) -> Verdict:
+        if desired is None:
+            return Verdict(outcome="inconclusive", sentence=f"no version of {incident.model} is decided")
+        earlier = [each for each in unit.deployments(incident.model) if each.epoch < desired.epoch]
+        served_before = any(each.version == desired.version for each in earlier)
+        since_us = desired.at_us if served_before else 0
+        points = unit.points(incident.model, version=desired.version, axis="label", since_us=since_us)
+        return verify(
+            desired.version,
+            ill_version=incident.version,
+            since_us=since_us,
+            points=points,
+            alerts=unit.alerts(incident.id),
+            config=self.config.verification,
+        )
+
+    def _recovered(self, incident: Incident, action: Action | None, sentence: str) -> None:
+        if action is not None:
+            self.executor.succeed(action.id, sentence)
+            return
+        self._close(incident.id, "resolved", sentence)
+
+    def _not_recovered(self, incident: Incident, action: Action | None, why: str) -> None:
+        if action is not None:
+            self.executor.take_back(action.id, why)
+            return
+        self._close(incident.id, "escalated", why)
+
+    def _close(self, incident_id: str, to: incidents.Ending, outcome: str) -> None:
+        with self.journal.transaction() as unit:
+            incident = unit.incident(incident_id)
+            if incident is not None and incident.state == "verifying":
+                incidents.close(unit, incident, to=to, outcome=outcome, now_us=self.clock.now_us())
+
+    # -- shared ------------------------------------------------------------------------------------
+
+    def _facts(self, unit: Unit, incident_id: str, state: str) -> Facts | None:
+        incident = unit.incident(incident_id)
+        if incident is None or incident.state != state:
+            return None
+        return gather(unit, incident, now_us=self.clock.now_us())
+
+
+def _open_ticket(unit: Unit, incident_id: str) -> tuple[Plan, Approval] | None:
+    """The newest plan of an incident and its approval."""
+    plans = sorted(unit.plans(incident_id), key=lambda plan: (plan.created_us, plan.id))
+    if not plans:
+        return None
+    tickets = unit.approvals(incident_id=incident_id)
+    found = next((each for each in tickets if each.plan_id == plans[-1].id), None)
+    return (plans[-1], found) if found else None

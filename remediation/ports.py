@@ -1,0 +1,292 @@
+"""What remediation needs from the outside, as Protocols that other rooms fulfil and `deploy` wires."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from detectors.reference import Reference
+from detectors.values import Alert, Axis, MetricPoint
+from remediation.values import (
+    Action,
+    ActionState,
+    Approval,
+    ApprovalState,
+    AuditEntry,
+    Cause,
+    Desired,
+    Incident,
+    IncidentState,
+    ModelVersion,
+    Plan,
+)
+
+
+class Clock(Protocol):
+    """The time of decisions."""
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch, UTC."""
+        ...
+
+
+class Reader(Protocol):
+    """One consistent view of the journal."""
+
+    def incident(self, incident_id: str) -> Incident | None: ...
+    def incidents(
+        self,
+        *,
+        model: str | None = None,
+        states: Sequence[IncidentState] | None = None,
+        cause: Cause | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Incident]:
+        """Newest first; `before` is the id of the last incident of the previous page."""
+        ...
+
+    def alerts(self, incident_id: str) -> list[Alert]: ...
+    def plan(self, plan_id: str) -> Plan | None: ...
+    def plans(self, incident_id: str) -> list[Plan]: ...
+    def approval(self, approval_id: str) -> Approval | None: ...
+    def approvals(
+        self,
+        *,
+        state: ApprovalState | None = None,
+        incident_id: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]: ...
+
+    def action(self, action_id: str) -> Action | None: ...
+    def actions(
+        self,
+        *,
+        model: str | None = None,
+        incident_id: str | None = None,
+        states: Sequence[ActionState] | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Action]: ...
+
+    def desired(self, model: str) -> Desired | None: ...
+    def deployments(self, model: str) -> list[Desired]:
+        """Every version that was ever made to serve, oldest first."""
+        ...
+
+    def deployed_models(self) -> list[str]:
+        """Every model that has a desired state."""
+        ...
+
+    def points(
+        self,
+        model: str,
+        *,
+        version: str | None = None,
+        measures: Sequence[str] | None = None,
+        axis: Axis | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        limit: int = 10_000,
+    ) -> list[MetricPoint]:
+        """Latest revisions, in order of `end_us`."""
+        ...
+
+    def audit_entries(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> list[AuditEntry]:
+        """Sequenced entries by index; `after` / `before` are exclusive indices (cursor)."""
+        ...
+
+
+class Unit(Reader, Protocol):
+    """One database transaction. Every write adds its line to the audit log in the same transaction."""
+
+    def add_incident(self, incident: Incident, *, actor: str) -> None: ...
+    def save_incident(self, incident: Incident, *, expected: IncidentState, actor: str, why: str) -> bool:
+        """Replace the incident if its state still is `expected`; False when somebody was faster."""
+        ...
+
+    def link_alert(self, alert: Alert, incident_id: str | None) -> bool:
+        """Keep the alert and its incident; False when this alert was linked before."""
+        ...
+
+    def add_plan(self, plan: Plan, approval: Approval, *, actor: str) -> None: ...
+    def save_approval(self, approval: Approval, *, expected: ApprovalState, actor: str) -> bool: ...
+    def add_action(self, action: Action, *, actor: str) -> bool:
+        """Record the intent; False when an action with this id exists."""
+        ...
+
+    def save_action(self, action: Action, *, expected: ActionState, actor: str) -> bool: ...
+    def set_desired(self, desired: Desired, *, expected_epoch: int, actor: str) -> bool:
+        """Conditional update: only while the stored epoch is `expected_epoch` (0: none yet)."""
+        ...
+
+    def deployed_models(self) -> list[str]:
+        """Every model for which a version was ever made to serve, by name."""
+        ...
+
+    def audit(self, *, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
+
+
+class Journal(Protocol):
+    """The durable memory of remediation."""
+
+    def transaction(self) -> AbstractContextManager[Unit]:
+        """Commits at the end of the block, rolls back on an exception."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Reader]:
+        """A view that cannot write and waits for no writer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """Labelled rows. `features`: one column per feature (NaN = missing); `labels`: 0/1; `groups`: rows with
+    the same value describe the same person or thing and never stand on both sides of a split; `weights`: rows
+    per line.
+
+    `reference_rows` (bool per line) restricts the reference profile to the lines of the world as it is now;
+    None: all lines. `held_out` are lines that must never be fitted on, but belong to that world: the
+    reference (features, and the scores of the finished model) describes them too.
+    """
+
+    model: str
+    features: pd.DataFrame
+    labels: pd.Series
+    groups: pd.Series
+    weights: pd.Series | None = None
+    reference_rows: pd.Series | None = None
+    held_out: "TrainingSet | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """What a training run made: the ONNX model, how good it was by cross-validation, and its reference
+    profile."""
+
+    model: str
+    algorithm: str
+    onnx: bytes
+    features: tuple[str, ...]
+    metrics: dict[str, float]
+    candidates: dict[str, float]
+    reference: Reference
+    rows: int
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the hex digest of the ONNX bytes: the identity that serving acknowledges."""
+        import hashlib
+
+        return "sha256:" + hashlib.sha256(self.onnx).hexdigest()
+
+
+class Registry(Protocol):
+    """Where versions live. The alias is a projection of the decided state, never the authority."""
+
+    def register(self, trained: TrainedModel, *, tags: Mapping[str, str]) -> ModelVersion: ...
+    def version(self, model: str, version: str) -> ModelVersion | None: ...
+    def versions(self, model: str) -> list[ModelVersion]: ...
+    def models(self) -> list[str]: ...
+    def onnx(self, model: str, version: str) -> bytes:
+        """The ONNX bytes, checked against the registered digest."""
+        ...
+
+    def reference(self, model: str, version: str) -> Reference: ...
+    def set_champion(self, model: str, version: str) -> None: ...
+    def champion(self, model: str) -> str | None: ...
+
+
+class Archive(Protocol):
+    """Labelled events of the past."""
+
+    def labelled(
+        self, model: str, *, since_us: int | None = None, until_us: int | None = None
+    ) -> pd.DataFrame:
+        """Columns id, time_us, version, prediction, score, label, label_time_us and `f.<feature>`; one row
+        per event."""
+        ...
+
+
+class Trainer(Protocol):
+    """Trains several candidates and returns the best by F1."""
+
+    def train(self, data: TrainingSet, *, seed: int) -> TrainedModel: ...
+
+
+class Scorer(Protocol):
+    """Runs a model that is not loaded anywhere, for the gate."""
+
+    def score(self, onnx: bytes, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """P(class 1) per row; columns by name, NaN = missing."""
+        ...
+
+
+class Message(Protocol):
+    """One record of a topic. `timestamp_ms` is the broker's."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Mapping[str, bytes]: ...
+    @property
+    def timestamp_ms(self) -> int: ...
+
+
+class Bus(Protocol):
+    """Topics, for rooms that must not know Kafka."""
+
+    async def publish(
+        self, topic: str, *, key: bytes, value: bytes | None, headers: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Returns when the broker has it; retries while the broker is away."""
+        ...
+
+    def follow(self, topic: str, *, group: str | None = None) -> AsyncIterator[Message]:
+        """Records in order. Without a group: everything from the start of the topic, and then what comes.
+        With a group: from the group's position; a message counts as handled when the next one is asked
+        for."""
+        ...
+
+    async def read_all(self, topic: str) -> Sequence[Message]:
+        """Everything committed in the topic now (for compacted topics)."""
+        ...
+
+
+class Publisher(Protocol):
+    """Makes a decided version known: reference and monitor first, then the desired state, then the alias."""
+
+    async def publish_desired(self, desired: Desired) -> None: ...
+
+
+class Notifier(Protocol):
+    """Tells people. Must not raise for an unreachable channel: it reports False and the caller tries
+    again."""
+
+    async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool: ...
+    async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool: ...
+    async def incident_closed(self, incident: Incident) -> bool: ...

@@ -1,0 +1,62 @@
+"""What was decided must become known: a process that died between the two leaves work to the agent."""
+
+import asyncio
+
+import msgspec
+import structlog
+
+from remediation.config import AgentConfig
+from remediation.ports import Bus, Journal, Publisher, Registry
+from remediation.values import Desired
+
+log = structlog.get_logger()
+
+
+class Reconciliation:
+    """Compares the authority (the row in the journal) with its projections: the desired-state topic, which is
+    published again where it is behind, and the registry's alias, which is set where it points elsewhere."""
+
+    def __init__(
+        self, journal: Journal, bus: Bus, registry: Registry, publisher: Publisher, config: AgentConfig
+    ) -> None:
+        self._journal = journal
+        self._bus = bus
+        self._registry = registry
+        self._publisher = publisher
+        self._config = config
+
+    async def reconcile(self) -> None:
+        """One round over all models that were ever deployed."""
+        published = await self._published()
+        for desired in await asyncio.to_thread(self._decided):
+            if published.get(desired.model, 0) < desired.epoch:
+                log.warning(
+                    "A decided version was not known yet", model=desired.model, version=desired.version
+                )
+                await self._publisher.publish_desired(desired)
+            else:
+                await asyncio.to_thread(self._align_alias, desired)
+
+    async def _published(self) -> dict[str, int]:
+        epochs: dict[str, int] = {}
+        for message in await self._bus.read_all(self._config.desired_topic):
+            if message.value is not None:
+                desired = msgspec.json.decode(message.value, type=Desired)
+                epochs[desired.model] = max(desired.epoch, epochs.get(desired.model, 0))
+        return epochs
+
+    def _decided(self) -> list[Desired]:
+        with self._journal.reading() as unit:
+            found = [unit.desired(model) for model in unit.deployed_models()]
+        return [each for each in found if each is not None]
+
+    def _align_alias(self, desired: Desired) -> None:
+        pointed = self._registry.champion(desired.model)
+        if pointed != desired.version:
+            log.warning(
+                "The registry's alias pointed elsewhere and was set",
+                model=desired.model,
+                was=pointed,
+                now=desired.version,
+            )
+            self._registry.set_champion(desired.model, desired.version)

@@ -1,0 +1,96 @@
+"""Which incident does an alert belong to? Decided from values alone, with the reason."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from detectors.values import Alert, AlertKind, Value
+from remediation.clock import seconds
+from remediation.values import Desired, Incident
+
+_GRAVITY: dict[AlertKind, int] = {"prediction_drift": 0, "data_drift": 1, "data_quality": 2, "performance": 3}
+
+
+class Route(Value, frozen=True, kw_only=True):
+    """`attach` to `incident_id`, `open` a new incident, or `keep` the alert without one; `reason` is for the
+    log."""
+
+    decision: Literal["attach", "open", "keep"]
+    reason: str
+    incident_id: str | None = None
+
+
+def still_firing(alerts: Sequence[Alert], version: str | None = None) -> list[Alert]:
+    """The alerts, of `version` if given, that fired and were not cleared later: the last one per series."""
+    last: dict[tuple[str, str, AlertKind, str], Alert] = {}
+    for alert in sorted(alerts, key=lambda each: (each.end_us, each.state == "firing", each.id)):
+        if version is None or alert.version == version:
+            last[alert.version, alert.segment, alert.kind, alert.axis] = alert
+    return [alert for alert in last.values() if alert.state == "firing"]
+
+
+def route(
+    alert: Alert,
+    *,
+    current: Incident | None,
+    last_closed: Incident | None,
+    closed_alerts: Sequence[Alert],
+    desired: Desired | None,
+    now_us: int,
+    uncured_hold_s: float,
+) -> Route:
+    """Decide where `alert` belongs.
+
+    `current` is the model's open incident, `last_closed` its latest closed one with `closed_alerts`,
+    `desired` what shall serve (None: not decided here, so the alert's version is taken for the serving one).
+    """
+    if current is not None:
+        return _attach(current, f"incident {current.id} of {alert.model} is open")
+    if last_closed is None or last_closed.closed_us is None:
+        return _without_history(alert, desired)
+    if alert.state == "cleared":
+        return _attach(last_closed, "all clear after the incident was closed")
+    if desired is not None and alert.version != desired.version:
+        return _attach(last_closed, f"version {alert.version} no longer serves, {desired.version} does")
+    if _belongs_to_the_past(alert, last_closed, last_closed.closed_us):
+        return _attach(last_closed, "the window and the change lie before the end of the incident")
+    if _uncured(alert, last_closed, closed_alerts, now_us, uncured_hold_s):
+        return _attach(last_closed, f"the illness that {last_closed.id} left {last_closed.state} goes on")
+    return Route(decision="open", reason=f"a new illness of version {alert.version}, which serves")
+
+
+def _without_history(alert: Alert, desired: Desired | None) -> Route:
+    if alert.state == "cleared":
+        return Route(decision="keep", reason="all clear, and no incident that it belongs to")
+    if desired is not None and alert.version != desired.version:
+        return Route(
+            decision="keep", reason=f"version {alert.version} does not serve, {desired.version} does"
+        )
+    return Route(decision="open", reason=f"the first illness of {alert.model}")
+
+
+def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bool:
+    """A late window. Of the version that was ill: its change lies before the end of the incident. Of the
+    version that cured it: it ended before the end, or its change lies before that version came back. (The
+    judge tells an illness once; what is attached here by mistake would never be told again.)"""
+    if alert.version == incident.version:
+        return alert.start_us < closed_us and alert.change_us < closed_us
+    return alert.end_us <= closed_us or (
+        incident.acted_us is not None and alert.change_us < incident.acted_us
+    )
+
+
+def _uncured(
+    alert: Alert, incident: Incident, alerts: Sequence[Alert], now_us: int, uncured_hold_s: float
+) -> bool:
+    """A closed incident that cured nothing explains later alerts of its version that are no graver than what
+    it told, for as long as one of its alerts goes on firing."""
+    if incident.state == "resolved" or incident.version != alert.version or incident.closed_us is None:
+        return False
+    if now_us - incident.closed_us > seconds(uncured_hold_s):
+        return False
+    firing = still_firing(alerts, incident.version)
+    return any(_GRAVITY[alert.kind] <= _GRAVITY[told.kind] for told in firing)
+
+
+def _attach(incident: Incident, reason: str) -> Route:
+    return Route(decision="attach", incident_id=incident.id, reason=reason)

@@ -1,0 +1,60 @@
+"""The reference of a new version, from scores of rows that the scoring model was not fitted on."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from detectors.reference import Reference, build_reference
+from detectors.values import FeatureSpec
+from remediation.ports import TrainingSet
+from remediation.training.selection import THRESHOLD, probabilities
+from remediation.training.validation import TrainingError, feature_matrix
+
+MAX_ROWS = 200_000
+"""Rows that a reference is built from; beyond it repeats are thinned in proportion, no line is lost."""
+
+
+def referenced(
+    data: TrainingSet, scores: NDArray[np.float64], pipeline: Pipeline, names: tuple[str, ...]
+) -> Reference:
+    """The reference over the lines of `data` that describe the world now, and over its held-out lines.
+
+    scores: out-of-fold probability of class 1, one per line of `data`. Held-out lines get those of the
+    finished `pipeline`. A line with weight w counts as w rows, as it does in the stream.
+    """
+    parts = [_part(data, names, scores)]
+    if data.held_out is not None:
+        matrix = feature_matrix(data.held_out.features, names)
+        parts.append(_part(data.held_out, names, probabilities(pipeline, matrix)))
+    rows = pd.concat(parts, ignore_index=True)
+    if rows.empty:
+        raise TrainingError(
+            "reference_rows is False for every line; mark the lines that describe the world now"
+        )
+    repeated = rows.loc[np.repeat(rows.index.to_numpy(), _repeats(rows["weight"].to_numpy(dtype=np.float64)))]
+    return build_reference(
+        data.model,
+        "",
+        {name: repeated[f"f.{name}"].to_numpy() for name in names},
+        [FeatureSpec(name=name) for name in names],
+        scores=repeated["score"].to_numpy(),
+        labels=repeated["label"].to_numpy(),
+        threshold=THRESHOLD,
+    )
+
+
+def _part(data: TrainingSet, names: tuple[str, ...], scores: NDArray[np.float64]) -> pd.DataFrame:
+    matrix = feature_matrix(data.features, names)
+    part = pd.DataFrame({f"f.{name}": matrix[:, position] for position, name in enumerate(names)})
+    part["score"] = np.clip(scores, 0.0, 1.0)
+    part["label"] = data.labels.to_numpy(dtype=np.float64)
+    part["weight"] = 1.0 if data.weights is None else data.weights.to_numpy(dtype=np.float64)
+    if data.reference_rows is None:
+        return part
+    return part.loc[data.reference_rows.to_numpy(dtype=bool)]
+
+
+def _repeats(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    scale = min(1.0, MAX_ROWS / float(weights.sum()))
+    return np.maximum(np.rint(weights * scale), 1).astype(np.int64)

@@ -1,0 +1,182 @@
+"""Value types of remediation: incidents, plans, approvals, actions, versions."""
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+from detectors.values import Value
+
+IncidentState = Literal[
+    "open",
+    "diagnosed",
+    "awaiting_approval",
+    "executing",
+    "verifying",
+    "resolved",
+    "escalated",
+    "rejected",
+    "expired",
+]
+Cause = Literal["bad_release", "upstream_data_break", "population_shift", "concept_shift", "unknown"]
+ActionKind = Literal["rollback", "retrain"]
+ApprovalState = Literal["pending", "approved", "rejected", "expired", "void"]
+ActionState = Literal["intended", "executing", "awaiting_ack", "verifying", "succeeded", "failed", "reverted"]
+
+CLOSED_INCIDENTS: frozenset[IncidentState] = frozenset({"resolved", "escalated", "rejected", "expired"})
+
+
+class Hypothesis(Value, frozen=True, kw_only=True):
+    """One possible cause with a confidence in [0, 1] and the sentences that speak for and against it."""
+
+    cause: Cause
+    confidence: float
+    reasons: tuple[str, ...] = ()
+
+
+class Incident(Value, frozen=True, kw_only=True):
+    """One illness of one model, from the first alert to its end. Times in microseconds since the epoch, UTC."""
+
+    id: str
+    model: str
+    version: str
+    state: IncidentState = "open"
+    severity: Literal["warning", "critical"] = "warning"
+    cause: Cause = "unknown"
+    confidence: float = 0.0
+    summary: str = ""
+    hypotheses: tuple[Hypothesis, ...] = ()
+    change_us: int
+    opened_us: int
+    diagnosed_us: int | None = None
+    approved_us: int | None = None
+    acted_us: int | None = None
+    closed_us: int | None = None
+    outcome: str = ""
+
+
+class Plan(Value, frozen=True, kw_only=True):
+    """What shall be done, exactly. Approvals are bound to `hash`; when any field would differ, it is another plan."""
+
+    id: str
+    incident_id: str
+    action: ActionKind
+    model: str
+    from_version: str
+    from_digest: str
+    to_version: str | None
+    to_digest: str | None
+    epoch: int
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    evidence: tuple[str, ...] = ()
+    blast_radius: str = ""
+    undo: str = ""
+    created_us: int = 0
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the canonical JSON of the plan (keys sorted)."""
+        canonical = msgspec.json.encode(msgspec.to_builtins(self), order="sorted")
+        return hashlib.sha256(canonical).hexdigest()
+
+
+class Approval(Value, frozen=True, kw_only=True):
+    """The ticket in which a person decides about one plan."""
+
+    id: str
+    plan_id: str
+    plan_hash: str
+    incident_id: str
+    model: str
+    state: ApprovalState = "pending"
+    requested_us: int
+    expires_us: int
+    decided_us: int | None = None
+    decided_by: str | None = None
+    reason: str | None = None
+    channel: str | None = None
+    slack_ts: str | None = None
+
+
+class Step(Value, frozen=True, kw_only=True):
+    """One step of an action: intent recorded before the effect, outcome after it."""
+
+    name: str
+    state: Literal["intended", "done", "failed"]
+    at_us: int
+    detail: str = ""
+
+
+class Action(Value, frozen=True, kw_only=True):
+    """The execution of an approved plan. `id` is derived from the plan, so a second attempt is the same action."""
+
+    id: str
+    plan_id: str
+    incident_id: str
+    kind: ActionKind
+    model: str
+    state: ActionState = "intended"
+    steps: tuple[Step, ...] = ()
+    started_us: int
+    finished_us: int | None = None
+    to_version: str | None = None
+    to_digest: str | None = None
+    outcome: str = ""
+    lease_until_us: int = 0
+    lease_by: str = ""
+
+
+class ModelVersion(Value, frozen=True, kw_only=True):
+    """A registered version: what it is, where it came from and how good it was when it was trained."""
+
+    model: str
+    version: str
+    digest: str
+    algorithm: str = ""
+    metrics: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+    features: tuple[str, ...] = ()
+    reference_revision: str = ""
+    created_us: int = 0
+    rows: int = 0
+    run_id: str = ""
+    tags: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """As given to `Registry.register`; an action finds by them what it registered before it was killed."""
+
+
+class Desired(Value, frozen=True, kw_only=True):
+    """The version that shall serve, decided by one writer; a higher epoch wins (invariant 11)."""
+
+    model: str
+    version: str
+    digest: str
+    epoch: int
+    previous_version: str | None = None
+    decided_by: str
+    reason: str
+    at_us: int
+
+
+class Acknowledgement(Value, frozen=True, kw_only=True):
+    """What an inference server did with a desired state."""
+
+    model: str
+    version: str
+    digest: str
+    epoch: int
+    server: str
+    loaded: bool
+    detail: str = ""
+    at_us: int
+
+
+class AuditEntry(Value, frozen=True, kw_only=True):
+    """One line of the audit log: who did what to what, and why."""
+
+    index: int | None = None
+    id: str
+    at_us: int
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    leaf_hash: str = ""

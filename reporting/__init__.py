@@ -1,0 +1,1 @@
+"""What a manager reads: roll-ups, charts, PDF, mail, schedule."""

@@ -1,0 +1,96 @@
+"""How numbers, times and names are told to a person."""
+
+from datetime import UTC, datetime
+
+from reporting.values import Light
+
+LIGHTS: dict[Light, tuple[str, str]] = {
+    "ok": ("●", "Healthy"),
+    "watch": ("▲", "Watch"),
+    "act": ("■", "Act"),
+    "none": ("○", "No data"),
+}
+"""A shape and a word for each light, so that nothing rests on its colour."""
+
+MEASURES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "auc": "AUC",
+    "psi": "PSI",
+    "ks": "KS distance",
+    "score_psi": "PSI of the scores",
+    "score_ks": "KS distance of the scores",
+    "positive_rate": "Share of positive answers",
+    "missing_rate": "Missing values",
+    "out_of_range_rate": "Values out of range",
+    "point_mass": "One value repeated",
+    "new_category_rate": "Unknown categories",
+}
+CAUSES = {
+    "bad_release": "Bad release",
+    "upstream_data_break": "Broken data upstream",
+    "population_shift": "Population shift",
+    "concept_shift": "Concept shift",
+    "unknown": "Unknown",
+}
+ACTIONS = {"rollback": "Roll back", "retrain": "Retrain"}
+_DISTANCES = frozenset({"psi", "ks", "score_psi", "score_ks"})
+
+
+def measure(name: str) -> str:
+    """A measure's name in a table."""
+    return MEASURES.get(name, name.replace("_", " ").capitalize())
+
+
+def number(name: str, value: float | None) -> str:
+    """A measure's value: shares in percent, distances with two decimals."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if name in _DISTANCES else percent(value)
+
+
+def percent(value: float | None) -> str:
+    """A share in percent, one decimal."""
+    return "–" if value is None else f"{value * 100:.1f} %"
+
+
+def points(value: float) -> str:
+    """A difference of two shares, in percentage points with its sign."""
+    return f"{value * 100:+.1f} pp".replace("-", "−")
+
+
+def state(name: str) -> str:
+    """`awaiting_approval` as "Awaiting approval"."""
+    return name.replace("_", " ").capitalize()
+
+
+def moment(time_us: int | None) -> str:
+    """2026-11-21 12:05:09, in UTC."""
+    return "–" if time_us is None else f"{at(time_us):%Y-%m-%d %H:%M:%S}"
+
+
+def at(time_us: int) -> datetime:
+    """As a datetime in UTC."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
+
+
+def duration(seconds: float | None) -> str:
+    """The two largest units of a time: 4.2 s, 3 min 5 s, 2 h 10 min, 6 d 3 h."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    for size, name, smaller, smaller_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
+    return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+
+
+def count(many: int, one: str, several: str | None = None) -> str:
+    """1 incident, 1,200 incidents."""
+    return f"{many:,} {one if many == 1 else several or one + 's'}"

@@ -1,0 +1,231 @@
+"""What a host hands over, in its many shapes, as events that it cannot change any more.
+
+One event stays a tuple, so that `log` costs next to nothing; many at once become a `Block` of columns.
+Values are looked at later, by the packer in the background; only shapes and times are settled here.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from homeostat.errors import ContractError
+
+Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_END_S = 253_402_300_800
+_TIME_EXPECTED = "a datetime with a time zone, a datetime64, or seconds since the epoch (1970 to 9999)"
+
+
+class Prediction(NamedTuple):
+    """One prediction; `time_us` is microseconds since the epoch, UTC."""
+
+    model: Any
+    version: Any
+    id: Any
+    features: Any
+    prediction: Any
+    score: Any
+    time_us: Any
+    latency_ms: Any
+    status: Any
+
+
+class Label(NamedTuple):
+    """One label; `time_us` is when it became known."""
+
+    model: Any
+    id: Any
+    value: Any
+    time_us: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Many events of one model and version in columns of equal length. `version` is None for labels.
+
+    `values` holds predictions or label values. An optional column that was not given is None.
+    """
+
+    model: Any
+    version: Any
+    ids: Column
+    values: Column
+    times_us: Column
+    scores: Column | None = None
+    latencies_ms: Column | None = None
+    statuses: Column | None = None
+    features: Mapping[Any, Column] | None = None
+    label: bool = False
+
+    @property
+    def rows(self) -> int:
+        return len(self.ids)
+
+    def part(self, start: int, stop: int) -> "Block":
+        """The rows from `start` up to `stop`."""
+        return self._mapped(lambda column: column[start:stop])
+
+    def pick(self, indices: Sequence[int]) -> "Block":
+        """The rows at the indices, in their order."""
+        return self._mapped(lambda column: [column[i] for i in indices])
+
+    def _mapped(self, change: Any) -> "Block":
+        def optional(column: Column | None) -> Column | None:
+            return None if column is None else change(column)
+
+        features = self.features
+        return replace(
+            self,
+            ids=change(self.ids),
+            values=change(self.values),
+            times_us=change(self.times_us),
+            scores=optional(self.scores),
+            latencies_ms=optional(self.latencies_ms),
+            statuses=optional(self.statuses),
+            features=None
+            if features is None
+            else {name: change(column) for name, column in features.items()},
+        )
+
+
+def one_prediction(given: Prediction, names: Sequence[str] | None, now_us: int) -> Prediction:
+    """One event as the host gave it (its `time_us` is the host's time, or None) made the SDK's own."""
+    at_us = now_us if given.time_us is None else time_us(given.time_us)
+    return given._replace(features=one_row(given.features, names), time_us=at_us)
+
+
+def many_predictions(given: Prediction, names: Sequence[str] | None, now_us: int) -> Block:
+    """Many events as the host gave them, in columns, made the SDK's own."""
+
+    def optional(values: Any, field: str) -> Column | None:
+        return None if values is None else column_of(values, field)
+
+    ids = column_of(given.id, "id")
+    same_status = isinstance(given.status, str)
+    return Block(
+        model=given.model,
+        version=given.version,
+        ids=ids,
+        values=column_of(given.prediction, "prediction"),
+        times_us=times_us(given.time_us, len(ids), now_us),
+        scores=optional(given.score, "score"),
+        latencies_ms=optional(given.latency_ms, "latency_ms"),
+        statuses=[given.status] * len(ids) if same_status else optional(given.status, "status"),
+        features=columns_of(given.features, names),
+    )
+
+
+def many_labels(given: Label, now_us: int) -> Block:
+    """Many labels as the host gave them, in columns, made the SDK's own."""
+    ids = column_of(given.id, "id")
+    return Block(
+        model=given.model,
+        version=None,
+        ids=ids,
+        values=column_of(given.value, "value"),
+        times_us=times_us(given.time_us, len(ids), now_us),
+        label=True,
+    )
+
+
+def is_many(ids: object) -> bool:
+    """Whether `id=` names many events: anything but a text, a number or a UUID that has a length."""
+    return not isinstance(ids, (str, bytes, int, uuid.UUID)) and hasattr(ids, "__len__")
+
+
+def time_us(value: object) -> int:
+    """A host's time as microseconds since the epoch; raises `ContractError`."""
+    try:
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return (value - _EPOCH) // _MICROSECOND
+        if isinstance(value, np.datetime64):
+            found_us = int(value.astype("datetime64[us]").astype(np.int64))
+            if 0 <= found_us < _END_S * 1_000_000:
+                return found_us
+        elif isinstance(value, (int, float, np.integer, np.floating)) and 0 <= value < _END_S:
+            return round(float(value) * 1e6)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise ContractError("time", value, _TIME_EXPECTED) from error
+    raise ContractError("time", value, _TIME_EXPECTED)
+
+
+def one_row(features: object, names: Sequence[str] | None) -> dict[Any, Any]:
+    """The features of one event: a mapping, a Series, a one-row DataFrame, or an array with `names`."""
+    if isinstance(features, Mapping):
+        return dict(features)
+    if hasattr(features, "columns") or _dimensions(features) == 2:
+        columns = columns_of(features, names)
+        rows = {len(column) for column in columns.values()}
+        if rows - {1}:
+            raise ContractError("features", f"{max(rows)} rows", "one row for one id")
+        return {name: column[0] for name, column in columns.items()}
+    labelled: Any = features
+    if hasattr(labelled, "index") and hasattr(labelled, "to_dict"):
+        return {str(name): value for name, value in labelled.to_dict().items()}
+    values = np.asarray(features)
+    if values.ndim != 1:
+        raise ContractError("features", type(features).__name__, "a dict, a Series, a DataFrame or an array")
+    return dict(zip(_names(names, len(values)), values.tolist(), strict=True))
+
+
+def columns_of(features: object, names: Sequence[str] | None) -> dict[Any, Column]:
+    """The features of many events: a mapping of columns, a DataFrame, or a 2-D array with `names`."""
+    frame: Any = features
+    if isinstance(features, Mapping):
+        return {name: column_of(values, f"feature {name}") for name, values in features.items()}
+    if hasattr(frame, "columns"):
+        return {str(name): column_of(frame[name], f"feature {name}") for name in frame.columns}
+    if isinstance(features, list) and features and isinstance(features[0], Mapping):
+        raise ContractError("features", "a list of mappings", "a mapping of columns, or one call per event")
+    values = np.asarray(features)
+    if values.ndim != 2:
+        raise ContractError(
+            "features", type(features).__name__, "a DataFrame, a 2-D array or columns by name"
+        )
+    return {name: values[:, i].copy() for i, name in enumerate(_names(names, values.shape[1]))}
+
+
+def column_of(values: object, field: str) -> Column:
+    """A copy of a host's column: a NumPy array, a list, a Series or anything with `to_numpy`."""
+    series: Any = values
+    if hasattr(series, "to_numpy"):
+        values = series.to_numpy()
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values.copy()
+    if isinstance(values, (list, tuple)):
+        return list(series)
+    raise ContractError(field, type(values).__name__, "a one-dimensional array, a list or a Series")
+
+
+def times_us(values: object, rows: int, now_us: int) -> npt.NDArray[np.int64]:
+    """The times of many events: none (now), one for all, or a column of them."""
+    if values is None:
+        return np.full(rows, now_us, dtype=np.int64)
+    if not hasattr(values, "__len__"):
+        return np.full(rows, time_us(values), dtype=np.int64)
+    column = column_of(values, "time")
+    if isinstance(column, np.ndarray) and column.dtype.kind == "M":
+        found_us = column.astype("datetime64[us]").astype(np.int64)
+        if found_us.size and not 0 <= found_us.min() <= found_us.max() < _END_S * 1_000_000:
+            raise ContractError("time", f"{column.min()} to {column.max()}", _TIME_EXPECTED)
+        return found_us
+    return np.fromiter((time_us(value) for value in column), dtype=np.int64, count=len(column))
+
+
+def _dimensions(values: object) -> int:
+    return int(getattr(values, "ndim", 1))
+
+
+def _names(names: Sequence[str] | None, width: int) -> Sequence[str]:
+    if names is None:
+        raise ContractError("features", f"an array of {width}", "feature_names beside an array")
+    if len(names) != width or len(set(names)) != width:
+        raise ContractError("feature_names", f"{len(names)} names", f"{width} different names, one a column")
+    return names

@@ -1,0 +1,55 @@
+"""What every route needs: the services, and pages."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, TypeVar, cast
+
+from fastapi import Depends, Path, Query, Request
+
+from serving.api.problems import Problem
+from serving.api.services import ApiServices
+
+T = TypeVar("T")
+
+
+def _services(request: Request) -> ApiServices:
+    return cast("ApiServices", request.app.state.services)
+
+
+Services = Annotated[ApiServices, Depends(_services)]
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+Identifier = Annotated[str, Path(max_length=200, pattern=_PRINTABLE, examples=["churn"])]
+Filter = Annotated[str | None, Query(max_length=200, pattern=_PRINTABLE)]
+Limit = Annotated[int, Query(ge=1, le=500, description="Entries per page.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=300)]
+
+
+def opened(cursor: str | None, look_up: Callable[[str], object]) -> str | None:
+    """The id inside a cursor. Raises `Problem` 422 for one that this API has not given, or whose entry
+    `look_up` does not find."""
+    if cursor is None:
+        return None
+    try:
+        identifier = base64.urlsafe_b64decode(cursor.encode("ascii")).decode()
+    except (binascii.Error, ValueError):
+        identifier = ""
+    if not identifier.isprintable() or look_up(identifier) is None:
+        detail = f"cursor is {cursor!r}; it must be the next_cursor of an earlier answer."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    return identifier
+
+
+def next_cursor(items: Sequence[T], limit: int, identify: Callable[[T], object]) -> str | None:
+    """The cursor of the next page: `items` were asked for with one more than `limit`."""
+    if len(items) <= limit:
+        return None
+    return base64.urlsafe_b64encode(str(identify(items[limit - 1])).encode()).decode()
+
+
+def found(value: T | None, what: str, identifier: str) -> T:
+    """The value, or a 404 that says what is not there."""
+    if value is None:
+        raise Problem(HTTPStatus.NOT_FOUND, f"There is no {what} {identifier!r}.")
+    return value

@@ -1,0 +1,87 @@
+"""Routes of approvals: one state machine behind every surface."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter
+
+from remediation.approvals import Result, Verdict
+from remediation.values import ApprovalState
+from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.problems import Problem
+from serving.api.schemas import ApprovalDetail, ApprovalOut, DecisionIn, IncidentOut, Page, PlanOut
+from serving.api.services import ApiServices
+
+router = APIRouter(tags=["approvals"])
+
+_AGREES: dict[Verdict, ApprovalState] = {"approve": "approved", "reject": "rejected"}
+
+
+@router.get("/approvals", summary="Approval tickets, newest first")
+def list_approvals(
+    services: Services,
+    state: ApprovalState | None = None,
+    incident_id: Filter = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[ApprovalOut]:
+    """Filter by state and incident."""
+    with services.journal.reading() as unit:
+        before = opened(cursor, unit.approval)
+        items = unit.approvals(state=state, incident_id=incident_id, before=before, limit=limit + 1)
+    shown = [ApprovalOut.of(each) for each in items[:limit]]
+    return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
+
+
+@router.get("/approvals/{approval_id}", summary="One ticket, its plan and its incident")
+def show_approval(services: Services, approval_id: Identifier) -> ApprovalDetail:
+    """The ticket with what it is about."""
+    with services.journal.reading() as unit:
+        approval = found(unit.approval(approval_id), "approval", approval_id)
+        plan = unit.plan(approval.plan_id)
+        incident = unit.incident(approval.incident_id)
+    return ApprovalDetail(
+        **ApprovalOut.of(approval).model_dump(),
+        plan=PlanOut.of(plan) if plan else None,
+        incident=IncidentOut.of(incident) if incident else None,
+    )
+
+
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"description": "Somebody decided otherwise, the ticket expired, or the plan is another one"}
+}
+
+
+@router.post("/approvals/{approval_id}/approve", summary="Approve the plan", responses=_CONFLICT)
+def approve(services: Services, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
+    """The plan is executed at once. A second approval of an approved ticket changes nothing and is answered alike."""
+    return _decided(services, approval_id, "approve", decision)
+
+
+@router.post("/approvals/{approval_id}/reject", summary="Reject the plan", responses=_CONFLICT)
+def reject(services: Services, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
+    """The incident ends without an action."""
+    return _decided(services, approval_id, "reject", decision)
+
+
+def _decided(services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn) -> ApprovalOut:
+    shown_hash = decision.plan_hash
+    if shown_hash is None:
+        with services.journal.reading() as unit:
+            shown_hash = found(unit.approval(approval_id), "approval", approval_id).plan_hash
+    answer = services.decide(
+        approval_id,
+        verdict,
+        by=decision.by,
+        reason=decision.reason,
+        channel=decision.channel,
+        plan_hash=shown_hash,
+    )
+    if answer.result is Result.UNKNOWN or answer.approval is None:
+        raise Problem(HTTPStatus.NOT_FOUND, answer.sentence)
+    agreed = answer.result is Result.ALREADY and answer.approval.state == _AGREES[verdict]
+    if answer.result is not Result.DONE and not agreed:
+        raise Problem(
+            HTTPStatus.CONFLICT, answer.sentence, result=str(answer.result), state=answer.approval.state
+        )
+    return ApprovalOut.of(answer.approval)

@@ -1,0 +1,119 @@
+"""Routes of incidents and actions."""
+
+from fastapi import APIRouter
+
+from remediation.ports import Reader
+from remediation.values import Action, ActionState, Approval, Cause, Incident, IncidentState, Plan
+from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.schemas import (
+    ActionOut,
+    AlertOut,
+    ApprovalOut,
+    IncidentDetail,
+    IncidentOut,
+    Page,
+    PlanOut,
+    TimelineEntry,
+    moment,
+)
+
+router = APIRouter(tags=["incidents"])
+
+_TIMELINE_ENTRIES = 500
+
+
+@router.get("/incidents", summary="Incidents, newest first")
+def list_incidents(
+    services: Services,
+    state: IncidentState | None = None,
+    model: Filter = None,
+    cause: Cause | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[IncidentOut]:
+    """Filter by state, model and cause."""
+    states: list[IncidentState] | None = [state] if state else None
+    with services.journal.reading() as unit:
+        items = unit.incidents(
+            model=model,
+            states=states,
+            cause=cause,
+            before=opened(cursor, unit.incident),
+            limit=limit + 1,
+        )
+    shown = [IncidentOut.of(each) for each in items[:limit]]
+    return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
+
+
+@router.get("/incidents/{incident_id}", summary="One incident with its plan, tickets, actions and timeline")
+def show_incident(services: Services, incident_id: Identifier) -> IncidentDetail:
+    """Everything that belongs to the incident."""
+    with services.journal.reading() as unit:
+        incident = found(unit.incident(incident_id), "incident", incident_id)
+        plans = unit.plans(incident_id)
+        approvals = unit.approvals(incident_id=incident_id)
+        actions = unit.actions(incident_id=incident_id)
+        return IncidentDetail(
+            **IncidentOut.of(incident).model_dump(),
+            alerts=[AlertOut.of(each) for each in unit.alerts(incident_id)],
+            plans=[PlanOut.of(each) for each in plans],
+            approvals=[ApprovalOut.of(each) for each in approvals],
+            actions=[ActionOut.of(each) for each in actions],
+            timeline=_timeline(unit, incident, _subjects(incident, plans, approvals, actions)),
+        )
+
+
+@router.get("/actions", summary="Executed plans, newest first")
+def list_actions(
+    services: Services,
+    state: ActionState | None = None,
+    model: Filter = None,
+    incident_id: Filter = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[ActionOut]:
+    """Filter by state, model and incident."""
+    states: list[ActionState] | None = [state] if state else None
+    with services.journal.reading() as unit:
+        items = unit.actions(
+            model=model,
+            incident_id=incident_id,
+            states=states,
+            before=opened(cursor, unit.action),
+            limit=limit + 1,
+        )
+    shown = [ActionOut.of(each) for each in items[:limit]]
+    return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
+
+
+@router.get("/actions/{action_id}", summary="One action with its steps")
+def show_action(services: Services, action_id: Identifier) -> ActionOut:
+    """The action."""
+    with services.journal.reading() as unit:
+        return ActionOut.of(found(unit.action(action_id), "action", action_id))
+
+
+def _subjects(
+    incident: Incident, plans: list[Plan], approvals: list[Approval], actions: list[Action]
+) -> list[str]:
+    """How the audit log names the incident and what belongs to it; messages to people go by the bare id."""
+    kinds = (("incident", [incident]), ("plan", plans), ("approval", approvals), ("action", actions))
+    changed = [f"{kind}/{each.id}" for kind, values in kinds for each in values]
+    return [*changed, incident.id, *(each.id for each in approvals)]
+
+
+def _timeline(unit: Reader, incident: Incident, subjects: list[str]) -> list[TimelineEntry]:
+    """What the audit log and the alerts say about the incident, oldest first."""
+    happened = [
+        (entry.at_us, entry.actor, entry.action, entry.detail)
+        for subject in subjects
+        for entry in unit.audit_entries(subject=subject, limit=_TIMELINE_ENTRIES, newest_first=False)
+    ]
+    happened += [
+        (alert.end_us, "judge", f"alert.{alert.state}", {"kind": alert.kind, "reason": alert.reason})
+        for alert in unit.alerts(incident.id)
+    ]
+    return [
+        TimelineEntry(at=moment(at_us), actor=actor, what=what, detail=detail)
+        for at_us, actor, what, detail in sorted(happened, key=lambda each: each[0])
+    ]

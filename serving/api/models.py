@@ -1,0 +1,108 @@
+"""Routes of models: versions, deployments, points, promotion."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from detectors.values import Axis
+from remediation.errors import PromotionRefused
+from remediation.ports import Reader
+from serving.api.access import Filter, Identifier, Limit, Services
+from serving.api.problems import Problem
+from serving.api.schemas import (
+    DeploymentOut,
+    ModelDetail,
+    ModelOut,
+    Page,
+    PointOut,
+    PromotionIn,
+    VersionOut,
+)
+from serving.api.services import ApiServices
+from serving.model_errors import ServingError
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/models", summary="Models and the version that serves")
+def list_models(services: Services) -> Page[ModelOut]:
+    """Every model that was ever deployed or measured."""
+    with services.journal.reading() as unit:
+        names = sorted({*services.records.models(), *unit.deployed_models()})
+        return Page(items=[_shown(unit, name) for name in names])
+
+
+@router.get("/models/{model}", summary="One model: deployments and registered versions")
+def show_model(services: Services, model: Identifier) -> ModelDetail:
+    """When the registry is away, `registry` says so and `registered` is empty."""
+    with services.journal.reading() as unit:
+        shown = _shown(unit, model)
+        deployments = [DeploymentOut.of(each) for each in unit.deployments(model)]
+    registered, registry = _registered(services, model)
+    if not deployments and not registered and model not in services.records.models():
+        raise Problem(HTTPStatus.NOT_FOUND, f"There is no model {model!r}.")
+    return ModelDetail(
+        **shown.model_dump(), deployments=deployments, registered=registered, registry=registry
+    )
+
+
+@router.get("/models/{model}/points", summary="Metric points, oldest first")
+def list_points(
+    services: Services,
+    model: Identifier,
+    measure: Annotated[str, Query(examples=["accuracy"], max_length=200, pattern=r"^\w+$")],
+    feature: Filter = None,
+    version: Filter = None,
+    axis: Axis | None = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    limit: Limit = 500,
+) -> Page[PointOut]:
+    """One measure over time, each point in its latest revision."""
+    points = services.records.series(
+        model,
+        measure,
+        feature=feature,
+        version=version,
+        axis=axis,
+        since_us=_microseconds(since),
+        until_us=_microseconds(until),
+        limit=limit,
+    )
+    return Page(items=[PointOut.of(point) for point in points])
+
+
+@router.post("/models/{model}/promote", summary="Make a registered version serve")
+async def promote(services: Services, model: Identifier, promotion: PromotionIn) -> DeploymentOut:
+    """Answers when the decision is on record and made known; serving acknowledges it by digest a moment later."""
+    try:
+        desired = await services.promote(
+            model=model, version=promotion.version, by=promotion.by, reason=promotion.reason
+        )
+    except PromotionRefused as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+    return DeploymentOut.of(desired)
+
+
+def _shown(unit: Reader, model: str) -> ModelOut:
+    desired, deployments = unit.desired(model), unit.deployments(model)
+    return ModelOut(
+        model=model,
+        version=desired.version if desired else None,
+        epoch=desired.epoch if desired else 0,
+        versions=len({each.version for each in deployments}),
+    )
+
+
+def _registered(services: ApiServices, model: str) -> tuple[list[VersionOut], str]:
+    try:
+        return [VersionOut.of(each) for each in services.registry.versions(model)], "ok"
+    except ServingError as error:
+        return [], str(error)
+
+
+def _microseconds(time: datetime | None) -> int | None:
+    return None if time is None else round(time.timestamp() * 1e6)

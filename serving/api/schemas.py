@@ -1,0 +1,354 @@
+"""What the API says, as pydantic models (so that OpenAPI tells it), made from the rooms' value types."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from pydantic import BaseModel, Field, StringConstraints
+
+from detectors.values import Alert, MetricPoint
+from remediation.values import Action, Approval, AuditEntry, Desired, Incident, ModelVersion, Plan
+
+T = TypeVar("T")
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+]
+"""A person's or a version's name as it goes into the audit log: no control characters."""
+
+
+def moment(time_us: int | None) -> datetime | None:
+    """Microseconds since the epoch as a time in UTC."""
+    return None if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC)
+
+
+class Page(BaseModel, Generic[T]):
+    """A page of a list, newest first; `next_cursor` is null on the last page."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class HypothesisOut(BaseModel):
+    """A possible cause."""
+
+    cause: str
+    confidence: float
+    reasons: list[str]
+
+
+class IncidentOut(BaseModel):
+    """One illness of one model."""
+
+    id: str = Field(examples=["inc-5f1c2a"])
+    model: str
+    version: str
+    state: str
+    severity: str
+    cause: str
+    confidence: float
+    summary: str
+    hypotheses: list[HypothesisOut]
+    change_at: datetime | None
+    opened_at: datetime | None
+    diagnosed_at: datetime | None
+    approved_at: datetime | None
+    acted_at: datetime | None
+    closed_at: datetime | None
+    outcome: str
+
+    @classmethod
+    def of(cls, value: Incident) -> "IncidentOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class ApprovalOut(BaseModel):
+    """A ticket in which a person decides about one plan."""
+
+    id: str
+    plan_id: str
+    plan_hash: str
+    incident_id: str
+    model: str
+    state: str
+    requested_at: datetime | None
+    expires_at: datetime | None
+    decided_at: datetime | None
+    decided_by: str | None
+    reason: str | None
+    channel: str | None
+
+    @classmethod
+    def of(cls, value: Approval) -> "ApprovalOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class PlanOut(BaseModel):
+    """What shall be done, exactly; approvals are bound to `hash`."""
+
+    id: str
+    hash: str
+    incident_id: str
+    action: str
+    model: str
+    from_version: str
+    from_digest: str
+    to_version: str | None
+    to_digest: str | None
+    epoch: int
+    parameters: dict[str, Any]
+    evidence: list[str]
+    blast_radius: str
+    undo: str
+    created_at: datetime | None
+
+    @classmethod
+    def of(cls, value: Plan) -> "PlanOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value) | {"hash": value.hash})
+
+
+class StepOut(BaseModel):
+    """One step of an action."""
+
+    name: str
+    state: str
+    at: datetime | None
+    detail: str
+
+
+class ActionOut(BaseModel):
+    """The execution of an approved plan."""
+
+    id: str
+    plan_id: str
+    incident_id: str
+    kind: str
+    model: str
+    state: str
+    steps: list[StepOut]
+    started_at: datetime | None
+    finished_at: datetime | None
+    to_version: str | None
+    to_digest: str | None
+    outcome: str
+
+    @classmethod
+    def of(cls, value: Action) -> "ActionOut":
+        """From the value."""
+        fields = _with_moments(value)
+        return cls.model_validate(fields | {"steps": [_with_moments(step) for step in value.steps]})
+
+
+class AlertOut(BaseModel):
+    """What the judge decided about one kind of measure of one version."""
+
+    id: str
+    model: str
+    version: str
+    kind: str
+    state: str
+    axis: str
+    window: str
+    start_at: datetime | None
+    end_at: datetime | None
+    change_at: datetime | None
+    rows: int
+    reason: str
+    evidence: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, value: Alert) -> "AlertOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class PointOut(BaseModel):
+    """One measure of one window."""
+
+    version: str
+    axis: str
+    window: str
+    start_at: datetime | None
+    end_at: datetime | None
+    rows: int
+    measure: str
+    feature: str | None
+    value: float | None
+    reference: float | None
+    threshold: float | None
+    verdict: str
+    undefined: str | None
+    revision: int
+
+    @classmethod
+    def of(cls, value: MetricPoint) -> "PointOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class DeploymentOut(BaseModel):
+    """A version that was made to serve."""
+
+    model: str
+    version: str
+    digest: str
+    epoch: int
+    previous_version: str | None
+    decided_by: str
+    reason: str
+    at: datetime | None
+
+    @classmethod
+    def of(cls, value: Desired) -> "DeploymentOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class VersionOut(BaseModel):
+    """A registered version."""
+
+    version: str
+    digest: str
+    algorithm: str
+    metrics: dict[str, float]
+    features: list[str]
+    rows: int
+    created_at: datetime | None
+
+    @classmethod
+    def of(cls, value: ModelVersion) -> "VersionOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class ModelOut(BaseModel):
+    """A model and the version that shall serve."""
+
+    model: str
+    version: str | None
+    epoch: int
+    versions: int
+
+
+class ModelDetail(ModelOut):
+    """A model with its history; `registry` tells why `registered` is empty when the registry is away."""
+
+    deployments: list[DeploymentOut]
+    registered: list[VersionOut]
+    registry: str
+
+
+class TimelineEntry(BaseModel):
+    """Something that happened in an incident."""
+
+    at: datetime | None
+    actor: str
+    what: str
+    detail: dict[str, Any]
+
+
+class IncidentDetail(IncidentOut):
+    """An incident with everything that belongs to it."""
+
+    alerts: list[AlertOut]
+    plans: list[PlanOut]
+    approvals: list[ApprovalOut]
+    actions: list[ActionOut]
+    timeline: list[TimelineEntry]
+
+
+class ApprovalDetail(ApprovalOut):
+    """A ticket with what it is about."""
+
+    plan: PlanOut | None
+    incident: IncidentOut | None
+
+
+class AuditOut(BaseModel):
+    """One line of the audit log; `leaf_hash` is its RFC 6962 leaf hash."""
+
+    index: int | None
+    id: str
+    at: datetime | None
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    leaf_hash: str
+
+    @classmethod
+    def of(cls, value: AuditEntry) -> "AuditOut":
+        """From the value."""
+        return cls.model_validate(_with_moments(value))
+
+
+class AuditReport(BaseModel):
+    """Whether the log is as it was signed."""
+
+    ok: bool
+    entries: int
+    problems: list[str]
+
+
+Reason = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]
+"""A sentence for the record; PostgreSQL cannot keep NUL characters."""
+
+
+class DecisionIn(BaseModel):
+    """A person's decision. `plan_hash` is the hash of the plan that the person was shown (default: the
+    ticket's own)."""
+
+    by: Name = Field(examples=["mira"])
+    reason: Reason | None = Field(default=None, examples=["agreed with the release team"])
+    plan_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    channel: Literal["rest", "cli", "console"] = "rest"
+
+
+class PromotionIn(BaseModel):
+    """Which version shall serve, who says so, and why."""
+
+    version: Name = Field(examples=["7"])
+    by: Name = Field(examples=["mira"])
+    reason: Reason = Field(min_length=1, examples=["spring release"])
+
+
+class Accounts(BaseModel):
+    """Both equations of every model: where each event went, and whether the sums close."""
+
+    models: dict[str, dict[str, Any]]
+    closes: bool
+
+
+class ProblemOut(BaseModel):
+    """What went wrong (RFC 9457); `errors` names each field, what was found and what would be right."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no incident 'inc-1'."])
+    instance: str = Field(examples=["/api/v1/incidents/inc-1"])
+    request_id: str | None = None
+    errors: list[str] | None = None
+
+
+class Health(BaseModel):
+    """`ok` when the database answers; `parts` as the supervisor sees them, where there is one."""
+
+    status: Literal["ok"]
+    parts: dict[str, str]
+
+
+def _with_moments(value: msgspec.Struct) -> dict[str, Any]:
+    """The fields, with `x_us` told as time `x_at` (`at_us` as `at`)."""
+    fields: dict[str, Any] = msgspec.to_builtins(value)
+    moments = {name: fields.pop(name) for name in list(fields) if name.endswith("_us")}
+    return fields | {_moment_name(name): moment(time_us) for name, time_us in moments.items()}
+
+
+def _moment_name(name: str) -> str:
+    stem = name.removesuffix("_us")
+    return stem if stem == "at" else f"{stem}_at"

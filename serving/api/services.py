@@ -1,0 +1,39 @@
+"""What the API needs, given by who wires it; nothing global."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from db.audit.verify import VerifyReport
+from db.points import SqlRecordStore
+from remediation.approvals import Decision
+from remediation.ports import Journal, Registry
+from remediation.values import Desired
+
+
+class Decide(Protocol):
+    """Decides a ticket, whoever asks (see `remediation.approvals.decide`)."""
+
+    def __call__(
+        self, approval_id: str, decision: Any, *, by: str, reason: str | None, channel: str, plan_hash: str
+    ) -> Decision: ...
+
+
+class Promote(Protocol):
+    """Makes a version serve (see `remediation.promotion.promote`)."""
+
+    def __call__(self, *, model: str, version: str, by: str, reason: str) -> Awaitable[Desired]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """`health` tells each part's state by name; `token`, when set, is needed for every change."""
+
+    journal: Journal
+    records: SqlRecordStore
+    registry: Registry
+    verify_audit: Callable[[], VerifyReport]
+    decide: Decide
+    promote: Promote
+    health: Callable[[], dict[str, str]]
+    token: str | None = None

@@ -1,0 +1,63 @@
+"""Routes about the system itself: accounting, health, metrics."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from remediation.incidents import OPEN_STATES
+from serving.api.access import Services
+from serving.api.schemas import Accounts, Health
+
+router = APIRouter(tags=["system"])
+probes = APIRouter(tags=["system"])
+
+
+@router.get("/accounting", summary="Where every event went")
+def accounting(services: Services) -> Accounts:
+    """Both equations of each model; `closes` when nothing is missing anywhere."""
+    models = {model: services.records.accounting_totals(model) for model in _accounted(services)}
+    return Accounts(models=models, closes=all(each["closes"] for each in models.values()))
+
+
+@router.get("/health", summary="Each part's state")
+def health(services: Services) -> Health:
+    """Answers 503 when the database does not."""
+    with services.journal.reading() as unit:
+        unit.incidents(limit=1)
+    return Health(status="ok", parts=services.health())
+
+
+@probes.get("/healthz", summary="Alive")
+def healthz(services: Services) -> Health:
+    """For probes: the process answers and the database too."""
+    return health(services)
+
+
+@probes.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def metrics(services: Services, request: Request) -> Response:
+    """Requests, open incidents, pending approvals, and the accounting of every model."""
+    registry = CollectorRegistry()
+    incidents = Gauge(
+        "homeostat_open_incidents", "Incidents that have not ended", ["model"], registry=registry
+    )
+    pending = Gauge("homeostat_pending_approvals", "Tickets that wait for a person", registry=registry)
+    events = Gauge(
+        "homeostat_events", "Events by what became of them", ["model", "account"], registry=registry
+    )
+    missing = Gauge("homeostat_events_missing", "Events without an account", ["model"], registry=registry)
+    with services.journal.reading() as unit:
+        pending.set(len(unit.approvals(state="pending", limit=500)))
+        for incident in unit.incidents(states=OPEN_STATES, limit=500):
+            incidents.labels(incident.model).inc()
+    for model in _accounted(services):
+        totals = services.records.accounting_totals(model)
+        for side in ("predictions", "labels"):
+            for account, count in totals[side].items():
+                if account != "missing":
+                    events.labels(model, account).set(count)
+        missing.labels(model).set(totals["predictions"]["missing"] + totals["labels"]["missing"])
+    text = generate_latest(registry) + generate_latest(request.app.state.request_metrics)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _accounted(services: Services) -> list[str]:
+    return sorted({count.model for count in services.records.accounting()})

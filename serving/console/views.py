@@ -1,0 +1,227 @@
+"""What the pages show, gathered from the journal and the measurements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db.points import SqlRecordStore
+from detectors.values import Alert, Evidence, MetricPoint
+from remediation.incidents import OPEN_STATES
+from remediation.ports import Reader
+from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
+from serving import words
+from serving.api.services import ApiServices
+from serving.console.charts import LARGE, SPARK, Chart, Size, draw
+
+MEASURES = ("accuracy", "f1", "auc")
+_WINDOWS = 40
+_LARGE_WINDOWS = 200
+_MOMENTS = 40
+_DECIDED = 3
+_EVIDENCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model at a glance."""
+
+    name: str
+    desired: Desired | None
+    status: words.Status
+    charts: Sequence[Chart]
+    incidents: Sequence[Incident]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An approval with everything that a person needs to decide."""
+
+    approval: Approval
+    plan: Plan
+    incident: Incident
+    evidence: Sequence[tuple[Alert, Evidence]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of a timeline. `key` is the same whenever it is told; `index` its place in the audit log."""
+
+    key: str
+    at_us: int
+    actor: str
+    subject: str
+    text: str
+    status: words.Status
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The first page."""
+
+    models: Sequence[ModelCard]
+    tickets: Sequence[Ticket]
+    decided: Sequence[Approval]
+    incidents: Sequence[Incident]
+    moments: Sequence[Moment]
+    last_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentView:
+    """Everything about one incident."""
+
+    incident: Incident
+    alerts: Sequence[Alert]
+    plans: Sequence[tuple[Plan, Sequence[Approval], Sequence[Action]]]
+    tickets: Sequence[Ticket]
+    charts: Sequence[Chart]
+    moments: Sequence[Moment]
+
+
+def overview(services: ApiServices) -> Overview:
+    """Models, what waits for a decision, recent incidents, and what happened last."""
+    measured = services.records.models()
+    with services.journal.reading() as unit:
+        names = sorted({*measured, *unit.deployed_models()} - {"_unknown"})
+        entries = unit.audit_entries(limit=_MOMENTS)
+        waiting = unit.approvals(state="pending", limit=50)
+        decided = [each for each in unit.approvals(limit=20) if each.state != "pending"][:_DECIDED]
+        return Overview(
+            models=[_model_card(services.records, unit, name) for name in names],
+            tickets=[ticket for each in waiting if (ticket := _ticket(unit, each)) is not None],
+            decided=decided,
+            incidents=unit.incidents(limit=8),
+            moments=_together(entries, services.records.alerts(limit=_MOMENTS))[:_MOMENTS],
+            last_index=max((entry.index or 0 for entry in entries), default=-1),
+        )
+
+
+def incident_view(services: ApiServices, incident_id: str) -> IncidentView | None:
+    """The incident, or None when there is none."""
+    with services.journal.reading() as unit:
+        incident = unit.incident(incident_id)
+        if incident is None:
+            return None
+        alerts, plans = unit.alerts(incident_id), unit.plans(incident_id)
+        approvals, actions = unit.approvals(incident_id=incident_id), unit.actions(incident_id=incident_id)
+        subjects = [
+            f"incident/{incident_id}",
+            incident_id,
+            *(f"plan/{plan.id}" for plan in plans),
+            *(f"approval/{each.id}" for each in approvals),
+            *(each.id for each in approvals),
+            *(f"action/{each.id}" for each in actions),
+        ]
+        entries = [each for subject in subjects for each in unit.audit_entries(subject=subject, limit=200)]
+        tickets = [_ticket(unit, each) for each in approvals if each.state == "pending"]
+    return IncidentView(
+        incident=incident,
+        alerts=alerts,
+        plans=[
+            (
+                plan,
+                [each for each in approvals if each.plan_id == plan.id],
+                [each for each in actions if each.plan_id == plan.id],
+            )
+            for plan in plans
+        ],
+        tickets=[ticket for ticket in tickets if ticket is not None],
+        charts=_charts(services.records, incident.model, LARGE, _LARGE_WINDOWS, _marks(incident)),
+        moments=_together(entries, alerts)[::-1],
+    )
+
+
+def moments_after(services: ApiServices, index: int) -> list[Moment]:
+    """What the audit log and the judge told after `index`, oldest first. Alerts have no index: the newest ones
+    come every time, and the reader knows by their keys which are new."""
+    alerts = services.records.alerts(limit=20)
+    with services.journal.reading() as unit:
+        entries = unit.audit_entries(after=index, limit=200, newest_first=False)
+    return _together(entries, alerts)[::-1]
+
+
+def fingerprint(services: ApiServices) -> str:
+    """Changes when a page would look different."""
+    with services.journal.reading() as unit:
+        pending = [each.id for each in unit.approvals(state="pending", limit=50)]
+        incidents = [(each.id, each.state) for each in unit.incidents(limit=8)]
+        actions = [(each.id, each.state, len(each.steps)) for each in unit.actions(limit=3)]
+        served = {name: unit.desired(name) for name in unit.deployed_models()}
+        epochs = [(name, desired.epoch if desired else 0) for name, desired in served.items()]
+    newest = [
+        (name, [point.id for point in services.records.series(name, "accuracy", limit=1)])
+        for name in services.records.models()
+    ]
+    return repr((pending, incidents, actions, epochs, newest))
+
+
+def _model_card(records: SqlRecordStore, unit: Reader, name: str) -> ModelCard:
+    desired, open_ones = unit.desired(name), unit.incidents(model=name, states=OPEN_STATES, limit=5)
+    charts = _charts(records, name, SPARK, _WINDOWS)
+    if open_ones:
+        state = words.status(open_ones[0].state)
+    elif not charts:
+        state = words.toned("No labelled window yet", "still")
+    elif any(chart.breach for chart in charts):
+        state = words.toned("Below its threshold, no incident open", "busy")
+    else:
+        state = words.toned("Healthy", "good")
+    return ModelCard(name, desired, state, charts, open_ones)
+
+
+def _charts(
+    records: SqlRecordStore, model: str, size: Size, windows: int, marks: Sequence[tuple[int, str]] = ()
+) -> list[Chart]:
+    drawn = (draw(name, _points(records, model, name, windows), size, marks) for name in MEASURES)
+    return [chart for chart in drawn if chart is not None]
+
+
+def _points(records: SqlRecordStore, model: str, measure: str, windows: int) -> list[MetricPoint]:
+    """By the time of labels, as the judge decides; by the time of predictions where there is nothing else."""
+    by_label = records.series(model, measure, axis="label", limit=windows)
+    return by_label or records.series(model, measure, axis="event", limit=windows)
+
+
+def _marks(incident: Incident) -> list[tuple[int, str]]:
+    named = (
+        (incident.change_us, "change"),
+        (incident.opened_us, "detected"),
+        (incident.acted_us, "acted"),
+        (incident.closed_us, "closed"),
+    )
+    return [(at_us, name) for at_us, name in named if at_us]
+
+
+def _ticket(unit: Reader, approval: Approval) -> Ticket | None:
+    plan, incident = unit.plan(approval.plan_id), unit.incident(approval.incident_id)
+    if plan is None or incident is None:
+        return None
+    crossed = [(alert, each) for alert in unit.alerts(incident.id) for each in alert.evidence]
+    crossed.sort(key=lambda pair: -pair[1].effect)
+    return Ticket(approval, plan, incident, crossed[:_EVIDENCE])
+
+
+def _together(entries: Sequence[AuditEntry], alerts: Sequence[Alert]) -> list[Moment]:
+    """Newest first. That an alert was linked is left out, for the alert itself is told; so are intents, for what
+    became of them is told."""
+    found = [_of_entry(each) for each in entries if each.action != "alert.linked" and not _is_intent(each)]
+    found += [_of_alert(each) for each in alerts]
+    return sorted(found, key=lambda each: (each.at_us, each.index or 0), reverse=True)
+
+
+def _is_intent(entry: AuditEntry) -> bool:
+    step = entry.detail.get("step")
+    return entry.action == "action.updated" and isinstance(step, dict) and step.get("state") == "intended"
+
+
+def _of_entry(entry: AuditEntry) -> Moment:
+    text, status = words.told(entry)
+    return Moment(f"a{entry.index}", entry.at_us, entry.actor, entry.subject, text, status, entry.index)
+
+
+def _of_alert(alert: Alert) -> Moment:
+    text = f"{alert.model} version {alert.version}: {alert.reason}"
+    status = words.status(alert.state) if alert.state == "firing" else words.toned("", "good")
+    return Moment(
+        f"l{alert.id}", alert.end_us, "judge", f"{alert.kind} alert".replace("_", " "), text, status
+    )

@@ -1,0 +1,50 @@
+"""From a decided version to a model in memory that has answered once."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from remediation.ports import Registry
+from serving.model_errors import DigestMismatch, RegistryRefused
+from serving.runtime import OnnxModel
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version that serves. `epoch` is that of the decision (0: the registry's champion, nobody decided
+    yet)."""
+
+    model: str
+    version: str
+    digest: str
+    epoch: int
+    onnx: OnnxModel
+
+
+def load(registry: Registry, model: str, version: str, *, digest: str | None, epoch: int) -> Loaded:
+    """Fetch the version, check its bytes against `digest` (None: the registered one), and run it once.
+    Blocks.
+
+    Raises `ServingError`; its `retriable` says whether trying again can help.
+    """
+    card = registry.version(model, version)
+    if card is None:
+        raise RegistryRefused(f"the registry has no version {version!r} of the model {model!r}")
+    expected = card.digest if digest is None else digest
+    content = registry.onnx(model, version)
+    found = "sha256:" + hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DigestMismatch(
+            f"{model!r} version {version}: the registry gives {found}, but {expected} was decided to serve"
+        )
+    onnx = OnnxModel(content)
+    onnx.score(np.full((1, len(onnx.features)), np.nan, dtype=np.float32))
+    return Loaded(model, version, found, epoch, onnx)
+
+
+def load_champion(registry: Registry, model: str) -> Loaded | None:
+    """The version under the registry's alias, at epoch 0; None when there is none. Blocks, raises
+    `ServingError`."""
+    version = registry.champion(model)
+    return None if version is None else load(registry, model, version, digest=None, epoch=0)

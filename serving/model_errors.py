@@ -1,0 +1,26 @@
+"""What can go wrong between the registry and a served prediction."""
+
+
+class ServingError(Exception):
+    """Root of the model half of this room. `retriable`: the same call may succeed later without anybody's
+    help."""
+
+    retriable = False
+
+
+class RegistryUnreachable(ServingError):
+    """The registry did not answer, or answered that it is in trouble."""
+
+    retriable = True
+
+
+class RegistryRefused(ServingError):
+    """The registry answered, and the answer cannot be used: no such version, or a write that did not hold."""
+
+
+class DigestMismatch(ServingError):
+    """The bytes are not the model that was registered or decided."""
+
+
+class ModelInvalid(ServingError):
+    """The bytes are no model that this server can run, or the rows do not fit it."""

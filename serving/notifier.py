@@ -1,0 +1,26 @@
+"""Telling people where no channel is configured: the log, which the console's timeline repeats anyway."""
+
+import structlog
+
+from remediation.values import Approval, Incident, Plan
+
+log = structlog.get_logger()
+
+
+class LogNotifier:
+    """Fulfils `remediation.ports.Notifier` with a line per message."""
+
+    async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
+        """Somebody must decide."""
+        log.warning("A decision is needed", model=plan.model, action=plan.action, approval=approval.id)
+        return True
+
+    async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
+        """Somebody has decided, or time has."""
+        log.info("Decided", model=plan.model, action=plan.action, approval=approval.id, state=approval.state)
+        return True
+
+    async def incident_closed(self, incident: Incident) -> bool:
+        """It is over."""
+        log.info("Incident closed", model=incident.model, state=incident.state, outcome=incident.outcome)
+        return True

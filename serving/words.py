@@ -1,0 +1,185 @@
+"""How states, times and numbers are told to a person. A shape goes with every colour."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from remediation.values import AuditEntry, Plan
+
+MEASURES = {
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "auc": "AUC",
+    "psi": "PSI",
+    "ks": "KS distance",
+    "score_psi": "PSI of the scores",
+    "score_ks": "KS distance of the scores",
+}
+CAUSES = {
+    "bad_release": "Bad release",
+    "upstream_data_break": "Broken data upstream",
+    "population_shift": "Population shift",
+    "concept_shift": "Concept shift",
+    "unknown": "Cause unknown",
+}
+STATES = {
+    "open": "Looking for the cause",
+    "diagnosed": "Cause found, planning",
+    "awaiting_approval": "Waiting for a decision",
+    "executing": "Being treated",
+    "verifying": "Treated, watching whether it helped",
+    "resolved": "Resolved",
+    "escalated": "Escalated: a person must look",
+    "rejected": "Ended without action: rejected",
+    "expired": "Ended without action: nobody decided",
+}
+_TONES = {
+    "awaiting_approval": "ask",
+    "resolved": "good",
+    "approved": "good",
+    "succeeded": "good",
+    "done": "good",
+    "escalated": "bad",
+    "failed": "bad",
+    "reverted": "bad",
+    "firing": "bad",
+    "rejected": "still",
+    "expired": "still",
+    "void": "still",
+    "pending": "ask",
+    "intended": "still",
+}
+_SHAPES = {"good": "●", "bad": "■", "ask": "◆", "busy": "▲", "still": "○"}
+_PERCENT = frozenset({"accuracy", "f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate"})
+
+
+class Status(NamedTuple):
+    """A state in words, with the class that colours it and the shape that does the same without colour."""
+
+    text: str
+    tone: str
+    shape: str
+
+
+def status(state: str, text: str | None = None) -> Status:
+    """The state of an incident, a ticket, an action or a step."""
+    tone = _TONES.get(state, "busy")
+    return Status(text or STATES.get(state, state.replace("_", " ").capitalize()), tone, _SHAPES[tone])
+
+
+def toned(text: str, tone: str) -> Status:
+    """A status of one's own."""
+    return Status(text, tone, _SHAPES[tone])
+
+
+def measure(name: str) -> str:
+    """A measure's name."""
+    return MEASURES.get(name, name.replace("_", " ").capitalize())
+
+
+def number(name: str, value: float | None) -> str:
+    """Shares in percent, everything else with three digits."""
+    if value is None:
+        return "–"
+    return f"{value * 100:.1f} %" if name in _PERCENT or name.endswith("_rate") else f"{value:.3g}"
+
+
+def moment(time_us: int | None) -> str:
+    """2026-11-21 12:05:09, UTC."""
+    return "–" if time_us is None else f"{_at(time_us):%Y-%m-%d %H:%M:%S}"
+
+
+def clock(time_us: int) -> str:
+    """12:05:09, UTC."""
+    return f"{_at(time_us):%H:%M:%S}"
+
+
+def iso(time_us: int) -> str:
+    """RFC 3339, for machines."""
+    return _at(time_us).isoformat().replace("+00:00", "Z")
+
+
+def duration(from_us: int | None, to_us: int | None) -> str:
+    """From one moment to another in its largest units."""
+    if from_us is None or to_us is None:
+        return "–"
+    seconds = max(0.0, (to_us - from_us) / 1e6)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3_600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3_600} h {whole % 3_600 // 60} min"
+
+
+def headline(plan: Plan) -> str:
+    """What is proposed, as a command: verb, model, versions."""
+    if plan.action == "rollback":
+        return f"Roll back {plan.model} from version {plan.from_version} to {plan.to_version}"
+    return f"Retrain {plan.model} and replace version {plan.from_version} if the candidate is better"
+
+
+def told(entry: AuditEntry) -> tuple[str, Status]:
+    """An audit entry as a sentence with its tone."""
+    kind, _, verb = entry.action.partition(".")
+    detail = entry.detail
+    told_by = {
+        "incident": _incident,
+        "plan": _plan,
+        "approval": _approval,
+        "action": _action,
+        "model": _model,
+    }
+    if kind in told_by:
+        return told_by[kind](verb, detail)
+    if entry.action == "notification.sent":
+        return f"People were told: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
+    if entry.action == "alert.linked":
+        return f"Alert taken in: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
+    return entry.action.replace("_", " ").replace(".", ": "), toned("", "still")
+
+
+def _incident(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    if "model" in detail:
+        return f"Incident opened: {detail['model']} version {detail.get('version')} is ill", toned("", "bad")
+    return _with(STATES.get(verb, f"Incident {verb}"), detail.get("why")), status(verb)
+
+
+def _plan(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    action = {"rollback": "roll back", "retrain": "retrain"}.get(str(detail.get("action")), "act on")
+    versions = f" from version {detail.get('from_version')}"
+    if detail.get("to_version"):
+        versions += f" to {detail['to_version']}"
+    return f"Plan {verb}: {action} {detail.get('model')}{versions}", toned("", "busy")
+
+
+def _approval(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    if verb == "requested":
+        return "A decision is needed", status("pending")
+    if verb == "updated":
+        return "The question was posted", toned("", "still")
+    by = f" by {detail['decided_by']}" if detail.get("decided_by") else ""
+    where = f" ({detail['channel']})" if detail.get("channel") else ""
+    return _with(f"{verb.capitalize()}{by}{where}", detail.get("reason")), status(verb)
+
+
+def _action(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    name = {"rollback": "Rollback", "retrain": "Retraining"}.get(str(detail.get("kind")), "Action")
+    step = detail.get("step")
+    if verb == "updated" and isinstance(step, dict):
+        return f"{name}: step {step.get('name')} {step.get('state')}", status(str(step.get("state")))
+    return _with(f"{name}: {verb.replace('_', ' ')}", detail.get("outcome")), status(verb)
+
+
+def _model(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    what = "promoted" if verb == "promoted" else "shall serve"
+    return _with(f"Version {detail.get('version')} {what}", detail.get("why") or detail.get("reason")), toned(
+        "", "busy"
+    )
+
+
+def _with(text: str, why: object) -> str:
+    return f"{text}: {why}" if why else text
+
+
+def _at(time_us: int) -> datetime:
+    return datetime.fromtimestamp(time_us / 1e6, UTC)

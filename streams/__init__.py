@@ -1,0 +1,1 @@
+"""Gate, profile and judge, the archive, the record, checkpoints: everything that speaks to Kafka on the server side."""

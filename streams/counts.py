@@ -1,0 +1,26 @@
+"""Where every event of a model went, in this partition (invariant 8)."""
+
+import msgspec
+
+from detectors.values import Accounting
+
+
+class Counts(msgspec.Struct):
+    """The running counters behind `Accounting`; the same names."""
+
+    received: int = 0
+    profiled: int = 0
+    late: int = 0
+    deadlettered: int = 0
+    duplicates: int = 0
+    label_received: int = 0
+    joined: int = 0
+    waiting: int = 0
+    orphaned: int = 0
+    revised: int = 0
+    label_deadlettered: int = 0
+    label_duplicates: int = 0
+
+    def accounting(self, model: str, partition: int) -> Accounting:
+        """The counters as a value, cumulative."""
+        return Accounting(model=model, stage="profile", partition=partition, **msgspec.structs.asdict(self))

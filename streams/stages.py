@@ -1,0 +1,99 @@
+"""What a stage is: a pure, synchronous function of its input partition, with a state that can be carried
+over.
+
+The live workers, `replay`, `backtest` and the tests run the same stages; only who feeds them differs. A stage
+knows no broker and no clock: records and the time come as arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+OffsetRange = tuple[int, int]
+"""First and last offset, both included."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """A record of the stage's input partition."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """A record for another topic; written in one transaction with the state that it follows from."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A change of a state that is too large to be written whole; goes to a state topic, same partition."""
+
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """What a stage wants written since the last flush."""
+
+    outputs: list[OutputRecord] = field(default_factory=list[OutputRecord])
+    deltas: dict[str, list[Delta]] = field(default_factory=dict[str, list[Delta]])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state after a flush: `state` is the small part, `needed` the ranges of log that hold the rest, by
+    topic."""
+
+    state: bytes
+    needed: dict[str, list[OffsetRange]]
+
+
+class Stage(Protocol):
+    """The contract of a stage.
+
+    `offset` is the last input offset that the state contains, -1 at the start. The driver skips records at or
+    below it, and calls in this order: any number of `process` and `tick`, then `flush`, then `snapshot` with
+    the offsets at which the deltas of that flush now stand (in their order). Between `flush` and `snapshot`
+    it may call `process` again: the snapshot is the state as it was at the flush.
+    """
+
+    offset: int
+
+    def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
+        """Model and version of the record whose monitor or reference is not known here, if any."""
+        ...
+
+    def process(self, record: InputRecord) -> None:
+        """Take one record into the state."""
+        ...
+
+    def tick(self, now_us: int, caught_up: bool) -> None:
+        """Let processing time pass; `caught_up` says that the input held nothing more a moment ago."""
+        ...
+
+    def flush(self, final: bool = False) -> Flush | None:
+        """What to write; None when nothing has changed. `final`: hold nothing back for later."""
+        ...
+
+    def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
+        """The state at the last flush, whose deltas now stand at the offsets `written`, by topic."""
+        ...
+
+    def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
+        """Become the stage that gave this snapshot at `offset`; `log` holds the records of its `needed`
+        ranges."""
+        ...

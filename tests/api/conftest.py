@@ -1,0 +1,79 @@
+"""The application over a migrated SQLite file, and the same as a real server."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from db.engine import connect
+from db.migrate import upgrade
+from serving.listening import Server
+from tests.api.api_world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """An empty world."""
+    url = f"sqlite:///{tmp_path / 'homeostat.db'}"
+    upgrade(url)
+    engine = connect(url)
+    yield World(engine, tmp_path / "audit")
+    engine.dispose()
+
+
+@pytest.fixture
+def ill(world: World) -> World:
+    """A world in which one model is ill and a ticket waits."""
+    world.fall_ill()
+    return world
+
+
+@contextmanager
+def _served(app: FastAPI) -> Iterator[str]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        server = Server(app)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for(url)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def _wait_for(url: str) -> None:
+    deadline_s = time.monotonic() + 20
+    while True:
+        try:
+            httpx.get(f"{url}/anything")
+            return
+        except httpx.TransportError:
+            assert time.monotonic() < deadline_s, "uvicorn did not start"
+            time.sleep(0.01)
+
+
+Serve = Callable[[FastAPI], AbstractContextManager[str]]
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """A real HTTP server for an application: `with serve(app) as url`."""
+    return _served
+
+
+@pytest.fixture
+def client(ill: World) -> Iterator[httpx.Client]:
+    """A client of the API of the ill world."""
+    with _served(ill.app()) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client

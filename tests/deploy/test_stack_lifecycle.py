@@ -1,0 +1,164 @@
+"""The supervisor on real processes: starts in order, restarts what dies, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.stack.ending import marked_processes
+from deploy.stack.errors import PartFailed
+from deploy.stack.lifecycle import StackStatus, down, status, up_attached, up_detached
+from deploy.stack.state import EventKind, Health, StackEvent
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, str(Path(__file__).with_name("small_stack.py"))]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home whose stack is certainly gone after the test."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    yield tmp_path / "home"
+    down(tmp_path / "home")
+    assert marked_processes(tmp_path / "home") == []
+
+
+def _up(home: Path, scenario: str = "healthy", timeout_s: float = 20.0) -> list[StackEvent]:
+    events: list[StackEvent] = []
+    os.environ["SCENARIO"] = scenario
+    try:
+        result = up_detached(home, events.append, [*COMMAND, str(home)], timeout_s)
+    finally:
+        del os.environ["SCENARIO"]
+    assert result.started
+    return events
+
+
+def _eventually(home: Path, condition: Callable[[StackStatus], bool], timeout_s: float = 15.0) -> StackStatus:
+    deadline = time.monotonic() + timeout_s
+    while not condition(seen := status(home)):
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
+    return seen
+
+
+def _pid(seen: StackStatus, part: str) -> int:
+    state = seen.part(part)
+    assert state is not None
+    assert state.process is not None
+    return state.process.pid
+
+
+def _restarted(part: str, times: int = 1) -> Callable[[StackStatus], bool]:
+    def condition(seen: StackStatus) -> bool:
+        state = seen.part(part)
+        return state is not None and state.restarts >= times and state.health is Health.HEALTHY
+
+    return condition
+
+
+def test_parts_start_in_order_and_down_leaves_nothing(home: Path) -> None:
+    events = _up(home)
+    healthy = [event.part for event in events if event.kind is EventKind.HEALTHY]
+    assert healthy == ["first", "second"]
+    assert status(home).healthy
+    stopped = down(home)
+    assert {name.split()[0] for name in stopped} >= {"first", "second"}
+    assert marked_processes(home) == []
+    seen = status(home)
+    assert (seen.running, seen.state, seen.orphans) == (False, None, [])
+    assert down(home) == []
+    log = (home / "logs" / "supervisor.log").read_text()
+    assert (
+        log.index("second: stopped") < log.index("first: stopped") < log.index("stack: everything is stopped")
+    )
+
+
+def test_killed_part_is_restarted_and_said_so(home: Path) -> None:
+    _up(home)
+    before = _pid(status(home), "first")
+    os.kill(before, signal.SIGKILL)
+    after = _eventually(home, _restarted("first"))
+    assert _pid(after, "first") != before
+    assert "first: died by SIGKILL; starting again in 0.5 s" in (home / "logs" / "supervisor.log").read_text()
+    assert len(marked_processes(home, "first")) == 2, "the child of the killed life must be gone"
+
+
+def test_second_up_finds_the_first(home: Path) -> None:
+    _up(home)
+    before = status(home)
+    result = up_detached(home, lambda event: None, [*COMMAND, str(home)])
+    assert not result.started
+    assert result.status.healthy
+    assert _pid(result.status, "first") == _pid(before, "first")
+    assert not up_attached(home, list, lambda event: None).started
+    direct = subprocess.run([*COMMAND, str(home)], capture_output=True, text=True, timeout=30)
+    assert direct.stderr.strip() == f"A stack is already running in {home}."
+
+
+def test_down_ends_what_a_killed_supervisor_left(home: Path) -> None:
+    _up(home)
+    _kill_supervisor(home)
+    seen = status(home)
+    assert not seen.running
+    assert len(seen.orphans) == 3
+    assert {name.split()[0] for name in down(home)} == {"first", "second"}
+    assert marked_processes(home) == []
+
+
+def test_up_ends_what_a_killed_supervisor_left(home: Path) -> None:
+    _up(home)
+    left = {process.pid for process in marked_processes(home)}
+    _kill_supervisor(home)
+    _up(home)
+    assert not left & {process.pid for process in marked_processes(home)}
+    assert "ended what an earlier supervisor had left" in (home / "logs" / "supervisor.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_to_the_supervisor_stops_all(home: Path, number: signal.Signals) -> None:
+    _up(home)
+    supervisor = _supervisor(home)
+    supervisor.send_signal(number)
+    supervisor.wait(timeout=10)
+    assert marked_processes(home) == []
+    assert not (home / "supervisor.pid").exists()
+
+
+def test_part_that_does_not_hear_is_killed(home: Path) -> None:
+    _up(home, "deaf")
+    down(home)
+    assert marked_processes(home) == []
+    assert "has not ended 0.5 s after SIGTERM; it is killed" in (home / "logs" / "supervisor.log").read_text()
+
+
+def test_part_that_cannot_start_is_named_with_its_log(home: Path) -> None:
+    with pytest.raises(PartFailed, match=r"third is (?s:.*)the database has gone fishing") as failure:
+        _up(home, "failing", timeout_s=3.0)
+    assert "first is" not in str(failure.value)
+    assert marked_processes(home) == []
+
+
+def test_error_while_parts_are_made_reaches_the_person(home: Path) -> None:
+    with pytest.raises(
+        PartFailed, match=r"^Port 1234 \(from HOMEOSTAT_API_PORT\) is already used by a teapot\.$"
+    ):
+        _up(home, "refused")
+
+
+def _supervisor(home: Path) -> psutil.Process:
+    return psutil.Process(int((home / "supervisor.pid").read_text()))
+
+
+def _kill_supervisor(home: Path) -> None:
+    supervisor = _supervisor(home)
+    supervisor.kill()
+    supervisor.wait(timeout=10)

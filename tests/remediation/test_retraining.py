@@ -1,0 +1,113 @@
+"""Splits without a person on both sides, and a gate that favours nobody."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation.config import RetrainingConfig
+from remediation.errors import NotYet, StepFailed
+from remediation.ports import TrainingSet
+from remediation.retraining import Split, gate, split
+from tests.remediation.fakes import FEATURES, FakeArchive, FakeScorer, S
+
+CHANGE_US = 10_000 * S
+CONFIG = RetrainingConfig()
+
+
+def _split(
+    events: pd.DataFrame, *, seed: int = 1, with_past: bool = True, config: RetrainingConfig = CONFIG
+) -> Split:
+    return split("m", events, FEATURES, since_us=CHANGE_US, with_past=with_past, seed=seed, config=config)
+
+
+def _rows(data: TrainingSet) -> set[tuple[float, ...]]:
+    return {tuple(row) for row in data.features.to_numpy().tolist()}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000), people=st.integers(80, 150))
+def test_nobody_stands_on_both_sides(seed: int, people: int) -> None:
+    events = FakeArchive(CHANGE_US, people=people, seed=seed).labelled("m")
+    found = _split(events, seed=seed, config=RetrainingConfig(min_groups_per_class=2))
+    assert not _rows(found.training) & _rows(found.holdout)
+    assert not set(found.training.groups) & set(found.holdout.groups)
+    assert found.holdout.labels.nunique() == 2
+
+
+def test_the_same_seed_gives_the_same_split_and_another_one_another() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    again = _split(events.sample(frac=1, random_state=3).reset_index(drop=True))
+    assert _rows(_split(events).holdout) == _rows(again.holdout)
+    assert _rows(_split(events).holdout) != _rows(_split(events, seed=2).holdout)
+
+
+def test_a_person_seen_before_and_since_is_held_out_altogether() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    earlier = events[events["time_us"] >= CHANGE_US].assign(time_us=CHANGE_US - 5 * S)
+    found = _split(pd.concat([events, earlier], ignore_index=True))
+    assert not _rows(found.training) & _rows(found.holdout)
+
+
+def test_the_past_lends_volume_but_never_the_majority() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    past = events[events["time_us"] < CHANGE_US]
+    found = _split(pd.concat([events, *[past] * 9], ignore_index=True)).training
+    assert found.weights is not None
+    assert found.reference_rows is not None
+    recent = found.weights[found.reference_rows].sum()
+    assert found.weights[~found.reference_rows].sum() == pytest.approx(recent)
+    only = _split(events, with_past=False).training
+    assert only.reference_rows is not None
+    assert only.reference_rows.all()
+
+
+def test_missing_values_and_negative_zero_do_not_make_two_people_of_one() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    recent = events[events["time_us"] >= CHANGE_US].index
+    events.loc[recent[:40], ["f.radius", "f.texture", "label"]] = [0.0, np.nan, 1]
+    events.loc[recent[:20], "f.radius"] = -0.0
+    found = _split(events)
+    both = pd.concat([found.training.features, found.holdout.features])
+    assert int(both["texture"].isna().sum()) == 1
+
+
+def test_the_newest_lines_are_kept() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    found = _split(events, config=RetrainingConfig(max_lines=110)).training
+    assert found.reference_rows is not None
+    assert found.reference_rows.all()
+
+
+@pytest.mark.parametrize(("rows", "people", "why"), [(100, 120, "200 rows"), (900, 30, "of 40 groups")])
+def test_too_few_rows_or_people_wait(rows: int, people: int, why: str) -> None:
+    with pytest.raises(NotYet, match=why):
+        _split(FakeArchive(CHANGE_US, rows=rows, people=people).labelled("m"))
+
+
+def test_one_class_only_waits_and_a_missing_column_fails() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    with pytest.raises(NotYet, match="0 groups of class 0"):
+        _split(events.assign(label=1))
+    with pytest.raises(StepFailed, match="texture"):
+        _split(events.drop(columns="f.texture"))
+    with pytest.raises(NotYet, match="0 labelled rows"):
+        _split(events.iloc[:0])
+
+
+def test_the_gate_needs_both_measures_and_counts_each_group_once() -> None:
+    held = TrainingSet(
+        model="m",
+        features=pd.DataFrame({"radius": [1.0, 1.0, -1.0, 2.0], "texture": [0.0, 0.0, 0.0, 0.0]}),
+        labels=pd.Series([1, 0, 0, 1]),
+        groups=pd.Series([7, 7, 8, 9]),
+        weights=pd.Series([3.0, 1.0, 50.0, 1.0]),
+    )
+    found = gate(b"good", b"bad", held, FakeScorer(), margin=0.0)
+    assert found.passed
+    assert found.groups == 3
+    assert (found.candidate.balanced_accuracy, found.candidate.f1) == (1.0, 1.0)
+    assert (found.champion.balanced_accuracy, round(found.champion.f1, 3)) == (0.5, 0.8)
+    assert not gate(b"good:2", b"good:1", held, FakeScorer(), margin=0.0).passed
+    assert not gate(b"good", b"bad", held, FakeScorer(), margin=0.3).passed

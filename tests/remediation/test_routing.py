@@ -1,0 +1,121 @@
+"""Which incident an alert belongs to: tables."""
+
+import pytest
+
+from detectors.values import Alert, AlertKind
+from remediation.routing import route, still_firing
+from remediation.values import Desired, Incident
+from tests.remediation.fakes import S
+from tests.remediation.world import MODEL, World, alert
+
+CLOSED = Incident(
+    id="inc-1",
+    model=MODEL,
+    version="2",
+    state="resolved",
+    change_us=100 * S,
+    opened_us=110 * S,
+    acted_us=130 * S,
+    closed_us=150 * S,
+)
+
+
+def _desired(version: str) -> Desired:
+    return Desired(
+        model=MODEL, version=version, digest="d", epoch=3, decided_by="agent", reason="r", at_us=130 * S
+    )
+
+
+def _decision(
+    incoming: Alert,
+    closed: Incident | None = CLOSED,
+    serving: str = "1",
+    told: tuple[AlertKind, ...] = ("data_drift",),
+) -> str:
+    past = [alert(kind, version="2", at_us=112 * S) for kind in told]
+    found = route(
+        incoming,
+        current=None,
+        last_closed=closed,
+        closed_alerts=past,
+        desired=_desired(serving),
+        now_us=200 * S,
+        uncured_hold_s=3_600,
+    )
+    return found.decision
+
+
+@pytest.mark.parametrize(
+    ("version", "at_s", "change_s", "expected"),
+    [
+        ("2", 190, 160, "attach"),  # the version no longer serves
+        ("1", 149, 141, "attach"),  # known before the end, arrived late
+        ("1", 155, 120, "attach"),  # its change lies before version 1 came back
+        ("1", 155, 141, "open"),  # reaches beyond the end: nobody would ever tell it again
+        ("1", 190, 180, "open"),
+    ],
+)
+def test_after_a_resolved_incident(version: str, at_s: int, change_s: int, expected: str) -> None:
+    late = alert("data_drift", version=version, at_us=at_s * S, change_us=change_s * S)
+    assert _decision(late) == expected
+
+
+def test_a_late_window_of_the_ill_version_that_still_serves_is_attached() -> None:
+    escalated = Incident(**{**_fields(CLOSED), "state": "escalated"})
+    late = alert("performance", version="2", at_us=152 * S, change_us=140 * S)
+    assert _decision(late, escalated, serving="2") == "attach"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("prediction_drift", "attach"), ("data_drift", "attach"), ("performance", "open")]
+)
+def test_an_uncured_illness_hides_nothing_that_is_graver(kind: AlertKind, expected: str) -> None:
+    escalated = Incident(**{**_fields(CLOSED), "state": "escalated"})
+    assert _decision(alert(kind, version="2", at_us=190 * S), escalated, serving="2") == expected
+
+
+def test_an_uncured_illness_is_told_again_after_a_while() -> None:
+    old = Incident(**{**_fields(CLOSED), "state": "escalated", "closed_us": 150 * S - 3_600 * S})
+    assert _decision(alert("data_drift", version="2", at_us=190 * S), old, serving="2") == "open"
+
+
+def test_without_a_past() -> None:
+    assert _decision(alert(version="1", at_us=190 * S), None) == "open"
+    assert _decision(alert(version="2", at_us=190 * S), None) == "keep"
+    assert _decision(alert(version="1", at_us=190 * S, state="cleared"), None) == "keep"
+    assert _decision(alert(version="1", at_us=190 * S, state="cleared")) == "attach"
+
+
+def test_still_firing_takes_the_last_word_of_each_series() -> None:
+    first, second = alert(at_us=10 * S), alert(at_us=20 * S, state="cleared")
+    other = alert("data_drift", at_us=15 * S)
+    assert still_firing([second, other, first]) == [other]
+    assert still_firing([first, other], version="3") == []
+
+
+async def test_alerts_of_one_model_share_one_incident_and_come_once() -> None:
+    world = World()
+    opening = await world.bad_release()
+    later = alert("data_drift", at_us=opening.end_us + S, change_us=opening.change_us - 9 * S)
+    for each in (opening, opening, later, opening):
+        await world.agent.receive(each)
+    (incident,) = world.incidents()
+    assert incident.severity == "critical"
+    assert incident.change_us == opening.change_us - 9 * S
+    assert len(world.journal.state.alerts) == 2
+
+
+async def test_after_the_cure_old_windows_are_attached_and_a_new_illness_is_new() -> None:
+    world = World()
+    opening = await world.bad_release()
+    await world.agent.receive(opening)
+    await world.run()
+    await world.agent.receive(alert("data_drift", version="2", at_us=world.clock.now_us()))
+    assert len(world.incidents()) == 1
+    world.pass_time(30)
+    await world.agent.receive(alert("data_drift", version="1", at_us=world.clock.now_us()))
+    assert [each.version for each in world.incidents()] == ["2", "1"]
+
+
+def _fields(incident: Incident) -> dict[str, object]:
+    return {name: getattr(incident, name) for name in incident.__struct_fields__}

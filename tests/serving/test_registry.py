@@ -1,0 +1,100 @@
+"""Round trips through a real MLflow server."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from remediation.ports import TrainedModel
+from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable
+from serving.registry import MlflowRegistry
+from serving.runtime import OnnxModel
+
+from .conftest import trained
+
+
+@pytest.fixture(scope="module")
+def first() -> TrainedModel:
+    return trained("round-trip")
+
+
+def test_a_registered_version_comes_back_whole(registry: MlflowRegistry, first: TrainedModel) -> None:
+    registered = registry.register(first, tags={"homeostat.reason": "first"})
+    found = registry.version("round-trip", registered.version)
+    assert found == registered
+    assert found.digest == first.digest
+    assert found.features == ("b", "a")
+    assert found.metrics == first.metrics
+    assert registry.onnx("round-trip", registered.version) == first.onnx
+    assert "round-trip" in registry.models()
+    assert registered in registry.versions("round-trip")
+
+
+def test_the_reference_is_under_the_number_of_the_version(
+    registry: MlflowRegistry, first: TrainedModel
+) -> None:
+    registered = registry.register(first, tags={})
+    reference = registry.reference("round-trip", registered.version)
+    assert (reference.model, reference.version) == ("round-trip", registered.version)
+    assert reference.revision == registered.reference_revision != first.reference.revision
+    assert reference.features == first.reference.features
+    assert reference.performance == first.reference.performance
+
+
+def test_the_champion_is_read_back(registry: MlflowRegistry, model_name: str) -> None:
+    versions = [registry.register(trained(model_name, seed=seed), tags={}).version for seed in (0, 1)]
+    assert [card.version for card in registry.versions(model_name)] == versions == ["1", "2"]
+    assert registry.champion(model_name) is None
+    registry.set_champion(model_name, "2")
+    assert registry.champion(model_name) == "2"
+    registry.set_champion(model_name, "1")
+    assert registry.champion(model_name) == "1"
+
+
+def test_what_is_not_there_is_none_or_refused(registry: MlflowRegistry, first: TrainedModel) -> None:
+    registry.register(first, tags={})
+    assert registry.version("round-trip", "999") is None
+    assert registry.version("round-trip", "seven") is None
+    assert registry.version("nobody", "1") is None
+    assert registry.champion("nobody") is None
+    assert registry.versions("nobody") == []
+    with pytest.raises(RegistryRefused, match="no version '999' of the model 'round-trip'"):
+        registry.set_champion("round-trip", "999")
+
+
+def test_a_changed_artifact_is_refused(
+    registry: MlflowRegistry, mlflow_folder: Path, model_name: str
+) -> None:
+    card = registry.register(trained(model_name), tags={})
+    (stored,) = (mlflow_folder / "artifacts").glob(f"*/{card.run_id}/artifacts/model/model.onnx")
+    stored.write_bytes(trained(model_name, flipped=True).onnx)
+    with pytest.raises(DigestMismatch, match=f"{card.digest} was registered"):
+        registry.onnx(model_name, card.version)
+    (stored.parent / "reference.json").write_text("{}")
+    with pytest.raises(DigestMismatch, match=r"reference\.json"):
+        registry.reference(model_name, card.version)
+
+
+def test_mlflows_page_shows_metrics_parameters_and_candidates(
+    registry: MlflowRegistry, mlflow_server: str, model_name: str
+) -> None:
+    card = registry.register(trained(model_name), tags={"homeostat.reason": "test"})
+    api = f"{mlflow_server}/api/2.0/mlflow"
+    run = httpx.get(f"{api}/runs/get", params={"run_id": card.run_id}).json()["run"]
+    assert run["info"]["status"] == "FINISHED"
+    assert {metric["key"] for metric in run["data"]["metrics"]} == set(card.metrics)
+    assert {"key": "algorithm", "value": "LogisticRegression"} in run["data"]["params"]
+    version = httpx.get(f"{api}/model-versions/get", params={"name": model_name, "version": "1"}).json()
+    tags = {tag["key"]: tag["value"] for tag in version["model_version"]["tags"]}
+    assert tags["homeostat.reason"] == "test"
+    assert tags["homeostat.digest"] == card.digest
+
+
+def test_a_server_that_is_away_is_told_apart() -> None:
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9 does not answer"):
+        MlflowRegistry("http://127.0.0.1:9").version("m", "1")
+
+
+def test_the_registered_bytes_run(registry: MlflowRegistry, first: TrainedModel) -> None:
+    card = registry.register(first, tags={})
+    assert OnnxModel(registry.onnx("round-trip", card.version)).features == ("b", "a")

@@ -1,0 +1,272 @@
+"""Profile and judge as real processes on a real broker: the same numbers as in memory, also when they are
+killed."""
+
+import asyncio
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.stack.kafka import KafkaBroker
+from detectors.values import MetricPoint
+from homeostat.contract import partition_of
+from streams.admin import ensure_topics
+from streams.checkpoint import CheckpointLog, PartitionFenced
+from streams.control import Configuration
+from streams.inprocess import InProcess, Results
+from streams.log import LogReader
+from streams.profile_stage import ProfileStage
+from streams.stages import InputRecord
+from streams.topics import METRICS, PROFILE_CHECKPOINTS, all_topics
+from tests.streams.live import Worker, collect, publish, publish_configuration
+from tests.streams.stream_data import (
+    START_US,
+    Events,
+    interleaved,
+    make_configuration,
+    make_events,
+    make_monitor,
+    make_reference,
+)
+from tests.streams.test_stage_properties import final_points, seals
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+PARTITIONS = 2
+MODELS = ("loan", "churn")
+IDLE_S = 6.0
+
+
+@pytest.fixture
+def workers(kafka_broker: KafkaBroker, tmp_path: Path) -> Iterator[dict[str, Worker]]:
+    names = [("profile", "0"), ("judge", "0"), ("profile", "1"), ("judge", "1")]
+    found = {
+        role + instance: Worker(role, kafka_broker.bootstrap, tmp_path, PARTITIONS, instance)
+        for role, instance in names
+    }
+    yield found
+    for worker in found.values():
+        worker.stop()
+
+
+def streams(rows: int) -> tuple[dict[str, Events], list[InputRecord]]:
+    """Two models on two partitions, mixed as they would arrive."""
+    events = {model: make_events(rows, seed, shift=15.0) for seed, model in enumerate(MODELS)}
+    mixed: list[InputRecord] = []
+    offsets = [0] * PARTITIONS
+    producers = [interleaved(events[model], model) for model in MODELS]
+    for pair in zip(*producers, strict=True):
+        for model, record in zip(MODELS, pair, strict=True):
+            partition = partition_of(model, 0, PARTITIONS)
+            headers = tuple(
+                (name, f"p-{model}".encode() if name == "producer" else value)
+                for name, value in record.headers
+            )
+            mixed.append(
+                dataclasses.replace(record, partition=partition, offset=offsets[partition], headers=headers)
+            )
+            offsets[partition] += 1
+    return events, mixed
+
+
+def configuration() -> Configuration:
+    found = Configuration()
+    for model in MODELS:
+        found.add_monitor(make_monitor(model, idle_s=IDLE_S))
+        found.add_reference(make_reference(model, "1"))
+    return found
+
+
+def undisturbed(records: Sequence[InputRecord]) -> Results:
+    run = InProcess(configuration(), PARTITIONS)
+    run.feed(records)
+    run.end()
+    return run.results
+
+
+async def prepare(broker: str) -> None:
+    await ensure_topics(broker, all_topics(PARTITIONS))
+    await publish_configuration_of_models(broker)
+
+
+async def publish_configuration_of_models(broker: str) -> None:
+    await publish_configuration(
+        broker,
+        [make_monitor(model, idle_s=IDLE_S) for model in MODELS],
+        [make_reference(model, "1") for model in MODELS],
+    )
+
+
+async def assert_same(broker: str, expected: Results, timeout_s: float = 60) -> Results:
+    """Wait until everything has come through, then compare all of it."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = await collect(broker, PARTITIONS)
+        if final_points(found) == final_points(expected) and found.accounting == expected.accounting:
+            break
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.5)
+    assert found.accounting == expected.accounting
+    assert seals(found) == seals(expected)
+    assert final_points(found) == final_points(expected)
+    assert sorted(alert.id for alert in found.alerts) == sorted(alert.id for alert in expected.alerts)
+    assert {alert.id: alert for alert in found.alerts} == {alert.id: alert for alert in expected.alerts}
+    return found
+
+
+def assert_right(results: Results, events: dict[str, Events]) -> None:
+    """Against plain NumPy over all events: the panes of a window are known from its name."""
+    checked = 0
+    for seal in results.seals:
+        if seal.axis != "event":
+            continue
+        mine = events[seal.model]
+        inside = (mine.times_us >= max(seal.after_us, START_US)) & (mine.times_us < seal.end_us)
+        points = {
+            point.measure: point
+            for point in results.points.values()
+            if (point.model, point.axis, point.window, point.feature)
+            == (seal.model, "event", seal.window, None)
+        }
+        right = mine.predictions[inside] == mine.labels[inside]
+        _assert_point(points["accuracy"], float(right.mean()), int(inside.sum()))
+        _assert_point(points["positive_rate"], float(mine.predictions[inside].mean()), int(inside.sum()))
+        checked += 1
+    assert checked >= 10
+
+
+def _assert_point(point: MetricPoint, value: float, rows: int) -> None:
+    assert point.value is not None
+    assert (point.rows, point.value) == (rows, pytest.approx(value, abs=1e-9))
+
+
+async def test_live_workers_give_the_numbers_of_a_run_in_memory_and_of_numpy(
+    kafka_broker: KafkaBroker, workers: dict[str, Worker]
+) -> None:
+    events, records = streams(2_000)
+    expected = undisturbed(records)
+    assert {alert.kind for alert in expected.alerts} >= {"data_drift", "performance"}
+    await ensure_topics(kafka_broker.bootstrap, all_topics(PARTITIONS))
+    for name in ("profile0", "judge0"):
+        workers[name].start(wait=False)
+    for name in ("profile0", "judge0"):
+        workers[name].wait_ready()
+    # Published when the workers have already read the control topic: they must look again before they decide.
+    await publish_configuration_of_models(kafka_broker.bootstrap)
+    await publish(kafka_broker.bootstrap, records)
+    found = await assert_same(kafka_broker.bootstrap, expected)
+    assert_right(found, events)
+    for name in ("profile0", "judge0"):
+        assert workers[name].end(signal.SIGTERM) == 0
+
+
+async def test_killing_the_workers_in_mid_stream_changes_no_final_number(
+    kafka_broker: KafkaBroker, workers: dict[str, Worker]
+) -> None:
+    events, records = streams(3_000)
+    expected = undisturbed(records)
+    await prepare(kafka_broker.bootstrap)
+    for name in ("profile0", "judge0"):
+        workers[name].start(wait=False)
+    sending = asyncio.create_task(publish(kafka_broker.bootstrap, records, pause_s=0.1))
+    rng = np.random.default_rng(4)
+    kills = 0
+    while not sending.done() or kills < 6:
+        for name in ("profile0", "judge0"):
+            await asyncio.to_thread(workers[name].wait_ready)
+            await asyncio.sleep(float(rng.uniform(0.1, 1.5)))
+            assert workers[name].end(signal.SIGKILL) == -signal.SIGKILL
+            workers[name].start(wait=False)
+            kills += 1
+    await sending
+    found = await assert_same(kafka_broker.bootstrap, expected)
+    assert_right(found, events)
+
+
+async def test_a_stopped_owner_that_wakes_up_writes_nothing_more(
+    kafka_broker: KafkaBroker, workers: dict[str, Worker]
+) -> None:
+    events, records = streams(2_000)
+    expected = undisturbed(records)
+    await prepare(kafka_broker.bootstrap)
+    for name in ("profile0", "judge0"):
+        workers[name].start(wait=False)
+    workers["profile0"].wait_ready()
+    half = len(records) // 2
+    await publish(kafka_broker.bootstrap, records[:half])
+    workers["profile0"].send_signal(signal.SIGSTOP)
+    await publish(kafka_broker.bootstrap, records[half:])
+    workers["profile1"].start(wait=False)
+    await assert_same(kafka_broker.bootstrap, expected)
+    workers["profile0"].send_signal(signal.SIGCONT)
+    await asyncio.sleep(2.0)
+    found = await assert_same(kafka_broker.bootstrap, expected, timeout_s=5)
+    assert_right(found, events)
+
+
+async def test_a_new_owner_fences_the_old_one_and_undoes_its_open_transaction(kafka: str) -> None:
+    await ensure_topics(kafka, all_topics(PARTITIONS))
+    (record,) = interleaved(make_events(40, 1), "loan")[:1]
+    loan = make_configuration("loan")
+    old = CheckpointLog(kafka, "zombie", PROFILE_CHECKPOINTS, 0)
+    await old.acquire()
+    first = ProfileStage(0, PARTITIONS, loan)
+    first.process(record)
+    flush = first.flush()
+    assert flush is not None
+    await old.save(first, flush, first.offset)
+
+    async with LogReader(kafka, "test-zombie") as reader:
+        _, before = await reader.bounds(METRICS, partition_of("loan", 0, PARTITIONS))
+        new = CheckpointLog(kafka, "zombie", PROFILE_CHECKPOINTS, 0)
+        await new.acquire()
+        second = ProfileStage(0, PARTITIONS, loan)
+        assert await new.load(reader, second)
+        assert second.offset == first.offset == 0
+
+        first.process(dataclasses.replace(record, offset=1))
+        flush = first.flush()
+        assert flush is not None
+        with pytest.raises(PartitionFenced, match="zombie-0"):
+            await old.save(first, flush, first.offset)
+
+        second.process(dataclasses.replace(record, offset=1))
+        flush = second.flush()
+        assert flush is not None
+        await new.save(second, flush, second.offset)
+        third = ProfileStage(0, PARTITIONS, loan)
+        assert await new.load(reader, third)
+        assert third.offset == 1
+        partition = partition_of("loan", 0, PARTITIONS)
+        _, after = await reader.bounds(METRICS, partition)
+        written = await reader.read(METRICS, partition, before, after - 1)
+        assert len(written) == 1, "only what the new owner wrote is seen"
+    await old.release()
+    await new.release()
+
+
+async def test_a_broker_that_goes_away_is_ridden_out(
+    kafka_broker: KafkaBroker, workers: dict[str, Worker]
+) -> None:
+    events, records = streams(2_000)
+    expected = undisturbed(records)
+    await prepare(kafka_broker.bootstrap)
+    for name in ("profile0", "judge0"):
+        workers[name].start(wait=False)
+    for name in ("profile0", "judge0"):
+        workers[name].wait_ready()
+    half = len(records) // 2
+    await publish(kafka_broker.bootstrap, records[:half])
+    await asyncio.to_thread(kafka_broker.kill)
+    await asyncio.sleep(20.0)
+    await asyncio.to_thread(kafka_broker.start)
+    await publish(kafka_broker.bootstrap, records[half:])
+    found = await assert_same(kafka_broker.bootstrap, expected)
+    assert_right(found, events)
+    for name in ("profile0", "judge0"):
+        assert workers[name].end(signal.SIGTERM) == 0

@@ -1,0 +1,104 @@
+"""Parts of the stages: the id table against a dictionary, ranges of log, configuration in force."""
+
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.values import Monitor
+from streams.control import Configuration, monitor_record, reference_record
+from streams.id_table import GONE, ROW, WAITING, IdTable, Rows
+from streams.ranges import Segment, add_segment, joined_ranges
+from tests.streams.stream_data import make_reference
+
+
+def rows_of(keys: list[int], time_us: int = 0, version: int = 0) -> Rows:
+    rows = np.zeros(len(keys), dtype=ROW)
+    rows["key"], rows["time_us"], rows["version"] = keys, time_us, version
+    return rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=12))
+def test_the_id_table_finds_what_a_dictionary_finds(batches: list[list[int]]) -> None:
+    table = IdTable()
+    known: dict[int, list[int]] = {}
+    for keys in batches:
+        asked = np.array([*keys, 99], dtype=np.uint64)
+        where, found = table.find(asked)
+        expected = [(i, row) for i, key in enumerate(asked.tolist()) for row in known.get(key, [])]
+        assert list(zip(where.tolist(), found.tolist(), strict=True)) == expected
+        for number, key in enumerate(keys):
+            known.setdefault(key, []).append(len(table) + number)
+        table.append(rows_of(keys))
+
+
+def test_the_id_table_is_rebuilt_from_its_log_with_the_last_state_of_each_row() -> None:
+    table, log = IdTable(), list[bytes]()
+    table.append(rows_of([1, 2, 3], time_us=10))
+    table.append(rows_of([2], time_us=5, version=1))
+    table.append(rows_of([7, 8], time_us=10, version=WAITING))
+    log.append(table.take_changed().tobytes())
+    table.rows["label"][1] = 1.0
+    table.rows["version"][4] = GONE
+    table.touch(np.array([1, 4]))
+    log.append(table.take_changed().tobytes())
+    assert len(table.take_changed()) == 0
+    restored = IdTable()
+    restored.restore(log, before_us=6)
+    assert sorted(restored.rows[["key", "version"]].tolist()) == [(1, 0), (2, 0), (3, 0), (8, WAITING)]
+    assert restored.rows["label"][restored.rows["key"] == 2].tolist() == [1.0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 100)), max_size=40))
+def test_joined_ranges_cover_all_and_overlap_nowhere(raw: list[tuple[int, int]]) -> None:
+    ranges = [(first, first + length) for first, length in raw]
+    joined = joined_ranges(ranges)
+    assert all(any(low <= first and last <= high for low, high in joined) for first, last in ranges)
+    assert all(left[1] < right[0] for left, right in pairwise(joined))
+
+
+def test_segments_stay_few_and_cover_every_delta() -> None:
+    segments: list[Segment] = []
+    for offset in range(5_000):
+        add_segment(segments, offset, offset * 10)
+    assert len(segments) <= 256
+    assert segments[0][0] == 0
+    assert segments[-1][1:] == (4_999, 49_990)
+    assert all(left[1] + 1 == right[0] for left, right in pairwise(segments))
+
+
+def test_the_monitor_in_force_is_the_last_that_took_effect() -> None:
+    configuration = Configuration()
+    assert configuration.monitor("loan", 5) == Monitor(model="loan")
+    for revision, effective_us in ((1, 0), (2, 100)):
+        monitor = Monitor(model="loan", revision=revision, effective_us=effective_us)
+        configuration.apply(*monitor_record(monitor))
+    assert [configuration.monitor("loan", at).revision for at in (-5, 0, 99, 100, 10**18)] == [1, 1, 1, 2, 2]
+    assert configuration.monitor_revision("loan", 1).revision == 1
+    assert configuration.monitor_revision("loan", 7).revision == 2
+
+
+def test_older_references_stay_known_by_their_revision() -> None:
+    configuration = Configuration()
+    first, second = make_reference("a/b", "1", seed=1), make_reference("a/b", "1", seed=2)
+    for reference in (first, second):
+        configuration.apply(*reference_record(reference))
+    assert not configuration.knows("a/b", "1"), "there is no monitor yet"
+    assert configuration.reference("a/b", "1") == second
+    assert configuration.reference_revision(first.revision) == first
+    assert reference_record(first)[0] == b"reference/a%2Fb/1"
+
+
+def test_a_damaged_control_record_leaves_what_was_in_force() -> None:
+    configuration = Configuration()
+    reference = make_reference("loan", "1")
+    configuration.apply(*reference_record(reference))
+    changed = msgspec.structs.replace(reference, rows=1)
+    configuration.apply(b"reference/loan/1", changed.to_json())
+    configuration.apply(b"monitor/loan", b"{")
+    configuration.apply(b"something", b"{}")
+    configuration.apply(b"reference/loan/1", None)
+    assert configuration.reference("loan", "1") == reference
