@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from deploy.settings import Settings
 from deploy.stack.kafka import KafkaBroker, KafkaConfig
 from deploy.stack.part import Part
-from deploy.stack.parts import kafka_part, mlflow_part, worker_part
+from deploy.stack.parts import kafka_part, mlflow_part, part_name, worker_part
 from deploy.stack.ports import PortBook
 
 STREAM_ROLES = ("gate", "profile", "judge", "archive", "record")
@@ -29,6 +29,7 @@ class Addresses:
             "MLFLOW_TRACKING_URI": self.mlflow,
             "HOMEOSTAT_API_PORT": str(self.api_port),
             "HOMEOSTAT_SERVING_PORT": str(self.serving_port),
+            "HOMEOSTAT_SEGMENTS": settings.segments or str(settings.home / "segments"),
         }
 
 
@@ -63,8 +64,18 @@ def stack_parts(settings: Settings) -> list[Part]:
     environment = addresses.environment(settings)
     embedded = [part.name for part in parts]
     needs_broker = [name for name in embedded if name == "kafka"]
-    parts += [worker_part(role, home, environment, depends_on=needs_broker) for role in STREAM_ROLES]
+    for role in STREAM_ROLES:
+        for instance in range(settings.profile_workers if role == "profile" else 1):
+            part = worker_part(
+                role,
+                home,
+                environment,
+                instance=str(instance),
+                metrics_port=book.choose(f"{part_name(role, str(instance))}-metrics"),
+                depends_on=needs_broker,
+            )
+            parts.append(part)
     parts.append(worker_part("serving", home, environment, port=addresses.serving_port, depends_on=embedded))
-    parts.append(worker_part("agent", home, environment, depends_on=embedded, start_timeout_s=120.0))
+    parts.append(worker_part("agent", home, environment, depends_on=embedded))
     parts.append(worker_part("api", home, environment, port=addresses.api_port, depends_on=needs_broker))
     return parts

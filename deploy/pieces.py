@@ -6,19 +6,27 @@ import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING
 
+import structlog
+
 from deploy.errors import UserError
 from deploy.settings import Settings
-from deploy.stack.parts import ready_file
+from deploy.stack.parts import part_name, ready_file
 
 if TYPE_CHECKING:
     # What a role does not need it does not import: ten processes start at once on a small machine.
+    from fastapi import APIRouter
     from sqlalchemy import Engine
 
     from db.audit.verify import VerifyReport
     from db.journal import SqlJournal
     from remediation.ports import Bus, Notifier, Publisher, Registry
     from remediation.values import Desired
+    from streams.archive_upkeep import UpkeepConfig
     from streams.bus import KafkaBus
+    from streams.gate_mapping import IngestMap
+    from streams.telemetry import Telemetry
+
+_log = structlog.get_logger()
 
 _BROKER_WAIT_S = 120.0
 
@@ -73,17 +81,36 @@ async def open_bus(settings: Settings, name: str) -> "AsyncGenerator[KafkaBus]":
 
 
 def publisher(bus: "Bus", registry: "Registry") -> "Publisher":
-    """Makes decisions known: the reference on the control topic, the desired state, the alias."""
+    """Makes decisions known: the reference and its schema on the control topic, the desired state, the alias."""
     from remediation.publisher import BusPublisher
     from streams import topics
-    from streams.control import reference_record
+    from streams.control_bus import publish_reference
 
     async def announce(desired: "Desired") -> None:
         reference = await asyncio.to_thread(registry.reference, desired.model, desired.version)
-        key, value = reference_record(reference)
-        await bus.publish(topics.CONTROL, key=key, value=value)
+        await publish_reference(bus, reference)
 
     return BusPublisher(bus, registry, desired_topic=topics.DESIRED, announce=announce)
+
+
+def ingest_map(settings: Settings) -> "IngestMap":
+    """Which topics the gate reads, and how foreign payloads become events."""
+    from streams.gate_mapping import MappingError, load_map
+
+    try:
+        return load_map(settings.ingest_file, settings.ingest_topics)
+    except MappingError as error:
+        raise UserError(str(error)) from error
+
+
+def ingest_routes(settings: Settings, bus: "KafkaBus") -> "APIRouter":
+    """Events over HTTP, put on the topic that the gate reads."""
+    from serving.ingest import ingest_router
+    from serving.ingest_body import IngestLimits
+    from streams.gate_intake import Intake
+
+    limits = IngestLimits(in_flight_bytes=settings.ingest_in_flight_bytes)
+    return ingest_router(Intake(bus.publish, ingest_map(settings)), limits)
 
 
 def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
@@ -104,9 +131,35 @@ def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
     return SlackNotifier(config, journal, console_url=partial(console_url, settings))
 
 
+def archive_upkeep(settings: Settings) -> "UpkeepConfig":
+    """How the archive is kept."""
+    from streams.archive_upkeep import UpkeepConfig
+
+    return UpkeepConfig(
+        retention_days=settings.archive_retention_days, retention_of=settings.archive_retention_of
+    )
+
+
+def telemetry(settings: Settings, role: str) -> "Telemetry":
+    """What a stream worker tells Prometheus, answered where the settings say."""
+    from streams.telemetry import Telemetry
+
+    found = Telemetry(role)
+    if settings.metrics_port is not None:
+        try:
+            port = found.serve(settings.metrics_port, settings.metrics_host)
+        except OSError as error:
+            raise UserError(
+                f"HOMEOSTAT_METRICS_PORT is {settings.metrics_port}: nobody can listen there on "
+                f"{settings.metrics_host} ({error.strerror}); name another port, or 0 for a free one."
+            ) from error
+        _log.info("Prometheus finds this worker.", url=f"http://{settings.metrics_host}:{port}/metrics")
+    return found
+
+
 def heartbeat(settings: Settings, role: str) -> Callable[[], None]:
     """What a role calls about every second while it works; the supervisor looks at the file's age."""
-    path = ready_file(settings.home, role)
+    path = ready_file(settings.home, part_name(role, settings.instance))
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.touch
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,8 +24,19 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "HOMEOSTAT_MLFLOW_TRACKING_URI")
     )
     """An existing MLflow server."""
-    archive: Path | None = None
-    """Folder of the Parquet archive (default: `archive` in the home)."""
+    archive: str | None = None
+    """The Parquet archive (default: `archive` in the home): a folder, or a URI such as
+    `s3://bucket/prefix?region=eu-west-1`, `gs://...`, `abfs://...`, see docs/archive.md."""
+    archive_flush_s: float | None = Field(default=None, gt=0, le=3_600)
+    """How long an event may wait for its file (default: 5 in a folder, 60 on object storage)."""
+    archive_retention_days: int | None = Field(default=None, ge=1)
+    """Days of event time after which archived events are deleted (default: never)."""
+    archive_retention_of: dict[str, PositiveInt] = Field(default_factory=dict)
+    """The same for single models, as JSON: `{"car-loan": 90}`."""
+    segments: str | None = None
+    """Where the profile workers keep predictions older than the hot horizon: a folder that all of them see, or a URI as
+    for the archive; one place per installation (docs/state.md). Not set: in memory (`homeostat up`: `segments` in the
+    home)."""
     api_port: int | None = Field(default=None, ge=1, le=65_535)
     serving_port: int | None = Field(default=None, ge=1, le=65_535)
     api_url: str | None = None
@@ -34,7 +45,22 @@ class Settings(BaseSettings):
     """When set, every change over REST needs `Authorization: Bearer ...`."""
     partitions: int = Field(default=4, ge=1, le=1_000)
     checkpoint_interval_s: float = Field(default=0.5, gt=0, le=60)
+    instance: str = Field(default="0", pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    """Which of several workers of one role this is: each has its own name, and keeps it over restarts."""
+    profile_workers: int = Field(default=1, ge=1, le=64)
+    """How many profile workers `homeostat up` runs; more than `partitions` are of no use."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Where a stream worker answers Prometheus (`/metrics`); 0: a free port, told in the log; not set: nowhere."""
+    metrics_host: str = "127.0.0.1"
+    """The address to answer Prometheus on; `0.0.0.0` in a container."""
     approval_ttl_s: float = Field(default=3_600, gt=0)
+    ingest_topics: str | None = None
+    """Further topics that the gate reads, `topic=format,...`; formats: auto, homeostat, cloudevents, sagemaker,
+    inference-table, arrow (docs/ingest.md)."""
+    ingest_file: Path | None = None
+    """YAML file that says how foreign payloads become events (docs/ingest.md)."""
+    ingest_in_flight_bytes: int = Field(default=32 * 1024 * 1024, ge=1024 * 1024)
+    """So much of all bodies of events over HTTP is in memory at the same time; above it the answer is 429."""
     slack_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
     slack_channel: str = "#homeostat"
@@ -50,9 +76,19 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
 
     @property
-    def archive_path(self) -> Path:
-        """The archive's folder."""
-        return self.archive or self.home / "archive"
+    def archive_location(self) -> str:
+        """The archive's folder or URI."""
+        return self.archive or str(self.home / "archive")
+
+    @property
+    def archive_wait_s(self) -> float:
+        """How long an event may wait for its file: many small files cost more on object storage."""
+        return self.archive_flush_s or (60.0 if "://" in self.archive_location else 5.0)
+
+    @property
+    def archive_upkeep_s(self) -> float:
+        """How often the archive is tidied: listing a bucket costs money."""
+        return 600.0 if "://" in self.archive_location else 60.0
 
     @property
     def reports_path(self) -> Path:

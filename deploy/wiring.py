@@ -36,13 +36,16 @@ def run_role(role: str, settings: Settings) -> None:
 
 
 def _gate(settings: Settings) -> None:
-    from streams.gate import GateConfig, run_gate
+    from streams.gate import run_gate
+    from streams.gate_config import GateConfig
 
     run_gate(
         GateConfig(
             broker=pieces.broker(settings),
-            instance="gate-0",
+            instance=f"gate-{settings.instance}",
             ready_callback=pieces.heartbeat(settings, "gate"),
+            mapping=pieces.ingest_map(settings),
+            telemetry=pieces.telemetry(settings, "gate"),
         )
     )
 
@@ -62,10 +65,17 @@ def _judge(settings: Settings) -> None:
 def _archive(settings: Settings) -> None:
     from streams.archive import ArchiveConfig, run_archive
 
-    ready = pieces.heartbeat(settings, "archive")
-    root = settings.archive_path
     run_archive(
-        ArchiveConfig(broker=pieces.broker(settings), root=root, instance="archive-0", ready_callback=ready)
+        ArchiveConfig(
+            broker=pieces.broker(settings),
+            location=settings.archive_location,
+            flush_s=settings.archive_wait_s,
+            upkeep=pieces.archive_upkeep(settings),
+            upkeep_every_s=settings.archive_upkeep_s,
+            instance=f"archive-{settings.instance}",
+            ready_callback=pieces.heartbeat(settings, "archive"),
+            telemetry=pieces.telemetry(settings, "archive"),
+        )
     )
 
 
@@ -74,8 +84,13 @@ def _record(settings: Settings) -> None:
     from streams.record import RecordConfig, run_record
 
     store = SqlRecordStore(pieces.database(settings))
-    ready = pieces.heartbeat(settings, "record")
-    run_record(RecordConfig(broker=pieces.broker(settings), instance="record-0", ready_callback=ready), store)
+    config = RecordConfig(
+        broker=pieces.broker(settings),
+        instance=f"record-{settings.instance}",
+        ready_callback=pieces.heartbeat(settings, "record"),
+        telemetry=pieces.telemetry(settings, "record"),
+    )
+    run_record(config, store)
 
 
 def _agent(settings: Settings) -> None:
@@ -106,7 +121,7 @@ async def _run_agent(settings: Settings) -> None:
             bus=bus,
             registry=registry,
             trainer=SklearnTrainer(),
-            archive=ParquetArchive(settings.archive_path),
+            archive=ParquetArchive(settings.archive_location),
             scorer=OnnxScorer(),
             publisher=pieces.publisher(bus, registry),
             notifier=pieces.notifier(settings, journal),
@@ -187,6 +202,7 @@ async def _run_api(settings: Settings) -> None:
         )
         app = create_api(services)
         add_console(app, services)
+        app.include_router(pieces.ingest_routes(settings, bus))
         if settings.slack_signing_secret:
             from serving.slack import SlackVerifier
             from serving.slack_clicks import interactions
@@ -221,5 +237,8 @@ def _streams_config(settings: Settings, role: str) -> "StreamsConfig":
         data_dir=folder,
         partitions=settings.partitions,
         checkpoint_interval_s=settings.checkpoint_interval_s,
+        instance=settings.instance,
         ready_callback=pieces.heartbeat(settings, role),
+        telemetry=pieces.telemetry(settings, role),
+        segments=settings.segments,
     )

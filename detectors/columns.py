@@ -6,20 +6,25 @@ training set in float64 then agree on which bin 0.1 is in.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+
+from detectors.errors import ProfileInvalid
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
+Cells = npt.NDArray[np.uint16]
 Column = npt.NDArray[Any]
 
 SCORE_BINS = 64
-SKETCH_CELLS = 1_024
+SKETCH_BITS = 10
+SKETCH_CELLS = 2**SKETCH_BITS
 
 
 def numbers(column: Column) -> Floats:
@@ -38,30 +43,79 @@ def _number(value: object) -> float:
         return np.nan
 
 
-def singles(values: Floats) -> Singles:
+def singles(values: Column) -> Singles:
     """Single precision, one zero (no -0.0); what does not fit is infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32) + np.float32(0)
 
 
-def categories(column: Column) -> tuple[list[str], Integers]:
+def vectors_of(column: Column, size: int) -> Singles:
+    """A column of vectors as float32 of shape (n, size); a row that lacks a number, or has another size, is NaN
+    throughout."""
+    if column.ndim == 2 and column.shape[1] == size and column.dtype.kind in "fiub":
+        found = singles(column)
+    else:
+        found = np.full((len(column), size), np.nan, dtype=np.float32)
+        for row, value in enumerate(column):
+            if value is not None and np.shape(value) == (size,):
+                found[row] = single_column(np.asarray(value))
+    found[np.isnan(found).any(axis=1)] = np.nan
+    return found
+
+
+def single_column(column: Column) -> Singles:
+    """The column at single precision, as `numbers` reads it; always a copy, whose memory is contiguous."""
+    if column.dtype == np.float32:
+        return np.array(column, dtype=np.float32)
+    return singles(column if column.dtype.kind in "fiub" else numbers(column))
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A categorical column as codes into names, as Arrow's dictionaries have it: codes (n,), negative: missing."""
+
+    codes: Integers
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: Integers | slice) -> "Coded":
+        return Coded(self.codes[rows], self.names)
+
+
+def categories(column: Column | Coded) -> tuple[list[str], Integers]:
     """Distinct categories as text, and for every row the index of its own (-1: missing).
 
     Whole numbers read alike whether they come as 3, 3.0 or "3", so that a codec does not make a new category.
     """
-    if column.dtype.kind in "fiub":
-        values = column.astype(np.float64)
-        found, inverse = np.unique(values, return_inverse=True, equal_nan=True)
-        names = [category_name(value) for value in found.tolist()]
+    if isinstance(column, Coded):
+        found: list[object] = list(column.names)
+        inverse = np.where((column.codes >= 0) & (column.codes < len(found)), column.codes, len(found))
+        found.append(None)
+    elif column.dtype.kind in "fiub":
+        values, inverse = np.unique(column.astype(np.float64), return_inverse=True, equal_nan=True)
+        found = values.tolist()
     else:
-        texts = [category_name(value) for value in column.tolist()]
-        index: dict[str, int] = {}
-        inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
-        names = list(index)
-    codes = inverse.astype(np.int64).reshape(-1)
-    if "" in names:
-        codes = np.where(codes == names.index(""), -1, codes)
-    return names, codes
+        found, inverse = _distinct(column.tolist())
+    index: dict[str, int] = {}
+    texts = [category_name(value) for value in found]
+    place = [index.setdefault(text, len(index)) if text else -1 for text in texts]
+    return list(index), np.array(place, dtype=np.int64)[inverse.reshape(-1)]
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Types of which equal values have the same text, so that only distinct values need one."""
+
+
+def _distinct(values: list[object]) -> tuple[list[object], Integers]:
+    if not set(map(type, values)) <= _PLAIN:
+        values = [category_name(value) for value in values]
+    index = dict.fromkeys(values)
+    for code, value in enumerate(index):
+        index[value] = code
+    codes = np.fromiter(map(index.__getitem__, values), dtype=np.int64, count=len(values))
+    return list(index), codes
 
 
 def category_name(value: object) -> str:
@@ -73,13 +127,19 @@ def category_name(value: object) -> str:
     if isinstance(value, float):
         if np.isnan(value):
             return ""
-        return str(int(value)) if value.is_integer() else repr(value)
+        return str(int(value)) if value.is_integer() else repr(float(value))
     return str(value)
 
 
+def encoded(name: str) -> bytes:
+    """UTF-8, of halves of a surrogate pair too."""
+    return name.encode("utf-8", "surrogatepass")
+
+
 def score_bins(scores: Floats) -> Integers:
-    """The bin of each score: `SCORE_BINS` equal bins on [0, 1]; what lies outside goes to the nearest."""
-    return np.clip(scores * SCORE_BINS, 0, SCORE_BINS - 1).astype(np.int64)
+    """The bin of each score, read at single precision: `SCORE_BINS` equal bins on [0, 1]; what lies outside
+    goes to the nearest."""
+    return np.clip(singles(scores) * np.float32(SCORE_BINS), 0, SCORE_BINS - 1).astype(np.int64)
 
 
 def row_hashes(features: Mapping[str, Column], names: Sequence[str]) -> Hashes:
@@ -102,10 +162,14 @@ _MISSING = np.uint64(0x7FC00000)
 
 def _cells(column: Column) -> Hashes:
     if column.dtype.kind in "fiub":
-        values = singles(column.astype(np.float64, copy=False))
-        return np.where(np.isnan(values), _MISSING, values.view(np.uint32).astype(np.uint64))
+        values = singles(column)
+        cells = np.where(np.isnan(values), _MISSING, values.view(np.uint32).astype(np.uint64))
+        if cells.ndim == 1:
+            return cells
+        steps = np.uint64(_STEP) * np.arange(1, cells.shape[1] + 1, dtype=np.uint64)
+        return _mix(cells + steps).sum(axis=1, dtype=np.uint64)
     found, codes = categories(column)
-    digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in found]
+    digests = [hashlib.blake2b(encoded(name), digest_size=8).digest() for name in found]
     table = np.frombuffer(b"".join([*digests, _MISSING.tobytes()]), dtype="<u8").astype(np.uint64)
     return table[codes]
 
@@ -115,12 +179,6 @@ def _mix(cells: Hashes) -> Hashes:
     cells = (cells ^ (cells >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     cells = (cells ^ (cells >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return cells ^ (cells >> np.uint64(31))
-
-
-def repeat_cells(hashes: Hashes) -> Integers:
-    """Counts of the rows over `SKETCH_CELLS` cells of their hash: the sketch behind `effective_rows`."""
-    cells = (hashes % np.uint64(SKETCH_CELLS)).astype(np.int64)
-    return np.bincount(cells, minlength=SKETCH_CELLS).astype(np.int64)
 
 
 def effective_rows(cells: Integers) -> float:
@@ -139,3 +197,32 @@ def effective_rows(cells: Integers) -> float:
     squares = float(np.square(cells.astype(np.float64)).sum())
     repeats = (squares - rows * rows / size) * size / (size - 1.0)
     return rows * rows / min(max(repeats, rows), rows * rows)
+
+
+def numeric_matrix(
+    features: Mapping[str, "Column | Coded"], names: Sequence[str], rows: int
+) -> npt.NDArray[Any]:
+    """The named columns as a matrix of shape (names, rows): float32 where that holds all of them, or float64.
+
+    What is not there is missing in every row.
+    """
+    columns: list[Column | None] = []
+    kind: type[np.float32] | type[np.float64] = np.float32
+    for name in names:
+        column = features.get(name)
+        if isinstance(column, Coded):
+            column = np.array([*column.names, None], dtype=object)[np.maximum(column.codes, -1)]
+        if column is not None and column.ndim != 1:
+            raise ProfileInvalid(f"column {name!r} has the shape {column.shape}; a number per row is wanted")
+        if column is not None and column.dtype.kind not in "fiub":
+            column = numbers(column)
+        if column is not None and column.dtype not in _SINGLE_HOLDS:
+            kind = np.float64
+        columns.append(column)
+    matrix = np.empty((len(names), rows), dtype=kind)
+    for place, column in enumerate(columns):
+        matrix[place] = np.nan if column is None else column
+    return matrix
+
+
+_SINGLE_HOLDS = frozenset(np.dtype(kind) for kind in ("f4", "f2", "i1", "u1", "i2", "u2", "?"))

@@ -26,12 +26,22 @@ _SHARES = {
     "recall": "recall is {value}",
     "f1": "F1 is {value}",
     "auc": "the area under the ROC curve is {value}",
+    "macro_f1": "the mean F1 of the classes is {value}",
+}
+_NUMBERS = {
+    "mae": "the mean absolute error is {value}",
+    "bias": "the mean error, prediction less label, is {value}",
+    "rmse": "the root mean squared error is {value}",
+    "r2": "R2 is {value}",
 }
 _DISTANCES = {
     "psi": "the distribution of {who} moved by a PSI of {value}",
     "ks": "the distribution of {who} moved by a KS distance of {value}",
     "score_psi": "the distribution of the scores moved by a PSI of {value}",
     "score_ks": "the distribution of the scores moved by a KS distance of {value}",
+    "class_psi": "the shares of the predicted classes moved by a PSI of {value}",
+    "prediction_psi": "the distribution of the predictions moved by a PSI of {value}",
+    "prediction_ks": "the distribution of the predictions moved by a KS distance of {value}",
 }
 
 
@@ -43,11 +53,13 @@ def sentence(found: Measurement, threshold: float | None) -> str:
     if found.measure in _DISTANCES:
         text = _DISTANCES[found.measure].format(who=who, value=f"{found.value:.2f}")
         return f"{text} (alarm above {threshold:.2f}; {found.rows} rows)" if threshold is not None else text
-    text = _SHARES[found.measure].format(who=who, value=percent(found.value), detail=found.detail)
-    parts = [f"reference {percent(found.reference)}"] if found.reference is not None else []
+    told = _number if found.measure in _NUMBERS else percent
+    words = _NUMBERS.get(found.measure) or _SHARES[found.measure]
+    text = words.format(who=who, value=told(found.value), detail=found.detail)
+    parts = [f"reference {told(found.reference)}"] if found.reference is not None else []
     if threshold is not None and found.reference is not None:
         side = "below" if threshold < found.reference else "above"
-        parts.append(f"alarm {side} {percent(threshold)}")
+        parts.append(f"alarm {side} {told(threshold)}")
     return f"{text} ({', '.join(parts)}; {found.rows} rows)"
 
 
@@ -64,6 +76,10 @@ def firing(kind: AlertKind, breaches: Sequence[Decision]) -> str:
 def cleared(kind: AlertKind, windows: int) -> str:
     """Why an alert of this kind ends."""
     return f"{KIND_NAMES[kind]}: nothing beyond its threshold for {windows} windows in a row."
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def percent(share: float) -> str:

@@ -11,9 +11,9 @@ class Measurement(Value, frozen=True, kw_only=True):
 
     `value`: in the window; `reference`: the same in the reference (None for distances, which are 0 there).
     `size`, `reference_size`: independent rows that the two rest on. `error`, `reference_error`: standard
-    errors, for measures that are not shares. `groups`: groups that a psi was summed over. `tests`: candidates
-    that were looked at to find this one. `detail`: what a person should know besides ("the value 0").
-    `undefined`: why there is no value.
+    errors, for measures that are not shares. `unit`: what the least change worth an alarm is told in. `groups`:
+    groups that a psi was summed over. `tests`: candidates that were looked at to find this one. `detail`: what a
+    person should know besides ("the value 0"). `undefined`: why there is no value.
     """
 
     measure: str
@@ -25,6 +25,7 @@ class Measurement(Value, frozen=True, kw_only=True):
     reference_size: float = 0.0
     error: float = 0.0
     reference_error: float = 0.0
+    unit: float = 1.0
     groups: int = 0
     tests: int = 1
     detail: str = ""

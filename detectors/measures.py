@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from msgspec.structs import replace
 
-from detectors.columns import Column, Integers
-from detectors.distances import coarse_groups, deviance, ks, psi
+from detectors.columns import Integers
+from detectors.distances import deviance
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
+from detectors.output_measures import output_measures, too_few, with_ks, with_psi
 from detectors.profile import Profile
 from detectors.reference import MASS_SHARE, FeatureReference, Reference
 from detectors.values import Monitor
@@ -22,7 +22,7 @@ def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Me
 
     Per feature (those of the monitor, or all of the reference): missing_rate, out_of_range_rate,
     point_mass, psi and ks for numbers, missing_rate, new_category_rate and psi for categories. Of the
-    model's output: positive_rate, score_psi and score_ks. Each is undefined "because ..." where it has no
+    model's output, see `output_measures`. Each is undefined "because ..." where it has no
     meaning; never NaN. The profile must have been counted against this reference.
     """
     wanted = {spec.name for spec in monitor.features} or set(profile.layout.names)
@@ -32,7 +32,7 @@ def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Me
         part = reference.feature(slots.name)
         if part is not None and slots.name in wanted:
             found += _Column.of(slots, part, profile, reference, worth).measures()
-    return found + _outputs(profile, reference, worth)
+    return found + output_measures(profile, reference, worth)
 
 
 def point_masses(part: FeatureReference) -> list[int]:
@@ -99,7 +99,7 @@ class _Column(NamedTuple):
             return "the reference has no value of it"
         if self.rows and self.present == 0:
             return "all values are missing"
-        return _too_few(self.present, "rows with a value")
+        return too_few(self.present, "rows with a value")
 
     def _share(
         self, name: str, value: float, reference: float, tests: int = 1, detail: str = ""
@@ -119,7 +119,7 @@ class _Column(NamedTuple):
 
     def _missing_rate(self) -> Measurement:
         name, before = self.part.spec.name, self.part.missing + self.part.present
-        because = _too_few(self.rows, "rows")
+        because = too_few(self.rows, "rows")
         if because:
             return undefined("missing_rate", name, self.rows, because)
         return Measurement(
@@ -157,7 +157,7 @@ class _Column(NamedTuple):
         return self._share("new_category_rate", other / self.present, self.part.other / self.part.present)
 
     def _psi(self, ordered: bool = True) -> Measurement:
-        return _psi(
+        return with_psi(
             self._share("psi", 0.0, 0.0),
             self.window * self.worth,
             self.reference * self.reference_worth,
@@ -165,56 +165,4 @@ class _Column(NamedTuple):
         )
 
     def _ks(self) -> Measurement:
-        return _ks(self._share("ks", 0.0, 0.0), self.window, self.reference)
-
-
-def _outputs(profile: Profile, reference: Reference, worth: float) -> list[Measurement]:
-    layout, counters = profile.layout, profile.counters
-    ratio = reference.effective_rows / reference.rows
-    predicted = int(counters[layout.predicted])
-    because = _too_few(predicted, "predictions")
-    if reference.predicted == 0:
-        because = "the reference has no predictions"
-    if because:
-        rate = undefined("positive_rate", None, predicted, because)
-    else:
-        rate = Measurement(
-            measure="positive_rate",
-            value=int(counters[layout.predicted_positive]) / predicted,
-            reference=reference.predicted_positive / reference.predicted,
-            rows=predicted,
-            size=predicted * worth,
-            reference_size=reference.predicted * ratio,
-        )
-    window, before = counters[layout.scores], np.array(reference.scores or (0,), dtype=np.int64)
-    scored = int(window.sum())
-    because = _too_few(scored, "scores") if before.sum() else "the reference has no scores"
-    if because:
-        return [rate, *(undefined(name, None, scored, because) for name in ("score_psi", "score_ks"))]
-    base = Measurement(
-        measure="score_psi", rows=scored, size=scored * worth, reference_size=float(before.sum()) * ratio
-    )
-    return [
-        rate,
-        _psi(base, window * worth, before * ratio, True),
-        _ks(replace(base, measure="score_ks"), window, before),
-    ]
-
-
-def _psi(base: Measurement, window: Column, reference: Column, ordered: bool) -> Measurement:
-    group = coarse_groups(reference, ordered)
-    before = np.bincount(group, weights=reference).astype(np.float64)
-    if (before > 0).sum() < 2:
-        return undefined(base.measure, base.feature, base.rows, "the reference is constant")
-    value = psi(np.bincount(group, weights=window).astype(np.float64), before)
-    return replace(base, value=value, reference=None, groups=len(before))
-
-
-def _ks(base: Measurement, window: Integers, reference: Integers) -> Measurement:
-    if (reference > 0).sum() < 2:
-        return undefined(base.measure, base.feature, base.rows, "the reference is constant")
-    return replace(base, value=ks(window, reference), reference=None)
-
-
-def _too_few(rows: int, what: str) -> str | None:
-    return f"there are only {rows} {what}; it takes {MINIMUM_ROWS}" if rows < MINIMUM_ROWS else None
+        return with_ks(self._share("ks", 0.0, 0.0), self.window, self.reference)

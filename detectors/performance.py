@@ -5,6 +5,8 @@ import math
 from msgspec.structs import replace
 
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
+from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
+from detectors.performance_tasks import multiclass_performance, regression_performance, unmeasured
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.scores import Confusion, auc_error, binned_auc
@@ -14,17 +16,28 @@ MINIMUM_CLASS_ROWS = 5
 
 
 def performance(profile: Profile, reference: Reference) -> list[Measurement]:
-    """accuracy, balanced_accuracy, precision, recall, f1 and auc of a window of labelled rows.
+    """The measures of a window of labelled rows by the task of the reference; undefined "because ..." when labels
+    or a class are missing.
 
-    Sizes count independent rows; f1 rests on the rows that are positive in prediction or label (F1 = 2J /
-    (1 + J) with J the share of true ones among them), which makes it a share like the others. auc is read
-    from 64 score bins; `detail` says how far the exact one may be. Undefined "because ..." when labels or
-    a class are missing.
+    Binary: accuracy, balanced_accuracy, precision, recall, f1 and auc; multiclass and regression: see
+    `detectors.performance_tasks`.
     """
-    worth = _worth(profile)
+    worth, slots = _worth(profile), profile.layout.outcomes
+    if isinstance(slots, MulticlassSlots):
+        return multiclass_performance(profile, slots, reference, worth)
+    if isinstance(slots, RegressionSlots):
+        return regression_performance(profile, slots, reference, worth)
+    return _binary(profile, slots, reference, worth)
+
+
+def _binary(profile: Profile, slots: BinarySlots, reference: Reference, worth: float) -> list[Measurement]:
+    """Sizes count independent rows; f1 rests on the rows that are positive in prediction or label (F1 = 2J /
+    (1 + J) with J the share of true ones among them), which makes it a share like the others. auc is read
+    from 64 score bins; `detail` says how far the exact one may be.
+    """
     ratio = reference.effective_rows / reference.rows
     now, before = profile.confusion, Confusion(reference.tp, reference.fp, reference.fn, reference.tn)
-    because = _because(now, before)
+    because = unmeasured(now.rows, before.rows)
     if because:
         return [undefined(name, None, now.rows, because) for name in (*now.measures(), "auc")]
     values, references, bases = now.measures(), before.measures(), now.bases()
@@ -47,22 +60,12 @@ def performance(profile: Profile, reference: Reference) -> list[Measurement]:
     classes = _one_class(now, "the window") or _one_class(before, "the reference")
     if classes:
         return found + [undefined(name, None, now.rows, classes) for name in ("balanced_accuracy", "auc")]
-    return [*found, _balanced(now, before, worth, ratio), _auc(profile, reference, worth, ratio)]
+    return [*found, _balanced(now, before, worth, ratio), _auc(profile, slots, reference, worth, ratio)]
 
 
 def _worth(profile: Profile) -> float:
     labelled = profile.labelled
     return max(profile.effective_labelled, min(labelled, MINIMUM_ROWS)) / labelled if labelled else 0.0
-
-
-def _because(now: Confusion, before: Confusion) -> str | None:
-    if before.rows == 0:
-        return "the reference has no labels"
-    if now.rows == 0:
-        return "no labels have arrived"
-    if now.rows < MINIMUM_ROWS:
-        return f"there are only {now.rows} labelled rows; it takes {MINIMUM_ROWS}"
-    return None
 
 
 def _no_base(name: str, in_window: bool) -> str:
@@ -103,9 +106,11 @@ def _balanced_with_error(counts: Confusion, worth: float) -> tuple[float, float]
     return value, math.sqrt(variance)
 
 
-def _auc(profile: Profile, reference: Reference, worth: float, ratio: float) -> Measurement:
-    positives = profile.counters[profile.layout.positive_scores]
-    negatives = profile.counters[profile.layout.negative_scores]
+def _auc(
+    profile: Profile, slots: BinarySlots, reference: Reference, worth: float, ratio: float
+) -> Measurement:
+    positives = profile.counters[slots.positive_scores]
+    negatives = profile.counters[slots.negative_scores]
     now = binned_auc(positives, negatives)
     before = binned_auc(reference.positive_scores, reference.negative_scores)
     counts, rows = profile.confusion, profile.labelled

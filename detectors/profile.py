@@ -1,42 +1,38 @@
 """The profile of a slice of a stream: counts that add up, whoever counted them and in whatever order."""
 
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Final, Self
 
 import numpy as np
 
+from detectors import sketches
 from detectors.codec import pack, unpack
-from detectors.columns import (
-    Column,
-    Flags,
-    Floats,
-    Hashes,
-    Integers,
-    categories,
-    effective_rows,
-    numbers,
-    repeat_cells,
-    row_hashes,
-    score_bins,
-    singles,
-)
+from detectors.columns import Cells, Coded, Column, Floats, Integers, effective_rows
 from detectors.errors import ProfileInvalid
-from detectors.layout import CategoricalSlots, Layout, NumericSlots, layout_of
-from detectors.reference import Reference
+from detectors.fold import cells_of, fold_columns, row_cells
+from detectors.kernels_outputs import count_cells
+from detectors.kernels_rows import Bytes
+from detectors.layout import Layout, NumericSlots, layout_of
+from detectors.outcome_slots import BinarySlots, RegressionSlots
+from detectors.outputs import count_outcomes, count_said
+from detectors.reference import Reference, build_reference
 from detectors.scores import Confusion
+from detectors.values import FeatureSpec
 
-_MAGIC: Final = b"HP\x01"
+_MAGIC: Final = b"HP\x02"
 _REVISION_BYTES: Final = 8
-_FRACTION_BITS: Final = 30
-_FARTHEST: Final = 2.0**16
-"""Standard deviations at which moments are cut off: the square stays below 2^32, so 2^31 rows fit 63 bits."""
+_CHECKSUM_BYTES: Final = 4
+_HEADER_BYTES: Final = len(_MAGIC) + _REVISION_BYTES + _CHECKSUM_BYTES
 
 
 class Profile:
     """Counts of rows, columns, predictions and outcomes against one reference.
 
-    All of it is one vector of integers, so profiles form a commutative group under addition: merging in
-    any order, any split into batches, and taking an outcome back give the same vector and the same bytes.
+    All of it is a vector of integers that add, and one of registers of which the greater is kept (distinct
+    counts), so profiles form a commutative monoid: merging in any order and any split into batches give the
+    same vectors and the same bytes. Outcomes touch the first vector alone, so they can be taken back. The layout
+    says what stands where in `counters` and `registers`.
 
     Without a reference the columns are not counted, only rows, predictions and outcomes.
 
@@ -47,18 +43,22 @@ class Profile:
         4
     """
 
-    __slots__ = ("counters", "layout", "reference")
+    __slots__ = ("counters", "layout", "reference", "registers")
 
-    def __init__(self, reference: Reference | None, layout: Layout, counters: Integers) -> None:
+    def __init__(
+        self, reference: Reference | None, layout: Layout, counters: Integers, registers: Bytes
+    ) -> None:
         self.reference = reference
         self.layout = layout
         self.counters = counters
+        self.registers = registers
 
     @classmethod
     def empty(cls, reference: Reference | None) -> Self:
         """The profile of no rows."""
         layout = layout_of(reference)
-        return cls(reference, layout, np.zeros(layout.size, dtype=np.int64))
+        counters, registers = np.zeros(layout.size, np.int64), np.zeros(layout.registers, np.uint8)
+        return cls(reference, layout, counters, registers)
 
     @property
     def rows(self) -> int:
@@ -68,7 +68,10 @@ class Profile:
     @property
     def labelled(self) -> int:
         """Outcomes folded that have a prediction and a label."""
-        return int(self.counters[self.layout.confusion].sum())
+        slots = self.layout.outcomes
+        return int(
+            self.counters[slots.errors if isinstance(slots, RegressionSlots) else slots.confusion].sum()
+        )
 
     @property
     def unknown_values(self) -> int:
@@ -77,8 +80,13 @@ class Profile:
 
     @property
     def confusion(self) -> Confusion:
-        """Predictions against labels."""
-        return Confusion(*(int(count) for count in self.counters[self.layout.confusion]))
+        """Predictions against labels; raises `ProfileInvalid` where the task is not binary."""
+        slots = self.layout.outcomes
+        if not isinstance(slots, BinarySlots):
+            raise ProfileInvalid(
+                "the task of this profile's reference is not binary: it has no tp, fp, fn, tn"
+            )
+        return Confusion(*(int(count) for count in self.counters[slots.confusion]))
 
     @property
     def effective_rows(self) -> float:
@@ -89,164 +97,192 @@ class Profile:
 
     @property
     def effective_labelled(self) -> float:
-        """The same for outcomes; all of them count in full where they were folded without hashes."""
+        """The same for outcomes; all of them count in full where they were folded without cells."""
         known = self.counters[self.layout.label_repeats]
         if self.reference is None or not self.reference.rows_identify or int(known.sum()) < self.labelled:
             return float(self.labelled)
         return self.labelled * effective_rows(known) / max(int(known.sum()), 1)
 
-    def hashes(self, features: Mapping[str, Column]) -> Hashes:
-        """One hash per row, to be kept with a prediction that waits for its label (see `fold_outcomes`)."""
-        return row_hashes(features, self.layout.names or sorted(features))
+    def moments(self, name: str) -> sketches.Moments | None:
+        """Mean and variance of a numeric column; None without values."""
+        slots = self._numeric(name)
+        present = self.rows - int(self.counters[slots.missing])
+        if present <= 0:
+            return None
+        return sketches.moments(self.counters[slots.moments], present, slots.center, slots.scale)
+
+    def quantile(self, name: str, share: float) -> float | None:
+        """A quantile of a numeric column, within `sketches.QUANTILE_ERROR`; see `sketches.quantile`."""
+        slots = self._numeric(name)
+        return sketches.quantile(self.counters[slots.buckets], share, slots.bucket_first)
+
+    def distinct(self, name: str) -> float:
+        """About how many distinct values (at single precision) or categories a column has had, missing apart."""
+        for slots in (*self.layout.numeric, *self.layout.categorical):
+            if slots.name == name:
+                return sketches.distinct(self.registers[slots.registers])
+        raise ProfileInvalid(f"the reference has no column {name!r}; it has {list(self.layout.names)}")
+
+    def correlation(self) -> Floats | None:
+        """Correlations of the numeric columns, in the layout's order; None where there are none or too many."""
+        layout = self.layout
+        products = self.counters[layout.cross]
+        return (
+            sketches.correlation(products, self.counters[layout.cross_sums], self.rows)
+            if len(products)
+            else None
+        )
+
+    def random_features(self, embedding: str | None = None) -> Floats:
+        """Means of random features of the standardised rows (numeric columns, or one embedding), shape (64,): they
+        move when the joint distribution does."""
+        places = {slots.name: slots.waves for slots in self.layout.embeddings}
+        if embedding is not None and embedding not in places:
+            raise ProfileInvalid(f"the reference has no embedding {embedding!r}; it has {list(places)}")
+        place = self.layout.waves if embedding is None else places[embedding]
+        return sketches.random_features(self.counters[place], self.rows)
+
+    def cells(self, features: Mapping[str, Column | Coded]) -> Cells:
+        """One cell per row, to be kept with a prediction that waits for its label (see `fold_outcomes`).
+
+        Equal rows have equal cells.
+        """
+        return row_cells(self.layout, features, self._rows_of(features))
 
     def fold(
-        self, features: Mapping[str, Column], predictions: Column | None, scores: Column | None
-    ) -> Hashes:
-        """Count a batch of n rows; gives back the row hashes.
+        self,
+        features: Mapping[str, Column | Coded],
+        predictions: Column | None,
+        scores: Column | None,
+    ) -> Cells:
+        """Count a batch of n rows; gives back the cell of each row (equal rows share one).
 
         features: name -> n values. A column that the reference has and the batch lacks is missing in
         every row; one that it does not know is ignored and counted in `unknown_values`. NaN and None are
-        missing, infinities are out of range. predictions: n values, positive when above 0.5. scores: n
-        probabilities of the positive class.
+        missing, infinities are out of range. predictions: n values; binary: positive when above 0.5;
+        multiclass: indices of classes (-1: none that is known; NaN: none said). scores: n probabilities, of
+        the positive class or of the class that was predicted.
         Raises `ProfileInvalid` when lengths differ.
         """
         rows = self._rows_of({**features, "predictions": predictions, "scores": scores})
         layout, counters = self.layout, self.counters
         counters[layout.rows] += rows
-        counters[layout.unknown] += rows * len(features.keys() - set(layout.names)) if layout.names else 0
-        for slots in layout.numeric:
-            column = features.get(slots.name)
-            self._fold_numeric(slots, numbers(column) if column is not None else np.full(rows, np.nan))
-        for slots in layout.categorical:
-            self._fold_categorical(slots, features.get(slots.name), rows)
-        if predictions is not None:
-            said = numbers(predictions)
-            counters[layout.predicted] += int((~np.isnan(said)).sum())
-            counters[layout.predicted_positive] += int((said > 0.5).sum())
-        if scores is not None:
-            _count_scores(counters[layout.scores], numbers(scores))
-        hashes = self.hashes(features) if features else np.zeros(rows, dtype=np.uint64)
-        counters[layout.repeats] += repeat_cells(hashes)
-        return hashes
+        if layout.names:
+            counters[layout.unknown] += rows * len(features.keys() - layout.known)
+            totals = np.zeros(rows, dtype=np.uint32)
+            fold_columns(layout, counters, self.registers, features, totals)
+            cells = cells_of(totals)
+        else:
+            cells = row_cells(layout, features, rows)
+        count_said(layout, counters, predictions, scores)
+        count_cells(cells, 1, counters[layout.repeats])
+        return cells
 
     def fold_outcomes(
-        self, predictions: Column, scores: Column | None, labels: Column, hashes: Hashes | None = None
+        self, predictions: Column, scores: Column | None, labels: Column, cells: Cells | None = None
     ) -> None:
-        """Count n predictions whose labels became known; rows without either are ignored.
+        """Count n predictions whose labels became known; rows where either is NaN are ignored.
 
-        hashes: what `fold` gave back for these rows. With them repeats of a subject are seen in outcomes too.
+        cells: what `fold` gave back for these rows. With them repeats of a subject are seen in outcomes too.
         """
-        self._outcomes(1, predictions, scores, labels, hashes)
+        self._outcomes(1, predictions, scores, labels, cells)
 
     def unfold_outcomes(
-        self, predictions: Column, scores: Column | None, labels: Column, hashes: Hashes | None = None
+        self, predictions: Column, scores: Column | None, labels: Column, cells: Cells | None = None
     ) -> None:
         """Take back outcomes that were folded with the same arguments: a label was revised."""
-        self._outcomes(-1, predictions, scores, labels, hashes)
+        self._outcomes(-1, predictions, scores, labels, cells)
 
     def merge(self, other: "Profile") -> "Profile":
         """The profile of both; neither changes. Raises `ProfileInvalid` when their references differ."""
-        if _revision(self.reference) != _revision(other.reference):
-            raise ProfileInvalid(
-                f"a profile of reference {_revision(self.reference)!r} cannot be merged with one of "
-                f"{_revision(other.reference)!r}: both must be counted on the same bins"
-            )
-        return Profile(self.reference, self.layout, self.counters + other.counters)
+        return self.merged(self.reference, (self, other))
 
     @classmethod
     def merged(cls, reference: Reference | None, profiles: Iterable["Profile"]) -> "Profile":
         """The profile of all of them, such as a window made of panes."""
         total: Profile = cls.empty(reference)
+        counters, registers = total.counters, total.registers
         for profile in profiles:
-            total = total.merge(profile)
+            if _revision(profile.reference) != _revision(reference):
+                raise ProfileInvalid(
+                    f"a profile of reference {_revision(profile.reference).hex()} cannot be merged with one of "
+                    f"{_revision(reference).hex()}: both must be counted on the same bins"
+                )
+            counters += profile.counters
+            np.maximum(registers, profile.registers, out=registers)
         return total
 
     def to_bytes(self) -> bytes:
-        """Equal profiles, equal bytes. A few kB: version, the reference's revision, the numbers in LEB128."""
-        return _MAGIC + _revision(self.reference) + pack(self.counters)
+        """Equal profiles, equal bytes. A few kB: version, the reference's revision, a checksum, the numbers."""
+        packed = pack(self.counters) + pack(self.registers.astype(np.int64))
+        checksum = zlib.crc32(packed).to_bytes(_CHECKSUM_BYTES, "little")
+        return _MAGIC + _revision(self.reference) + checksum + packed
 
     @classmethod
     def from_bytes(cls, reference: Reference | None, data: bytes) -> Self:
         """Read `to_bytes`; raises `ProfileInvalid` when it is damaged or belongs to another reference."""
-        start = len(_MAGIC) + _REVISION_BYTES
-        if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
+        if data[: len(_MAGIC)] != _MAGIC or len(data) < _HEADER_BYTES:
             raise ProfileInvalid(f"{data[:8]!r} does not begin a profile of version {_MAGIC[2]}")
-        if data[len(_MAGIC) : start] != _revision(reference):
+        revision = data[len(_MAGIC) : len(_MAGIC) + _REVISION_BYTES]
+        if revision != _revision(reference):
             raise ProfileInvalid(
-                f"the profile was counted against reference {data[len(_MAGIC) : start].hex()}, "
-                f"not against {_revision(reference).hex()}"
+                f"the profile was counted against reference {revision.hex()}, not {_revision(reference).hex()}"
             )
-        layout, counters = layout_of(reference), unpack(data[start:])
-        if len(counters) != layout.size:
-            raise ProfileInvalid(
-                f"the profile has {len(counters)} numbers; the reference asks for {layout.size}"
-            )
-        return cls(reference, layout, counters)
+        packed = data[_HEADER_BYTES:]
+        checksum = int.from_bytes(data[_HEADER_BYTES - _CHECKSUM_BYTES : _HEADER_BYTES], "little")
+        if checksum != zlib.crc32(packed):
+            raise ProfileInvalid(f"the profile of {len(data)} bytes is damaged: its checksum does not match")
+        layout = layout_of(reference)
+        counters, taken = unpack(packed, layout.size)
+        registers, more = unpack(packed[taken:], layout.registers)
+        if taken + more != len(packed):
+            raise ProfileInvalid(f"{len(packed) - taken - more} bytes follow the end of the profile")
+        if registers.min(initial=0) < 0 or registers.max(initial=0) > sketches.GREATEST_RANK:
+            raise ProfileInvalid(f"a register lies outside 0 .. {sketches.GREATEST_RANK}")
+        return cls(reference, layout, counters, registers.astype(np.uint8))
 
-    def _rows_of(self, columns: Mapping[str, Column | None]) -> int:
+    def _numeric(self, name: str) -> NumericSlots:
+        for slots in self.layout.numeric:
+            if slots.name == name:
+                return slots
+        known = [slots.name for slots in self.layout.numeric]
+        raise ProfileInvalid(f"the reference has no numeric column {name!r}; it has {known}")
+
+    def _rows_of(self, columns: Mapping[str, Column | Coded | None]) -> int:
         lengths = {name: len(column) for name, column in columns.items() if column is not None}
         if len(set(lengths.values())) > 1:
             raise ProfileInvalid(f"the columns of a batch must have one length; these differ: {lengths}")
         return next(iter(lengths.values()), 0)
 
-    def _fold_numeric(self, slots: NumericSlots, column: Floats) -> None:
-        counters = self.counters
-        given = column[~np.isnan(column)]
-        values = singles(given)
-        counters[slots.missing] += len(column) - len(given)
-        bins = np.searchsorted(slots.edges, values, side="left")
-        counters[slots.bins] += np.bincount(bins, minlength=len(slots.edges) + 1)
-        counters[slots.below] += int(((values < slots.minimum) | (values == -np.inf)).sum())
-        counters[slots.above] += int(((values > slots.maximum) | (values == np.inf)).sum())
-        if len(slots.values):
-            nearest = np.minimum(np.searchsorted(slots.values, values), len(slots.values) - 1)
-            hits = nearest[slots.values[nearest] == values]
-            counters[slots.exact] += np.bincount(hits, minlength=len(slots.values))
-        standard = np.clip((given - slots.center) / slots.scale, -_FARTHEST, _FARTHEST)
-        counters[slots.moments] += _fixed_sums(standard)
-
-    def _fold_categorical(self, slots: CategoricalSlots, column: Column | None, rows: int) -> None:
-        if column is None:
-            self.counters[slots.missing] += rows
-            return
-        names, codes = categories(column)
-        counts = np.bincount(codes[codes >= 0], minlength=len(names))
-        for name, count in zip(names, counts.tolist(), strict=True):
-            known = slots.index.get(name)
-            self.counters[slots.other if known is None else slots.categories.start + known] += count
-        self.counters[slots.missing] += int((codes < 0).sum())
-
     def _outcomes(
-        self, sign: int, predictions: Column, scores: Column | None, labels: Column, hashes: Hashes | None
+        self, sign: int, predictions: Column, scores: Column | None, labels: Column, cells: Cells | None
     ) -> None:
-        self._rows_of({"predictions": predictions, "scores": scores, "labels": labels, "hashes": hashes})
-        said, truth = numbers(predictions), numbers(labels)
-        known = ~(np.isnan(said) | np.isnan(truth))
-        positive = truth[known] > 0.5
+        self._rows_of({"predictions": predictions, "scores": scores, "labels": labels, "cells": cells})
         layout, counters = self.layout, self.counters
-        counters[layout.confusion] += sign * np.array(Confusion.of(said[known] > 0.5, positive))
-        if scores is not None:
-            values = numbers(scores)[known]
-            _count_scores(counters[layout.positive_scores], values[positive], sign)
-            _count_scores(counters[layout.negative_scores], values[~positive], sign)
-        if hashes is not None:
-            counters[layout.label_repeats] += sign * repeat_cells(hashes[known])
+        known = count_outcomes(layout.outcomes, counters, sign, predictions, scores, labels)
+        if cells is not None:
+            count_cells(np.array(cells[known], dtype=np.uint16), sign, counters[layout.label_repeats])
 
 
 def _revision(reference: Reference | None) -> bytes:
     return bytes.fromhex(reference.revision) if reference is not None else bytes(_REVISION_BYTES)
 
 
-def _count_scores(counts: Integers, scores: Floats, sign: int = 1) -> None:
-    given: Flags = ~np.isnan(scores)
-    counts += sign * np.bincount(score_bins(scores[given]), minlength=len(counts))
-
-
-def _fixed_sums(values: Floats) -> Integers:
-    """Sums of x and of x^2, each as (whole parts, 2^-30ths): exact integers, each row rounded by itself."""
-    sums: list[int] = []
-    for power in (values, values * values):
-        whole = np.floor(power)
-        fraction = np.rint((power - whole) * 2.0**_FRACTION_BITS)
-        sums += [int(whole.astype(np.int64).sum()), int(fraction.astype(np.int64).sum())]
-    return np.array(sums, dtype=np.int64)
+def warm() -> None:
+    """Compile, or read from disk, all that a profile needs, so that no event waits for it; a few seconds at most
+    once per installation."""
+    specs = (
+        FeatureSpec(name="x"),
+        FeatureSpec(name="y", kind="categorical"),
+        FeatureSpec(name="z", kind="embedding", size=2),
+    )
+    for kind in (np.float64, np.float32):
+        columns: dict[str, Column] = {"x": np.zeros(3, kind), "y": np.array(["a", "b", None], dtype=object)}
+        columns["z"] = np.ones((3, 2), np.float32)
+        reference = build_reference("warm", "1", columns, specs, scores=columns["x"], labels=columns["x"])
+        for known in (reference, None):
+            profile = Profile.empty(known)
+            cells = profile.fold(columns, columns["x"], columns["x"])
+            profile.cells(columns)
+            profile.fold_outcomes(columns["x"], columns["x"], columns["x"], cells)
+            Profile.from_bytes(known, profile.to_bytes())

@@ -12,7 +12,7 @@ from detectors.errors import MonitorInvalid
 from detectors.measurement import Measurement
 from detectors.measures import point_masses
 from detectors.reference import Reference
-from detectors.values import AlertKind, Monitor
+from detectors.values import AlertKind, Monitor, Task
 
 KINDS: dict[str, AlertKind] = {
     "missing_rate": "data_quality",
@@ -24,12 +24,20 @@ KINDS: dict[str, AlertKind] = {
     "positive_rate": "prediction_drift",
     "score_psi": "prediction_drift",
     "score_ks": "prediction_drift",
+    "class_psi": "prediction_drift",
+    "prediction_psi": "prediction_drift",
+    "prediction_ks": "prediction_drift",
     "accuracy": "performance",
     "balanced_accuracy": "performance",
     "precision": "performance",
     "recall": "performance",
     "f1": "performance",
     "auc": "performance",
+    "macro_f1": "performance",
+    "mae": "performance",
+    "bias": "performance",
+    "rmse": "performance",
+    "r2": "performance",
 }
 
 FLOORS: dict[str, float] = {
@@ -42,14 +50,24 @@ FLOORS: dict[str, float] = {
     "positive_rate": 0.10,
     "score_psi": 0.20,
     "score_ks": 0.10,
+    "class_psi": 0.20,
+    "prediction_psi": 0.20,
+    "prediction_ks": 0.10,
     "accuracy": 0.05,
     "balanced_accuracy": 0.05,
     "f1": 0.05,
     "auc": 0.05,
+    "mae": 0.05,
+    "bias": 0.05,
 }
-"""The least change worth a person's time, however many rows prove it. What has no floor is not decided on."""
+"""The least change worth a person's time, however many rows prove it, in units of the measurement. What has no
+floor is not decided on."""
 
-_TWO_SIDED = {"missing_rate", "point_mass", "positive_rate"}
+_TWO_SIDED = {"missing_rate", "point_mass", "positive_rate", "bias"}
+_ERRORS = {"mae", "bias"}
+"""Measures of performance that are no shares; more of them is worse."""
+_OUTPUT_TESTS: dict[Task, tuple[int, int]] = {"binary": (3, 4), "multiclass": (3, 2), "regression": (2, 2)}
+"""Tests of prediction drift and of performance by task."""
 _TINY = 1e-300
 _HALVINGS = 24
 """Bisection steps: shares to 1e-7, well below one row."""
@@ -68,14 +86,15 @@ def false_alarm_shares(monitor: Monitor, reference: Reference) -> dict[AlertKind
             f"budget of model {monitor.model!r} is {budget.incidents} incidents in {budget.windows} windows; "
             "it must be more than none and less than one per window"
         )
+    drift, performance = _OUTPUT_TESTS[reference.task]
     tests: dict[AlertKind, int] = {
         "data_quality": 0,
         "data_drift": 0,
-        "prediction_drift": 3,
-        "performance": 4,
+        "prediction_drift": drift,
+        "performance": performance,
     }
     for part in reference.features:
-        numeric = part.spec.kind == "numeric"
+        numeric = part.spec.kind != "categorical"
         tests["data_quality"] += 2 + (len(point_masses(part)) if numeric else 0)
         tests["data_drift"] += 2 if numeric else 1
     each = budget.incidents / budget.windows / len(tests)
@@ -99,9 +118,12 @@ def threshold(measurement: Measurement, chance: float) -> float | None:
         return None
     if KINDS[measurement.measure] != "performance":
         return _share_bound(measurement, measurement.reference, surprise, floor)
-    if measurement.error > 0:
+    if measurement.error > 0 or measurement.measure in _ERRORS:
         spread = math.hypot(measurement.error, measurement.reference_error)
-        return measurement.reference - max(floor, math.sqrt(2 * surprise) * spread)
+        change = max(floor * measurement.unit, math.sqrt(2 * surprise) * spread)
+        two_sided = measurement.measure in _TWO_SIDED
+        upwards = measurement.value >= measurement.reference if two_sided else measurement.measure in _ERRORS
+        return measurement.reference + (change if upwards else -change)
     if measurement.measure == "f1":
         return min(
             measurement.reference - floor, _f1(_lower(_jaccard(measurement.reference), measurement, surprise))

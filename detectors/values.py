@@ -8,7 +8,8 @@ Axis = Literal["event", "label"]
 """`event`: panes of prediction time. `label`: panes of the time at which labels became known."""
 
 AlertKind = Literal["data_quality", "data_drift", "prediction_drift", "performance"]
-FeatureKind = Literal["numeric", "categorical"]
+FeatureKind = Literal["numeric", "categorical", "embedding"]
+Task = Literal["binary", "multiclass", "regression"]
 Verdict = Literal["ok", "breach", "undefined"]
 
 
@@ -17,10 +18,11 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeatureSpec(Value, frozen=True, kw_only=True):
-    """A feature as the model expects it."""
+    """A feature as the model expects it. `size`: length of an embedding, a vector of numbers."""
 
     name: str
     kind: FeatureKind = "numeric"
+    size: int = 0
 
 
 class Budget(Value, frozen=True, kw_only=True):
@@ -31,18 +33,35 @@ class Budget(Value, frozen=True, kw_only=True):
 
 
 class Monitor(Value, frozen=True, kw_only=True):
-    """How one model is watched. Durations in seconds of event time, windows in rows."""
+    """How one model is watched. Durations in seconds of event time.
+
+    Windows hold `window_rows` rows, or (`window_s` above 0) so many seconds; those of label arrival have
+    their own two fields. `slide_rows` or `slide_s` (0: none) make further windows that overlap, which are
+    shown and not decided on. A series (version, segment) without rows for `series_ttl_s` is forgotten.
+    `spread`: partitions on which the producers put the model's events.
+    A prediction waits `label_horizon_s` for its label; a second one of its version is told as a duplicate within
+    `hot_horizon_s`, after which it may leave memory for disk.
+    """
 
     model: str
     revision: int = 1
-    task: Literal["binary"] = "binary"
+    task: Task = "binary"
     features: tuple[FeatureSpec, ...] = ()
+    segments: tuple[str, ...] = ()
     window_rows: int = 1_000
     label_window_rows: int = 500
+    window_s: float = 0.0
+    label_window_s: float = 0.0
+    slide_rows: int = 0
+    slide_s: float = 0.0
+    series_ttl_s: float = 86_400.0
+    spread: int = 1
     pane_s: float = 10.0
     watermark_delay_s: float = 2.0
     lateness_s: float = 600.0
+    max_ahead_s: float = 300.0
     label_horizon_s: float = 86_400.0
+    hot_horizon_s: float = 3_600.0
     idle_s: float = 5.0
     budget: Budget = Budget()
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
@@ -136,7 +155,8 @@ class PaneSnapshot(Value, frozen=True, kw_only=True):
 
     `sealed_rows` is the number of rows when the pane was sealed in the order of the input (None while
     open), a function of the input's order alone, so that windows do not depend on timing. `profile` is
-    `detectors.profile.Profile.to_bytes()`; empty when the record only moves the watermark.
+    `detectors.profile.Profile.to_bytes()`; empty when the record only moves the watermark. `final_us`: the
+    source corrects no pane any more that ends at or before it (None where it does not say so).
     """
 
     model: str
@@ -153,3 +173,4 @@ class PaneSnapshot(Value, frozen=True, kw_only=True):
     monitor_revision: int
     reference_revision: str
     profile: bytes
+    final_us: int | None = None

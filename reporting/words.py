@@ -21,6 +21,14 @@ MEASURES = {
     "auc": "AUC",
     "psi": "PSI",
     "ks": "KS distance",
+    "macro_f1": "Macro F1",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "bias": "Mean error",
+    "r2": "R²",
+    "class_psi": "PSI of the predicted classes",
+    "prediction_psi": "PSI of the predictions",
+    "prediction_ks": "KS distance of the predictions",
     "score_psi": "PSI of the scores",
     "score_ks": "KS distance of the scores",
     "positive_rate": "Share of positive answers",
@@ -37,7 +45,10 @@ CAUSES = {
     "unknown": "Unknown",
 }
 ACTIONS = {"rollback": "Roll back", "retrain": "Retrain"}
-_DISTANCES = frozenset({"psi", "ks", "score_psi", "score_ks"})
+_DISTANCES = frozenset(
+    {"psi", "ks", "score_psi", "score_ks", "class_psi", "prediction_psi", "prediction_ks", "r2"}
+)
+_AMOUNTS = frozenset({"mae", "rmse", "bias"})
 
 
 def measure(name: str) -> str:
@@ -46,9 +57,11 @@ def measure(name: str) -> str:
 
 
 def number(name: str, value: float | None) -> str:
-    """A measure's value: shares in percent, distances with two decimals."""
+    """A measure's value: shares in percent, distances with two decimals, amounts in the label's own unit."""
     if value is None:
         return "–"
+    if name in _AMOUNTS:
+        return f"{value:.4g}"
     return f"{value:.2f}" if name in _DISTANCES else percent(value)
 
 

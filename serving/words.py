@@ -11,6 +11,14 @@ MEASURES = {
     "auc": "AUC",
     "psi": "PSI",
     "ks": "KS distance",
+    "macro_f1": "Macro F1",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "bias": "Mean error",
+    "r2": "R²",
+    "class_psi": "PSI of the predicted classes",
+    "prediction_psi": "PSI of the predictions",
+    "prediction_ks": "KS distance of the predictions",
     "score_psi": "PSI of the scores",
     "score_ks": "KS distance of the scores",
 }
@@ -49,7 +57,9 @@ _TONES = {
     "intended": "still",
 }
 _SHAPES = {"good": "●", "bad": "■", "ask": "◆", "busy": "▲", "still": "○"}
-_PERCENT = frozenset({"accuracy", "f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate"})
+_PERCENT = frozenset(
+    {"accuracy", "f1", "macro_f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate"}
+)
 
 
 class Status(NamedTuple):

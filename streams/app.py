@@ -1,39 +1,74 @@
 """Entry points of the two Faust roles."""
 
+from collections.abc import Callable
 from functools import partial
 
+from streams.cold_store import segment_stores
+from streams.cold_tier import ColdConfig
 from streams.control import Configuration
 from streams.judge_stage import JudgeStage
+from streams.poison import ArrowRows
 from streams.profile_stage import ProfileStage
-from streams.runtime import Role, StreamsConfig, run_worker
+from streams.runtime import StreamsConfig, run_worker
 from streams.stages import Stage
-from streams.topics import EVENTS, JUDGE_CHECKPOINTS, PROFILE_CHECKPOINTS, PROFILES
+from streams.topics import (
+    EVENTS,
+    JUDGE_CHECKPOINTS,
+    JUDGE_PANES,
+    PROFILE_CHECKPOINTS,
+    PROFILE_IDS,
+    PROFILE_PANES,
+    PROFILES,
+)
+from streams.warm import warm_up
+from streams.worker_role import Role
 
 __all__ = ["StreamsConfig", "run_judge", "run_profile"]
 
 
 def run_profile(config: StreamsConfig) -> None:
     """Fold events into profiles until SIGTERM or SIGINT. Errors: see `streams.runtime.run_worker`."""
+    warm_up()
     run_worker(config, profile_role(config))
 
 
 def run_judge(config: StreamsConfig) -> None:
     """Judge windows of profiles until SIGTERM or SIGINT. Errors: see `streams.runtime.run_worker`."""
+    warm_up()
     run_worker(config, judge_role(config))
 
 
 def profile_role(config: StreamsConfig) -> Role:
-    """Events in, pane snapshots and accounting out."""
-    return Role("profile", EVENTS, PROFILE_CHECKPOINTS, partial(_profile, config.partitions))
+    """Events in, pane snapshots and accounting out. Raises `ArchiveError` for segments at a URI that cannot be."""
+    return Role(
+        "profile",
+        EVENTS,
+        PROFILE_CHECKPOINTS,
+        partial(_profile, config.partitions, _cold(config)),
+        (PROFILE_IDS, PROFILE_PANES),
+        ArrowRows(),
+    )
 
 
 def judge_role(config: StreamsConfig) -> Role:
     """Pane snapshots in, metric points and alerts out."""
-    return Role("judge", PROFILES, JUDGE_CHECKPOINTS, partial(_judge, config.partitions))
+    return Role("judge", PROFILES, JUDGE_CHECKPOINTS, partial(_judge, config.partitions), (JUDGE_PANES,))
 
 
-def _profile(partitions: int, partition: int, configuration: Configuration) -> Stage:
-    return ProfileStage(partition, partitions, configuration)
+def _cold(config: StreamsConfig) -> Callable[[int], ColdConfig | None]:
+    if config.segments is None:
+        return lambda _: None
+    stores = segment_stores(config.segments, config.data_dir / "segments")
+    return lambda partition: ColdConfig(stores(partition))
+
+
+def _profile(
+    partitions: int,
+    cold: Callable[[int], ColdConfig | None],
+    partition: int,
+    configuration: Configuration,
+) -> Stage:
+    return ProfileStage(partition, partitions, configuration, cold(partition))
 
 
 def _judge(partitions: int, partition: int, configuration: Configuration) -> Stage:

@@ -9,18 +9,26 @@ import structlog
 
 from detectors.reference import Reference
 from detectors.values import Monitor
+from streams.schemas import Schema, schema_of_reference
 
 _log = structlog.get_logger()
 
+_FOR_OTHERS = "implied-schema/"
+"""Says what the reference beside it says, for those who do not read references."""
+
 
 def monitor_record(monitor: Monitor) -> tuple[bytes, bytes]:
-    """Key and value of the control record that publishes `monitor`."""
-    return f"monitor/{quote(monitor.model, safe='')}".encode(), msgspec.json.encode(monitor)
+    """Key and value of the control record that publishes `monitor`. Each revision is kept: what was measured
+    under an older one can be measured again."""
+    name = f"monitor/{quote(monitor.model, safe='')}/{monitor.revision}"
+    return name.encode(), msgspec.json.encode(monitor)
 
 
 def reference_record(reference: Reference) -> tuple[bytes, bytes]:
-    """Key and value of the control record that publishes `reference` for its model and version."""
-    name = f"reference/{quote(reference.model, safe='')}/{quote(reference.version, safe='')}"
+    """Key and value of the control record that publishes `reference` for its model and version; each revision
+    is kept."""
+    version = f"{quote(reference.version, safe='')}/{reference.revision}"
+    name = f"reference/{quote(reference.model, safe='')}/{version}"
     return name.encode(), reference.to_json()
 
 
@@ -35,6 +43,9 @@ class Configuration:
         self._monitors: dict[str, list[Monitor]] = {}
         self._references: dict[tuple[str, str], Reference] = {}
         self._revisions: dict[str, Reference] = {}
+        self._schemas: dict[tuple[str, str], Schema] = {}
+        self._implied: dict[str, Schema] = {}
+        self._newest: dict[str, str] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take one record of the control topic. One that cannot be read is told and left out; the last good
@@ -47,11 +58,11 @@ class Configuration:
                 self.add_monitor(msgspec.json.decode(value, type=Monitor))
             elif name.startswith("reference/"):
                 self.add_reference(Reference.from_json(value))
-            else:
-                _log.warning(
-                    "A control record is neither a monitor nor a reference; it is left out.", key=name
-                )
-        except ValueError as error:
+            elif name.startswith("schema/"):
+                self.add_schema(Schema.from_json(value))
+            elif not name.startswith(_FOR_OTHERS):
+                _log.warning("A control record is no monitor, reference or schema; it is left out.", key=name)
+        except (ValueError, RecursionError) as error:
             _log.error(
                 "A control record cannot be read; what was in force stays.", key=name, reason=str(error)
             )
@@ -66,6 +77,27 @@ class Configuration:
         """Make this the reference of its model and version; older revisions stay known by their name."""
         self._references[reference.model, reference.version] = reference
         self._revisions[reference.revision] = reference
+        self._note_version(reference.model, reference.version)
+
+    def add_schema(self, schema: Schema) -> None:
+        """Make this the schema of its model and version."""
+        self._schemas[schema.model, schema.version] = schema
+        self._note_version(schema.model, schema.version)
+
+    def schema(self, model: str, version: str | None) -> Schema | None:
+        """The schema that was registered for a version, or the one that its reference implies. Without a version,
+        as labels come: that of the version that was made known last."""
+        name = model, self._newest.get(model, "") if version is None else version
+        found = self._schemas.get(name)
+        if found is not None or (reference := self._references.get(name)) is None:
+            return found
+        implied = self._implied.get(reference.revision)
+        if implied is None:
+            implied = self._implied[reference.revision] = schema_of_reference(reference)
+        return implied
+
+    def _note_version(self, model: str, version: str) -> None:
+        self._newest[model] = version
 
     def knows(self, model: str, version: str) -> bool:
         """Whether both a monitor of the model and a reference of the version are here."""

@@ -11,14 +11,21 @@ MAX_ORIGINAL_BYTES = 400_000
 
 UNKNOWN_MODEL = "_unknown"
 
+HEADER_REPLAY_OF = "replay-of"
+"""On a record that is a dead letter sent again: the letter's number."""
+HEADER_ONLY_ROW = "only-row"
+"""On a record that is sent again for one of its rows: which."""
+
 _READ_TIMEOUT_MS = 1_000
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One refused row. `topic`, `partition`, `offset` and `row` (in an array, from 0) say where it stood;
     `field` is the path in the row, empty when the row as a whole was refused. `original` is base64 in JSON;
-    `truncated` tells that it is only the beginning. `number` and `written_ms` are its own position in the
-    dead-letter topic and the time of the broker, known when it is read back."""
+    `truncated` tells that it is only the beginning. `headers` are those of the record that its bytes are not
+    understood without; `only_row` is set where the original holds more rows than the refused one; `replay_of` is
+    the number of the letter that was sent again and failed once more. `number` and `written_ms` are its own
+    position in the dead-letter topic and the time of the broker, known when it is read back."""
 
     reason: str
     field: str = ""
@@ -30,6 +37,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stage: str = "gate"
     original: bytes = b""
     truncated: bool = False
+    headers: tuple[tuple[str, bytes], ...] = ()
+    only_row: int | None = None
+    replay_of: int | None = None
     number: int = -1
     written_ms: int = 0
 
@@ -44,8 +54,34 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _decode = msgspec.json.Decoder(DeadLetter).decode
 
 
-async def list_deadletters(broker: str, limit: int = 100, *, topic: str = DEADLETTERS) -> list[DeadLetter]:
-    """The newest dead letters, newest first, at most `limit`; raises aiokafka's `KafkaError` with no broker.
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters: all of `model`, with `reason` in reason or field (small and capital letters alike), written at or
+    after `since_ms`, with one of `numbers`. What is None does not choose."""
+
+    model: str | None = None
+    reason: str | None = None
+    since_ms: int | None = None
+    numbers: frozenset[int] | None = None
+
+    def fits(self, letter: DeadLetter) -> bool:
+        """Whether the letter is one of them."""
+        if self.reason is not None and self.reason.lower() not in f"{letter.field} {letter.reason}".lower():
+            return False
+        return (
+            self.model in (None, letter.model)
+            and (self.since_ms is None or letter.written_ms >= self.since_ms)
+            and (self.numbers is None or letter.number in self.numbers)
+        )
+
+
+_ALL = Wanted()
+
+
+async def list_deadletters(
+    broker: str, limit: int = 100, *, wanted: Wanted = _ALL, topic: str = DEADLETTERS
+) -> list[DeadLetter]:
+    """The newest dead letters that are wanted, newest first, at most `limit`; raises aiokafka's `KafkaError` with
+    no broker.
 
     A record that is none is listed as one whose reason says so.
     """
@@ -62,7 +98,7 @@ async def list_deadletters(broker: str, limit: int = 100, *, topic: str = DEADLE
         span = 2 * limit
         while True:
             start = max(first, end - span)
-            found = await _read(consumer, partition, start, end)
+            found = [one for one in await _read(consumer, partition, start, end) if wanted.fits(one)]
             if len(found) >= limit or start == first:
                 return found[-limit:][::-1]
             span *= 4

@@ -1,14 +1,17 @@
 """Faust's Kafka driver, corrected where this project relies on more than it gives.
 
-Read committed; positions come from the stages and not from committed offsets; every record carries the offset
-that was fetched before it, so that a record lost on the way to the agent is noticed.
+Read committed; positions come from the stages and not from committed offsets. What one fetch brings of a partition
+travels through Faust as one message, a `Chunk`: Faust's work per message (two tasks, a dozen callbacks) is paid once
+for many records. A chunk carries the offset that was fetched before it, so that records lost on the way to the agent
+are noticed.
 """
 
 # Faust's classes are partly untyped.
 # pyright: reportUnknownParameterType=false
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import faust
@@ -17,17 +20,34 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, ConsumerMessage
+
+from streams.standing import standing
 
 _log = structlog.get_logger()
 
-PREVIOUS_HEADER = "homeostat-previous"
-"""Added to each fetched record: the offset fetched before it, or that of the seek, less one."""
-
 _FETCH_BYTES = 2 * 1024 * 1024
+"""Of one partition in one fetch; a single larger record still comes."""
 _MAX_POLL_RECORDS = 500
+_BUFFERED_CHUNKS = 4
+"""Between the fetching thread and the agent. With the one being worked on and the one being fetched a worker holds at
+most 6 fetches of 2 MiB per partition, however far behind it is."""
 _FETCH_WAIT_MS = 200
 SESSION_TIMEOUT_S = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Records of one partition in their order. `previous` is the offset fetched before them, or that of the seek less
+    one."""
+
+    previous: int
+    records: Sequence[Any]
+
+    @property
+    def offset(self) -> int:
+        """That of the last record: where Faust believes to be."""
+        return int(self.records[-1].offset)
 
 
 class PositionSource(Protocol):
@@ -75,6 +95,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 self._previous[tp] = offset - 1
         return wanted
 
+    def waiting(self, tp: TP, offset: int) -> int | None:
+        """How many offsets of `tp` come after `offset`, as far as the broker has told; None when it has not yet."""
+        found = standing(self._ensure_consumer(), TopicPartition(*tp))
+        if found is None:
+            return None
+        return found.waiting(None if offset >= self._previous.get(tp, -1) else offset + 1)
+
     async def show_lag(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets that only people read: a failure is told, and the next commit says the same."""
         consumer = self._ensure_consumer()
@@ -92,20 +119,23 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> Mapping[TP, list[Any]]:
         found = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        chunks: dict[TP, list[Any]] = {}
         for tp, records in found.items():
-            previous = self._previous.get(tp, -1)
-            for record in records:
-                object.__setattr__(
-                    record, "headers", (*record.headers, (PREVIOUS_HEADER, str(previous).encode()))
-                )
-                previous = record.offset
-            self._previous[tp] = previous
-        return found
+            if records:
+                chunks[tp] = [Chunk(self._previous.get(tp, -1), records)]
+                self._previous[tp] = records[-1].offset
+        return chunks
 
 
 class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        return ConsumerMessage(
+            *(tp.topic, tp.partition, record.offset, 0.0, 0, None, None, record, None, 0, 0, tp),
+            generation_id=self.app.consumer_generation_id,
+        )
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Commits do not come from acknowledged messages here, so nobody needs the list of gaps, which would
@@ -128,8 +158,17 @@ class StageApp(faust.App):
 
 async def commit_offsets(app: StageApp, offsets: Mapping[TP, int]) -> None:
     """Show the lag: commit the next offset of each partition. Nothing is ever restored from it."""
-    thread = cast(_ConsumerThread, cast(_Consumer, app.consumer)._thread)  # pyright: ignore[reportPrivateUsage]
+    thread = _thread_of(app)
     await thread.call_thread(thread.show_lag, offsets)
+
+
+def waiting(app: StageApp, tp: TP, offset: int) -> int | None:
+    """How many offsets of an assigned partition come after `offset`; None where nobody knows yet."""
+    return _thread_of(app).waiting(tp, offset)
+
+
+def _thread_of(app: StageApp) -> _ConsumerThread:
+    return cast(_ConsumerThread, cast(_Consumer, app.consumer)._thread)  # pyright: ignore[reportPrivateUsage]
 
 
 def new_app(role: str, broker: str, instance: str, folder: str, source: PositionSource) -> StageApp:
@@ -149,7 +188,7 @@ def new_app(role: str, broker: str, instance: str, folder: str, source: Position
         broker_heartbeat_interval=1.5,
         broker_rebalance_timeout=30.0,
         stream_wait_empty=False,
-        stream_buffer_maxsize=64,
+        stream_buffer_maxsize=_BUFFERED_CHUNKS,
         consumer_group_instance_id=f"homeostat-{role}-{instance}",
     )
     app.source = source

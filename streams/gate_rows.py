@@ -1,51 +1,52 @@
-"""Single JSON events: what a row must look like, and why one is refused. Pure; no row can make it raise.
+"""Homeostat JSON: what an event must look like, and why one is refused. Pure; no bytes can make it raise.
 
-A record holds one object or an array of them. Times are RFC 3339 with an offset, or a number since the epoch:
-below 1e11 seconds (until the year 5138), from there milliseconds (1e11 ms is March 1973).
+A record holds one object, an array of them, or one per line. Here a row is read and its types are checked; what
+can be told of many rows at once (ranges, finite numbers, times) is checked in columns (`streams.gate_columns`).
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from homeostat.contract import SCORE_TOLERANCE
 from streams.deadletters import UNKNOWN_MODEL
 
 MAX_ROW_BYTES = 256_000
 MAX_NAME_CHARS = 255
-MAX_LATENCY_MS = 1e9
 
-_MILLISECONDS_FROM = 1e11
-_MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-FeatureValue: TypeAlias = float | bool | str | None
-_Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)] | int | float
+FeatureValue: TypeAlias = float | bool | str | list[float] | None
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)] | int | float
 
 
-class _Prediction(msgspec.Struct, tag_field="kind", tag="prediction"):
-    model: str
-    version: str | int
-    id: str | int
-    time: _Time
+class PredictionRow(msgspec.Struct, tag_field="kind", tag="prediction", kw_only=True, gc=False):
+    """A prediction as it came. `features` is a mapping, or a struct of a model whose features are known."""
+
+    model: Name
+    version: Name | int
+    id: Name | int
+    time: Time
     features: dict[str, FeatureValue]
-    prediction: float | bool
+    prediction: float | bool | str | None
     score: float | None = None
+    scores: list[float] | None = None
+    segments: dict[str, str | int | None] | None = None
+    trace_id: str | None = None
     latency_ms: float | None = None
     status: str | None = None
 
 
-class _Label(msgspec.Struct, tag_field="kind", tag="label"):
-    model: str
-    id: str | int
-    time: _Time
-    value: float | bool
+class LabelRow(msgspec.Struct, tag_field="kind", tag="label", kw_only=True, gc=False):
+    """A label as it came."""
+
+    model: Name
+    id: Name | int
+    time: Time
+    value: float | bool | str
 
 
 class _Head(msgspec.Struct):
@@ -54,31 +55,6 @@ class _Head(msgspec.Struct):
     kind: Any = None
     model: Any = None
     features: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionRow:
-    """An accepted prediction. Numeric features are floats (True is 1), missing ones None."""
-
-    model: str
-    version: str
-    id: str
-    time_us: int
-    features: dict[str, float | str | None]
-    prediction: float
-    score: float | None
-    latency_ms: float | None
-    status: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRow:
-    """An accepted label."""
-
-    model: str
-    id: str
-    time_us: int
-    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,146 +69,90 @@ class BadRow:
     label: bool = False
 
 
-Row: TypeAlias = PredictionRow | LabelRow | BadRow
+GoodRow: TypeAlias = PredictionRow | LabelRow
+Row: TypeAlias = GoodRow | BadRow
+
+decode_row = msgspec.json.Decoder(PredictionRow | LabelRow).decode
+decode_array = msgspec.json.Decoder(list[PredictionRow | LabelRow]).decode
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What a decoder raises; a `msgspec.ValidationError` is one of them."""
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode = msgspec.json.Decoder(_Prediction | _Label).decode
 _head = msgspec.json.Decoder(_Head).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
-class _Refused(Exception):
-    """Inside this file only: becomes a BadRow."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        self.field = field
-        self.reason = reason
-        super().__init__(reason)
+def parse_record(value: bytes | None, kind: str | None = None) -> Iterator[Row]:
+    """The rows of one record, in order, each accepted or refused. `kind` is that of rows that do not say it."""
+    for _, _, row in read_rows(value, kind):
+        yield row
 
 
-def parse_record(value: bytes | None) -> Iterator[Row]:
-    """The rows of one record, in order, each accepted or refused."""
+def read_rows(value: bytes | None, kind: str | None = None) -> Iterator[tuple[int | None, bytes, Row]]:
+    """The same, each with its place in an array and its own bytes."""
     if not value or value.isspace():
-        yield BadRow("the record is empty; an event or an array of events is needed", "", None, value or b"")
-        return
-    if value.lstrip()[:1] != b"[":
-        yield _parse_row(value, None)
+        reason = "the record is empty; an event or an array of events is needed"
+        yield None, value or b"", BadRow(reason, "", None, value or b"")
         return
     try:
-        rows: list[bytes] = [bytes(raw) for raw in _split(value)]
-    except _UNREADABLE as error:
-        yield from _parse_loosely(value, error)
+        numbered = pieces(value)
+    except UNREADABLE as error:
+        yield None, value, BadRow(f"the record is not JSON: {error}", "", None, value)
         return
-    for number, raw in enumerate(rows):
-        yield _parse_row(raw, number)
+    for number, raw in numbered:
+        yield number, raw, read_row(raw, number, kind)
 
 
-def _parse_loosely(value: bytes, error: Exception) -> Iterator[Row]:
-    """One NaN, which Python's own encoder writes, must not take the rest of its array with it."""
-    try:
-        rows = json.loads(value)
-    except (ValueError, RecursionError):
-        yield BadRow(f"the record is not JSON: {error}", "", None, value)
-        return
-    for number, row in enumerate(rows):
-        yield _parse_row(json.dumps(row).encode(), number)
+def pieces(value: bytes) -> list[tuple[int | None, bytes]]:
+    """The JSON values of an array or of lines with their numbers, or the one value. Raises one of `UNREADABLE`."""
+    if value.lstrip()[:1] == b"[":
+        try:
+            return [(number, bytes(raw)) for number, raw in enumerate(_split(value))]
+        except UNREADABLE as error:
+            return _split_loosely(value, error)
+    if b"\n" in value.strip() and not _is_one_object(value):
+        return [(number, line) for number, line in enumerate(value.split(b"\n")) if line.strip()]
+    return [(None, value)]
 
 
-def _parse_row(raw: bytes, number: int | None) -> Row:
+def read_row(raw: bytes, number: int | None, kind: str | None = None) -> Row:
+    """One row, which stands at `number` in its array."""
     if len(raw) > MAX_ROW_BYTES:
-        return BadRow(f"the event has {len(raw)} bytes; {MAX_ROW_BYTES} are allowed", "", number, raw)
+        reason = f"the event has {len(raw)} bytes; {MAX_ROW_BYTES} are allowed"
+        return BadRow(reason, "", number, raw)
     try:
-        event = _decode(raw)
-        return _prediction(event) if isinstance(event, _Prediction) else _label(event)
+        row = decode_row(raw)
     except msgspec.ValidationError as error:
-        field, reason = _explain(str(error))
-        return _bad(raw, number, field, reason)
-    except _Refused as error:
-        return _bad(raw, number, error.field, error.reason)
-    except _UNREADABLE as error:
-        return _bad(raw, number, "", f"the event is not JSON: {error}")
+        field, reason = explain(str(error))
+        if field == "kind" and kind is not None and _head_of(raw).kind is None:
+            return _read_as(kind, raw, number)
+        return refused(raw, number, field, reason)
+    except UNREADABLE as error:
+        return refused(raw, number, "", f"the event is not JSON: {error}")
+    if says_nothing(row):
+        reason = "null needs a status that says why there is none"
+        return refused(raw, number, "prediction", reason)
+    return row
 
 
-def _prediction(event: _Prediction) -> PredictionRow:
-    score, latency_ms = event.score, event.latency_ms
-    if score is not None and not -SCORE_TOLERANCE <= score <= 1 + SCORE_TOLERANCE:
-        raise _Refused("score", f"{score} is not a probability from 0 to 1")
-    if latency_ms is not None and not 0 <= latency_ms <= MAX_LATENCY_MS:
-        raise _Refused("latency_ms", f"{latency_ms} is not a duration from 0 to {MAX_LATENCY_MS:g} ms")
-    if event.status is not None:
-        _encodable("status", event.status)
-    return PredictionRow(
-        model=_name("model", event.model),
-        version=_name("version", str(event.version)),
-        id=_name("id", str(event.id)),
-        time_us=_time_us(event.time),
-        features={_feature_name(name): _feature(name, value) for name, value in event.features.items()},
-        prediction=_finite("prediction", event.prediction),
-        score=score,
-        latency_ms=latency_ms,
-        status=event.status,
-    )
+def says_nothing(row: GoodRow) -> bool:
+    """Whether there is neither a prediction nor a status."""
+    return isinstance(row, PredictionRow) and row.prediction is None and row.status is None
 
 
-def _label(event: _Label) -> LabelRow:
-    return LabelRow(
-        model=_name("model", event.model),
-        id=_name("id", str(event.id)),
-        time_us=_time_us(event.time),
-        value=_finite("value", event.value),
-    )
+def refused(raw: bytes, number: int | None, field: str, reason: str) -> BadRow:
+    """The refusal of a row of Homeostat JSON, under its model where that can be told."""
+    head = _head_of(raw)
+    if field.startswith("features[...]") and isinstance(head.features, dict):
+        field = _bad_feature(head.features) or field
+    model = head.model if isinstance(head.model, str) and is_name(head.model) else UNKNOWN_MODEL
+    return BadRow(reason, field, number, raw, model, head.kind == "label")
 
 
-def _name(field: str, text: str) -> str:
-    if not 0 < len(text) <= MAX_NAME_CHARS:
-        raise _Refused(field, f"has {len(text)} characters; 1 to {MAX_NAME_CHARS} are allowed")
-    return _encodable(field, text)
-
-
-def _feature_name(name: str) -> str:
-    if not name:
-        raise _Refused("features", "a feature without a name")
-    return _encodable("features", name)
-
-
-def _feature(name: str, value: FeatureValue) -> float | str | None:
-    if isinstance(value, str):
-        return _encodable(f"features.{name}", value)
-    return None if value is None else float(value)
-
-
-def _encodable(field: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _Refused(field, "holds half of a surrogate pair, which is no text") from error
-    return text
-
-
-def _finite(field: str, value: float) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise _Refused(field, f"{number} is not a finite number")
-    return number
-
-
-def _time_us(value: datetime | float) -> int:
-    if isinstance(value, datetime):
-        time_us = (value - _EPOCH) // timedelta(microseconds=1)
-    elif not math.isfinite(value):
-        raise _Refused("time", f"{value} is not a time")
-    else:
-        seconds = abs(value) < _MILLISECONDS_FROM
-        time_us = round(value * (1_000_000 if seconds else 1_000))
-    if not 0 <= time_us < _MAX_TIME_US:
-        raise _Refused("time", f"{value} is outside the years 1970 to 9999")
-    return time_us
-
-
-def _explain(message: str) -> tuple[str, str]:
+def explain(message: str) -> tuple[str, str]:
+    """The field's path and the reason in a message of msgspec."""
     path = _PATH.search(message)
     field = path.group(1) if path else ""
     reason = _PATH.sub("", message)
@@ -242,19 +162,51 @@ def _explain(message: str) -> tuple[str, str]:
     return field, reason
 
 
-def _bad(raw: bytes, number: int | None, field: str, reason: str) -> BadRow:
-    head = _head_of(raw)
-    if field == "features[...]" and isinstance(head.features, dict):
-        field = _bad_feature(head.features) or field
-    model = head.model if isinstance(head.model, str) else ""
-    known = 0 < len(model) <= MAX_NAME_CHARS and _is_text(model)
-    return BadRow(reason, field, number, raw, model if known else UNKNOWN_MODEL, head.kind == "label")
+def is_name(text: str) -> bool:
+    """Whether this can be a model's, version's or event's name."""
+    return 0 < len(text) <= MAX_NAME_CHARS and is_text(text)
+
+
+def is_text(text: str) -> bool:
+    """Whether this can be written as UTF-8: JSON can carry half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_as(kind: str, raw: bytes, number: int | None) -> Row:
+    tagged = b'{"kind":"' + kind.encode() + b'",' + raw.lstrip()[1:]
+    row = read_row(tagged, number)
+    if isinstance(row, BadRow):
+        return BadRow(row.reason, row.field, number, raw, row.model, kind == "label")
+    return row
+
+
+def _is_one_object(value: bytes) -> bool:
+    try:
+        _head(value)
+    except msgspec.ValidationError:
+        return True
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _split_loosely(value: bytes, error: Exception) -> list[tuple[int | None, bytes]]:
+    """One NaN, which Python's own encoder writes, must not take the rest of its array with it."""
+    try:
+        rows = json.loads(value)
+    except (ValueError, RecursionError):
+        raise error from None
+    return [(number, json.dumps(row).encode()) for number, row in enumerate(rows)]
 
 
 def _head_of(raw: bytes) -> _Head:
     try:
         return _head(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     try:
         return msgspec.convert(json.loads(raw), _Head)
@@ -264,14 +216,12 @@ def _head_of(raw: bytes) -> _Head:
 
 def _bad_feature(features: dict[str, Any]) -> str | None:
     return next(
-        (f"features.{name}" for name, value in features.items() if isinstance(value, list | dict)),
+        (f"features.{name}" for name, value in features.items() if not _is_feature(value)),
         None,
     )
 
 
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_feature(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, int | float) for item in value)
+    return not isinstance(value, dict)

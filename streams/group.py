@@ -1,20 +1,25 @@
 """How a worker reads topics in a consumer group: assignment, batches, a broker that goes away, a clean stop.
 
-A rebalance and the work on a batch never overlap: partitions are given up only between two batches, and
-records fetched under an older assignment are dropped, because the new one starts from stored positions.
+What is in memory is bounded: one poll of at most `max_records` records, and what the client fetches ahead (1 MiB of
+each partition). A rebalance and the work on a batch never overlap: partitions are given up only between two batches,
+and records fetched under an older assignment are dropped, because the new one starts from stored positions.
 """
 
 import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
+
+from streams import memory
+from streams.group_meters import GroupMeters
+from streams.telemetry import Measured, Telemetry
 
 _log = structlog.get_logger()
 
@@ -44,13 +49,15 @@ def _nothing() -> None:
 class GroupConfig:
     """Where a worker reads. `instance` is its static name in the group: a restart under the same name finds
     its partitions at once. `ready_callback` is called once it runs and then about every second while the
-    broker answers. `max_records`: at most so many are handled in one go."""
+    broker answers. `max_records`: at most so many are handled in one go. `telemetry` is given the numbers of
+    the reading, and those of the handler where it has any (`Measured`)."""
 
     broker: str
     group: str
     instance: str | None = None
     ready_callback: Callable[[], None] = _nothing
     max_records: int = 500
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 class Handler(Protocol):
@@ -157,12 +164,19 @@ async def _consume_once(
     )
     assignment = _Assignment(consumer, handler)
     consumer.subscribe(topics, listener=assignment)
+    meters = GroupMeters(consumer)
+    sources: list[Measured] = [meters, handler] if isinstance(handler, Measured) else [meters]
     clean = False
     try:
         await consumer.start()
-        await _read(config, consumer, assignment, handler, stop)
+        config.telemetry.attach()
+        for source in sources:
+            config.telemetry.add(source)
+        await _read(config, consumer, assignment, handler, stop, meters)
         clean = True
     finally:
+        for source in sources:
+            config.telemetry.remove(source)
         async with assignment.lock:
             assignment.epoch += 1
             await handler.released(consumer if clean else None)
@@ -175,6 +189,7 @@ async def _read(
     assignment: _Assignment,
     handler: Handler,
     stop: asyncio.Event,
+    meters: GroupMeters,
 ) -> None:
     ready_s, answered = -_READY_EVERY_S, True
     while not stop.is_set():
@@ -186,11 +201,13 @@ async def _read(
             if epoch != assignment.epoch or not assignment.taken:
                 continue
             await handler.handle(consumer, batches)
+            meters.took(batches)
         if time.monotonic() - ready_s >= _READY_EVERY_S:
             ready_s = time.monotonic()
             was, answered = answered, await _answers(consumer)
             if answered:
                 config.ready_callback()
+                meters.beat()
             if answered != was:
                 message = "Kafka answers again." if answered else "Kafka does not answer; waiting for it."
                 _log.warning(message, broker=config.broker, group=config.group)
@@ -210,6 +227,12 @@ async def close_within(closing: Awaitable[Any], timeout_s: float) -> None:
         await asyncio.wait_for(closing, timeout_s)
     except KAFKA_TROUBLE as error:
         _log.info("A Kafka client did not close cleanly.", reason=repr(error))
+    except asyncio.CancelledError:
+        # The client cancels tasks of its own and can let that out; our own cancellation goes on.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        _log.info("A Kafka client did not close cleanly.", reason="it cancelled itself")
 
 
 async def wait_for_stop(stop: asyncio.Event, timeout_s: float) -> bool:
@@ -241,4 +264,5 @@ def run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
             loop.add_signal_handler(number, stop.set)
         await main(stop)
 
+    memory.settle()
     asyncio.run(run())

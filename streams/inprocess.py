@@ -8,8 +8,10 @@ import msgspec
 
 from detectors.values import Accounting, Alert, MetricPoint
 from streams.control import Configuration
-from streams.judge_stage import JudgeStage, Seal
+from streams.judge_stage import JudgeStage
+from streams.model_axis import Plans
 from streams.profile_stage import ProfileStage
+from streams.seals import Seal
 from streams.stages import InputRecord, OutputRecord, Stage
 from streams.topics import ALERTS, DEADLETTERS, METRICS, PROFILES, SEALS
 
@@ -44,15 +46,22 @@ class Results:
 
 
 class InProcess:
-    """The two stages on every partition, with topics in memory.
+    """The two stages on every partition, with topics in memory. With `plans` the judge forms the windows of a
+    former run. `results` may be an object of the caller's own with the method `take` of `Results`.
 
     Example: `run = InProcess(configuration, 4); run.feed(records); run.end(); run.results.points`.
     """
 
-    def __init__(self, configuration: Configuration, partitions: int) -> None:
-        self.results = Results()
+    def __init__(
+        self,
+        configuration: Configuration,
+        partitions: int,
+        plans: Plans | None = None,
+        results: Results | None = None,
+    ) -> None:
+        self.results = results or Results()
         self._profiles = [ProfileStage(p, partitions, configuration) for p in range(partitions)]
-        self._judges = [JudgeStage(p, partitions, configuration) for p in range(partitions)]
+        self._judges = [JudgeStage(p, partitions, configuration, plans) for p in range(partitions)]
         self._offsets = [0] * partitions
 
     def feed(self, records: Iterable[InputRecord], flush_every: int = 64) -> None:
@@ -72,10 +81,17 @@ class InProcess:
             for output in _flush(stage, final):
                 self._route(output)
 
+    def tick(self, partition: int, now_us: int) -> None:
+        """Let processing time pass while a partition of events is silent."""
+        self._profiles[partition].tick(now_us, caught_up=True)
+
     def end(self) -> None:
-        """The end of the input: seal all, and let every correction out."""
+        """The end of the input: seal all, complete every window, and let every correction out."""
         for stage in self._profiles:
             stage.end()
+        self.flush(final=True)
+        for judge in self._judges:
+            judge.end()
         self.flush(final=True)
 
     def _route(self, output: OutputRecord) -> None:

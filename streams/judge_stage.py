@@ -1,77 +1,72 @@
 """The judge stage: forms windows of sealed panes, measures them against the reference, decides, and
 corrects."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from detectors.decide import alert_from, decide, point_from
-from detectors.judgement import Decision, SeriesState, Window
+from detectors.judgement import Judgement
 from detectors.measures import measure
 from detectors.performance import performance
-from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
 from homeostat.contract import partition_of
 from streams.control import Configuration
 from streams.deadletters import DeadLetter
+from streams.judge_points import context_of, rows_point, seal_of, verdicts, without_reference
+from streams.merging import MergedPane, merge_final
+from streams.model_axis import AxisMemory, ModelAxis, Plans
 from streams.panes import MICROSECONDS
 from streams.ranges import joined_ranges
-from streams.stages import Flush, InputRecord, OutputRecord, Snapshot
-from streams.topics import ALERTS, DEADLETTERS, METRICS, PROFILES, SEALS
-from streams.windows import ClosedWindow, Series, SeriesName
+from streams.seals import Seal
+from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
+from streams.telemetry import Sample
+from streams.telemetry_names import PANES, SERIES
+from streams.topics import ALERTS, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
+from streams.windows import ClosedWindow, Entry, Series, SeriesMemory, SeriesName
 
-
-class Seal(msgspec.Struct, frozen=True, kw_only=True):
-    """The logged decision that a window of a series is made of all panes beginning in [after_us, end_us),
-    taken when the profiles topic had been read up to `offset` of `partition`."""
-
-    model: str
-    version: str
-    segment: str
-    axis: str
-    window: str
-    after_us: int
-    start_us: int
-    end_us: int
-    rows: int
-    monitor_revision: int
-    reference_revision: str
-    partition: int
-    offset: int
-
-
-class _SeriesSnapshot(msgspec.Struct, array_like=True):
-    name: SeriesName
-    next_us: int
-    windows: list[ClosedWindow]
-    state: SeriesState
+__all__ = ["JudgeStage", "Seal"]
 
 
 class _StageSnapshot(msgspec.Struct, array_like=True):
-    series: list[_SeriesSnapshot]
-    watermarks: list[tuple[str, str, dict[int, int]]]
-    offsets: list[int]
+    axes: list[AxisMemory]
+    series: list[tuple[SeriesName, SeriesMemory]]
+    clock_us: int
+
+
+class _Pending(msgspec.Struct):
+    """A flush between `flush` and `snapshot`. `made`: merged panes that are being written; `merged`: all that
+    are needed."""
+
+    state: bytes
+    panes: list[int]
+    made: list[Entry]
+    merged: list[Entry]
 
 
 class JudgeStage:
     """One partition of the profiles topic. See `streams.stages.Stage` for how it is driven.
 
-    It never looks at the clock: an idle source says so itself, in order with its snapshots.
+    Time is what the log says: the watermarks of the sources, which tell in order with their snapshots when
+    they are idle, and for windows by time of a model that is silent how the broker's time goes on. With
+    `plans` it forms the windows that were logged in a former run, instead of its own.
     """
 
-    def __init__(self, partition: int, partitions: int, configuration: Configuration) -> None:
+    def __init__(
+        self, partition: int, partitions: int, configuration: Configuration, plans: Plans | None = None
+    ) -> None:
         self.offset = -1
         self._partition = partition
         self._partitions = partitions
         self._configuration = configuration
-        self._series: dict[SeriesName, Series] = {}
-        self._watermarks: dict[tuple[str, str], dict[int, int]] = {}
+        self._plans = plans
+        self._axes: dict[tuple[str, str], ModelAxis] = {}
+        self._clock_us = 0
         self._outputs: list[OutputRecord] = []
         self._decoded: tuple[int, PaneSnapshot] | None = None
         self._flushed_offset = -1
-        self._pending: Snapshot | None = None
+        self._pending: _Pending | None = None
 
     def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
         """See `Stage`: the revisions that a snapshot names must be known here before it is judged."""
@@ -93,67 +88,95 @@ class JudgeStage:
         """Take one snapshot and close the windows that it completes."""
         snapshot = self._decode(record)
         self.offset, self._decoded = record.offset, None
+        self._pass_time(record.timestamp_us)
         if snapshot is None:
             return
-        self._watermarks.setdefault((snapshot.model, snapshot.axis), {})[snapshot.source] = (
-            snapshot.watermark_us
-        )
-        if snapshot.version:
-            series = self._series_of(snapshot)
-            if series.store(snapshot, record.offset):
-                series.mark_dirty(snapshot.pane_us)
-        frontier_us = self._frontier(snapshot.model, snapshot.axis)
-        for name in sorted(self._series, key=lambda name: (name.version, name.segment)):
-            if (name.model, name.axis) == (snapshot.model, snapshot.axis):
-                series = self._series[name]
-                for window in series.close_due(frontier_us, self._configuration.monitor_revision):
-                    self._judge(series, window)
+        axis = self._axis(snapshot.model, snapshot.axis)
+        changed = axis.take(snapshot, record.offset, self._clock_us)
+        self._close(axis, changed)
 
     def tick(self, now_us: int, caught_up: bool) -> None:
-        """See `Stage`: time means nothing here."""
+        """See `Stage`: where the log is silent and has been read, the clock stands for its time."""
+        if caught_up:
+            self._pass_time(now_us)
+
+    def samples(self) -> Iterator[Sample]:
+        """See `streams.telemetry.Measured`."""
+        place = str(self._partition)
+        series = self._all_series()
+        yield Sample(SERIES, (place,), len(series))
+        yield Sample(PANES, (place,), sum(len(one.panes) for one in series))
+
+    def end(self) -> None:
+        """The end of a file: windows by time that have not ended are complete, too."""
+        for axis in self._axes.values():
+            axis.ended = True
+            self._close(axis, None)
 
     def flush(self, final: bool = False) -> Flush | None:
         """See `Stage`: corrected points go out here, once however much has changed."""
-        for series in self._series.values():
-            for window in series.windows:
-                if window.dirty:
-                    self._correct(series, window)
+        for series in self._all_series():
+            self._correct_all(series)
         if self.offset == self._flushed_offset and not self._outputs:
             return None
-        self._prune()
-        outputs, self._outputs = self._outputs, []
+        made = [(series.name, entry) for series in self._all_series() for entry in self._settle(series)]
         self._flushed_offset = self.offset
-        self._pending = self._snapshot()
-        return Flush(outputs)
+        self._pending = _Pending(
+            state=self._state(),
+            panes=sorted({offset for entry in self._entries(False) for offset in _offsets(entry)}),
+            made=[entry for _, entry in made],
+            merged=self._entries(True),
+        )
+        outputs, self._outputs = self._outputs, []
+        deltas = [
+            Delta(name.model.encode(), msgspec.msgpack.encode(MergedPane.of(name, entry)))
+            for name, entry in made
+        ]
+        return Flush(outputs, {JUDGE_PANES: deltas} if deltas else {})
 
     def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
         """See `Stage`."""
         if self._pending is None:
             raise ValueError("snapshot was called without a flush before it")
         pending, self._pending = self._pending, None
-        return pending
+        for entry, offset in zip(pending.made, written.get(JUDGE_PANES, ()), strict=True):
+            entry.sealed_offset = entry.current_offset = offset
+        merged = sorted(entry.current_offset for entry in pending.merged)
+        state = msgspec.msgpack.encode((pending.state, _distances(pending.panes), _distances(merged)))
+        needed = {
+            PROFILES: joined_ranges((offset, offset) for offset in pending.panes),
+            JUDGE_PANES: joined_ranges((offset, offset) for offset in merged),
+        }
+        return Snapshot(state, {topic: ranges for topic, ranges in needed.items() if ranges})
 
     def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
         """See `Stage`."""
-        found = msgspec.msgpack.decode(state, type=_StageSnapshot)
+        small, panes, merged = msgspec.msgpack.decode(state, type=tuple[bytes, list[int], list[int]])
+        found = msgspec.msgpack.decode(small, type=_StageSnapshot)
         self.offset = self._flushed_offset = offset
-        self._watermarks = {(model, axis): sources for model, axis, sources in found.watermarks}
-        for saved in found.series:
-            series = Series(saved.name)
-            series.next_us, series.windows, series.state = saved.next_us, saved.windows, saved.state
-            self._series[saved.name] = series
-        wanted = set(found.offsets)
+        self._clock_us = found.clock_us
+        for memory in found.axes:
+            self._axis(memory.model, memory.axis).memory = memory
+        for name, memory in found.series:
+            self._axis(name.model, name.axis).restore(name).memory = memory
+        wanted = set(_places(merged))
+        for record in log.get(JUDGE_PANES, ()):
+            if record.offset in wanted:
+                pane = msgspec.msgpack.decode(record.value or b"", type=MergedPane)
+                self._axis(pane.name.model, pane.name.axis).restore(pane.name).put(pane.entry(record.offset))
+        wanted = set(_places(panes))
         for record in log.get(PROFILES, ()):
             if record.offset in wanted:
                 snapshot = msgspec.msgpack.decode(record.value or b"", type=PaneSnapshot)
-                self._series_of(snapshot).store(snapshot, record.offset)
+                name = SeriesName(snapshot.model, snapshot.version, snapshot.segment, snapshot.axis)
+                self._axis(name.model, name.axis).restore(name).store(snapshot, record.offset)
 
     def _decode(self, record: InputRecord) -> PaneSnapshot | None:
         if self._decoded is not None and self._decoded[0] == record.offset:
             return self._decoded[1]
         try:
             snapshot = msgspec.msgpack.decode(record.value or b"", type=PaneSnapshot)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if record.offset > self.offset:
                 self._dead_letter(record, error)
             self.offset = record.offset
@@ -161,7 +184,7 @@ class JudgeStage:
         self._decoded = (record.offset, snapshot)
         return snapshot
 
-    def _dead_letter(self, record: InputRecord, error: msgspec.DecodeError) -> None:
+    def _dead_letter(self, record: InputRecord, error: Exception) -> None:
         letter = DeadLetter(
             reason=f"not a pane snapshot: {error}",
             topic=record.topic,
@@ -172,48 +195,98 @@ class JudgeStage:
         )
         self._outputs.append(OutputRecord(DEADLETTERS, 0, letter.model.encode(), letter.to_json()))
 
-    def _series_of(self, snapshot: PaneSnapshot) -> Series:
-        name = SeriesName(snapshot.model, snapshot.version, snapshot.segment, snapshot.axis)
-        return self._series.setdefault(name, Series(name))
+    def _axis(self, model: str, axis: str) -> ModelAxis:
+        found = self._axes.get((model, axis))
+        if found is None:
+            found = ModelAxis(model, axis, self._configuration.monitor_revision, self._plans)
+            self._axes[model, axis] = found
+        return found
 
-    def _frontier(self, model: str, axis: str) -> int:
-        """Up to where all sources of the model have sealed."""
-        return min(self._watermarks[model, axis].values())
+    def _all_series(self) -> list[Series]:
+        return [series for axis in self._axes.values() for series in axis.series.values()]
+
+    def _entries(self, merged: bool) -> list[Entry]:
+        return [
+            entry
+            for series in self._all_series()
+            for entries in series.panes.values()
+            for entry in entries.values()
+            if entry.merged is merged
+        ]
+
+    def _pass_time(self, now_us: int) -> None:
+        """Once a second of the log's time: models that are silent go on with it."""
+        if now_us // MICROSECONDS <= self._clock_us // MICROSECONDS:
+            return
+        self._clock_us = now_us
+        for axis in self._axes.values():
+            self._close(axis, None)
+
+    def _close(self, axis: ModelAxis, changed: Series | None) -> None:
+        times = axis.times(self._clock_us)
+        for series in axis.due(changed, self._clock_us):
+            for window in series.close_due(times):
+                self._judge(series, window)
+        for series in axis.forget_silent():
+            self._correct_all(series)
 
     def _judge(self, series: Series, window: ClosedWindow) -> None:
         """Log the seal, decide on the panes as they were sealed, tell points and transitions."""
-        self._emit_seal(series, window)
+        name = series.name
+        self._output(
+            SEALS,
+            name.model,
+            msgspec.json.encode(seal_of(name, window, self._partition, self.offset)),
+            "seal",
+        )
+        if window.by_time:
+            self._emit([rows_point(name, window, window.rows)])
+        if window.by_time and not window.rows:
+            return
         monitor, reference = self._bound(series, window)
         if reference is None:
-            self._emit([_without_reference(series, window, monitor)])
+            self._emit([without_reference(name, window)])
             return
         profile = series.profile(window, reference, as_sealed=True)
-        context = _context(series, window, profile)
-        if series.name.axis == "event":
-            judgement = decide(
-                context, measure(profile, reference, monitor), monitor, reference, series.state
-            )
-            shown = _verdicts(context, profile, monitor, reference, with_drift=False)
+        context = context_of(name, window, profile)
+        if not window.decided:
+            shown = verdicts(context, profile, monitor, reference, with_drift=True)
+            judgement = Judgement(decisions=(), transitions=(), state=series.memory.state)
+        elif name.axis == "event":
+            found = measure(profile, reference, monitor)
+            judgement = decide(context, found, monitor, reference, series.memory.state)
+            shown = verdicts(context, profile, monitor, reference, with_drift=False)
         else:
-            judgement = decide(context, performance(profile, reference), monitor, reference, series.state)
+            found = performance(profile, reference)
+            judgement = decide(context, found, monitor, reference, series.memory.state)
             shown = ()
-        series.state = judgement.state
+        series.memory.state = judgement.state
         decisions = (*judgement.decisions, *shown)
         self._emit(point_from(context, decision, monitor, reference) for decision in decisions)
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
 
+    def _correct_all(self, series: Series) -> None:
+        for window in series.memory.windows:
+            if window.dirty:
+                self._correct(series, window)
+
     def _correct(self, series: Series, window: ClosedWindow) -> None:
         """Tell the points again as they are now. Alerts are not rewritten."""
         window.dirty = False
         monitor, reference = self._bound(series, window)
+        window.revision += 1
+        rows = sum(entry.current.rows for entry in series.entries(window))
+        if window.by_time and rows != window.rows:
+            self._emit([rows_point(series.name, window, rows)])
         if reference is None:
+            window.rows = rows
             return
         profile = series.profile(window, reference, as_sealed=False)
-        context = _context(series, window, profile)
-        with_drift = series.name.axis == "event" and context.rows != window.rows
-        window.rows, window.revision = context.rows, window.revision + 1
-        decisions = _verdicts(context, profile, monitor, reference, with_drift)
+        context = context_of(series.name, window, profile)
+        with_drift = series.name.axis == "event" and rows != window.rows
+        window.rows = rows
+        decisions = verdicts(context, profile, monitor, reference, with_drift)
         self._emit(point_from(context, one, monitor, reference, window.revision) for one in decisions)
 
     def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:
@@ -228,92 +301,42 @@ class JudgeStage:
     def _alert(self, alert: Alert) -> None:
         self._output(ALERTS, alert.model, msgspec.json.encode(alert), "alert")
 
-    def _emit_seal(self, series: Series, window: ClosedWindow) -> None:
-        name = series.name
-        seal = Seal(
-            model=name.model,
-            version=name.version,
-            segment=name.segment,
-            axis=name.axis,
-            window=window.name,
-            after_us=window.after_us,
-            start_us=window.start_us,
-            end_us=window.end_us,
-            rows=window.rows,
-            monitor_revision=window.monitor_revision,
-            reference_revision=window.reference_revision,
-            partition=self._partition,
-            offset=self.offset,
-        )
-        self._output(SEALS, name.model, msgspec.json.encode(seal), "seal")
-
     def _output(self, topic: str, model: str, value: bytes, kind: str) -> None:
         partition = partition_of(model, 0, self._partitions)
         self._outputs.append(
             OutputRecord(topic, partition, model.encode(), value, (("kind", kind.encode()),))
         )
 
-    def _prune(self) -> None:
-        for name, series in self._series.items():
-            frontier_us = self._frontier(name.model, name.axis)
-            newest = max(series.panes, default=frontier_us)
-            lateness_us = int(self._configuration.monitor(name.model, newest).lateness_s * MICROSECONDS)
-            series.prune(lateness_us, min(frontier_us, newest))
+    def _settle(self, series: Series) -> list[Entry]:
+        """Forget what is beyond correction, and merge what can change no more (a plan asks for single panes)."""
+        final_us = self._axis(series.name.model, series.name.axis).final_us(series)
+        series.prune(min(final_us.values(), default=0))
+        if self._plans is not None:
+            return []
+        return merge_final(series, final_us, self._configuration.reference_revision)
 
-    def _snapshot(self) -> Snapshot:
-        offsets = sorted({offset for series in self._series.values() for offset in series.offsets()})
-        state = _StageSnapshot(
-            series=[
-                _SeriesSnapshot(series.name, series.next_us, series.windows, series.state)
-                for series in self._series.values()
-            ],
-            watermarks=[(model, axis, dict(sources)) for (model, axis), sources in self._watermarks.items()],
-            offsets=offsets,
+    def _state(self) -> bytes:
+        """The small part, as it is now."""
+        found = _StageSnapshot(
+            axes=[axis.memory for axis in self._axes.values()],
+            series=[(series.name, series.memory) for series in self._all_series()],
+            clock_us=self._clock_us,
         )
-        return Snapshot(
-            msgspec.msgpack.encode(state), {PROFILES: joined_ranges((offset, offset) for offset in offsets)}
-        )
+        return msgspec.msgpack.encode(found)
 
 
-def _context(series: Series, window: ClosedWindow, profile: Profile) -> Window:
-    name = series.name
-    return Window(
-        model=name.model,
-        version=name.version,
-        segment=name.segment,
-        axis=name.axis,
-        window=window.name,
-        start_us=window.start_us,
-        end_us=window.end_us,
-        rows=profile.rows if name.axis == "event" else profile.labelled,
-    )
+def _offsets(entry: Entry) -> tuple[int, int]:
+    return entry.sealed_offset, entry.current_offset
 
 
-def _verdicts(
-    context: Window, profile: Profile, monitor: Monitor, reference: Reference, with_drift: bool
-) -> tuple[Decision, ...]:
-    """Verdicts on the performance, and on the rest where asked for, outside the sequence of deciding."""
-    found = performance(profile, reference)
-    if with_drift:
-        found = [*measure(profile, reference, monitor), *found]
-    return decide(context, found, monitor, reference, SeriesState()).decisions
+def _distances(offsets: Sequence[int]) -> list[int]:
+    """Sorted offsets, each as its distance from the one before: one byte instead of five."""
+    return [offset - before for before, offset in zip([0, *offsets], offsets, strict=False)]
 
 
-def _without_reference(series: Series, window: ClosedWindow, monitor: Monitor) -> MetricPoint:
-    name = series.name
-    parts = (*msgspec.structs.astuple(name), window.name, "reference", monitor.revision)
-    return MetricPoint(
-        id=hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32],
-        model=name.model,
-        version=name.version,
-        segment=name.segment,
-        axis=name.axis,
-        window=window.name,
-        start_us=window.start_us,
-        end_us=window.end_us,
-        rows=window.rows,
-        measure="reference",
-        verdict="undefined",
-        undefined=f"no reference of version {name.version!r} is known: nothing to compare with",
-        monitor_revision=monitor.revision,
-    )
+def _places(distances: Sequence[int]) -> list[int]:
+    """What `_distances` was made of."""
+    places: list[int] = []
+    for distance in distances:
+        places.append(distance + (places[-1] if places else 0))
+    return places

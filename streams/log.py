@@ -79,7 +79,15 @@ class LogReader:
             while await self._consumer.position(where) <= last:
                 batches = await self._consumer.getmany(where, timeout_ms=_POLL_MS)
                 found += [
-                    InputRecord(topic, partition, item.offset, item.key, item.value, tuple(item.headers))
+                    InputRecord(
+                        topic,
+                        partition,
+                        item.offset,
+                        item.key,
+                        item.value,
+                        tuple(item.headers),
+                        item.timestamp * 1_000,
+                    )
                     for item in batches.get(where, [])
                     if item.offset <= last
                 ]

@@ -9,21 +9,28 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, cast
 
 import structlog
 from faust.types import TP
 
+from streams import memory
 from streams.admin import wait_for_broker
 from streams.checkpoint import CheckpointError, CheckpointLog
 from streams.control import Configuration
-from streams.driver import StageApp, commit_offsets, new_app
+from streams.control_feed import ControlFeed
+from streams.driver import Chunk, StageApp, commit_offsets, new_app, waiting
 from streams.log import LogReader
-from streams.stages import InputRecord, Stage
-from streams.topics import CONTROL
+from streams.owned import Owned, now_us
+from streams.rescue import Rescue
+from streams.stages import InputRecord
+from streams.state_cleaning import StateCleaner
+from streams.telemetry import Sample
+from streams.telemetry_names import BEAT, PARTITIONS
+from streams.worker_role import Role, StreamsConfig
+
+__all__ = ["Role", "StreamsConfig", "Worker", "run_worker"]
 
 _log = structlog.get_logger()
 
@@ -35,52 +42,13 @@ _QUIET_US = 1_000_000
 _READY_INTERVAL_S = 1.0
 _STOP_TIMEOUT_S = 8.0
 _MAX_RESEEKS = 20
-_UNKNOWN_RECHECK_US = 1_000_000
-
-
-def _nobody() -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamsConfig:
-    """Where the broker is and how a worker behaves.
-
-    `instance` names this worker among those of its role: a restart under the same name takes its partitions
-    back without a rebalance. `ready_callback` is called when the partitions are assigned and restored, then
-    about every second.
-    """
-
-    broker: str
-    data_dir: Path
-    partitions: int = 4
-    checkpoint_interval_s: float = 0.5
-    instance: str = "0"
-    ready_callback: Callable[[], None] = _nobody
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What kind of worker: its input, where its checkpoints are, and how the stage of a partition is made."""
-
-    name: str
-    input: str
-    checkpoints: str
-    stage: Callable[[int, Configuration], Stage]
-
-
-@dataclass(slots=True)
-class _Owned:
-    """A partition that is ours: its stage, the right to write its checkpoints, and when a record last
-    came."""
-
-    stage: Stage
-    log: CheckpointLog
-    first_offset: int
-    last_record_us: int
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    last_probe_us: int = 0
-    reseeks: int = 0
+_SEEK_TAKES_US = 5_000_000
+"""Chunks that were fetched before a seek still arrive after it."""
+_MAX_UNSAVED_BYTES = 128 * 1024 * 1024
+"""Input after which a checkpoint does not wait for its time, and the stage waits for the checkpoint: what a slow broker
+has not confirmed is bounded, and so is what a new owner has to do again."""
+_YIELD_S = 0.01
+"""After so long at one chunk everybody else in the loop gets a turn: checkpoints, acknowledgements, the pulse."""
 
 
 def run_worker(config: StreamsConfig, role: Role) -> None:
@@ -90,6 +58,7 @@ def run_worker(config: StreamsConfig, role: Role) -> None:
     process must end, and a new one starts from the last checkpoint. Raises `ConnectionError` when no broker
     answers.
     """
+    memory.settle()
     asyncio.run(_serve(config, role))
 
 
@@ -107,13 +76,14 @@ class Worker:
         self._role = role
         self._reader = reader
         self._configuration = Configuration()
-        self._control_offset = 0
-        self._unknown: dict[tuple[str, str], int] = {}
-        self._owned: dict[int, _Owned] = {}
+        self._control = ControlFeed(reader, self._configuration)
+        self._owned: dict[int, Owned] = {}
         self._ownership = asyncio.Lock()
         self._stop = asyncio.Event()
         self._ready = False
         self._failure: Exception | None = None
+        self._cleaner = StateCleaner(config.broker, role.state_topics)
+        self._beat_us = 0
         self._app = self._make_app()
 
     async def run(self) -> None:
@@ -121,8 +91,10 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        await self._refresh_control()
-        pulse = asyncio.create_task(self._pulse())
+        await self._control.refresh()
+        self._config.telemetry.attach()
+        self._config.telemetry.add(self)
+        aside = [asyncio.create_task(work) for work in (self._pulse(), self._clean(), self._follow_control())]
         start = asyncio.create_task(self._app.start())
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -131,8 +103,10 @@ class Worker:
                 CheckpointError(f"The {self._role.name} worker could not start: {start.exception()!r}")
             )
         await stop
-        pulse.cancel()
+        for task in aside:
+            task.cancel()
         await self._shut_down()
+        self._config.telemetry.remove(self)
         if self._failure is not None:
             raise self._failure
 
@@ -146,6 +120,14 @@ class Worker:
             TP(self._role.input, partition): max(owned.stage.offset + 1, owned.first_offset)
             for partition, owned in self._owned.items()
         }
+
+    def samples(self) -> Iterator[Sample]:
+        """See `streams.telemetry.Measured`."""
+        yield Sample(PARTITIONS, (), len(self._owned))
+        yield Sample(BEAT, (), self._beat_us / 1e6)
+        for partition, owned in self._owned.items():
+            place = TP(self._role.input, partition)
+            yield from owned.samples(waiting(self._app, place, owned.stage.offset))
 
     def _make_app(self) -> StageApp:
         config = self._config
@@ -163,33 +145,68 @@ class Worker:
             if self._stop.is_set():
                 continue
             try:
-                await self._take(event.message)
+                await self._take_all(event.message.partition, event.message.value)
             except Exception as error:  # noqa: BLE001  (an exception in an agent would pass the record as done)
                 self._fail(error)
-            await asyncio.sleep(0)
 
-    async def _take(self, message: Any) -> None:
-        owned = self._owned.get(message.partition)
-        if owned is None or message.offset <= owned.stage.offset:
-            return
-        *headers, (_, previous) = message.headers
-        if int(previous) > owned.stage.offset and int(previous) >= owned.first_offset:
-            await self._seek_back(owned, message)
-            return
-        record = InputRecord(
-            message.topic, message.partition, message.offset, message.key, message.value, tuple(headers)
-        )
-        unknown = owned.stage.unconfigured(record)
-        if unknown is not None and self._is_due(unknown):
-            await self._refresh_control()
-            if self._owned.get(message.partition) is not owned or message.offset <= owned.stage.offset:
+    async def _take_all(self, partition: int, chunk: Chunk) -> None:
+        previous = chunk.previous
+        yielded_s = time.monotonic()
+        for message in chunk.records:
+            owned = self._owned.get(partition)
+            if owned is None or self._stop.is_set():
                 return
-        owned.stage.process(record)
-        owned.last_record_us = _now_us()
-        owned.reseeks = 0
+            if message.offset > owned.stage.offset:
+                if previous > owned.stage.offset and previous >= owned.first_offset:
+                    await self._seek_back(owned, message)
+                    return
+                await self._take(owned, _record(message))
+                if time.monotonic() - yielded_s >= _YIELD_S:
+                    await asyncio.sleep(0)
+                    yielded_s = time.monotonic()
+            previous = message.offset
 
-    async def _seek_back(self, owned: _Owned, message: Any) -> None:
-        """Records between the state and this one did not reach us: read them again."""
+    async def _take(self, owned: Owned, record: InputRecord) -> None:
+        stage = owned.stage
+        try:
+            unknown = stage.unconfigured(record)
+        except Exception as error:  # noqa: BLE001  (whatever a bug in the stage may raise)
+            await self._set_aside(owned, record, error)
+            return
+        if unknown is not None and self._control.is_due(unknown):
+            await self._control.refresh()
+            if not self._is_next(owned, record):
+                return
+        if owned.unsaved_bytes >= _MAX_UNSAVED_BYTES:
+            await self._checkpoint(owned)
+            if not self._is_next(owned, record):
+                return
+        try:
+            stage.process(record)
+        except Exception as error:  # noqa: BLE001  (see above)
+            await self._set_aside(owned, record, error)
+        else:
+            owned.took(record)
+
+    def _is_next(self, owned: Owned, record: InputRecord) -> bool:
+        """Whether the partition is still ours and the record still new, after others had their turn."""
+        return self._owned.get(owned.partition) is owned and record.offset > owned.stage.offset
+
+    async def _set_aside(self, owned: Owned, record: InputRecord, error: Exception) -> None:
+        """The stage failed on `record` and may be half changed."""
+        try:
+            await Rescue(self._role, self._reader, self._configuration).set_aside(owned, record, error)
+        except CheckpointError:
+            if not owned.given_up:
+                raise
+
+    async def _seek_back(self, owned: Owned, message: Any) -> None:
+        """Records between the state and this one did not reach us: read them again. What was fetched before the last
+        seek for the same place is left out."""
+        now = now_us()
+        if owned.sought_offset == owned.stage.offset and now - owned.sought_us < _SEEK_TAKES_US:
+            return
+        owned.sought_offset, owned.sought_us = owned.stage.offset, now
         owned.reseeks += 1
         _log.warning(
             "Records were skipped on the way; reading them again.",
@@ -203,23 +220,6 @@ class Worker:
                 f"{message.offset} did not come in {_MAX_RESEEKS} attempts"
             )
         await self._app.consumer.perform_seek()
-
-    def _is_due(self, unknown: tuple[str, str]) -> bool:
-        """Whether to look for this configuration now: at first sight, then once a second."""
-        now = _now_us()
-        if now - self._unknown.get(unknown, 0) < _UNKNOWN_RECHECK_US:
-            return False
-        self._unknown[unknown] = now
-        return True
-
-    async def _refresh_control(self) -> None:
-        """Read the control topic to its end of this moment."""
-        _, end = await self._reader.bounds(CONTROL, 0)
-        if end <= self._control_offset:
-            return
-        for record in await self._reader.read(CONTROL, 0, self._control_offset, end - 1):
-            self._configuration.apply(record.key, record.value)
-        self._control_offset = end
 
     async def _on_rebalance_complete(self, _app: Any, **_: Any) -> None:
         try:
@@ -235,6 +235,7 @@ class Worker:
             self._fail(error)
 
     async def _acquire(self, partition: int) -> None:
+        started_s = time.monotonic()
         log = CheckpointLog(self._config.broker, self._role.name, self._role.checkpoints, partition)
         await log.acquire()
         stage = self._role.stage(partition, self._configuration)
@@ -246,7 +247,9 @@ class Worker:
                 f"{first - 1} before they were read; raise the topic's retention, then delete the checkpoint "
                 "to go on without them"
             )
-        self._owned[partition] = _Owned(stage, log, first, _now_us())
+        owned = Owned(partition, stage, log, first, now_us())
+        owned.meters.restore_s = time.monotonic() - started_s
+        self._owned[partition] = owned
         _log.info(
             "A partition is restored.", role=self._role.name, partition=partition, next=stage.offset + 1
         )
@@ -258,14 +261,27 @@ class Worker:
                 owned = self._owned.pop(partition)
                 try:
                     async with asyncio.timeout(_REVOKE_TIMEOUT_S):
-                        await self._checkpoint(partition, owned)
+                        await self._checkpoint(owned)
                 except (CheckpointError, TimeoutError) as error:
                     _log.warning(
                         "A partition was given up without a last checkpoint; its new owner redoes some work.",
                         partition=partition,
                         reason=str(error),
                     )
+                self._cleaner.forget(partition)
                 await self._release(owned)
+
+    async def _follow_control(self) -> None:
+        try:
+            await self._control.watch()
+        except Exception as error:  # noqa: BLE001  (a worker that does not hear of new monitors must not go on)
+            self._fail(error)
+
+    async def _clean(self) -> None:
+        """Deletes state that is not needed any more."""
+        while True:
+            await asyncio.sleep(self._config.cleaning_interval_s)
+            await self._cleaner.clean()
 
     async def _pulse(self) -> None:
         """Checkpoints, and the sign of life."""
@@ -275,8 +291,8 @@ class Worker:
             try:
                 if self._app.crashed or (self._app.should_stop and not self._stop.is_set()):
                     raise CheckpointError(f"The {self._role.name} worker's consumer has ended unexpectedly.")
-                owned = dict(self._owned)
-                await asyncio.gather(*[self._beat(partition, item) for partition, item in owned.items()])
+                await asyncio.gather(*[self._beat(owned) for owned in list(self._owned.values())])
+                self._beat_us = now_us()
                 if self._ready and time.monotonic() - told_s >= _READY_INTERVAL_S:
                     told_s = time.monotonic()
                     self._config.ready_callback()
@@ -284,41 +300,47 @@ class Worker:
                 self._fail(error)
                 return
 
-    async def _beat(self, partition: int, owned: _Owned) -> None:
-        now = _now_us()
+    async def _beat(self, owned: Owned) -> None:
+        now = now_us()
         caught_up = False
         if now - max(owned.last_record_us, owned.last_probe_us) >= _QUIET_US:
             owned.last_probe_us = now
-            caught_up = await self._is_caught_up(partition, owned)
-        if self._owned.get(partition) is owned:
+            caught_up = await self._is_caught_up(owned)
+        if self._owned.get(owned.partition) is owned and not owned.isolating:
             owned.stage.tick(now, caught_up)
-            await self._checkpoint(partition, owned)
+            await self._checkpoint(owned)
 
-    async def _is_caught_up(self, partition: int, owned: _Owned) -> bool:
+    async def _is_caught_up(self, owned: Owned) -> bool:
         """Whether the broker itself says that there is nothing more to read: silence alone may be an
         outage."""
         last = owned.last_record_us
-        _, end = await self._reader.bounds(self._role.input, partition)
-        if self._owned.get(partition) is not owned:
+        _, end = await self._reader.bounds(self._role.input, owned.partition)
+        if self._owned.get(owned.partition) is not owned:
             return False
-        position = await self._app.consumer.position(TP(self._role.input, partition))
-        return position is not None and position >= end and owned.last_record_us == last
+        position = await self._app.consumer.position(TP(self._role.input, owned.partition))
+        caught_up = position is not None and position >= end and owned.last_record_us == last
+        if caught_up:
+            owned.caught_up_us = now_us()
+        return caught_up
 
-    async def _checkpoint(self, partition: int, owned: _Owned, final: bool = False) -> None:
-        async with owned.lock:
-            offset = owned.stage.offset
-            flush = owned.stage.flush(final)
-            if flush is None:
+    async def _checkpoint(self, owned: Owned) -> None:
+        try:
+            async with owned.lock:
+                # A stage that has just failed is half changed; the rescue waits for the lock, too.
+                written = None if owned.given_up or owned.isolating else await owned.save()
+        except CheckpointError:
+            if owned.given_up:
                 return
-            await owned.log.save(owned.stage, flush, offset)
-        if partition in self._owned:
-            await commit_offsets(self._app, {TP(self._role.input, partition): offset + 1})
+            raise
+        if written is not None and not owned.given_up:
+            self._cleaner.note(owned.partition, written.needed_from)
+            await commit_offsets(self._app, {TP(self._role.input, owned.partition): owned.saved_offset + 1})
 
     async def _shut_down(self) -> None:
         if self._failure is None:
-            for partition, owned in self._owned.items():
+            for owned in self._owned.values():
                 try:
-                    await self._checkpoint(partition, owned)
+                    await self._checkpoint(owned)
                 except CheckpointError as error:
                     self._fail(error)
         for owned in self._owned.values():
@@ -327,7 +349,9 @@ class Worker:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._app.stop()
 
-    async def _release(self, owned: _Owned) -> None:
+    async def _release(self, owned: Owned) -> None:
+        """From here on nobody writes for this partition: whoever still waits to do so is told by `given_up`."""
+        owned.given_up = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await owned.log.release()
@@ -344,5 +368,13 @@ class Worker:
         self._stop.set()
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1_000
+def _record(message: Any) -> InputRecord:
+    return InputRecord(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        message.headers,
+        message.timestamp * 1_000,
+    )

@@ -7,7 +7,7 @@ knows no broker and no clock: records and the time come as arguments.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Headers = Sequence[tuple[str, bytes]]
 OffsetRange = tuple[int, int]
@@ -16,7 +16,8 @@ OffsetRange = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class InputRecord:
-    """A record of the stage's input partition."""
+    """A record of the stage's input partition. `timestamp_us`: when the broker (or the producer, as the topic is set)
+    dated it; 0 where that is not known."""
 
     topic: str
     partition: int
@@ -24,6 +25,7 @@ class InputRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    timestamp_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +98,13 @@ class Stage(Protocol):
     def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
         """Become the stage that gave this snapshot at `offset`; `log` holds the records of its `needed`
         ranges."""
+        ...
+
+
+@runtime_checkable
+class Confirmed(Protocol):
+    """A stage that keeps something outside of its snapshots."""
+
+    def committed(self) -> None:
+        """The last snapshot is the checkpoint now: what only older ones need may go."""
         ...

@@ -30,11 +30,18 @@ PROFILE_CHECKPOINTS = "homeostat.checkpoints.profile"
 PROFILE_IDS = "homeostat.state.profile.ids"
 PROFILE_PANES = "homeostat.state.profile.panes"
 JUDGE_CHECKPOINTS = "homeostat.checkpoints.judge"
+JUDGE_PANES = "homeostat.state.judge.panes"
 """State topics: partition p holds the state of input partition p, written in one transaction with the outputs."""
 
 GATE_STATE = "homeostat.state.gate"
 """What the gate has counted, per model, and how far it has read: partition p belongs to partition p of the
 ingest topic, written in one transaction with the outputs."""
+
+GATE_HALVES = "homeostat.ingest.halves"
+"""Requests and answers that came as two events, partitioned by what they have in common; the gate's own."""
+
+REPLAYS = "homeostat.state.replays"
+"""Which dead letters were sent again, compacted: no letter is sent twice by mistake."""
 
 DESIRED = "homeostat.serving.desired"
 """Which version of each model shall serve, with its epoch; compacted, one partition."""
@@ -55,26 +62,35 @@ class TopicSpec:
 
 
 _COMPACT = {"cleanup.policy": "compact"}
-_COMPACT_SOON = {**_COMPACT, "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.01"}
+COMPACT_SOON = {**_COMPACT, "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.01"}
 """For state that is read from its start: an active segment is not compacted, so it must not grow old."""
+
+_DATED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
+"""So that a producer's wrong clock can be told by comparing with it."""
+_STATE = {"retention.ms": "-1", "segment.bytes": str(64 * 1024 * 1024)}
+"""Deltas: kept as long as a checkpoint needs them, then deleted by their owner; a segment is the least that goes."""
+_CHECKPOINTS = {**_COMPACT, "segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
 
 
 def all_topics(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
     """Every topic of the system; `partitions` is the number of the partitioned ones."""
     return [
         TopicSpec(INGEST, partitions),
-        TopicSpec(EVENTS, partitions),
+        TopicSpec(EVENTS, partitions, _DATED_BY_BROKER),
         TopicSpec(DEADLETTERS, 1),
         TopicSpec(CONTROL, 1, _COMPACT),
-        TopicSpec(PROFILES, partitions),
+        TopicSpec(PROFILES, partitions, _DATED_BY_BROKER),
         TopicSpec(SEALS, partitions),
         TopicSpec(METRICS, partitions),
         TopicSpec(ALERTS, partitions),
-        TopicSpec(PROFILE_CHECKPOINTS, partitions, _COMPACT),
-        TopicSpec(PROFILE_IDS, partitions),
-        TopicSpec(PROFILE_PANES, partitions),
-        TopicSpec(JUDGE_CHECKPOINTS, partitions, _COMPACT),
-        TopicSpec(GATE_STATE, partitions, _COMPACT_SOON),
+        TopicSpec(PROFILE_CHECKPOINTS, partitions, _CHECKPOINTS),
+        TopicSpec(PROFILE_IDS, partitions, _STATE),
+        TopicSpec(PROFILE_PANES, partitions, _STATE),
+        TopicSpec(JUDGE_CHECKPOINTS, partitions, _CHECKPOINTS),
+        TopicSpec(JUDGE_PANES, partitions, _STATE),
+        TopicSpec(GATE_STATE, partitions, COMPACT_SOON),
+        TopicSpec(GATE_HALVES, partitions),
+        TopicSpec(REPLAYS, 1, _COMPACT),
         TopicSpec(DESIRED, 1, _COMPACT),
         TopicSpec(ACKNOWLEDGEMENTS, 1),
     ]

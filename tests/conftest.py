@@ -1,6 +1,8 @@
 """Real parts that tests of every room share."""
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -19,6 +21,15 @@ hypothesis.settings.register_profile("homeostat", derandomize=True)
 hypothesis.settings.load_profile("homeostat")
 
 _SCHEMAS = count(1)
+_ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels once, before many processes that tests start would each do so beside each other."""
+    if hasattr(config, "workerinput") or any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
+        return
+    code = "from streams.warm import warm_up; warm_up()"
+    subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
 
 
 @pytest.fixture(scope="session")

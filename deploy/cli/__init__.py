@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import demo, records, stack
+from deploy.cli import archive, deadletters, demo, measure, records, schemas, stack
 
 app = typer.Typer(
     name="homeostat",
@@ -39,6 +39,10 @@ def options(
 stack.register(app)
 demo.register(app)
 records.register(app)
+archive.register(app)
+deadletters.register(app)
+measure.register(app)
+schemas.register(app)
 
 
 def main() -> None:
@@ -48,10 +52,11 @@ def main() -> None:
     from db.errors import StoreError
     from deploy.errors import UserError
     from deploy.stack.errors import StackError
+    from streams.archive_errors import ArchiveError
 
     try:
         app()
-    except (UserError, StackError, StoreError) as error:
+    except (UserError, StackError, StoreError, ArchiveError) as error:
         typer.echo(f"homeostat: {error}", err=True)
         sys.exit(1)
     except OSError as error:

@@ -33,16 +33,21 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for health with --detach.")] = 180.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Profile workers (HOMEOSTAT_PROFILE_WORKERS).")
+    ] = None,
 ) -> None:
     """Start the local stack: Kafka, MLflow, database, workers, inference server, API and console.
 
     Without `--detach` it stays in the foreground and Ctrl-C stops everything. A second `up` finds the first.
 
-    Examples: `homeostat up` · `homeostat up --detach` · `HOMEOSTAT_BROKER=kafka:9092 homeostat up`
+    Examples: `homeostat up` · `homeostat up --detach --workers 2` · `HOMEOSTAT_BROKER=kafka:9092 homeostat up`
     """
     from deploy.local import stack_parts
     from deploy.stack.lifecycle import up_attached, up_detached
 
+    if workers is not None:
+        os.environ["HOMEOSTAT_PROFILE_WORKERS"] = str(workers)  # the supervisor is another process
     settings = Settings()
     tell = _teller()
     if detach:
@@ -130,15 +135,26 @@ def doctor(
 
 def worker(
     role: Annotated[str, typer.Argument(help="gate, profile, judge, archive, record, agent, serving or api")],
+    instance: Annotated[
+        str | None, typer.Option(help="Name among the workers of this role (HOMEOSTAT_INSTANCE; default 0).")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Answer Prometheus here; 0: a free port (HOMEOSTAT_METRICS_PORT).")
+    ] = None,
 ) -> None:
     """Run one role of the system in this process, for one container.
 
-    Needs HOMEOSTAT_BROKER, and where the role uses them HOMEOSTAT_DATABASE_URL and MLFLOW_TRACKING_URI.
+    Needs HOMEOSTAT_BROKER, and where the role uses them HOMEOSTAT_DATABASE_URL and MLFLOW_TRACKING_URI. Several workers
+    of a role share its partitions; each needs a name of its own, which it keeps over restarts.
 
-    Example: `HOMEOSTAT_BROKER=kafka:9092 homeostat worker profile`
+    Example: `HOMEOSTAT_BROKER=kafka:9092 homeostat worker profile --instance 1 --metrics-port 9100`
     """
     from deploy.wiring import run_role
 
+    if instance is not None:
+        os.environ["HOMEOSTAT_INSTANCE"] = instance
+    if metrics_port is not None:
+        os.environ["HOMEOSTAT_METRICS_PORT"] = str(metrics_port)
     run_role(role, Settings())
 
 

@@ -58,15 +58,23 @@ def worker_part(
     env: Mapping[str, str],
     *,
     port: int | None = None,
+    metrics_port: int | None = None,
+    instance: str = "0",
     depends_on: Sequence[str] = (),
-    start_timeout_s: float = 60.0,
+    start_timeout_s: float = 120.0,
 ) -> Part:
     """One role of the system: `homeostat worker ROLE` with `env` added to this process's environment.
 
     A role that serves HTTP is given its `port` and is healthy when `/healthz` answers 200; any other role
-    keeps touching `ready_file(home, role)`.
+    keeps touching `ready_file(home, name)`. `instance` tells several workers of one role apart; `metrics_port` is
+    where it answers Prometheus.
     """
-    ready_path = ready_file(home, role)
+    name = part_name(role, instance)
+    own = {"HOMEOSTAT_INSTANCE": instance}
+    if metrics_port is not None:
+        own["HOMEOSTAT_METRICS_PORT"] = str(metrics_port)
+    ports = {key: number for key, number in ((role, port), ("metrics", metrics_port)) if number is not None}
+    ready_path = ready_file(home, name)
     url = f"http://{LOOPBACK}:{port}" if port is not None else None
 
     def forget_last_run() -> None:
@@ -74,17 +82,22 @@ def worker_part(
         ready_path.unlink(missing_ok=True)
 
     return Part(
-        name=role,
+        name=name,
         argv=[sys.executable, "-m", "deploy.cli", "worker", role],
-        env={**os.environ, **_FEW_ARENAS, **env},
-        log=log_file(home, role),
+        env={**os.environ, **_FEW_ARENAS, **env, **own},
+        log=log_file(home, name),
         ready=HttpProbe(f"{url}/healthz") if url else HeartbeatProbe(ready_path),
         prepare=forget_last_run,
         depends_on=depends_on,
         start_timeout_s=start_timeout_s,
-        ports={role: port} if port is not None else {},
+        ports=ports,
         url=url,
     )
+
+
+def part_name(role: str, instance: str) -> str:
+    """What a worker is called: the first of a role has the role's name."""
+    return role if instance == "0" else f"{role}-{instance}"
 
 
 def log_file(home: Path, part: str) -> Path:
@@ -92,6 +105,6 @@ def log_file(home: Path, part: str) -> Path:
     return home / "logs" / f"{part}.log"
 
 
-def ready_file(home: Path, role: str) -> Path:
+def ready_file(home: Path, part: str) -> Path:
     """The file whose modification time says that a worker without HTTP is alive; younger than 5 s counts."""
-    return home / "run" / f"{role}.ready"
+    return home / "run" / f"{part}.ready"

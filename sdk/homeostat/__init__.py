@@ -13,7 +13,7 @@ from homeostat.client import Client
 from homeostat.config import Config
 from homeostat.ledger import Stats
 
-__all__ = ["Client", "Config", "Stats", "close", "flush", "init", "label", "log", "stats"]
+__all__ = ["Client", "Config", "Stats", "aflush", "close", "flush", "init", "label", "log", "stats"]
 
 _client = Client()
 
@@ -21,5 +21,6 @@ init = _client.open
 log = _client.log
 label = _client.label
 flush = _client.flush
+aflush = _client.aflush
 stats = _client.stats
 close = _client.close

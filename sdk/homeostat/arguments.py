@@ -4,14 +4,18 @@ One event stays a tuple, so that `log` costs next to nothing; many at once becom
 Values are looked at later, by the packer in the background; only shapes and times are settled here.
 """
 
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from homeostat.errors import ContractError
 
@@ -19,12 +23,16 @@ Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_CHANGEABLE = {list, np.ndarray}
 _END_S = 253_402_300_800
 _TIME_EXPECTED = "a datetime with a time zone, a datetime64, or seconds since the epoch (1970 to 9999)"
 
 
 class Prediction(NamedTuple):
-    """One prediction; `time_us` is microseconds since the epoch, UTC."""
+    """One prediction; `time_us` is microseconds since the epoch, UTC.
+
+    `segments`: a mapping of texts. `class_scores`: a probability for each class. `trace`: a W3C trace id.
+    """
 
     model: Any
     version: Any
@@ -35,6 +43,9 @@ class Prediction(NamedTuple):
     time_us: Any
     latency_ms: Any
     status: Any
+    segments: Any = None
+    class_scores: Any = None
+    trace: Any = None
 
 
 class Label(NamedTuple):
@@ -50,7 +61,8 @@ class Label(NamedTuple):
 class Block:
     """Many events of one model and version in columns of equal length. `version` is None for labels.
 
-    `values` holds predictions or label values. An optional column that was not given is None.
+    `values` holds predictions or label values. An optional column that was not given is None. A column of
+    vectors (`class_scores`, or a feature that is an embedding) is a 2-D array or a list of 1-D ones.
     """
 
     model: Any
@@ -61,6 +73,9 @@ class Block:
     scores: Column | None = None
     latencies_ms: Column | None = None
     statuses: Column | None = None
+    traces: Column | None = None
+    class_scores: Column | None = None
+    segments: Mapping[Any, Column] | None = None
     features: Mapping[Any, Column] | None = None
     label: bool = False
 
@@ -68,19 +83,49 @@ class Block:
     def rows(self) -> int:
         return len(self.ids)
 
+    @property
+    def nbytes(self) -> int:
+        """About how much memory the columns take."""
+        plain = (self.ids, self.values, self.times_us, self.scores, self.latencies_ms, self.statuses)
+        columns = [*plain, self.traces, self.class_scores]
+        columns += (self.segments or {}).values()
+        columns += (self.features or {}).values()
+        return sum(_column_bytes(column) for column in columns if column is not None)
+
+    def check_lengths(self) -> None:
+        """Raise `ContractError` unless every column has as many rows as there are ids."""
+        columns: list[tuple[str, Column | None]] = [
+            ("value" if self.label else "prediction", self.values),
+            ("time", self.times_us),
+            ("score", self.scores),
+            ("latency_ms", self.latencies_ms),
+            ("status", self.statuses),
+            ("trace_id", self.traces),
+            ("scores", self.class_scores),
+            *((f"segment {name}", column) for name, column in (self.segments or {}).items()),
+            *((f"feature {name}", column) for name, column in (self.features or {}).items()),
+        ]
+        for field, column in columns:
+            if column is not None and len(column) != self.rows:
+                raise ContractError(field, f"{len(column)} values", f"{self.rows}, as many as there are ids")
+
     def part(self, start: int, stop: int) -> "Block":
         """The rows from `start` up to `stop`."""
-        return self._mapped(lambda column: column[start:stop])
+        return self.mapped(lambda column: column[start:stop])
 
     def pick(self, indices: Sequence[int]) -> "Block":
         """The rows at the indices, in their order."""
-        return self._mapped(lambda column: [column[i] for i in indices])
+        return self.mapped(lambda column: [column[i] for i in indices])
 
-    def _mapped(self, change: Any) -> "Block":
+    def mapped(self, change: Callable[[Column], Column]) -> "Block":
+        """The block with every column changed in the same way."""
+
         def optional(column: Column | None) -> Column | None:
             return None if column is None else change(column)
 
-        features = self.features
+        def named(columns: Mapping[Any, Column] | None) -> Mapping[Any, Column] | None:
+            return None if columns is None else {name: change(column) for name, column in columns.items()}
+
         return replace(
             self,
             ids=change(self.ids),
@@ -89,35 +134,61 @@ class Block:
             scores=optional(self.scores),
             latencies_ms=optional(self.latencies_ms),
             statuses=optional(self.statuses),
-            features=None
-            if features is None
-            else {name: change(column) for name, column in features.items()},
+            traces=optional(self.traces),
+            class_scores=optional(self.class_scores),
+            segments=named(self.segments),
+            features=named(self.features),
         )
 
 
 def one_prediction(given: Prediction, names: Sequence[str] | None, now_us: int) -> Prediction:
     """One event as the host gave it (its `time_us` is the host's time, or None) made the SDK's own."""
-    at_us = now_us if given.time_us is None else time_us(given.time_us)
-    return given._replace(features=one_row(given.features, names), time_us=at_us)
+    model, version, id, features, prediction, score, at, latency_ms, status, segments, class_scores, trace = (
+        given
+    )
+    if segments is not None and not isinstance(segments, Mapping):
+        raise ContractError("segments", type(segments).__name__, "a dict of names and texts")
+    row = features.copy() if type(features) is dict else one_row(features, names)
+    if not _CHANGEABLE.isdisjoint(map(type, row.values())):
+        row = {name: _own(value) for name, value in row.items()}
+    return Prediction(
+        model,
+        version,
+        id,
+        row,
+        prediction,
+        score,
+        now_us if at is None else time_us(at),
+        latency_ms,
+        status,
+        None if segments is None else dict(segments),
+        _own(class_scores),
+        trace,
+    )
 
 
 def many_predictions(given: Prediction, names: Sequence[str] | None, now_us: int) -> Block:
     """Many events as the host gave them, in columns, made the SDK's own."""
+    ids = column_of(given.id, "id")
+    rows = len(ids)
 
     def optional(values: Any, field: str) -> Column | None:
-        return None if values is None else column_of(values, field)
+        if values is None:
+            return None
+        return [values] * rows if isinstance(values, str) else column_of(values, field)
 
-    ids = column_of(given.id, "id")
-    same_status = isinstance(given.status, str)
     return Block(
         model=given.model,
         version=given.version,
         ids=ids,
-        values=column_of(given.prediction, "prediction"),
-        times_us=times_us(given.time_us, len(ids), now_us),
+        values=[None] * rows if given.prediction is None else column_of(given.prediction, "prediction"),
+        times_us=times_us(given.time_us, rows, now_us),
         scores=optional(given.score, "score"),
         latencies_ms=optional(given.latency_ms, "latency_ms"),
-        statuses=[given.status] * len(ids) if same_status else optional(given.status, "status"),
+        statuses=optional(given.status, "status"),
+        traces=optional(given.trace, "trace_id"),
+        class_scores=None if given.class_scores is None else vectors_of(given.class_scores, "scores"),
+        segments=None if given.segments is None else _segments_of(given.segments, rows),
         features=columns_of(given.features, names),
     )
 
@@ -176,32 +247,92 @@ def one_row(features: object, names: Sequence[str] | None) -> dict[Any, Any]:
 
 
 def columns_of(features: object, names: Sequence[str] | None) -> dict[Any, Column]:
-    """The features of many events: a mapping of columns, a DataFrame, or a 2-D array with `names`."""
+    """The features of many events: a mapping of columns, a DataFrame, an Arrow table or record batch, a list
+    of mappings (a name that a row does not have is missing there), or a 2-D array with `names`.
+    """
     frame: Any = features
     if isinstance(features, Mapping):
-        return {name: column_of(values, f"feature {name}") for name, values in features.items()}
+        return {name: vectors_of(values, f"feature {name}") for name, values in features.items()}
+    if isinstance(features, (pa.Table, pa.RecordBatch)):
+        return {name: _arrow_column(frame.column(name)) for name in frame.schema.names}
     if hasattr(frame, "columns"):
         return {str(name): column_of(frame[name], f"feature {name}") for name in frame.columns}
-    if isinstance(features, list) and features and isinstance(features[0], Mapping):
-        raise ContractError("features", "a list of mappings", "a mapping of columns, or one call per event")
+    if isinstance(features, list) and features and all(isinstance(row, Mapping) for row in features):
+        rows: list[Mapping[Any, Any]] = features
+        found = dict.fromkeys(name for row in rows for name in row)
+        return {name: _owned([row.get(name) for row in rows]) for name in found}
     values = np.asarray(features)
     if values.ndim != 2:
         raise ContractError(
-            "features", type(features).__name__, "a DataFrame, a 2-D array or columns by name"
+            "features",
+            type(features).__name__,
+            "a DataFrame, a 2-D array, columns by name or a list of dicts",
         )
     return {name: values[:, i].copy() for i, name in enumerate(_names(names, values.shape[1]))}
 
 
 def column_of(values: object, field: str) -> Column:
-    """A copy of a host's column: a NumPy array, a list, a Series or anything with `to_numpy`."""
+    """A copy of a host's column: a NumPy array, a list, a Series, Arrow or anything with `to_numpy`."""
     series: Any = values
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return _arrow_column(values)
     if hasattr(series, "to_numpy"):
         values = series.to_numpy()
     if isinstance(values, np.ndarray) and values.ndim == 1:
-        return values.copy()
+        return _owned(values.tolist()) if values.dtype == object else values.copy()
     if isinstance(values, (list, tuple)):
-        return list(series)
+        return _owned(list(series))
     raise ContractError(field, type(values).__name__, "a one-dimensional array, a list or a Series")
+
+
+def vectors_of(values: object, field: str) -> Column:
+    """A copy of a host's column of vectors: a 2-D array, or one vector (or None) a row."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return values.copy()
+    return column_of(values, field)
+
+
+def _arrow_column(column: Any) -> Column:
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        return np.array(column.to_numpy(zero_copy_only=False))
+    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
+        return np.array(column.flatten().to_numpy(zero_copy_only=False)).reshape(len(column), -1)
+    return column.to_pylist()
+
+
+def _segments_of(segments: object, rows: int) -> dict[Any, Column]:
+    if isinstance(segments, Mapping):
+        return {
+            name: [values] * rows
+            if values is None or isinstance(values, (str, int))
+            else column_of(values, f"segment {name}")
+            for name, values in segments.items()
+        }
+    frame: Any = segments
+    if hasattr(frame, "columns"):
+        return {
+            name: column_of(values, f"segment {name}") for name, values in columns_of(frame, None).items()
+        }
+    raise ContractError("segments", type(segments).__name__, "a dict of texts or columns, or a DataFrame")
+
+
+def _own(value: Any) -> Any:
+    """The value, or a copy where the host could change it."""
+    if isinstance(value, list):
+        return tuple(value)
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _owned(values: list[Any]) -> list[Any]:
+    return values if _CHANGEABLE.isdisjoint(map(type, values)) else [_own(value) for value in values]
+
+
+def _column_bytes(column: Column) -> int:
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return column.nbytes
+    return 56 * len(column) + sum(len(value) for value in column if isinstance(value, str))
 
 
 def times_us(values: object, rows: int, now_us: int) -> npt.NDArray[np.int64]:

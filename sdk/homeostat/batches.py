@@ -4,67 +4,118 @@
 # pyright: reportUnknownParameterType=false
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from homeostat.contract_layout import (
+    FEATURE_PREFIX,
+    LABEL_FIELDS,
+    PREDICTION_FIELDS,
+    SCORES_COLUMN,
+    SEGMENT_PREFIX,
+    TEXT_TYPE,
+    TIME_TYPE,
+    TRACE_COLUMN,
+    ColumnKind,
+    Layout,
+    layout_of,
+)
+from homeostat.contract_views import (
+    CodeArray,
+    FeatureArray,
+    FloatArray,
+    codes_of,
+    feature_array,
+    feature_of,
+    numbers_of,
+    outcome_array,
+    text_array,
+    texts_of,
+    vector_array,
+    vectors_of,
+)
 from homeostat.keys import keys_of
 
-FEATURE_PREFIX = "f."
-
-TIME_TYPE = pa.timestamp("us", tz="UTC")
-PREDICTION_FIELDS: tuple[pa.Field, ...] = (
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("key", pa.uint64(), nullable=False),
-    pa.field("time", TIME_TYPE, nullable=False),
-    pa.field("prediction", pa.float64(), nullable=False),
-    pa.field("score", pa.float64()),
-    pa.field("latency_ms", pa.float32()),
-    pa.field("status", pa.string()),
-)
-LABEL_FIELDS: tuple[pa.Field, ...] = (
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("key", pa.uint64(), nullable=False),
-    pa.field("time", TIME_TYPE, nullable=False),
-    pa.field("value", pa.float64(), nullable=False),
-)
-
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-FeatureArray: TypeAlias = npt.NDArray[Any]
+__all__ = [
+    "FEATURE_PREFIX",
+    "LABEL_FIELDS",
+    "PREDICTION_FIELDS",
+    "SCORES_COLUMN",
+    "SEGMENT_PREFIX",
+    "TEXT_TYPE",
+    "TIME_TYPE",
+    "TRACE_COLUMN",
+    "ColumnKind",
+    "LabelBatch",
+    "PredictionBatch",
+    "feature_array",
+    "outcome_array",
+    "text_array",
+    "vector_array",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """What both kinds share: `columns` is the Arrow batch; the rest travels in the record's headers."""
+    """What both kinds share: `columns` is the Arrow batch; the rest travels in the record's headers.
+
+    `schema`: the revision of the model version's schema that the producer believes in. `known_layout`: what
+    the decoder found out about the columns; left out, it is found out again.
+    """
 
     columns: pa.RecordBatch
     model: str
     producer: str
     sequence: int
     traceparent: str | None = None
+    schema: str | None = None
+    known_layout: Layout | None = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
         return int(self.columns.num_rows)
 
     @cached_property
+    def layout(self) -> Layout:
+        """Which column is what."""
+        return self.known_layout or layout_of(self.columns.schema, labels=isinstance(self, LabelBatch))
+
+    @cached_property
     def ids(self) -> list[str]:
         """Event ids as Python strings: made on first use, and slow beside the other views."""
-        return self.columns.column("id").to_pylist()
+        return self.columns.column(0).to_pylist()
 
     @cached_property
     def keys(self) -> npt.NDArray[np.uint64]:
         """XXH3 of each id, shape (rows,)."""
-        return self.columns.column("key").to_numpy()
+        return self.columns.column(1).to_numpy()
 
     @cached_property
     def times_us(self) -> npt.NDArray[np.int64]:
         """Microseconds since the epoch, UTC, shape (rows,)."""
-        return self.columns.column("time").view(pa.int64()).to_numpy()
+        return self.columns.column(2).view(pa.int64()).to_numpy()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether predictions (or label values) travel as names of classes instead of numbers."""
+        return self.layout.outcome.kind.is_text
+
+    @cached_property
+    def _outcomes(self) -> FloatArray:
+        outcome = self.layout.outcome
+        if outcome.kind.is_text:
+            return np.full(self.rows, np.nan)
+        return numbers_of(self.columns.column(outcome.place), outcome.kind)
+
+    def _outcome_classes(self) -> tuple[list[str], CodeArray]:
+        outcome = self.layout.outcome
+        if not outcome.kind.is_text:
+            return [], np.full(self.rows, -1, dtype=np.int64)
+        return codes_of(self.columns.column(outcome.place), outcome.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,36 +134,47 @@ class PredictionBatch(_Batch):
         sequence: int,
         ids: Sequence[str],
         times_us: npt.ArrayLike,
-        predictions: npt.ArrayLike,
+        predictions: npt.ArrayLike | Sequence[str | None],
         scores: npt.ArrayLike | None = None,
         latencies_ms: npt.ArrayLike | None = None,
         statuses: Sequence[str | None] | None = None,
         features: Mapping[str, npt.ArrayLike] | None = None,
+        class_scores: npt.ArrayLike | None = None,
+        segments: Mapping[str, Sequence[str | None]] | None = None,
+        traces: Sequence[str | None] | None = None,
         traceparent: str | None = None,
+        schema: str | None = None,
     ) -> "PredictionBatch":
         """Build a batch from columns of equal length.
 
-        `times_us`: microseconds since the epoch, UTC. NaN in `scores`, `latencies_ms` or a numeric feature,
-        and None in `statuses` or a feature of strings, mean missing. Keys are computed here.
+        `times_us`: microseconds since the epoch, UTC. `predictions`: numbers, or names of classes. NaN in
+        `predictions`, `scores`, `latencies_ms` or a numeric feature, and None in a column of texts, mean
+        missing; a prediction may be missing only where a status is given. A feature of shape (rows, d) is an
+        embedding. `class_scores`: shape (rows, K), a probability for each class, a row of NaN where none were
+        given. Keys are computed here.
         """
         rows = len(ids)
         columns = [
             pa.array(ids, pa.string()),
             pa.array(keys_of(ids), pa.uint64()),
             pa.array(np.asarray(times_us, dtype=np.int64)).cast(TIME_TYPE),
-            pa.array(np.asarray(predictions, dtype=np.float64)),
+            outcome_array(predictions),
             _optional(scores, rows, pa.float64()),
             _optional(latencies_ms, rows, pa.float32()),
             pa.nulls(rows, pa.string()) if statuses is None else pa.array(statuses, pa.string()),
         ]
-        named = features or {}
-        feature_columns = [feature_array(values) for values in named.values()]
+        more = {FEATURE_PREFIX + name: feature_array(values) for name, values in (features or {}).items()}
+        if class_scores is not None:
+            more[SCORES_COLUMN] = vector_array(np.asarray(class_scores, dtype=np.float64))
+        more |= {SEGMENT_PREFIX + name: text_array(values) for name, values in (segments or {}).items()}
+        if traces is not None:
+            more[TRACE_COLUMN] = pa.array(traces, pa.string())
         fields = [
-            pa.field(FEATURE_PREFIX + name, column.type)
-            for name, column in zip(named, feature_columns, strict=True)
+            *PREDICTION_FIELDS,
+            *(pa.field(name, column.type) for name, column in more.items()),
         ]
-        schema = pa.schema([*PREDICTION_FIELDS, *fields])
-        batch = pa.RecordBatch.from_arrays(columns + feature_columns, schema=schema)
+        fields[3] = fields[3].with_type(columns[3].type)
+        batch = pa.RecordBatch.from_arrays([*columns, *more.values()], schema=pa.schema(fields))
         return cls(
             columns=batch,
             model=model,
@@ -120,41 +182,103 @@ class PredictionBatch(_Batch):
             producer=producer,
             sequence=sequence,
             traceparent=traceparent,
+            schema=schema,
         )
 
-    @cached_property
+    @property
     def predictions(self) -> FloatArray:
-        """What the model said, shape (rows,): 0 or 1 where the task is binary."""
-        return self.columns.column("prediction").to_numpy()
+        """What the model said, shape (rows,): 0 or 1 where the task is binary, a value of a regression, the
+        index of a class. NaN where nothing was said, and everywhere when `is_text`."""
+        return self._outcomes
+
+    def prediction_classes(self) -> tuple[list[str], CodeArray]:
+        """Names of classes, and for each row the index of its own in them (-1: none); for numbers no names."""
+        return self._outcome_classes()
 
     @cached_property
     def scores(self) -> FloatArray:
-        """Probability of class 1, shape (rows,), NaN where none was given."""
-        return self.columns.column("score").to_numpy(zero_copy_only=False)
+        """Probability of class 1 (binary) or of the predicted class, shape (rows,), NaN where none was given."""
+        return self.columns.column(4).to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def class_scores(self) -> FeatureArray | None:
+        """Probability of each class in the order of the schema, shape (rows, K), float32 or float64, a row of
+        NaN where none were given; None when the batch has none."""
+        scores = self.layout.scores
+        return None if scores is None else vectors_of(self.columns.column(scores.place), scores.size)
 
     @cached_property
     def latencies_ms(self) -> npt.NDArray[np.float32]:
         """Shape (rows,), NaN where none was given."""
-        return self.columns.column("latency_ms").to_numpy(zero_copy_only=False)
+        return self.columns.column(5).to_numpy(zero_copy_only=False)
 
     @cached_property
     def statuses(self) -> FeatureArray:
         """Shape (rows,), strings, None where none was given."""
-        return self.columns.column("status").to_numpy(zero_copy_only=False)
+        return self.columns.column(6).to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def traces(self) -> FeatureArray | None:
+        """W3C trace id of each event, shape (rows,), None where none was given; None when the batch has
+        none."""
+        trace = self.layout.trace
+        return None if trace is None else self.columns.column(trace).to_numpy(zero_copy_only=False)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """In the order of the columns, without the prefix."""
-        names: list[str] = self.columns.schema.names
-        return tuple(name.removeprefix(FEATURE_PREFIX) for name in names[len(PREDICTION_FIELDS) :])
+        return tuple(column.name for column in self.layout.features)
 
     @cached_property
     def features(self) -> dict[str, FeatureArray]:
-        """Each feature, shape (rows,): numbers as float64, missing NaN; strings as objects, missing None."""
-        first = len(PREDICTION_FIELDS)
+        """Each feature: numbers as float64, shape (rows,), missing NaN; texts as objects, missing None;
+        embeddings as float32, shape (rows, d), missing NaN."""
         return {
-            name: _feature_values(self.columns.column(first + i)) for i, name in enumerate(self.feature_names)
+            column.name: feature_of(self.columns.column(column.place), column)
+            for column in self.layout.features
         }
+
+    @cached_property
+    def compact_features(self) -> dict[str, FeatureArray]:
+        """Like `features`, but a float32 column without a copy as float32."""
+        return {
+            column.name: feature_of(self.columns.column(column.place), column, single=True)
+            for column in self.layout.features
+        }
+
+    def feature_codes(self, name: str) -> tuple[list[str], CodeArray]:
+        """Distinct texts of a text feature, and for each row the index of its own (-1: missing).
+
+        Texts that no row has may be among them. Raises `KeyError` when there is no such feature of texts.
+        """
+        column = next((column for column in self.layout.features if column.name == name), None)
+        if column is None or not column.kind.is_text:
+            raise KeyError(f"the batch has no feature {name!r} of texts")
+        return codes_of(self.columns.column(column.place), column.kind)
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """In the order of the columns, without the prefix."""
+        return tuple(column.name for column in self.layout.segments)
+
+    @cached_property
+    def segments(self) -> dict[str, FeatureArray]:
+        """Each segment as objects, shape (rows,), None where the row has none."""
+        return {
+            column.name: texts_of(self.columns.column(column.place), column.kind)
+            for column in self.layout.segments
+        }
+
+    def segment_codes(self, name: str) -> tuple[list[str], CodeArray]:
+        """Distinct values of a segment, and for each row the index of its own (-1: none), without making a
+        Python string per row.
+
+        Values that no row has may be among them. Raises `KeyError` when the batch has no such segment.
+        """
+        column = next((column for column in self.layout.segments if column.name == name), None)
+        if column is None:
+            raise KeyError(f"the batch has no segment {name!r}; it has {list(self.segment_names)}")
+        return codes_of(self.columns.column(column.place), column.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,41 +294,40 @@ class LabelBatch(_Batch):
         sequence: int,
         ids: Sequence[str],
         times_us: npt.ArrayLike,
-        values: npt.ArrayLike,
+        values: npt.ArrayLike | Sequence[str],
         traceparent: str | None = None,
+        schema: str | None = None,
     ) -> "LabelBatch":
-        """Build a batch from columns of equal length; keys are computed here."""
+        """Build a batch from columns of equal length (`values`: numbers, or names of classes); keys are
+        computed here."""
         columns = [
             pa.array(ids, pa.string()),
             pa.array(keys_of(ids), pa.uint64()),
             pa.array(np.asarray(times_us, dtype=np.int64)).cast(TIME_TYPE),
-            pa.array(np.asarray(values, dtype=np.float64)),
+            outcome_array(values),
         ]
-        batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(LABEL_FIELDS))
-        return cls(columns=batch, model=model, producer=producer, sequence=sequence, traceparent=traceparent)
+        fields = [*LABEL_FIELDS[:3], LABEL_FIELDS[3].with_type(columns[3].type)]
+        batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+        return cls(
+            columns=batch,
+            model=model,
+            producer=producer,
+            sequence=sequence,
+            traceparent=traceparent,
+            schema=schema,
+        )
 
-    @cached_property
+    @property
     def values(self) -> FloatArray:
-        """Shape (rows,)."""
-        return self.columns.column("value").to_numpy()
+        """Shape (rows,); NaN everywhere when `is_text`."""
+        return self._outcomes
+
+    def value_classes(self) -> tuple[list[str], CodeArray]:
+        """Names of classes, and for each row the index of its own in them; for numbers no names."""
+        return self._outcome_classes()
 
 
 def _optional(values: npt.ArrayLike | None, rows: int, type: pa.DataType) -> pa.Array:
     if values is None:
         return pa.nulls(rows, type)
     return pa.array(np.asarray(values, dtype=type.to_pandas_dtype()), from_pandas=True)
-
-
-def feature_array(values: npt.ArrayLike) -> pa.Array:
-    """A feature as the Arrow column that travels: strings as a dictionary, else float64; NaN is null."""
-    array = np.asarray(values)
-    if array.dtype.kind in "OUT" and any(isinstance(value, str) for value in array):
-        return pa.array(array, pa.string(), from_pandas=True).dictionary_encode()
-    return pa.array(array.astype(np.float64), from_pandas=True)
-
-
-def _feature_values(column: pa.Array) -> FeatureArray:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type).to_numpy(zero_copy_only=False)
-    values = column.to_numpy(zero_copy_only=False)
-    return values if pa.types.is_string(column.type) else values.astype(np.float64, copy=False)

@@ -1,21 +1,22 @@
 """The client: what a host calls. It returns at once and never raises; the work is done in the background."""
 
+import asyncio
 import atexit
-import functools
 import logging
 import os
 import secrets
 import socket
-import time
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from time import time_ns
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self
 from weakref import WeakSet
 
 import pyarrow as pa
 
 from homeostat.arguments import (
-    Block,
     Label,
     Prediction,
     is_many,
@@ -27,70 +28,106 @@ from homeostat.arguments import (
 from homeostat.config import Config
 from homeostat.delivery import Delivery
 from homeostat.errors import ContractError
+from homeostat.lanes import MAX_PLAIN_ID_CHARS
 from homeostat.ledger import Ledger, Stats
-from homeostat.packing import Item
+from homeostat.tracing import TRACE_MODULE, current_trace
 
 ENVIRONMENT_BROKER = "HOMEOSTAT_BROKER"
 
 logger = logging.getLogger("homeostat")
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 _NOTHING = Stats(dropped={})
+_MISSING: Final[Any] = object()
+_NAN: Final = float("nan")
+_RARE = frozenset(("scores", "trace_id", "feature_names"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Running:
     """What one process has: after a fork the child gets its own."""
 
     config: Config
-    ledger: Ledger[Item]
+    ledger: Ledger
     delivery: Delivery
 
     @classmethod
     def of(cls, config: Config) -> "_Running":
-        ledger: Ledger[Item] = Ledger(config.max_rows, config.batch_rows)
+        ledger = Ledger(config.max_rows, config.max_bytes)
         producer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
         return cls(config, ledger, Delivery(config, ledger, producer))
 
 
-def _harmless(
-    label: bool,
-) -> Callable[[Callable[Concatenate["Client", P], None]], Callable[Concatenate["Client", P], None]]:
-    """A method whose errors become a counter and a warning, wrong arguments in its call included."""
+def _with_face(face: Callable[P, None]) -> Callable[[Callable[..., None]], Callable[P, None]]:
+    """Give a method that takes whatever comes, so that even a wrong call does not raise, the signature and the
+    documentation of `face`.
+    """
 
-    def decorate(
-        method: Callable[Concatenate["Client", P], None],
-    ) -> Callable[Concatenate["Client", P], None]:
-        @functools.wraps(method)
-        def call(self: "Client", *args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                method(self, *args, **kwargs)
-            except ContractError as error:
-                self.refuse(error.field, error.found, error.expected, label=label)
-            except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
-                self.refuse("call", repr(error), "the arguments that the documentation names", label=label)
-
-        return call
+    def decorate(method: Any) -> Any:
+        method.__wrapped__ = face
+        method.__doc__ = face.__doc__
+        return method
 
     return decorate
+
+
+def _log_face(
+    self: "Client",
+    model: str,
+    *,
+    version: str,
+    id: Any,
+    features: Any,
+    prediction: Any = None,
+    score: Any = None,
+    latency_ms: Any = None,
+    status: Any = None,
+    time: Any = None,
+    scores: Any = None,
+    segments: Any = None,
+    trace_id: Any = None,
+    feature_names: Sequence[str] | None = None,
+) -> None:
+    """Tell what a model saw and said: one event, or many when `id` is a list, an array or a Series.
+
+    `id`: names the event; its label will come under the same id. `features`: a dict, a Series, a DataFrame, an
+    Arrow table, or an array with `feature_names` (here or in `init`); numbers, texts or embeddings (vectors of one
+    size); None and NaN are missing. `prediction`: a number (0 or 1 where the task is binary) or the name of a
+    class; None where a `status` says why there is none. `score`: the probability of class 1, or of the predicted
+    class. `scores`: the probability of each class. `segments`: names and texts, what the event belongs to.
+    `time`: a datetime with a time zone, a datetime64 in UTC, or seconds since the epoch; default now.
+    `trace_id`: default that of the current OpenTelemetry span. For many events each of these may be a column as
+    long as `id`, `features` also a list of dicts; `version`, `time`, `status` and `trace_id` may be one for all.
+    """
+
+
+def _label_face(self: "Client", model: str, *, id: Any, value: Any, time: Any = None) -> None:
+    """Tell what turned out to be true of an event, or of many; `time` is when that became known."""
 
 
 class Client:
     """Sends predictions and labels to Homeostat. Without `open`, or without a broker, it does nothing.
 
-    All methods may be called from any thread, from signal handlers and after a fork. None raises, and none
-    but `flush` and `close` waits.
+    All methods may be called from any thread, from event loops, from signal handlers and after a fork. None raises,
+    and none but `flush`, `aflush` and `close` waits (and `log` and `label`, where `on_full="block"` was chosen).
+    In an `async with`, the end of the block flushes and closes.
     """
 
     def __init__(self) -> None:
         self._running: _Running | None = None
         _clients.add(self)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
     def open(self, broker: str | None = None, **settings: Any) -> None:
-        """Begin to send. `broker` defaults to the environment's HOMEOSTAT_BROKER; with neither, nothing
-        happens.
+        """Begin to send. `broker` defaults to the environment's HOMEOSTAT_BROKER; with neither, nothing happens.
 
         `settings` are those of `Config`. What is wrong with them is logged as an error, and nothing is sent.
         """
@@ -99,75 +136,139 @@ class Client:
         if not found:
             return
         try:
-            self._running = _Running.of(Config(broker=found, **settings))
+            running = _Running.of(Config(broker=found, **settings))
         except (ValueError, TypeError) as error:
             logger.error("homeostat: nothing will be sent, the settings are wrong: %s", error)
             return
         _import_everything()
+        self._running = running
+        if running.config.spool_dir is not None:
+            # What an earlier process left there goes out even when this one has nothing to say.
+            running.delivery.start()
         atexit.unregister(self.close)
         atexit.register(self.close)
 
-    @_harmless(label=False)
+    @_with_face(_log_face)
     def log(
         self,
-        model: str,
-        *,
-        version: str,
-        id: Any,
-        features: Any,
-        prediction: Any,
+        first: Any = _MISSING,
+        /,
+        *extra: Any,
+        model: Any = _MISSING,
+        version: Any = _MISSING,
+        id: Any = _MISSING,
+        features: Any = _MISSING,
+        prediction: Any = None,
         score: Any = None,
-        time: Any = None,
         latency_ms: Any = None,
         status: Any = None,
-        feature_names: Sequence[str] | None = None,
+        time: Any = None,
+        segments: Any = None,
+        **rare: Any,
     ) -> None:
-        """Tell what a model saw and said: one event, or many when `id` is a list, an array or a Series.
-
-        `id`: names the event; its label will come under the same id. `features`: a dict, a Series, a
-        DataFrame, or an array with `feature_names` (here or in `init`); numbers or texts; None and NaN are
-        missing. `prediction`: a number, 0 or 1 where the task is binary. `score`: the probability of class
-        1. `time`: a datetime with a time zone, a datetime64 in UTC, or seconds since the epoch; default
-        now. For many events each of these may be a column as long as `id`; `version`, `time` and `status`
-        may be one for all.
-        """
         running = self._running
         if running is None:
             return
-        if type(features) is dict and type(id) is str:
-            at_us = _now_us() if time is None else time_us(time)
-            features = features.copy()
-            event = (model, version, id, features, prediction, score, at_us, latency_ms, status)
-            # Skips the named tuple's own constructor, which takes longer than all the rest of this method.
-            _enter(running, tuple.__new__(Prediction, event), label=False)
-            return
-        given = Prediction(model, version, id, features, prediction, score, time, latency_ms, status)
-        names = feature_names or running.config.feature_names_of(model)
-        if is_many(id):
-            _enter_block(running, many_predictions(given, names, _now_us()))
-        else:
-            _enter(running, one_prediction(given, names, _now_us()), label=False)
+        if model is _MISSING:
+            model = first
+        elif first is not _MISSING:
+            extra = (first, *extra)
+        try:
+            # The usual call, one event of numbers and texts, written out: every function called here would show.
+            lanes = running.delivery.intake.lanes
+            lane = lanes[model, version] if segments is None else lanes[model, version, *segments]
+            if (
+                type(features) is dict
+                and len(features) == lane.width
+                and type(id) is str
+                and len(id) <= MAX_PLAIN_ID_CHARS
+                and (status is None or (type(status) is str and len(status) <= MAX_PLAIN_ID_CHARS))
+                and not rare
+                and not extra
+            ):
+                at_us = time_ns() // 1000 if time is None else time_us(time)
+                trace = current_trace() if TRACE_MODULE in _modules else None
+                packed, extra_bytes = lane.packed, 0
+                if packed:
+                    numbers = lane.pack(
+                        at_us,
+                        prediction,
+                        _NAN if score is None else score,
+                        _NAN if latency_ms is None else latency_ms,
+                        *lane.values_of(features),
+                    )
+                    row = (id, status, trace, numbers)
+                else:
+                    row, extra_bytes = lane.flat_row(
+                        id, status, trace, at_us, prediction, score, latency_ms, features, segments
+                    )
+                ledger = running.ledger
+                with ledger.lock:
+                    chunk = lane.chunk
+                    if ledger.rows >= ledger.max_rows or ledger.nbytes >= ledger.max_bytes:
+                        if ledger.sheds:
+                            ledger.logged += 1
+                            ledger.shed += 1
+                            return
+                    elif chunk is not None and chunk.packed is packed:
+                        ledger.logged += 1
+                        ledger.rows += 1
+                        ledger.nbytes += chunk.row_bytes + extra_bytes
+                        chunk.extra_bytes += extra_bytes
+                        chunk.line.extend(row)
+                        if len(chunk.line) >= chunk.full:
+                            running.delivery.intake.close_lane(lane)
+                        return
+        except Exception:  # noqa: BLE001 - the slow way finds out what is wrong, and says so
+            pass
+        given = Prediction(
+            model, version, id, features, prediction, score, time, latency_ms, status, segments
+        )
+        _log_slowly(running, extra, rare, given)
 
-    @_harmless(label=True)
-    def label(self, model: str, *, id: Any, value: Any, time: Any = None) -> None:
-        """Tell what turned out to be true of an event, or of many; `time` is when that became known."""
+    @_with_face(_label_face)
+    def label(
+        self,
+        first: Any = _MISSING,
+        /,
+        *extra: Any,
+        model: Any = _MISSING,
+        id: Any = _MISSING,
+        value: Any = _MISSING,
+        time: Any = None,
+        **unknown: Any,
+    ) -> None:
         running = self._running
         if running is None:
             return
-        if is_many(id):
-            _enter_block(running, many_labels(Label(model, id, value, time), _now_us()))
-        else:
-            at_us = _now_us() if time is None else time_us(time)
-            _enter(running, Label(model, id, value, at_us), label=True)
+        if model is _MISSING:
+            model = first
+        elif first is not _MISSING:
+            extra = (first, *extra)
+        try:
+            _check_call(extra, unknown, model=model, id=id, value=value)
+            if is_many(id):
+                running.delivery.intake.block(many_labels(Label(model, id, value, time), _now_us()))
+            else:
+                at_us = _now_us() if time is None else time_us(time)
+                running.delivery.intake.label(Label(model, id, value, at_us))
+        except ContractError as error:
+            running.ledger.refused_call(error.field, error.found, error.expected, label=True)
+        except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
+            running.ledger.refused_call("call", error, _EXPECTED_CALL, label=True)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was logged before is acknowledged; False when the time is over first."""
         running = self._running
         if running is None:
             return True
-        if running.delivery.started:
-            running.delivery.wake()
+        running.delivery.intake.close_lanes(older_than_s=0)
+        running.delivery.wake()
         return running.ledger.wait_settled(timeout_s)
+
+    async def aflush(self, timeout_s: float = 10.0) -> bool:
+        """`flush` for asynchronous code: the event loop goes on meanwhile."""
+        return await asyncio.to_thread(self.flush, timeout_s)
 
     def stats(self) -> Stats:
         """The counters of this process."""
@@ -188,19 +289,54 @@ class Client:
             logger.warning(
                 "homeostat: %d events were not acknowledged within %.1f s, and are lost", lost, limit_s
             )
-
-    def refuse(self, field: str, found: object, expected: str, *, label: bool) -> None:
-        """Count a call that told of no event, and say why the first time."""
-        running = self._running
-        if running is not None:
-            running.ledger.refused_call(field, found, expected, label=label)
+        spooled = running.ledger.stats().spooled
+        if spooled:
+            logger.warning(
+                "homeostat: %d events wait in %s for the next process", spooled, running.config.spool_dir
+            )
 
     def _begin_again(self) -> None:
         running = self._running
         if running is not None:
             # Kept for good: its loop and sockets are the parent's, and must not be closed from here.
             _inherited.append(running)
+            running.delivery.abandon()
             self._running = _Running.of(running.config)
+
+
+def _log_slowly(running: _Running, extra: tuple[Any, ...], rare: dict[str, Any], given: Prediction) -> None:
+    """A call that is not of the usual kind; what is wrong with it becomes a counter and a warning."""
+    try:
+        unknown = rare.keys() - _RARE
+        _check_call(
+            extra, unknown, model=given.model, version=given.version, id=given.id, features=given.features
+        )
+        given = given._replace(class_scores=rare.get("scores"), trace=rare.get("trace_id") or current_trace())
+        names = rare.get("feature_names") or running.config.feature_names_of(given.model)
+        if is_many(given.id):
+            running.delivery.intake.block(many_predictions(given, names, _now_us()))
+        else:
+            running.delivery.intake.event(one_prediction(given, names, _now_us()))
+    except ContractError as error:
+        running.ledger.refused_call(error.field, error.found, error.expected, label=False)
+    except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
+        running.ledger.refused_call("call", error, _EXPECTED_CALL, label=False)
+
+
+_EXPECTED_CALL = "the arguments that the documentation names"
+
+
+def _check_call(extra: tuple[Any, ...], unknown: Any, **needed: Any) -> None:
+    """Raise `ContractError` for what Python itself would say of a wrong call."""
+    if extra:
+        raise ContractError(
+            "call", f"{1 + len(extra)} arguments without a name", "the model alone without a name"
+        )
+    if unknown:
+        raise ContractError("call", f"argument {', '.join(sorted(unknown))}", _EXPECTED_CALL)
+    lacking = [name for name, value in needed.items() if value is _MISSING]
+    if lacking:
+        raise ContractError("call", f"no {', '.join(lacking)}", _EXPECTED_CALL)
 
 
 def _import_everything() -> None:
@@ -213,22 +349,10 @@ def _import_everything() -> None:
 
 
 def _now_us() -> int:
-    return time.time_ns() // 1000
+    return time_ns() // 1000
 
 
-def _enter(running: _Running, event: Prediction | Label, *, label: bool) -> None:
-    if running.ledger.offer(event, label=label):
-        running.delivery.wake()
-
-
-def _enter_block(running: _Running, block: Block) -> None:
-    room = running.ledger.reserve(block.rows, label=block.label)
-    if room == 0:
-        return
-    if running.ledger.enter(block if room == block.rows else block.part(0, room), room):
-        running.delivery.wake()
-
-
+_modules = sys.modules
 _clients: WeakSet[Client] = WeakSet()
 _inherited: list[_Running] = []
 

@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from os import PathLike
+from typing import Any, Literal, TypeAlias, get_args
 
 from homeostat.contract import EVENTS_TOPIC, MAX_BATCH_ROWS
+
+OnFull: TypeAlias = Literal["drop_newest", "drop_oldest", "block"]
+Action: TypeAlias = Literal["drop", "hash", "mask"]
+
+_MIN_BYTES = 1024 * 1024
+_MIN_KEY_BYTES = 16
+_MAX_KEY_BYTES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,11 +20,15 @@ class Config:
     """Settings of one client; raises `ValueError` with the setting, its value and what would be right.
 
     `broker`: `host:port`, several separated by commas. `batch_rows` and `linger_s`: a batch is sent when it
-    holds that many rows or that long after its first row. `max_rows`: how many rows may wait in memory for
-    the broker. `spread`: how many partitions a model uses (for all, or by model); producers of a model must
-    agree on it. `feature_names`: the names for features given as arrays (for all models, or by model).
-    `exit_timeout_s`: how long an exiting process waits for its last rows to be acknowledged. `kafka`:
-    further arguments of `AIOKafkaProducer`, say `security_protocol`, `ssl_context` and
+    holds that many rows or that long after its first row. `max_rows` and `max_bytes`: how much may wait in
+    memory for the broker. `on_full`: what happens then: `drop_newest`, `drop_oldest` (a batch at a time), or
+    `block`, for `block_timeout_s` at most. `spool_dir`: a local folder where batches wait while the broker is
+    away, `spool_max_bytes` at most in all; None for none. `protect`: columns that do not leave the host as they
+    are, by name (`{"email": "drop", "ssn": "hash", "name": "mask"}`), or by model and name; `protect_key`: the
+    secret for "hash", the same in every producer. `spread`: how many partitions a model uses (for all,
+    or by model); producers of a model must agree on it. `feature_names`: the names for features given as arrays
+    (for all models, or by model). `exit_timeout_s`: how long an exiting process waits for its last rows to be
+    acknowledged. `kafka`: further arguments of `AIOKafkaProducer`, say `security_protocol`, `ssl_context` and
     `sasl_plain_password`.
     """
 
@@ -25,6 +37,13 @@ class Config:
     batch_rows: int = 1_000
     linger_s: float = 0.1
     max_rows: int = 100_000
+    max_bytes: int = 64 * 1024 * 1024
+    on_full: OnFull = "drop_newest"
+    block_timeout_s: float = 1.0
+    spool_dir: str | PathLike[str] | None = None
+    spool_max_bytes: int = 1024 * 1024 * 1024
+    protect: Mapping[str, Action | Mapping[str, Action]] = field(default_factory=dict[str, Any])
+    protect_key: str | bytes | None = field(default=None, repr=False)
     spread: int | Mapping[str, int] = 1
     feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     exit_timeout_s: float = 5.0
@@ -39,9 +58,20 @@ class Config:
         self._check("batch_rows", 1 <= self.batch_rows <= MAX_BATCH_ROWS, f"1 to {MAX_BATCH_ROWS}")
         self._check("linger_s", 0 < self.linger_s <= 60, "more than 0, at most 60")
         self._check("max_rows", self.max_rows >= self.batch_rows, f"at least batch_rows ({self.batch_rows})")
+        self._check("max_bytes", self.max_bytes >= _MIN_BYTES, f"at least {_MIN_BYTES} (1 MiB)")
+        self._check("on_full", self.on_full in get_args(OnFull), " or ".join(get_args(OnFull)))
+        self._check("block_timeout_s", 0 < self.block_timeout_s <= 60, "more than 0, at most 60")
+        self._check("spool_max_bytes", self.spool_max_bytes >= _MIN_BYTES, f"at least {_MIN_BYTES} (1 MiB)")
         self._check("exit_timeout_s", self.exit_timeout_s >= 0, "0 or more")
         spreads = self.spread.values() if isinstance(self.spread, Mapping) else (self.spread,)
         self._check("spread", all(spread >= 1 for spread in spreads), "1 or more")
+        self._check_protection()
+
+    @property
+    def secret(self) -> bytes:
+        """The key for hashing protected columns; empty where there is none."""
+        key = self.protect_key or b""
+        return key.encode() if isinstance(key, str) else key
 
     def spread_of(self, model: str) -> int:
         """How many partitions the model uses."""
@@ -51,6 +81,30 @@ class Config:
         """The names for an array of the model's features, where they were given."""
         names = self.feature_names
         return names.get(model) if isinstance(names, Mapping) else names
+
+    def protection_of(self, model: str) -> dict[str, Action]:
+        """What happens to the model's columns, by name: what is said of the model goes before what is said
+        of all.
+        """
+        general: dict[str, Action] = {
+            name: action for name, action in self.protect.items() if isinstance(action, str)
+        }
+        own = self.protect.get(model)
+        return general | dict(own) if isinstance(own, Mapping) else general
+
+    def _check_protection(self) -> None:
+        hashes = False
+        for owner, given in self.protect.items():
+            for name, action in given.items() if isinstance(given, Mapping) else [(owner, given)]:
+                if action not in get_args(Action):
+                    raise ValueError(f"protect: found {name!r}: {action!r}; expected drop, hash or mask")
+                if name == "id" and action != "hash":
+                    raise ValueError(f"protect: found 'id': {action!r}; expected hash, for labels join by it")
+                hashes = hashes or action == "hash"
+        if hashes and not _MIN_KEY_BYTES <= len(self.secret) <= _MAX_KEY_BYTES:
+            found = "nothing" if not self.secret else f"{len(self.secret)} bytes"
+            expected = f"a secret of {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} bytes, the same in every producer"
+            raise ValueError(f'protect_key: found {found}; expected {expected}, for protect has "hash"')
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

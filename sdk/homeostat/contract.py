@@ -1,10 +1,11 @@
-"""The event contract, version 1: what one Kafka record on the events topic carries.
+"""The event contract, version 2: what one Kafka record on the events topic carries.
 
 A record is a batch of one kind, of one model and (predictions) one version, as an Arrow IPC stream of one
-record batch. What all its rows share is in the record's headers; the Kafka key is the model's name.
+record batch, not compressed. What all its rows share is in the record's headers; the Kafka key is the model's
+name. Version 1 is version 2 without what is marked (2); both are read, 2 is written.
 
     header         predictions and labels
-    contract       "1"
+    contract       "1" or "2"
     kind           "predictions" | "labels"
     model          name
     version        name (predictions only)
@@ -12,42 +13,60 @@ record batch. What all its rows share is in the record's headers; the Kafka key 
     sequence       decimal; (producer, sequence) names the batch, also on a resend; rises along a partition
     content-type   "application/vnd.apache.arrow.stream"
     traceparent    optional, W3C trace context
+    schema         optional, the revision of the model version's schema that the producer believes in (2)
 
     column         type                     null       meaning
     id             string                   no         of the event, not empty
     key            uint64                   no         xxh3_64 of the UTF-8 id
     time           timestamp(us, UTC)       no         of the prediction; of a label: when it became known
-    prediction     float64                  no         finite; binary: 0 or 1
-    score          float64                  missing    probability of class 1
+    prediction     float64, text (2)        see below  binary: 0 or 1; a regression's value; a class, by index or name
+    score          float64                  missing    probability of class 1 (binary) or of the predicted class
     latency_ms     float32                  missing
-    status         string                   missing
-    f.<name>       float64, float32, int64, string or dictionary of strings; null or NaN = missing
-    value          float64                  no         finite (labels, in place of all from `prediction` on)
+    status         string                   missing    what became of the request: "ok", "timeout", ...
 
-A feature that is missing in every row may come as float64 whatever its type is elsewhere.
+    after these, in any order:
+    f.<name>       float64, float32, int64, text, bool (2), vector (2); null or NaN = missing
+    s.<name>       text                     none       the segment that the event belongs to (2)
+    scores         vector of 2 to 1,024     missing    probability of each class, in the schema's order (2)
+    trace          string                   missing    W3C trace id of the event (2)
+
+    labels have id, key, time and
+    value          float64, text (2)        no         what turned out to be true
+
+text: string, or dictionary of strings. vector: fixed-size list of float32 or float64 without nulls inside, of 1 to
+4,096 where it is an embedding. A number in `prediction` and `value` is finite. `prediction` may be null where
+`status` is not: a request that failed has no prediction (2). A feature that is missing in every row may come as
+float64 whatever its type is elsewhere.
+
+Bounds: a record 64 MiB; 100,000 rows; 4,096 columns; names 255 characters; all texts of the columns that are
+dictionaries, written out, 64 MiB. See docs/events.md for the reasons.
 """
 
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-import numpy as np
 import pyarrow as pa
 
-from homeostat.batches import (
-    FEATURE_PREFIX,
-    LABEL_FIELDS,
-    PREDICTION_FIELDS,
-    LabelBatch,
-    PredictionBatch,
+from homeostat.batches import FEATURE_PREFIX, SEGMENT_PREFIX, LabelBatch, PredictionBatch
+from homeostat.contract_checks import (
+    SCORE_TOLERANCE,
+    check_outcomes,
+    check_rows,
+    check_scores,
+    check_written_out,
 )
+from homeostat.contract_frames import MAX_BATCH_ROWS, MAX_VALUE_BYTES, Frame, check_schema, frame_of
+from homeostat.contract_layout import Layout, layout_of
 from homeostat.errors import ContractError
 from homeostat.keys import key_of, keys_of, partition_of
 
 __all__ = [
     "CONTENT_TYPE",
     "CONTRACT_VERSION",
+    "CONTRACT_VERSIONS",
     "EVENTS_TOPIC",
     "FEATURE_PREFIX",
     "HEADER_CONTENT_TYPE",
@@ -55,6 +74,7 @@ __all__ = [
     "HEADER_KIND",
     "HEADER_MODEL",
     "HEADER_PRODUCER",
+    "HEADER_SCHEMA",
     "HEADER_SEQUENCE",
     "HEADER_TRACEPARENT",
     "HEADER_VERSION",
@@ -62,7 +82,9 @@ __all__ = [
     "KIND_PREDICTIONS",
     "MAX_BATCH_ROWS",
     "MAX_RECORD_BYTES",
+    "MAX_VALUE_BYTES",
     "SCORE_TOLERANCE",
+    "SEGMENT_PREFIX",
     "ContractError",
     "Headers",
     "LabelBatch",
@@ -78,7 +100,8 @@ __all__ = [
     "record_headers",
 ]
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
+CONTRACT_VERSIONS = ("1", "2")
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 EVENTS_TOPIC = "homeostat.events"
 
@@ -90,20 +113,17 @@ HEADER_PRODUCER = "producer"
 HEADER_SEQUENCE = "sequence"
 HEADER_CONTENT_TYPE = "content-type"
 HEADER_TRACEPARENT = "traceparent"
+HEADER_SCHEMA = "schema"
 
 KIND_PREDICTIONS = "predictions"
 KIND_LABELS = "labels"
 
-MAX_BATCH_ROWS = 100_000
 # A broker's default limit (message.max.bytes) is 1 MiB + 12 bytes; the rest is for headers and framing.
 MAX_RECORD_BYTES = 900_000
-# A probability computed in float32 can end a few units in the last place outside [0, 1].
-SCORE_TOLERANCE = 1e-6
 
 _MAX_NAME_CHARS = 255
 _MAX_SEQUENCE = 2**63 - 1
-_MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
-_FEATURE_TYPES = (pa.float64(), pa.float32(), pa.int64(), pa.string())
+_CACHED_SCHEMA_BYTES = 65_536
 
 Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
@@ -121,11 +141,18 @@ def encode_labels(batch: LabelBatch) -> bytes:
 def headers_of(batch: PredictionBatch | LabelBatch) -> list[tuple[str, bytes]]:
     """The headers of the Kafka record that carries `batch`."""
     version = batch.version if isinstance(batch, PredictionBatch) else None
-    return record_headers(batch.model, version, batch.producer, batch.sequence, batch.traceparent)
+    return record_headers(
+        batch.model, version, batch.producer, batch.sequence, batch.traceparent, batch.schema
+    )
 
 
 def record_headers(
-    model: str, version: str | None, producer: str, sequence: int, traceparent: str | None = None
+    model: str,
+    version: str | None,
+    producer: str,
+    sequence: int,
+    traceparent: str | None = None,
+    schema: str | None = None,
 ) -> list[tuple[str, bytes]]:
     """The headers of a record of predictions, or of labels where `version` is None."""
     named = {
@@ -137,6 +164,7 @@ def record_headers(
         HEADER_SEQUENCE: str(sequence),
         HEADER_CONTENT_TYPE: CONTENT_TYPE,
         HEADER_TRACEPARENT: traceparent,
+        HEADER_SCHEMA: schema,
     }
     return [(name, text.encode()) for name, text in named.items() if text is not None]
 
@@ -145,36 +173,46 @@ def decode(value: bytes | None, headers: Headers) -> PredictionBatch | LabelBatc
     """Read one Kafka record, checking everything the contract says.
 
     The columns of the result are views into `value`. Of the keys only the first is checked against its id:
-    that finds a producer with another hash without hashing every id again.
+    that finds a producer with another hash without hashing every id again. What a schema says is read once
+    and remembered.
 
     Raises `ContractError`, and nothing else, whatever the bytes and headers hold.
     """
-    named = _named(headers)
-    _check_constant(named, HEADER_CONTRACT, CONTRACT_VERSION)
-    _check_constant(named, HEADER_CONTENT_TYPE, CONTENT_TYPE)
-    kind = _text(named, HEADER_KIND)
-    if kind not in (KIND_PREDICTIONS, KIND_LABELS):
-        raise ContractError("header kind", kind, f"{KIND_PREDICTIONS} or {KIND_LABELS}")
+    named = dict(headers.items() if isinstance(headers, Mapping) else headers)
+    contract = _one_of(named, HEADER_CONTRACT, CONTRACT_VERSIONS)
+    _one_of(named, HEADER_CONTENT_TYPE, (CONTENT_TYPE,))
+    kind = _one_of(named, HEADER_KIND, (KIND_PREDICTIONS, KIND_LABELS))
     model = _text(named, HEADER_MODEL)
     producer = _text(named, HEADER_PRODUCER)
     sequence = _sequence(named)
     traceparent = _text(named, HEADER_TRACEPARENT) if HEADER_TRACEPARENT in named else None
-    if kind == KIND_LABELS:
-        if HEADER_VERSION in named:
-            raise ContractError("header version", named[HEADER_VERSION], "no version on labels")
-        columns = _read(value)
-        _check_columns(columns.schema, LABEL_FIELDS, features=False)
-        _check_rows(columns)
-        _check_finite(columns, "value")
+    schema = _text(named, HEADER_SCHEMA) if HEADER_SCHEMA in named else None
+    labels = kind == KIND_LABELS
+    if labels and HEADER_VERSION in named:
+        raise ContractError("header version", named[HEADER_VERSION], "no version on labels")
+    version = "" if labels else _text(named, HEADER_VERSION)
+    if value is None:
+        raise ContractError("value", "nothing", "an Arrow IPC stream")
+    frame = frame_of(value)
+    layout = _layout(frame.schema, labels)
+    if contract == "1" and layout.beyond_1 is not None:
+        found = f"1, with column {layout.beyond_1} of type {layout.schema.field(layout.beyond_1).type}"
+        raise ContractError("header contract", found, CONTRACT_VERSION)
+    columns = _read(value, frame, layout)
+    check_rows(columns)
+    check_written_out(columns, layout)
+    check_outcomes(columns, layout, may_lack=not labels and contract != "1")
+    if labels:
         return LabelBatch(
-            columns=columns, model=model, producer=producer, sequence=sequence, traceparent=traceparent
+            columns=columns,
+            model=model,
+            producer=producer,
+            sequence=sequence,
+            traceparent=traceparent,
+            schema=schema,
+            known_layout=layout,
         )
-    version = _text(named, HEADER_VERSION)
-    columns = _read(value)
-    _check_columns(columns.schema, PREDICTION_FIELDS, features=True)
-    _check_rows(columns)
-    _check_finite(columns, "prediction")
-    _check_scores(columns)
+    check_scores(columns, layout)
     return PredictionBatch(
         columns=columns,
         model=model,
@@ -182,6 +220,8 @@ def decode(value: bytes | None, headers: Headers) -> PredictionBatch | LabelBatc
         producer=producer,
         sequence=sequence,
         traceparent=traceparent,
+        schema=schema,
+        known_layout=layout,
     )
 
 
@@ -191,10 +231,6 @@ def encode_columns(columns: pa.RecordBatch) -> bytes:
     with pa.ipc.new_stream(sink, columns.schema) as writer:
         writer.write_batch(columns)
     return sink.getvalue().to_pybytes()
-
-
-def _named(headers: Headers) -> dict[str, bytes]:
-    return dict(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def _text(named: Mapping[str, bytes], name: str) -> str:
@@ -211,10 +247,11 @@ def _text(named: Mapping[str, bytes], name: str) -> str:
     return text
 
 
-def _check_constant(named: Mapping[str, bytes], name: str, expected: str) -> None:
+def _one_of(named: Mapping[str, bytes], name: str, expected: tuple[str, ...]) -> str:
     found = _text(named, name)
-    if found != expected:
-        raise ContractError(f"header {name}", found, expected)
+    if found not in expected:
+        raise ContractError(f"header {name}", found, " or ".join(expected))
+    return found
 
 
 def _sequence(named: Mapping[str, bytes]) -> int:
@@ -224,87 +261,43 @@ def _sequence(named: Mapping[str, bytes]) -> int:
     return int(text)
 
 
-def _read(value: bytes | None) -> pa.RecordBatch:
-    if value is None:
-        raise ContractError("value", "nothing", "an Arrow IPC stream")
+def _layout(schema: bytes, labels: bool) -> Layout:
+    if len(schema) > _CACHED_SCHEMA_BYTES:
+        return _read_layout(schema, labels)
+    return _known_layout(schema, labels)
+
+
+def _read_layout(schema: bytes, labels: bool) -> Layout:
+    check_schema(schema)
     try:
-        with pa.ipc.open_stream(pa.py_buffer(value)) as reader:
-            batches = list(reader)
-        for batch in batches:
-            batch.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ContractError("value", f"{len(value)} bytes ({reason[0]})", "an Arrow IPC stream") from error
-    if len(batches) != 1:
-        raise ContractError("value", f"{len(batches)} record batches", "one record batch")
-    rows = batches[0].num_rows
-    if not 1 <= rows <= MAX_BATCH_ROWS:
-        raise ContractError("value", f"{rows} rows", f"1 to {MAX_BATCH_ROWS} rows")
-    return batches[0]
+        found = pa.ipc.read_schema(pa.py_buffer(schema))
+    except _UNREADABLE as error:
+        raise ContractError("columns", _reason(error), "the schema of an Arrow IPC stream") from error
+    return layout_of(found, labels=labels)
 
 
-def _check_columns(schema: pa.Schema, fields: tuple[pa.Field, ...], *, features: bool) -> None:
+_known_layout = lru_cache(maxsize=256)(_read_layout)
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+
+
+def _read(value: bytes, frame: Frame, layout: Layout) -> pa.RecordBatch:
+    if bool(layout.codes) != bool(frame.dictionaries):
+        found = f"{frame.dictionaries} dictionaries for {len(layout.codes)} columns"
+        raise ContractError("value", found, "one for each column of that type")
+    buffer = pa.py_buffer(value)
     try:
-        names: list[str] = schema.names
-    except UnicodeDecodeError as error:
-        raise ContractError("columns", error.object, "names in UTF-8") from error
-    types: list[pa.DataType] = schema.types
-    expected: list[str] = [field.name for field in fields]
-    if names[: len(fields)] != expected:
-        raise ContractError("columns", ", ".join(names), "first " + ", ".join(expected))
-    for field, found in zip(fields, types, strict=False):
-        if found != field.type:
-            raise ContractError(f"column {field.name}", str(found), str(field.type))
-    rest = names[len(fields) :]
-    if not features and rest:
-        raise ContractError("columns", ", ".join(rest), "no other column")
-    if len(set(rest)) < len(rest):
-        raise ContractError("columns", ", ".join(rest), "each feature once")
-    for name, found in zip(rest, types[len(fields) :], strict=True):
-        if not name.startswith(FEATURE_PREFIX) or name == FEATURE_PREFIX:
-            raise ContractError(f"column {name}", "an unknown column", "a feature, named f.<name>")
-        if not _is_feature_type(found):
-            expected_types = "float64, float32, int64, string or dictionary of strings"
-            raise ContractError(f"column {name}", str(found), expected_types)
+        if layout.codes:
+            with pa.ipc.open_stream(buffer) as reader:
+                columns = reader.read_next_batch()
+        else:
+            message = buffer.slice(frame.batch, frame.stop - frame.batch)
+            columns = pa.ipc.read_record_batch(message, layout.schema)
+        columns.validate(full=True)
+    except (StopIteration, *_UNREADABLE) as error:
+        found = f"{len(value)} bytes ({_reason(error)})"
+        raise ContractError("value", found, "an Arrow IPC stream") from error
+    return columns
 
 
-def _is_feature_type(type: pa.DataType) -> bool:
-    if pa.types.is_dictionary(type):
-        return type.value_type == pa.string()
-    return type in _FEATURE_TYPES
-
-
-def _check_rows(columns: pa.RecordBatch) -> None:
-    for name in ("id", "key", "time"):
-        _check_no_nulls(columns, name)
-    ids = columns.column("id")
-    ends = np.frombuffer(ids.buffers()[1], dtype=np.int32, count=len(ids) + 1, offset=4 * ids.offset)
-    if not np.diff(ends).all():
-        raise ContractError("column id", "an empty id", "an id in every row")
-    times_us = columns.column("time").view(pa.int64()).to_numpy()
-    if times_us.min() < 0 or times_us.max() >= _MAX_TIME_US:
-        outside = times_us.min() if times_us.min() < 0 else times_us.max()
-        raise ContractError("column time", f"{outside} us", "a time from 1970 to 9999")
-    first_id, first_key = ids[0].as_py(), columns.column("key")[0].as_py()
-    if key_of(first_id) != first_key:
-        raise ContractError("column key", str(first_key), f"xxh3_64 of the id {first_id!r}")
-
-
-def _check_no_nulls(columns: pa.RecordBatch, name: str) -> None:
-    nulls = columns.column(name).null_count
-    if nulls:
-        raise ContractError(f"column {name}", f"{nulls} nulls", "a value in every row")
-
-
-def _check_finite(columns: pa.RecordBatch, name: str) -> None:
-    _check_no_nulls(columns, name)
-    values = columns.column(name).to_numpy()
-    if not np.isfinite(values).all():
-        raise ContractError(f"column {name}", "NaN or infinity", "a finite number in every row")
-
-
-def _check_scores(columns: pa.RecordBatch) -> None:
-    scores = columns.column("score").to_numpy(zero_copy_only=False)
-    outside = scores[(scores < -SCORE_TOLERANCE) | (scores > 1 + SCORE_TOLERANCE)]
-    if outside.size:
-        raise ContractError("column score", str(outside[0]), "a probability from 0 to 1, or null")
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -18,11 +18,11 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from homeostat.arguments import Block
 from homeostat.config import Config
-from homeostat.keys import key_of
+from homeostat.intake import Intake
 from homeostat.ledger import Ledger
-from homeostat.packing import Item, Parcel, blocks_of, parcels_of
+from homeostat.outbox import ADOPT_EVERY_S, Outbox
+from homeostat.packing import Parcel, parcels_of_unit
 
 logger = logging.getLogger("homeostat")
 
@@ -36,6 +36,12 @@ LONGEST_PAUSE_S = 3.0
 DISCONNECT_TIMEOUT_S = 1.0
 # The broker's default limit, 1 MiB + 12 bytes, holds for a whole Kafka batch.
 KAFKA_BATCH_BYTES = 1_000_000
+# How often the line is looked at for full batches.
+LOOK_EVERY_S = 0.1
+# A broker that is well answers much sooner.
+SPOOL_AFTER_S = 1.0
+# Between two batches the host's threads have the interpreter to themselves for a moment.
+BREATH_S = 0.0005
 
 _AIOKAFKA_LOGGERS = ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.producer.sender")
 
@@ -52,41 +58,28 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class Delivery:
-    """Owns the thread: it starts with the first `wake` and ends with `stop`."""
+    """Owns the thread, which starts with the first row and ends with `stop`; `intake` is what it packs."""
 
-    def __init__(self, config: Config, ledger: Ledger[Item], producer: str) -> None:
+    def __init__(self, config: Config, ledger: Ledger, producer: str) -> None:
+        self.intake = Intake(config, ledger, self.start, self.wake)
         self._config = config
         self._ledger = ledger
         self._producer_id = producer
+        self._outbox = Outbox(config, ledger, producer)
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         self._packed = asyncio.Event()
-        self._blocks: deque[Block] = deque()
-        self._outbox: deque[Parcel] = deque()
-        self._lanes: dict[int, deque[Parcel]] = {}
         self._one_by_one: set[int] = set()
-        self._next_sequence = 0
         self._pause_s = FIRST_PAUSE_S
         self._away_since_s: float | None = None
 
-    @property
-    def started(self) -> bool:
-        return self._thread is not None
-
-    def wake(self) -> None:
-        """Pack now rather than at the next tick."""
-        if self._thread is None:
-            self._start()
-        loop = self._loop
-        if loop is not None:
-            # Between two sessions there is no loop to wake; the next one looks at the line first.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._woken.set)
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        if self._thread is not None:
+            return
         with self._start_lock:
             if self._thread is not None or self._stopping:
                 return
@@ -99,13 +92,25 @@ class Delivery:
             else:
                 self._thread = thread
 
+    def wake(self) -> None:
+        """Pack now rather than at the next look."""
+        loop = self._loop
+        if loop is not None:
+            # Between two sessions there is no loop to wake; the next one looks at the line first.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._woken.set)
+
     def stop(self, timeout_s: float) -> None:
-        """End the thread without waiting for the broker any longer."""
+        """End the thread without waiting for the broker any longer; what has a spool goes there."""
         with self._start_lock:
             self._stopping = True
         if self._thread is not None:
             self.wake()
             self._thread.join(timeout_s)
+
+    def abandon(self) -> None:
+        """In a forked child: thread, loop and sockets are the parent's, and stay untouched."""
+        self._outbox.abandon()
 
     def _run(self) -> None:
         filters = [(logging.getLogger(name), _Quiet(threading.get_ident())) for name in _AIOKAFKA_LOGGERS]
@@ -119,6 +124,12 @@ class Delivery:
         finally:
             for target, quiet in filters:
                 target.removeFilter(quiet)
+            if self._config.spool_dir is not None:
+                self.intake.close_lanes(older_than_s=0)
+                while (unit := self.intake.take()) is not None:
+                    self._outbox.add(parcels_of_unit(unit, self._config, self._ledger))
+                self._outbox.spool_waiting(longer_than_s=0)
+            self._outbox.close()
 
     async def _session(self) -> None:
         self._woken, self._packed = asyncio.Event(), asyncio.Event()
@@ -137,17 +148,20 @@ class Delivery:
                 self._note_failure(outcome)
 
     async def _pack(self) -> None:
+        linger_s = self._config.linger_s
+        look_s = min(linger_s, LOOK_EVERY_S)
         while not self._stopping:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._config.linger_s)
-            self._woken.clear()
-            items = self._ledger.take()
-            self._blocks.extend(blocks_of(items, self._config.batch_rows))
-            while self._blocks:
-                # No await between taking a block and keeping its parcels: a session may end at any await.
-                self._outbox.extend(parcels_of(self._blocks.popleft(), self._config, self._ledger))
+            self.intake.close_lanes(older_than_s=linger_s - look_s)
+            while not self._stopping and (unit := self.intake.take()) is not None:
+                # No await between taking a unit and keeping its parcels: a session may end at any await.
+                self._outbox.add(parcels_of_unit(unit, self._config, self._ledger))
                 self._packed.set()
-                await asyncio.sleep(0)
+                await asyncio.sleep(BREATH_S)
+            hurry = self._away_since_s is not None or self._ledger.half_full
+            self._outbox.spool_waiting(longer_than_s=0 if hurry else SPOOL_AFTER_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), look_s)
+            self._woken.clear()
 
     async def _send(self) -> None:
         if self._away_since_s is not None:
@@ -174,81 +188,56 @@ class Delivery:
             await _disconnect(producer)
 
     async def _dispatch(self, producer: AIOKafkaProducer, partitions: int) -> None:
-        self._rehome(partitions)
         sending: dict[int, asyncio.Task[None]] = {}
         while True:
-            while self._outbox:
-                parcel = self._outbox.popleft()
-                partition = (key_of(parcel.model) + parcel.slot) % partitions
-                self._lanes.setdefault(partition, deque()).append(parcel)
-            for partition, lane in self._lanes.items():
+            self._outbox.adopt()
+            self._outbox.assign(partitions)
+            for partition, lane in self._outbox.lanes.items():
                 if lane and partition not in sending:
                     sending[partition] = asyncio.create_task(self._deliver(producer, partition, lane))
             news = asyncio.create_task(self._packed.wait())
-            done, _ = await asyncio.wait({news, *sending.values()}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {news, *sending.values()}, timeout=ADOPT_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+            )
             news.cancel()
             self._packed.clear()
             for partition in [partition for partition, task in sending.items() if task in done]:
                 sending.pop(partition).result()
-
-    def _rehome(self, partitions: int) -> None:
-        """A topic that was made anew with fewer partitions has no place for some lanes."""
-        for partition in [partition for partition in self._lanes if partition >= partitions]:
-            self._outbox.extendleft(reversed(self._lanes.pop(partition)))
 
     async def _deliver(self, producer: AIOKafkaProducer, partition: int, lane: deque[Parcel]) -> None:
         while lane:
             most = 1 if partition in self._one_by_one else len(lane)
             batch = producer.create_batch()
             taken: list[Parcel] = []
-            for parcel in list(lane)[:most]:
-                headers = parcel.headers(self._producer_id, self._sequence(parcel))
+            for parcel, value, sequence in self._outbox.ready(lane, most):
+                headers = parcel.headers(self._producer_id, sequence)
                 key = parcel.model.encode()
-                if batch.append(key=key, value=parcel.value, timestamp=None, headers=headers) is None:
+                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                     break
                 taken.append(parcel)
             batch.close()
+            if not taken:
+                continue
             self._hand_over(taken)
             try:
                 sent = await producer.send_batch(batch, self._config.topic, partition=partition)
                 await asyncio.wait_for(sent, ACKNOWLEDGE_TIMEOUT_S)
             except MessageSizeTooLargeError as error:
                 if len(taken) == 1:
-                    self._make_smaller(lane)
+                    self._outbox.make_smaller(lane)
                 self._one_by_one.add(partition)
                 # The refused request has used up sequence numbers of Kafka's own that the broker never saw.
                 raise _NewProducerNeeded from error
             for parcel in taken:
                 lane.popleft()
-                self._ledger.acknowledged(parcel.ticket, parcel.rows)
+                self._outbox.delivered(parcel)
         self._one_by_one.discard(partition)
-
-    def _sequence(self, parcel: Parcel) -> int:
-        if parcel.sequence is None:
-            parcel.sequence = self._next_sequence
-            self._next_sequence += 1
-        return parcel.sequence
 
     def _hand_over(self, parcels: list[Parcel]) -> None:
         for parcel in parcels:
             if not parcel.handed_over:
                 parcel.handed_over = True
                 self._ledger.sent(parcel.rows)
-
-    def _make_smaller(self, lane: deque[Parcel]) -> None:
-        parcel = lane.popleft()
-        if parcel.rows == 1:
-            told = (
-                f"an event of model {parcel.model} has {len(parcel.value)} bytes, more than the broker takes"
-            )
-            self._ledger.dropped(parcel.ticket, 1, "too_large", told)
-            return
-        # The broker refused the sequences that the lane's parcels carry, and never saw those behind.
-        for waiting in lane:
-            waiting.sequence = None
-        first, second = parcel.halves()
-        first.handed_over = second.handed_over = True
-        lane.extendleft((second, first))
 
     def _note_connected(self) -> None:
         self._pause_s = FIRST_PAUSE_S
@@ -265,12 +254,13 @@ class Delivery:
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             logger.warning(
-                "homeostat: no delivery to topic %s of broker %s (%s: %s); up to %d events wait in memory",
+                "homeostat: no delivery to topic %s of broker %s (%s: %s); up to %d events wait in memory%s",
                 self._config.topic,
                 self._config.broker,
                 type(error).__name__,
                 error,
                 self._config.max_rows,
+                "" if self._config.spool_dir is None else f", others in {self._config.spool_dir}",
             )
 
 

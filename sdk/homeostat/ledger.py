@@ -1,13 +1,10 @@
-"""Where every row is: waiting, sent, acknowledged, dropped or rejected. Bounded memory is decided here."""
+"""Where every row is: waiting, sent, acknowledged, on disk, dropped or rejected. Bounded memory is kept here."""
 
 import logging
-import time
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition, RLock
-from typing import Generic, TypeVar
-
-Item = TypeVar("Item")
 
 logger = logging.getLogger("homeostat")
 
@@ -19,183 +16,240 @@ _MAX_TOLD_REASONS = 256
 class Stats:
     """Rows since the process started (or forked), in one moment.
 
-    logged + labelled = acknowledged + pending + sum(dropped.values()) + rejected
+    logged + labelled + adopted = acknowledged + pending + spooled + sum(dropped.values()) + rejected
 
-    `logged` and `labelled`: given to `log` and `label`. `sent`: handed to the broker at least once.
-    `acknowledged`: kept by the broker for good. `dropped`: by reason (`memory_full`, `too_large`, `closed`).
-    `rejected`: broke the contract. `pending`: waiting in memory.
+    `logged` and `labelled`: given to `log` and `label`. `adopted`: found in the spool of a process that is no
+    more. `sent`: handed to the broker at least once. `acknowledged`: kept by the broker for good. `dropped`: by
+    reason (`memory_full`, `oldest`, `block_timeout`, `too_large`, `spool_damaged`, `closed`). `rejected`: broke the
+    contract. `pending`: waiting in memory. `spooled`: waiting on disk.
     """
 
     logged: int = 0
     labelled: int = 0
+    adopted: int = 0
     sent: int = 0
     acknowledged: int = 0
     dropped: dict[str, int]
     rejected: int = 0
     pending: int = 0
+    spooled: int = 0
 
 
-class Ledger(Generic[Item]):
-    """The rows that wait, and the count of all others. Every method is safe to call from any thread.
+@dataclass(slots=True, eq=False, kw_only=True)
+class Holding:
+    """Rows that wait for the broker as one thing, in `nbytes` of memory or (`spooled`) on disk.
 
-    An item is whatever holds one or more rows. `offer` puts it in line, `take` hands the whole line to the
-    packer, which says with `packed` what became of it: rows under a ticket, which `acknowledged` or
-    `dropped` pay back.
+    `ticket`: what the rows are paid back with. `given_up`: dropped for newer ones; do not send it.
     """
 
-    def __init__(self, max_rows: int, wake_rows: int) -> None:
-        self._max_rows = max_rows
-        self._wake_rows = wake_rows
+    ticket: int
+    rows: int
+    nbytes: int
+    spooled: bool = False
+    given_up: bool = False
+
+
+class Ledger:
+    """The count of all rows. Every method is safe to call from any thread.
+
+    Rows enter with `enter` (the fast path of `log` does it by hand, under `lock`) and belong, once their batch is
+    closed, to a ticket; who settles rows of a ticket (`acknowledged`, `dropped`, `refused`) pays it back.
+    `sheds`: what finds no place may be counted as `shed` and forgotten, for it has been told.
+    """
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
         # Re-entrant: a signal handler or a finalizer may log while this thread is inside.
-        self._lock = RLock()
-        self._changed = Condition(self._lock)
-        self._line: list[Item] = []
-        self._line_rows = 0
-        self._pending = 0
-        self._accepted = 0
-        self._packed = 0
-        self._logged = 0
-        self._labelled = 0
+        self.lock = RLock()
+        self.changed = Condition(self.lock)
+        self.rows = 0
+        self.nbytes = 0
+        self.logged = 0
+        self.labelled = 0
+        self.closed = False
+        self.shed = 0
+        self.sheds = False
+        self._spooled = 0
+        self._adopted = 0
         self._sent = 0
         self._acknowledged = 0
         self._rejected = 0
         self._dropped: Counter[str] = Counter()
         self._tickets: dict[int, int] = {}
         self._next_ticket = 0
+        self._droppable: OrderedDict[int, Holding] = OrderedDict()
         self._told: set[str] = set()
-        self._closed = False
 
-    def offer(self, item: Item, *, label: bool) -> bool:
-        """Put an item of one row in line, or drop it. True when the packer should look now, not soon."""
-        with self._lock:
+    @property
+    def full(self) -> bool:
+        """Whether no row has a place."""
+        return self.rows >= self.max_rows or self.nbytes >= self.max_bytes
+
+    @property
+    def half_full(self) -> bool:
+        """Whether more than half of the memory is taken."""
+        return 2 * self.rows > self.max_rows or 2 * self.nbytes > self.max_bytes
+
+    def count(self, rows: int, *, label: bool) -> None:
+        """So many rows were given to `log` or `label`."""
+        with self.lock:
             if label:
-                self._labelled += 1
+                self.labelled += rows
             else:
-                self._logged += 1
-            if self._pending >= self._max_rows or self._closed:
-                self._drop_newest(1)
-                return False
-            self._pending += 1
-            self._accepted += 1
-            self._line.append(item)
-            self._line_rows += 1
-            return self._line_rows == self._wake_rows or self._accepted == 1
+                self.logged += rows
 
-    def reserve(self, rows: int, *, label: bool) -> int:
-        """How many of so many new rows have a place; the others are dropped. `enter` must follow."""
-        with self._lock:
-            if label:
-                self._labelled += rows
-            else:
-                self._logged += rows
-            room = 0 if self._closed else min(rows, self._max_rows - self._pending)
-            if room < rows:
-                self._drop_newest(rows - room)
-            self._pending += room
-            self._accepted += room
-            return room
+    def enter(self, rows: int, nbytes: int) -> None:
+        """So many rows wait in memory from now on."""
+        with self.lock:
+            self.rows += rows
+            self.nbytes += nbytes
 
-    def enter(self, item: Item, rows: int) -> bool:
-        """Put an item for which `reserve` gave places in line. True when the packer should look now."""
-        with self._lock:
-            self._line.append(item)
-            self._line_rows += rows
-            return self._line_rows >= self._wake_rows or self._accepted == rows
-
-    def take(self) -> list[Item]:
-        """Everything in line, oldest first; the line is empty afterwards."""
-        with self._lock:
-            line, self._line = self._line, []
-            self._line_rows = 0
-            return line
-
-    def packed(self, rows: int) -> int:
-        """So many accepted rows are ready to be sent: the ticket to pay them back with."""
-        with self._lock:
+    def open_ticket(self, rows: int) -> int:
+        """What so many waiting rows are paid back with, one after the other or all at once."""
+        with self.lock:
             ticket = self._next_ticket
             self._next_ticket += 1
             self._tickets[ticket] = rows
-            self._packed += rows
-            self._changed.notify_all()
             return ticket
 
-    def refused(self, rows: int, field: str, found: object, expected: str) -> None:
-        """So many accepted rows broke the contract."""
-        with self._lock:
-            self._rejected += rows
-            self._packed += rows
-            self._pending -= rows
-            self._changed.notify_all()
+    def release(self, nbytes: int) -> None:
+        """So many bytes of memory are free again."""
+        with self.lock:
+            self.nbytes -= nbytes
+            self.changed.notify_all()
+
+    def hold(self, holding: Holding) -> None:
+        """Rows of an open ticket wait as one thing, and may be dropped until it is taken."""
+        with self.lock:
+            self.nbytes += holding.nbytes
+            self._droppable[id(holding)] = holding
+
+    def take(self, holding: Holding) -> bool:
+        """Keep it from being dropped from now on; False when it has been."""
+        with self.lock:
+            self._droppable.pop(id(holding), None)
+            return not holding.given_up
+
+    def drop_oldest(self) -> bool:
+        """Give up what has waited longest and is not under way; False when there is nothing."""
+        with self.lock:
+            if not self._droppable:
+                return False
+            _, oldest = self._droppable.popitem(last=False)
+            oldest.given_up = True
+            self.nbytes -= oldest.nbytes
+            self.drop(oldest.ticket, oldest.rows, "oldest")
+            return True
+
+    def spooled(self, holding: Holding) -> bool:
+        """It is on disk now; False when it was given up before."""
+        with self.lock:
+            if not self.take(holding):
+                return False
+            self.nbytes -= holding.nbytes
+            holding.nbytes, holding.spooled = 0, True
+            if holding.ticket in self._tickets:
+                self.rows -= holding.rows
+                self._spooled += holding.rows
+            self.changed.notify_all()
+            return True
+
+    def adopt(self, rows: int) -> int:
+        """So many rows were found on the disk, left by another process: their ticket."""
+        with self.lock:
+            self._adopted += rows
+            self._spooled += rows
+            return self.open_ticket(rows)
+
+    def split(self, whole: Holding, parts: Sequence[Holding]) -> None:
+        """The taken `whole` goes on as `parts`, in the same place."""
+        with self.lock:
+            self.nbytes += sum(part.nbytes for part in parts) - whole.nbytes
+
+    def refused(self, ticket: int, rows: int, field: str, found: object, expected: str) -> None:
+        """So many waiting rows of the ticket broke the contract."""
+        with self.lock:
+            if self._pay_back(ticket, rows):
+                self._rejected += rows
+                self.rows -= rows
         self._tell_refusal(field, found, expected)
 
-    def refused_call(self, field: str, found: object, expected: str, *, label: bool) -> None:
-        """A whole call was no event at all; it counts as one row."""
-        with self._lock:
-            if label:
-                self._labelled += 1
-            else:
-                self._logged += 1
-            self._rejected += 1
+    def refused_call(self, field: str, found: object, expected: str, *, label: bool, rows: int = 1) -> None:
+        """A whole call was refused; one that was no event at all counts as one row."""
+        with self.lock:
+            self.count(rows, label=label)
+            self._rejected += rows
         self._tell_refusal(field, found, expected)
 
     def sent(self, rows: int) -> None:
         """So many rows were handed to the broker for the first time."""
-        with self._lock:
+        with self.lock:
             self._sent += rows
 
-    def acknowledged(self, ticket: int, rows: int) -> None:
-        """The broker keeps so many rows of the ticket."""
-        with self._lock:
-            self._acknowledged += rows
-            self._pay_back(ticket, rows)
+    def acknowledged(self, holding: Holding) -> None:
+        """The broker keeps it."""
+        with self.lock:
+            self._acknowledged += self._settle(holding)
 
-    def dropped(self, ticket: int, rows: int, reason: str, told: str) -> None:
-        """So many rows of the ticket cannot be delivered."""
-        with self._lock:
+    def dropped(self, holding: Holding, reason: str, told: str) -> None:
+        """It was taken, and cannot be delivered."""
+        with self.lock:
+            self._dropped[reason] += self._settle(holding)
+        self.tell(reason, told)
+
+    def drop(self, ticket: int, rows: int, reason: str) -> None:
+        """So many waiting rows of the ticket are given up; their bytes are for the caller to release."""
+        with self.lock:
+            if self._pay_back(ticket, rows):
+                self._dropped[reason] += rows
+                self.rows -= rows
+
+    def drop_new(self, rows: int, reason: str, told: str) -> None:
+        """So many rows found no place."""
+        with self.lock:
             self._dropped[reason] += rows
-            self._pay_back(ticket, rows)
         self.tell(reason, told)
 
     def close(self) -> int:
-        """Drop what still waits and refuse what comes; how many rows that cost."""
-        with self._lock:
-            lost, self._pending = self._pending, 0
+        """Drop what still waits in memory and refuse what comes; how many rows that cost."""
+        with self.lock:
+            lost, self.rows = self.rows, 0
             if lost:
                 self._dropped["closed"] += lost
-            self._closed = True
-            self._line.clear()
+            self.closed = True
+            # The fast path of `log` looks at nothing else.
+            self.max_rows, self.sheds = 0, False
             self._tickets.clear()
-            self._packed = self._accepted
-            self._changed.notify_all()
+            self._droppable.clear()
+            self.changed.notify_all()
             return lost
 
     def wait_settled(self, timeout_s: float) -> bool:
-        """Wait until no row accepted before this call waits any more; False when the time is over first."""
-        deadline_s = time.monotonic() + timeout_s
-        with self._lock:
-            accepted = self._accepted
-            if not self._changed.wait_for(lambda: self._packed >= accepted, timeout_s):
-                return False
+        """Wait until no row of a ticket opened before this call waits; False when the time is over first."""
+        with self.lock:
             mark = self._next_ticket
-            remaining_s = max(0.0, deadline_s - time.monotonic())
-            return self._changed.wait_for(lambda: next(iter(self._tickets), mark) >= mark, remaining_s)
+            return self.changed.wait_for(lambda: next(iter(self._tickets), mark) >= mark, timeout_s)
 
     def stats(self) -> Stats:
         """The counters, all of one moment."""
-        with self._lock:
+        with self.lock:
+            dropped = self._dropped + Counter(memory_full=self.shed)
             return Stats(
-                logged=self._logged,
-                labelled=self._labelled,
+                logged=self.logged,
+                labelled=self.labelled,
+                adopted=self._adopted,
                 sent=self._sent,
                 acknowledged=self._acknowledged,
-                dropped=dict(self._dropped),
+                dropped=dict(dropped),
                 rejected=self._rejected,
-                pending=self._pending,
+                pending=self.rows,
+                spooled=self._spooled,
             )
 
     def tell(self, reason: str, message: str) -> None:
         """Log a warning the first time that there is this reason."""
-        with self._lock:
+        with self.lock:
             if reason in self._told or len(self._told) >= _MAX_TOLD_REASONS:
                 return
             self._told.add(reason)
@@ -206,20 +260,24 @@ class Ledger(Generic[Item]):
         if reason not in self._told:
             self.tell(reason, f"{field}: found {_short(found)}; expected {expected}")
 
-    def _drop_newest(self, rows: int) -> None:
-        reason = "closed" if self._closed else "memory_full"
-        self._dropped[reason] += rows
-        if reason == "memory_full":
-            self.tell(reason, f"{self._max_rows} rows wait for the broker (max_rows): new rows are dropped")
+    def _settle(self, holding: Holding) -> int:
+        self.nbytes -= holding.nbytes
+        if not self._pay_back(holding.ticket, holding.rows):
+            return 0
+        if holding.spooled:
+            self._spooled -= holding.rows
+        else:
+            self.rows -= holding.rows
+        return holding.rows
 
-    def _pay_back(self, ticket: int, rows: int) -> None:
+    def _pay_back(self, ticket: int, rows: int) -> bool:
         if ticket not in self._tickets:
-            return
-        self._pending -= rows
+            return False
         self._tickets[ticket] -= rows
         if self._tickets[ticket] <= 0:
             del self._tickets[ticket]
-            self._changed.notify_all()
+        self.changed.notify_all()
+        return True
 
 
 def _short(found: object) -> str:

@@ -64,8 +64,8 @@ class Judge:
 
     def window(self, rows, labels, scores):
         profile, said = Profile.empty(self.reference), (scores >= 0.5).astype(int)
-        hashes = profile.fold(columns(rows), said, scores)
-        profile.fold_outcomes(said, scores, labels, hashes)
+        cells = profile.fold(columns(rows), said, scores)
+        profile.fold_outcomes(said, scores, labels, cells)
         number, self.windows = self.windows, self.windows + 1
         measured = (measure(profile, self.reference, MONITOR), performance(profile, self.reference))
         for i, axis in enumerate(("event", "label")):

@@ -1,5 +1,7 @@
 """Laws of the profile: it does not matter who counted the rows, in which order, or in how many pieces."""
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,107 +13,183 @@ from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec
 
-SPECS = (FeatureSpec(name="age"), FeatureSpec(name="chol"), FeatureSpec(name="town", kind="categorical"))
+SPECS = (
+    FeatureSpec(name="age"),
+    FeatureSpec(name="chol"),
+    FeatureSpec(name="town", kind="categorical"),
+    FeatureSpec(name="face", kind="embedding", size=3),
+)
+TASKS = ("binary", "multiclass", "regression")
 TOWNS = np.array(["Bern", "Genf", "Zug", None], dtype=object)
 QUICK = settings(max_examples=60, deadline=None)
 
 
-def reference_of(seed: int = 0):
+def reference_of(seed: int = 0, task: str = "binary"):
     rng = np.random.default_rng(seed)
     features = {
         "age": rng.normal(50, 9, 300).round(1),
         "chol": rng.normal(240, 40, 300),
         "town": TOWNS[rng.integers(0, 3, 300)],
+        "face": rng.normal(0, 1, (300, 3)),
     }
+    said = rng.integers(0, 2, 300) if task != "regression" else rng.normal(1, 1, 300)
     return build_reference(
-        "heart", "1", features, SPECS, scores=rng.random(300), labels=rng.integers(0, 2, 300)
+        "heart",
+        "1",
+        features,
+        SPECS,
+        scores=rng.random(300),
+        predictions=said,
+        labels=rng.integers(0, 2, 300),
+        task=task,
+        classes=("no", "yes", "maybe") if task == "multiclass" else (),
     )
 
 
-REFERENCE = reference_of()
+REFERENCES = {task: reference_of(task=task) for task in TASKS}
+REFERENCE = REFERENCES["binary"]
 ODD = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, -1.0, 1e300, -1e300, 50.0, 240.0])
 NUMBER = st.one_of(ODD, st.floats(-500, 500))
-ROW = st.tuples(
-    NUMBER, NUMBER, st.integers(0, 3), st.integers(0, 1), st.floats(0, 1), st.sampled_from([0.0, 1.0, np.nan])
-)
+SAID = st.sampled_from([0.0, 1.0, 2.0, -1.0, 0.5, 3.5e38, np.nan])
+ROW = st.tuples(NUMBER, NUMBER, st.integers(0, 3), SAID, st.floats(0, 1), SAID)
 ROWS = st.lists(ROW, max_size=40)
+TASK = st.sampled_from(TASKS)
 
 
 def columns(rows):
     matrix = np.array(rows, dtype=np.float64).reshape(-1, 6)
     features = {"age": matrix[:, 0], "chol": matrix[:, 1], "town": TOWNS[matrix[:, 2].astype(int)]}
+    features["face"] = matrix[:, [0, 4, 3]]
     return features, matrix[:, 3], matrix[:, 4], matrix[:, 5]
 
 
-def profile_of(rows):
-    profile = Profile.empty(REFERENCE)
+def profile_of(rows, task="binary"):
+    profile = Profile.empty(REFERENCES[task])
     features, predictions, scores, labels = columns(rows)
-    hashes = profile.fold(features, predictions, scores)
-    profile.fold_outcomes(predictions, scores, labels, hashes)
+    cells = profile.fold(features, predictions, scores)
+    profile.fold_outcomes(predictions, scores, labels, cells)
     return profile
 
 
 @QUICK
-@given(ROWS, ROWS, ROWS)
-def test_merging_is_commutative_and_associative_with_an_identity(a, b, c):
-    a, b, c = profile_of(a), profile_of(b), profile_of(c)
+@given(ROWS, ROWS, ROWS, TASK)
+def test_merging_is_commutative_and_associative_with_an_identity(a, b, c, task):
+    a, b, c = profile_of(a, task), profile_of(b, task), profile_of(c, task)
     assert a.merge(b).to_bytes() == b.merge(a).to_bytes()
     assert a.merge(b).merge(c).to_bytes() == a.merge(b.merge(c)).to_bytes()
-    assert a.merge(Profile.empty(REFERENCE)).to_bytes() == a.to_bytes()
-    assert Profile.merged(REFERENCE, [a, b, c]).to_bytes() == c.merge(a).merge(b).to_bytes()
+    assert a.merge(Profile.empty(a.reference)).to_bytes() == a.to_bytes()
+    assert Profile.merged(a.reference, [a, b, c]).to_bytes() == c.merge(a).merge(b).to_bytes()
 
 
 @QUICK
-@given(ROWS, st.integers(0, 40), st.randoms(use_true_random=False))
-def test_the_order_of_rows_and_the_split_into_batches_do_not_show(rows, cut, random):
+@given(ROWS, st.integers(0, 40), st.randoms(use_true_random=False), TASK)
+def test_the_order_of_rows_and_the_split_into_batches_do_not_show(rows, cut, random, task):
     shuffled = list(rows)
     random.shuffle(shuffled)
-    parts = profile_of(shuffled[:cut]).merge(profile_of(shuffled[cut:]))
-    whole = profile_of(rows)
+    parts = profile_of(shuffled[:cut], task).merge(profile_of(shuffled[cut:], task))
+    whole = profile_of(rows, task)
     assert parts.to_bytes() == whole.to_bytes()
     assert parts.rows == len(rows)
 
 
 @QUICK
-@given(ROWS, ROWS)
-def test_unfolding_outcomes_undoes_folding_them(kept, revised):
-    profile = profile_of(kept)
+@given(ROWS, ROWS, TASK)
+def test_unfolding_outcomes_undoes_folding_them(kept, revised, task):
+    profile = profile_of(kept, task)
     before = profile.to_bytes()
     features, predictions, scores, labels = columns(revised)
-    hashes = profile.hashes(features)
-    profile.fold_outcomes(predictions, scores, labels, hashes)
-    profile.unfold_outcomes(predictions, scores, labels, hashes)
+    cells = profile.cells(features)
+    profile.fold_outcomes(predictions, scores, labels, cells)
+    profile.unfold_outcomes(predictions, scores, labels, cells)
     assert profile.to_bytes() == before
 
 
 @QUICK
-@given(ROWS)
-def test_bytes_carry_the_whole_profile(rows):
-    profile = profile_of(rows)
-    again = Profile.from_bytes(REFERENCE, profile.to_bytes())
+@given(ROWS, TASK)
+def test_bytes_carry_the_whole_profile(rows, task):
+    profile = profile_of(rows, task)
+    again = Profile.from_bytes(profile.reference, profile.to_bytes())
     assert again.to_bytes() == profile.to_bytes()
     assert (again.counters == profile.counters).all()
+    assert (again.registers == profile.registers).all()
+
+
+def test_large_batches_are_the_sum_of_small_ones_whatever_their_sizes():
+    rng = np.random.default_rng(4)
+    rows = 3_000
+    features = {
+        "age": rng.normal(50, 9, rows),
+        "chol": np.where(rng.random(rows) < 0.1, np.nan, rng.lognormal(5, 1, rows)),
+        "town": TOWNS[rng.integers(0, 4, rows)],
+        "face": rng.normal(0, 1, (rows, 3)).astype(np.float32),
+    }
+    whole = Profile.empty(REFERENCE)
+    cells = whole.fold(features, features["age"] > 50, None)
+    assert (whole.cells(features) == cells).all()
+    for size in (1, 7, 512, 1_000):
+        parts = Profile.empty(REFERENCE)
+        for begin in range(0, 600 if size == 1 else rows, size):
+            part = {name: column[begin : begin + size] for name, column in features.items()}
+            parts.fold(part, part["age"] > 50, None)
+        if size == 1:
+            whole_part = Profile.empty(REFERENCE)
+            whole_part.fold(
+                {name: column[:600] for name, column in features.items()}, features["age"][:600] > 50, None
+            )
+            assert parts.to_bytes() == whole_part.to_bytes()
+        else:
+            assert parts.to_bytes() == whole.to_bytes()
+
+
+@QUICK
+@given(st.binary(max_size=400), st.integers(0, 3_000))
+def test_any_bytes_are_numbers_or_refused(data, count):
+    try:
+        values, taken = unpack(data, count)
+    except ProfileInvalid:
+        return
+    assert len(values) == count
+    assert 0 <= taken <= len(data)
+    again, _ = unpack(pack(values), count)
+    assert (again == values).all()
+
+
+@QUICK
+@given(st.data(), ROWS, TASK)
+def test_a_damaged_profile_is_refused(data, rows, task):
+    profile = profile_of(rows, task)
+    whole = profile.to_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    flipped = whole[place] ^ data.draw(st.integers(1, 255))
+    for damaged in (
+        whole[:place],
+        whole[:place] + bytes([flipped]) + whole[place + 1 :],
+        whole + data.draw(st.binary(min_size=1, max_size=9)),
+        data.draw(st.binary(max_size=60)),
+    ):
+        with pytest.raises(ProfileInvalid):
+            Profile.from_bytes(profile.reference, damaged)
+
+
+@QUICK
+@given(st.binary(max_size=300))
+def test_bytes_with_the_right_checksum_are_read_or_refused(packed):
+    empty = Profile.empty(REFERENCE).to_bytes()
+    try:
+        found = Profile.from_bytes(REFERENCE, empty[:11] + zlib.crc32(packed).to_bytes(4, "little") + packed)
+    except ProfileInvalid:
+        return
+    assert found.counters.shape == Profile.empty(REFERENCE).counters.shape
 
 
 @QUICK
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
 def test_packed_numbers_are_read_back(numbers):
     values = np.array(numbers, dtype=np.int64)
-    assert (unpack(pack(values)) == values).all()
-
-
-def test_moments_are_those_of_the_rows():
-    rng = np.random.default_rng(1)
-    profile = Profile.empty(REFERENCE)
-    ages = rng.normal(47, 11, 5_000)
-    for part in np.array_split(ages, 7):
-        profile.fold({"age": part}, None, None)
-    slots = profile.layout.numeric[0]
-    whole, fraction, squares, rest = (float(n) for n in profile.counters[slots.moments])
-    mean = (whole + fraction * 2.0**-30) / 5_000
-    square = (squares + rest * 2.0**-30) / 5_000
-    assert slots.center + slots.scale * mean == pytest.approx(ages.mean(), rel=1e-9)
-    assert slots.scale**2 * (square - mean**2) == pytest.approx(ages.var(), rel=1e-8)
+    packed = pack(values)
+    found, taken = unpack(packed + b"more", len(values))
+    assert (found == values).all()
+    assert taken == len(packed)
 
 
 def test_what_is_missing_infinite_and_unknown_is_counted():
@@ -125,7 +203,7 @@ def test_what_is_missing_infinite_and_unknown_is_counted():
         np.array([1, 0, 1, np.nan, 0]),
         np.array([0.9, 0.1, 0.8, np.nan, 0.2]),
     )
-    age, chol = profile.layout.numeric
+    age, chol, face = profile.layout.numeric
     town = profile.layout.categorical[0]
     count = profile.counters
     assert profile.rows == 5
@@ -133,9 +211,9 @@ def test_what_is_missing_infinite_and_unknown_is_counted():
     assert (count[age.missing], count[age.above], count[age.below]) == (1, 1, 2)
     assert count[age.bins].sum() == 4
     assert count[age.exact][list(age.values).index(0)] == 1
-    assert count[chol.missing] == 5
+    assert count[chol.missing] == count[face.missing] == 5
     assert (count[town.missing], count[town.other], count[town.categories].sum()) == (2, 1, 2)
-    assert (count[profile.layout.predicted], count[profile.layout.predicted_positive]) == (4, 2)
+    assert (count[profile.layout.predicted], count[profile.layout.outcomes.positive]) == (4, 2)
     assert count[profile.layout.scores].sum() == 4
 
 
@@ -159,8 +237,8 @@ def test_repeats_of_a_subject_bring_nothing_new():
     worth: list[float] = []
     for rows in (pool[rng.integers(0, 170, 500)], rng.normal(0, 1, (500, 3))):
         profile = Profile.empty(reference)
-        hashes = profile.fold({n: rows[:, i] for i, n in enumerate("abc")}, None, None)
-        profile.fold_outcomes(np.zeros(500), None, np.zeros(500), hashes)
+        cells = profile.fold({n: rows[:, i] for i, n in enumerate("abc")}, None, None)
+        profile.fold_outcomes(np.zeros(500), None, np.zeros(500), cells)
         worth.append(profile.effective_rows)
         assert profile.effective_labelled == pytest.approx(profile.effective_rows)
     assert reference.effective_rows == 170
@@ -195,11 +273,15 @@ def test_wrong_material_is_refused_with_a_reason():
         Profile.from_bytes(other, profile.to_bytes())
     with pytest.raises(ProfileInvalid, match="does not begin a profile"):
         Profile.from_bytes(REFERENCE, b"nonsense")
-    with pytest.raises(ProfileInvalid, match="asks for"):
+    with pytest.raises(ProfileInvalid, match="checksum"):
         Profile.from_bytes(REFERENCE, profile.to_bytes()[:-1])
     with pytest.raises(ProfileInvalid, match="cut off"):
-        unpack(b"\x80")
-    with pytest.raises(ProfileInvalid, match="bytes; 10 is the most"):
-        unpack(b"\x80" * 10 + b"\x01")
+        unpack(b"\x80", 1)
+    with pytest.raises(ProfileInvalid, match="more than 64 bits"):
+        unpack(b"\x80" * 10 + b"\x01", 1)
+    with pytest.raises(ProfileInvalid, match="fewer numbers than the 2"):
+        unpack(b"\x02", 2)
+    with pytest.raises(ProfileInvalid, match="beyond the 2 numbers"):
+        unpack(b"\x00\x02", 2)
     with pytest.raises(ProfileInvalid, match="must have one length"):
         profile.fold({"age": np.zeros(3), "chol": np.zeros(4)}, None, None)

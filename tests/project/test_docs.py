@@ -10,7 +10,19 @@ from deploy.cli import app
 from deploy.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/ingest.md"]
+DOCUMENTS = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "docs/archive.md",
+    "docs/backtest.md",
+    "docs/events.md",
+    "docs/ingest.md",
+    "docs/monitor.md",
+    "docs/operations.md",
+    "docs/profile.md",
+    "docs/schemas.md",
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -143,7 +143,7 @@ def test_a_model_lives_on_spread_neighbouring_partitions() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
-        ("contract", b"2", "header contract", CONTRACT_VERSION),
+        ("contract", b"3", "header contract", CONTRACT_VERSION),
         ("contract", None, "header contract", "this header"),
         ("kind", b"prediction", "header kind", "predictions or labels"),
         ("model", b"", "header model", "1 to 255 characters"),
@@ -208,7 +208,7 @@ TIME = pa.timestamp("us", tz="UTC")
         (replaced("time", pa.array([1] * 5, pa.timestamp("us"))), "column time"),
         (replaced("time", pa.array([1, 2, 3, 4, -5], TIME)), "column time"),
         (replaced("time", pa.array([1, 2, 3, 4, 2**62], TIME)), "column time"),
-        (replaced("prediction", pa.array([1.0, None, 1, 1, 1])), "column prediction"),
+        (replaced("prediction", pa.array([None, 1.0, 1, 1, 1])), "column prediction"),
         (replaced("prediction", pa.array([1.0, np.nan, 1, 1, 1])), "column prediction"),
         (replaced("prediction", pa.array([1.0, np.inf, 1, 1, 1])), "column prediction"),
         (replaced("score", pa.array([0.5, 0.5, 0.5, 0.5, 1.1])), "column score"),

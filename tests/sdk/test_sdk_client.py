@@ -12,7 +12,7 @@ import pytest
 
 import homeostat
 from homeostat import Client, Config
-from homeostat.ledger import Ledger
+from homeostat.ledger import Holding, Ledger
 
 NOBODY = "127.0.0.1:1"
 """No broker listens there: connections are refused at once."""
@@ -185,26 +185,22 @@ def test_threads_lose_no_count(client: Client) -> None:
 
 
 def test_flush_waits_for_what_came_before_it_only() -> None:
-    ledger: Ledger[str] = Ledger(100, 10)
-    ledger.offer("a", label=False)
+    ledger = Ledger(100, 1_000)
+    ledger.enter(2, 0)
+    first, second = ledger.open_ticket(1), ledger.open_ticket(1)
     assert ledger.wait_settled(0) is False
-    ticket = ledger.packed(1)
+    ledger.acknowledged(Holding(ticket=first, rows=1, nbytes=0))
     assert ledger.wait_settled(0) is False
-    other = ledger.packed(0)
-    ledger.acknowledged(ticket, 1)
-    assert ledger.wait_settled(0) is False
-    ledger.dropped(other, 0, "too_large", "told")
+    ledger.dropped(Holding(ticket=second, rows=1, nbytes=0), "too_large", "told")
     assert ledger.wait_settled(0) is True
 
 
-def test_after_close_rows_are_dropped_and_counted() -> None:
-    ledger: Ledger[str] = Ledger(100, 10)
-    ledger.offer("a", label=False)
-    ticket = ledger.packed(1)
+def test_what_settles_after_close_counts_once() -> None:
+    ledger = Ledger(100, 1_000)
+    ledger.enter(1, 0)
+    ticket = ledger.open_ticket(1)
     assert ledger.close() == 1
-    ledger.acknowledged(ticket, 1)
-    ledger.offer("b", label=True)
+    ledger.acknowledged(Holding(ticket=ticket, rows=1, nbytes=0))
     stats = ledger.stats()
-    assert stats.dropped == {"closed": 2}
-    assert (stats.pending, stats.logged, stats.labelled) == (0, 1, 1)
+    assert (stats.dropped, stats.pending, stats.acknowledged) == ({"closed": 1}, 0, 0)
     assert ledger.wait_settled(0) is True

@@ -121,7 +121,7 @@ def test_every_row_arrives_once_on_its_partition(client: Client, kafka: str, top
     assert len({record.partition for record in records if record.batch.model == "wide"}) == 3
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", [pytest.param("stop", marks=pytest.mark.soak), "kill"])
 def test_an_outage_is_ridden_out(
     client: Client, kafka_broker: KafkaBroker, caplog: pytest.LogCaptureFixture, end: str
 ) -> None:

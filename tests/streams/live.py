@@ -52,7 +52,7 @@ class Worker:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, timeout_s: float = 45) -> None:
+    def wait_ready(self, timeout_s: float = 120) -> None:
         wait_for(
             self.is_ready, timeout_s, lambda: f"{self.role} is not ready:\n{self.log.read_text()[-3000:]}"
         )

@@ -17,20 +17,23 @@ from deploy.stack.kafka import KafkaBroker
 from detectors.values import Accounting
 from homeostat.contract import decode
 from streams.deadletters import list_deadletters
-from streams.gate import GateConfig, serve_gate
+from streams.gate import serve_gate
+from streams.gate_config import GateConfig
 from tests.streams.parts import Worker, make_topics, produce, read, until
 
 CODE = """
 import json, sys
-from streams.gate import GateConfig, run_gate
+from streams.gate import run_gate
+from streams.gate_config import GateConfig
 run_gate(GateConfig(**json.loads(sys.argv[1])))
 """
 PARTITIONS = 3
 
 
 async def _config(kafka: str, prefix: str, **more: Any) -> dict[str, Any]:
-    names = {name: f"{prefix}-{name}" for name in ("ingest", "events", "deadletters", "metrics", "state")}
-    counts = {names[name]: PARTITIONS for name in ("ingest", "events", "metrics", "state")}
+    parts = ("ingest", "halves", "events", "metrics", "state")
+    names = {name: f"{prefix}-{name}" for name in (*parts, "deadletters")}
+    counts = {names[name]: PARTITIONS for name in parts}
     await make_topics(kafka, counts | {names["deadletters"]: 1})
     return {"broker": kafka, "group": f"{prefix}-gate", **names, **more}
 
@@ -65,7 +68,7 @@ def _records(count: int) -> list[bytes | None]:
         if number % 50 == 7:
             found.append(b"{ broken")
         elif number % 5 == 0:
-            bad = _prediction(number) | {"prediction": "?"}
+            bad = _prediction(number) | {"prediction": ["?"]}
             found.append(json.dumps([_prediction(number), bad, _label(number)]).encode())
         else:
             found.append(json.dumps(_prediction(number)).encode())
@@ -148,13 +151,13 @@ async def test_rows_pass_and_bad_rows_become_dead_letters(kafka: str, topic_pref
     assert len(letters) == 5
     bad = next(one for one in letters if one.row == 1)
     assert bad.field == "prediction"
-    assert json.loads(bad.original)["prediction"] == "?"
+    assert json.loads(bad.original)["prediction"] == ["?"]
     assert bad.topic == config["ingest"]
     assert bad.model in ("m0", "m1")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("instance", [None, "gate-0"])
+@pytest.mark.parametrize("instance", [pytest.param(None, marks=pytest.mark.soak), "gate-0"])
 async def test_kill_9_in_mid_stream_loses_and_doubles_nothing(
     kafka: str, topic_prefix: str, tmp_path: Path, instance: str | None
 ) -> None:

@@ -3,53 +3,13 @@
 from itertools import pairwise
 
 import msgspec
-import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.values import Monitor
 from streams.control import Configuration, monitor_record, reference_record
-from streams.id_table import GONE, ROW, WAITING, IdTable, Rows
 from streams.ranges import Segment, add_segment, joined_ranges
 from tests.streams.stream_data import make_reference
-
-
-def rows_of(keys: list[int], time_us: int = 0, version: int = 0) -> Rows:
-    rows = np.zeros(len(keys), dtype=ROW)
-    rows["key"], rows["time_us"], rows["version"] = keys, time_us, version
-    return rows
-
-
-@settings(max_examples=60, deadline=None)
-@given(batches=st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=12))
-def test_the_id_table_finds_what_a_dictionary_finds(batches: list[list[int]]) -> None:
-    table = IdTable()
-    known: dict[int, list[int]] = {}
-    for keys in batches:
-        asked = np.array([*keys, 99], dtype=np.uint64)
-        where, found = table.find(asked)
-        expected = [(i, row) for i, key in enumerate(asked.tolist()) for row in known.get(key, [])]
-        assert list(zip(where.tolist(), found.tolist(), strict=True)) == expected
-        for number, key in enumerate(keys):
-            known.setdefault(key, []).append(len(table) + number)
-        table.append(rows_of(keys))
-
-
-def test_the_id_table_is_rebuilt_from_its_log_with_the_last_state_of_each_row() -> None:
-    table, log = IdTable(), list[bytes]()
-    table.append(rows_of([1, 2, 3], time_us=10))
-    table.append(rows_of([2], time_us=5, version=1))
-    table.append(rows_of([7, 8], time_us=10, version=WAITING))
-    log.append(table.take_changed().tobytes())
-    table.rows["label"][1] = 1.0
-    table.rows["version"][4] = GONE
-    table.touch(np.array([1, 4]))
-    log.append(table.take_changed().tobytes())
-    assert len(table.take_changed()) == 0
-    restored = IdTable()
-    restored.restore(log, before_us=6)
-    assert sorted(restored.rows[["key", "version"]].tolist()) == [(1, 0), (2, 0), (3, 0), (8, WAITING)]
-    assert restored.rows["label"][restored.rows["key"] == 2].tolist() == [1.0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 100)), max_size=40))
@@ -89,7 +49,7 @@ def test_older_references_stay_known_by_their_revision() -> None:
     assert not configuration.knows("a/b", "1"), "there is no monitor yet"
     assert configuration.reference("a/b", "1") == second
     assert configuration.reference_revision(first.revision) == first
-    assert reference_record(first)[0] == b"reference/a%2Fb/1"
+    assert reference_record(first)[0] == f"reference/a%2Fb/1/{first.revision}".encode()
 
 
 def test_a_damaged_control_record_leaves_what_was_in_force() -> None:

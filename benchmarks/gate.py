@@ -1,0 +1,152 @@
+"""The gate's speed: single JSON events from a topic to columnar batches, against a bare consume-and-decode loop.
+
+    uv run python -m benchmarks.gate --json
+
+The topic already holds the events. Both sides run in a process of their own, one after the other, and are measured in
+CPU-seconds of that process with all its threads (the gate has no children), start of the clients included, imports
+excluded. The bare loop is aiokafka's `getmany` and orjson on every value; the gate does everything it does in
+production: checks, columns, keys, transactions with state and accounting.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from benchmarks.report import Scenario, parser, say, show
+from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
+from streams.admin import ensure_topics
+from streams.topics import TopicSpec
+
+PARTITIONS = 2
+FEATURES = [f"feature_{i}" for i in range(13)]
+TOPICS = ("ingest", "halves", "events", "metrics", "state")
+
+
+def main() -> int:
+    options = parser("The gate's speed against a bare consume-and-decode loop.")
+    options.add_argument("--events", type=int, default=400_000, help="single JSON events (default: 400000)")
+    options.add_argument("--worker", choices=["gate", "bare"], help=argparse.SUPPRESS)
+    options.add_argument("--broker", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.worker:
+        seconds = asyncio.run(_WORKERS[given.worker](given.broker, given.events))
+        print(json.dumps({"cpu_s": seconds}))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        config = KafkaConfig(Path(folder) / "kafka")
+        with KafkaBroker(config, launcher=parent_bound_launcher()) as broker:
+            return show(_measure(broker.bootstrap, given.events, given.seed), as_json=given.json)
+
+
+def _measure(broker: str, events: int, seed: int) -> list[Scenario]:
+    say(f"Writing {events} events.")
+    asyncio.run(_fill(broker, events, seed))
+    rates: dict[str, float] = {}
+    for name in ("bare", "gate"):
+        command = [sys.executable, "-m", "benchmarks.gate", "--worker", name, "--broker", broker]
+        done = subprocess.run([*command, "--events", str(events)], stdout=subprocess.PIPE, check=True)
+        answer = json.loads(done.stdout.splitlines()[-1])
+        rates[name] = events / answer["cpu_s"]
+        say(f"{name}: {rates[name]:,.0f} events per CPU-second")
+    return [
+        Scenario(
+            id="gate.json.ratio",
+            value=rates["gate"] / rates["bare"],
+            unit="ratio of events per CPU-second",
+            higher_is_better=True,
+            peers={f"{name} (events per CPU-second)": rate for name, rate in rates.items()},
+            target=0.5,
+        ),
+    ]
+
+
+async def _fill(broker: str, events: int, seed: int) -> None:
+    counts = dict.fromkeys(TOPICS, PARTITIONS) | {"deadletters": 1}
+    await ensure_topics(broker, [TopicSpec(name, partitions) for name, partitions in counts.items()])
+    rng = random.Random(seed)
+    async with AIOKafkaProducer(bootstrap_servers=broker, linger_ms=20, max_batch_size=262_144) as producer:
+        for number in range(events):
+            value = orjson.dumps(
+                {
+                    "kind": "prediction",
+                    "model": "churn",
+                    "version": "7",
+                    "id": f"{rng.getrandbits(128):032x}",
+                    "time": 1_790_000_000 + number / 100,
+                    "features": {name: round(rng.gauss(0, 1), 6) for name in FEATURES},
+                    "prediction": number % 2,
+                    "score": round(rng.random(), 6),
+                }
+            )
+            await producer.send("ingest", value, partition=number % PARTITIONS)
+        await producer.flush()
+
+
+async def _bare(broker: str, events: int) -> float:
+    before = _cpu_s()
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition("ingest", number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        seen = 0
+        while seen < events:
+            for records in (await consumer.getmany(timeout_ms=1_000, max_records=5_000)).values():
+                for record in records:
+                    orjson.loads(record.value)
+                seen += len(records)
+    finally:
+        await consumer.stop()
+    return _cpu_s() - before
+
+
+async def _gate(broker: str, events: int) -> float:
+    from streams.gate import prepare_process, serve_gate
+    from streams.gate_config import GateConfig
+
+    prepare_process()
+    before = _cpu_s()
+    stop = asyncio.Event()
+    config = GateConfig(broker=broker, **{name: name for name in (*TOPICS, "deadletters")})
+    gate = asyncio.create_task(serve_gate(config, stop))
+    watch = AIOKafkaConsumer(bootstrap_servers=broker, group_id=config.group, enable_auto_commit=False)
+    await watch.start()
+    try:
+        while True:
+            await asyncio.sleep(0.25)
+            places = [TopicPartition("ingest", number) for number in range(PARTITIONS)]
+            done = [await watch.committed(place) or 0 for place in places]
+            if sum(done) >= events:
+                break
+            if gate.done():
+                gate.result()
+    finally:
+        await watch.stop()
+    spent = _cpu_s() - before
+    stop.set()
+    await gate
+    return spent
+
+
+def _cpu_s() -> float:
+    found = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        found += usage.ru_utime + usage.ru_stime
+    return found
+
+
+_WORKERS = {"gate": _gate, "bare": _bare}
+
+if __name__ == "__main__":
+    sys.exit(main())

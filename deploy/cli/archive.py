@@ -1,0 +1,191 @@
+"""Commands of the archive: status, files, compact, retention, erase."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.archive_erasure import Receipt
+    from streams.archive_store import Store
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Model = Annotated[str | None, typer.Option(help="Only this model.")]
+
+archive = typer.Typer(
+    no_args_is_help=True,
+    help="The Parquet archive of all events: what it holds, tidying, and erasing a person's rows.",
+    rich_markup_mode="markdown",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(archive, name="archive")
+
+
+@archive.command("status")
+def archive_status(model: Model = None, as_json: AsJson = False) -> None:
+    """Files, rows and bytes per model and kind; oldest and newest day; how many files are small.
+
+    Examples: `homeostat archive status` · `homeostat archive status --model car-loan --json`
+    """
+    from streams.archive_status import status_of
+
+    store = _store()
+    rows = [each.to_data() for each in status_of(store, model)]
+    if as_json:
+        typer.echo(json.dumps({"archive": store.location, "models": rows}, indent=2))
+        return
+    _table(rows, ["model", "kind", "files", "small_files", "rows", "bytes", "days", "oldest", "newest"])
+
+
+@archive.command("files")
+def archive_files(
+    model: Annotated[str, typer.Option(help="Of which model.")],
+    kind: Annotated[str, typer.Option(help="predictions or labels.")] = "predictions",
+    as_json: AsJson = False,
+) -> None:
+    """List the files that count at this moment: an exact set, also while files are being compacted.
+
+    Example: `homeostat archive files --model car-loan --kind labels`
+    """
+    from streams.archive_layout import KINDS, Kind
+    from streams.archive_read import ArchiveReader
+
+    store = _store()
+    chosen: Kind | None = next((one for one in KINDS if one == kind), None)
+    if chosen is None:
+        raise typer.BadParameter(f"{kind!r} is neither of {', '.join(KINDS)}", param_hint="--kind")
+    paths = [f"{store.location}/{path}" for path in ArchiveReader(store).files(model, chosen)]
+    typer.echo(json.dumps(paths, indent=2) if as_json else "\n".join(paths))
+
+
+@archive.command("compact")
+def archive_compact(
+    closed: Annotated[
+        bool, typer.Option("--all", help="Every day, also today and days for which events have just come.")
+    ] = False,
+) -> None:
+    """Make few large files of many small ones, remove files that are replaced, and days past their retention.
+
+    The archive role does the same every minute. Safe at any moment, also beside it.
+
+    Examples: `homeostat archive compact` · `homeostat archive compact --all`
+    """
+    from deploy.errors import UserError
+    from deploy.pieces import archive_upkeep
+    from streams.archive_upkeep import Upkeep
+
+    report = Upkeep(_store(), archive_upkeep(Settings())).run(time.time(), closed=closed)
+    if report.busy:
+        raise UserError("Somebody else compacts this archive at the moment; try again in a minute.")
+    typer.echo(
+        f"{report.merged} files merged into {report.into}, {report.swept} left-over and {report.retired} retired "
+        "files deleted."
+    )
+
+
+@archive.command("retention")
+def archive_retention(as_json: AsJson = False) -> None:
+    """Show which files are past their retention (HOMEOSTAT_ARCHIVE_RETENTION_DAYS, ..._RETENTION_OF). Deletes nothing:
+    `homeostat archive compact` and the archive role do.
+
+    Example: `HOMEOSTAT_ARCHIVE_RETENTION_DAYS=365 homeostat archive retention`
+    """
+    from deploy.pieces import archive_upkeep
+    from streams.archive_upkeep import Upkeep
+
+    found = Upkeep(_store(), archive_upkeep(Settings())).retired(time.time())
+    paths = [file.path for file in found]
+    if as_json:
+        typer.echo(json.dumps({"files": paths, "bytes": sum(file.size for file in found)}, indent=2))
+    else:
+        typer.echo("\n".join(paths) if paths else "None.")
+
+
+@archive.command("erase")
+def archive_erase(
+    model: Annotated[str, typer.Option(help="Of which model.")],
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="An event id; give it as often as needed.")
+    ] = None,
+    ids_file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A file with one event id per line.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Count what would be erased, and change nothing.")] = False,
+    by: Annotated[str | None, typer.Option(help="Who orders it (default: your login name).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase all rows with these event ids, for good: predictions and labels, in files and in rows still to come.
+
+    Rewrites the files that hold them, reads all files again, and prints a receipt without the ids. The erasure goes
+    into the audit log where this installation has a database. Kafka's own records end with the topic's retention.
+
+    Examples: `homeostat archive erase --model car-loan --id req-81 --dry-run` ·
+    `homeostat archive erase --model car-loan --ids-file ids.txt --json`
+    """
+    import msgspec
+
+    from deploy.cli.client import whoami
+    from streams.archive_erasure import erase, receipt_lines
+
+    wanted = [*(ids or []), *(_lines(ids_file) if ids_file else [])]
+    if not wanted:
+        raise typer.BadParameter("give at least one id", param_hint="--id / --ids-file")
+    settings = Settings()
+    now_us = time.time_ns() // 1_000
+    receipt = erase(_store(), model, wanted, by=by or whoami(), now_us=now_us, dry_run=dry_run)
+    audited = not dry_run and _audit(settings, receipt)
+    if as_json:
+        typer.echo(json.dumps(msgspec.to_builtins(receipt) | {"audited": audited}, indent=2))
+        return
+    typer.echo("\n".join(receipt_lines(receipt)))
+    if not dry_run and not audited:
+        typer.echo("There is no database here: keep this receipt, it is in no audit log.", err=True)
+
+
+def _store() -> "Store":
+    from streams.archive_store import open_store
+
+    return open_store(Settings().archive_location)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line]
+
+
+def _audit(settings: Settings, receipt: "Receipt") -> bool:
+    """An entry in the audit log, where there is a database."""
+    if settings.database_url is None and not (settings.home / "homeostat.db").exists():
+        return False
+    import msgspec
+
+    from db.journal import SqlJournal
+    from deploy.pieces import database
+    from remediation.clock import SystemClock
+
+    detail = msgspec.to_builtins(receipt)
+    with SqlJournal(database(settings), SystemClock()).transaction() as unit:
+        unit.audit(actor=receipt.by, action="archive.erased", subject=f"model/{receipt.model}", detail=detail)
+    return True
+
+
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("The archive is empty.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(row[column])) for column in columns))
+    Console().print(table)

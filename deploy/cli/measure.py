@@ -1,0 +1,380 @@
+"""Commands over measuring: backtest a file, replay the stream, and the monitors."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from deploy.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from streams.backtest import Backtest
+    from streams.monitor_file import MonitorFile
+    from streams.replay import Replayed
+    from streams.replay_check import Check
+
+_TIMEOUT_S = 60.0
+_Result = TypeVar("_Result")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+MonitorPath = Annotated[
+    Path, typer.Option("--monitor", "-m", help="The monitor file (YAML), see docs/monitor.md.")
+]
+
+monitors = typer.Typer(
+    no_args_is_help=True,
+    help="How each model is watched: files of yours, published to the workers.",
+    rich_markup_mode="markdown",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(backtest)
+    app.command()(replay)
+    app.add_typer(monitors, name="monitors")
+
+
+def backtest(
+    data: Annotated[
+        Path, typer.Argument(help="CSV, CSV.gz, Parquet, or a folder of Parquet, in order of time.")
+    ],
+    monitor: MonitorPath,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels in a file of their own, joined on the id column.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What would have alarmed on this file, and when. Nothing is published. Exit 3 when an alert fires at the end.
+
+    Example: `homeostat backtest analysis.csv.gz --monitor car-loan.yaml --labels targets.csv.gz --json`
+    """
+    from streams.backtest import backtest as run
+
+    with _progress() as bar:
+        task = bar.add_task("reading", total=1.0)
+        found = _checked(
+            lambda: run(
+                data,
+                _monitor_file(monitor),
+                labels,
+                tell=lambda at: bar.update(
+                    task, completed=at.share, description=f"{at.rows:,} rows, {at.rows_per_s:,.0f} a second"
+                ),
+            )
+        )
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        _show_backtest(found)
+    raise typer.Exit(3 if found.firing else 0)
+
+
+def replay(
+    since: Annotated[
+        str | None, typer.Option("--from", help="Event time (2026-11-21T10:00, UTC), or how long ago (2h).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The same.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    read_from: Annotated[
+        str | None,
+        typer.Option(help="Read events from this time of the broker on (default: all that are still there)."),
+    ] = None,
+    archive: Annotated[
+        bool,
+        typer.Option(
+            "--archive", help="Read events from the archive, where the topic's retention has passed."
+        ),
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--check", help="Compare with what the live run has written; exit 1 where it differs."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a stretch of the stream again, from the topics or from the archive. Nothing is published.
+
+    Windows are those that were logged; what is compared, and what cannot be, is in docs/backtest.md.
+
+    Example: `homeostat replay --from 2h --to 30m --model car-loan --check`
+    """
+    from streams.replay import Stretch
+    from streams.replay_check import check
+
+    settings = Settings()
+    stretch = Stretch(
+        from_us=_moment_us(since, "--from") or 0,
+        to_us=_moment_us(until, "--to") or 2**62,
+        model=model,
+        read_from_us=_moment_us(read_from, "--read-from"),
+    )
+    with _progress() as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(records: int, rows: int) -> None:
+            bar.update(task, description=f"{records:,} batches, {rows:,} rows")
+
+        found = asyncio.run(_replay(settings, stretch, archive, tell))
+    compared = check(found) if compare else None
+    if as_json:
+        typer.echo(json.dumps(_replay_as_data(found, compared), indent=2))
+    else:
+        _show_replay(found, compared)
+    raise typer.Exit(1 if compared is not None and not compared.holds else 0)
+
+
+@monitors.command("apply")
+def monitors_apply(
+    file: Annotated[Path, typer.Argument(help="The monitor file.")],
+    effective_in: Annotated[
+        str, typer.Option(help="From when on it counts: so long from now, in event time.")
+    ] = "10s",
+    as_json: AsJson = False,
+) -> None:
+    """Publish a monitor as the next revision, with the reference built from the file that it names.
+
+    A file that says what is already in force publishes nothing.
+
+    Example: `homeostat monitors apply car-loan.yaml`
+    """
+    from streams.monitor_publish import apply_monitor
+
+    described = _monitor_file(file)
+    delay_s = _seconds(effective_in, "--effective-in")
+    outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s))
+    if as_json:
+        typer.echo(json.dumps(outcome.as_dict(), indent=2))
+    elif outcome.published:
+        typer.echo(f"{outcome.monitor.model}: revision {outcome.monitor.revision}, {outcome.told}.")
+    else:
+        typer.echo(
+            f"{outcome.monitor.model}: revision {outcome.monitor.revision} already says this; nothing published."
+        )
+
+
+@monitors.command("list")
+def monitors_list(as_json: AsJson = False) -> None:
+    """The monitors in force, with the versions that have a reference.
+
+    Example: `homeostat monitors list --json`
+    """
+    from streams.monitor_publish import published_monitors
+
+    found = _with_bus(published_monitors)
+    if as_json:
+        typer.echo(json.dumps([each.as_dict() for each in found], indent=2))
+        return
+    rows = [each.row() for each in found]
+    _table(rows, ["model", "revision", "windows", "pane", "features", "segments", "references"])
+
+
+@monitors.command("show")
+def monitors_show(model: str) -> None:
+    """Every revision of a model's monitor, and its references, as JSON.
+
+    Example: `homeostat monitors show car-loan`
+    """
+    from deploy.errors import UserError
+    from streams.monitor_publish import published_monitors
+
+    found = next((each for each in _with_bus(published_monitors) if each.model == model), None)
+    if found is None:
+        raise UserError(
+            f"There is no monitor of {model!r}. `homeostat monitors list` shows those that are there."
+        )
+    typer.echo(json.dumps(found.as_dict(), indent=2))
+
+
+@monitors.command("schema")
+def monitors_schema() -> None:
+    """The JSON Schema of a monitor file: an editor that knows it completes and checks while you write.
+
+    Example: `homeostat monitors schema > homeostat-monitor.schema.json`
+    """
+    from streams.monitor_file import schema_json
+
+    typer.echo(schema_json())
+
+
+def _monitor_file(path: Path) -> "MonitorFile":
+    from streams.monitor_file import read_monitor_file
+
+    return _checked(lambda: read_monitor_file(path))
+
+
+def _checked(work: Any) -> Any:
+    """What is wrong with a file of the person's is told in its own words."""
+    from deploy.errors import UserError
+    from detectors.errors import DetectorError
+    from streams.files import FileInvalid
+    from streams.monitor_file import MonitorFileInvalid
+
+    try:
+        return work()
+    except (FileInvalid, MonitorFileInvalid, DetectorError) as error:
+        raise UserError(str(error)) from error
+
+
+def _with_bus(work: Any) -> Any:
+    from deploy.errors import UserError
+
+    async def run() -> Any:
+        from streams.bus import KafkaBus
+
+        async with KafkaBus(_broker(Settings()), "homeostat-monitors") as bus, asyncio.timeout(_TIMEOUT_S):
+            return await work(bus)
+
+    try:
+        return _checked(lambda: asyncio.run(run()))
+    except TimeoutError as error:
+        raise UserError(
+            f"The broker has not answered in {_TIMEOUT_S:g} s. Is it up? `homeostat status`"
+        ) from error
+
+
+async def _replay(settings: Settings, stretch: Any, archive: bool, tell: Any) -> "Replayed":
+    from streams.replay import replay as run
+    from streams.replay_archive import replay_archive
+
+    if archive:
+        return await replay_archive(_broker(settings), settings.archive_location, stretch, tell)
+    return await run(_broker(settings), stretch, tell)
+
+
+def _broker(settings: Settings) -> str:
+    """The configured broker, or that of the stack in the home."""
+    from deploy.errors import UserError
+    from deploy.stack.lifecycle import status
+
+    part = status(settings.home).part("kafka")
+    address = settings.broker or (part.url if part else None)
+    if address is None:
+        raise UserError(
+            f"No Kafka is known: set HOMEOSTAT_BROKER, or start the stack of {settings.home} with `homeostat up`."
+        )
+    return address
+
+
+def _moment_us(text: str | None, option: str) -> int | None:
+    """A time of day in UTC, or so long ago."""
+    import time
+    from datetime import UTC, datetime
+
+    from deploy.errors import UserError
+    from streams.monitor_file import seconds
+
+    if text is None:
+        return None
+    try:
+        return int((time.time() - seconds(text)) * 1e6)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(
+            f"{option} is {text!r}; write a time such as 2026-11-21T10:00, or how long ago: 90m"
+        ) from error
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e6)
+
+
+def _seconds(text: str, option: str) -> float:
+    from deploy.errors import UserError
+    from streams.monitor_file import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from error
+
+
+def _progress() -> "Bar":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("None.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("" if row.get(name) is None else str(row[name])) for name in columns))
+    Console().print(table)
+
+
+def _show_backtest(found: "Backtest") -> None:
+    data = found.as_dict()
+    typer.echo(
+        f"{data['model']}: {data['rows']:,} rows, {data['labels']:,} labels, {data['windows']:,} windows, "
+        f"{data['label_windows']:,} of labels ({data['rows_per_s']:,} rows a second)."
+    )
+    for name, count in data["skipped"].items():
+        if count:
+            typer.echo(f"{count:,} rows were left out: no usable {name}.", err=True)
+    account = found.accounting
+    if account is not None and account.late:
+        typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)
+    rows = [
+        {
+            "kind": one["kind"],
+            "since_row": one["change_row"],
+            "opened_row": one["opened_row"],
+            "closed_row": "open" if one["closed_row"] is None else one["closed_row"],
+            "segment": one["segment"],
+            "summary": one["summary"],
+        }
+        for one in data["incidents"]
+    ]
+    if rows:
+        _table(rows, ["kind", "since_row", "opened_row", "closed_row", "segment", "summary"])
+    else:
+        typer.echo("Nothing would have alarmed.")
+
+
+def _replay_as_data(found: "Replayed", compared: "Check | None") -> dict[str, Any]:
+    import msgspec
+
+    return {
+        "records": found.records,
+        "rows": found.rows,
+        "windows": len(found.results.seals),
+        "points": len(found.results.points),
+        "alerts": [msgspec.to_builtins(alert) for alert in found.results.alerts],
+        "complete_from_us": found.complete_from_us,
+        "check": compared.as_dict() if compared else None,
+    }
+
+
+def _show_replay(found: "Replayed", compared: "Check | None") -> None:
+    typer.echo(
+        f"{found.rows:,} rows in {found.records:,} batches: {len(found.results.seals):,} windows, "
+        f"{len(found.results.points):,} points, {len(found.results.alerts)} alerts."
+    )
+    for alert in found.results.alerts:
+        typer.echo(
+            f"  {alert.state:8} {alert.kind}: {alert.model} {alert.version} {alert.segment}: {alert.reason}"
+        )
+    if compared is None:
+        return
+    for what, count in compared.left_out.items():
+        typer.echo(f"Not compared: {count:,} {what}.", err=True)
+    told = "the same as live" if compared.holds else f"{len(compared.differences):,} differences"
+    typer.echo(
+        f"{compared.points:,} points, {compared.alerts} alerts, {compared.windows:,} windows compared: {told}."
+    )
+    for one in compared.differences[:20]:
+        typer.echo(f"  {one.kind} {one.what}: live {one.live}, replayed {one.replayed}")

@@ -1,0 +1,303 @@
+"""Commands over schemas: what the events of a model version look like, and what a change would break."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from deploy.errors import UserError
+from deploy.settings import Settings
+
+if TYPE_CHECKING:
+    from detectors.values import Task
+    from streams.control_bus import ControlBus
+    from streams.evolution import Change
+    from streams.schema_publish import Catalogue, Known, Registration
+
+_TIMEOUT_S = 60.0
+_ANSWER_S = 10.0
+_Result = TypeVar("_Result")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Names = Annotated[str, typer.Option(help="Names with commas between them, in the order of their indices.")]
+
+schemas = typer.Typer(
+    no_args_is_help=True,
+    help="What the events of each model version look like. Rules and file format: docs/schemas.md.",
+    rich_markup_mode="markdown",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(schemas, name="schemas")
+
+
+@schemas.command("register")
+def schemas_register(
+    file: Annotated[Path, typer.Argument(help="The schema file, YAML or JSON.")],
+    force: Annotated[bool, typer.Option("--force", help="Register it although it breaks events.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register the schema of a model version, and show first what it changes.
+
+    It is compared with that of the same version, else with the newest of the model. A change by which events that
+    are sent today would be refused or mean something else is not registered without `--force` (exit 1).
+
+    Examples: `homeostat schemas register pets.yaml --dry-run` · `homeostat schemas register pets.yaml`
+    """
+    from streams.schema_file import read_schema_file
+    from streams.schema_publish import register_schema
+
+    schema = _checked(lambda: read_schema_file(file))
+    found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        _show_registration(found)
+    raise typer.Exit(1 if found.outcome == "refused" else 0)
+
+
+@schemas.command("list")
+def schemas_list(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None, as_json: AsJson = False
+) -> None:
+    """The schema in force for each version: registered by a person, or implied by the version's reference.
+
+    Example: `homeostat schemas list --json`
+    """
+    found = _catalogue()
+    rows = [known.row() for known in (found.schemas if model is None else found.of(model))]
+    rows.sort(key=lambda row: row["model"])
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _table(rows, ["model", "version", "origin", "task", "features", "revision"])
+
+
+@schemas.command("show")
+def schemas_show(
+    model: str,
+    version: Annotated[str | None, typer.Option(help="Default: the one that was made known last.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One schema as a schema file, to read, or to change and register.
+
+    Examples: `homeostat schemas show pets --version 2` · `homeostat schemas show pets > pets.yaml`
+    """
+    from streams.schema_file import schema_yaml
+
+    known = _find(_catalogue(), model, version)
+    if as_json:
+        typer.echo(json.dumps(known.as_dict(), indent=2))
+        return
+    origin = (
+        "registered by a person" if known.origin == "registered" else "implied by the version's reference"
+    )
+    typer.echo(schema_yaml(known.schema, (f"revision {known.schema.revision}, {origin}",)), nl=False)
+
+
+@schemas.command("diff")
+def schemas_diff(
+    model: str,
+    old: Annotated[str, typer.Argument(metavar="V1", help="The version that events follow today.")],
+    new: Annotated[str, typer.Argument(metavar="V2", help="The version that they would meet.")],
+    as_json: AsJson = False,
+) -> None:
+    """What is different between the schemas of two versions. Exit 1 when events that follow V1 break under V2.
+
+    Example: `homeostat schemas diff pets 1 2`
+    """
+    from streams.evolution import compare
+    from streams.schema_publish import changes_as_data
+
+    found = _catalogue()
+    before, after = _find(found, model, old), _find(found, model, new)
+    changes = compare(before.schema, after.schema)
+    breaks = any(change.breaks for change in changes)
+    if as_json:
+        data = {"model": model, "old": old, "new": new, "breaks": breaks, "changes": changes_as_data(changes)}
+        typer.echo(json.dumps(data, indent=2))
+    elif changes:
+        _show_changes(changes)
+    else:
+        typer.echo("No difference.")
+    raise typer.Exit(1 if breaks else 0)
+
+
+@schemas.command("infer")
+def schemas_infer(
+    file: Annotated[Path, typer.Argument(help="CSV, CSV.gz, Parquet, or a folder of Parquet.")],
+    model: Annotated[str, typer.Option(help="The model's name.")],
+    version: Annotated[str, typer.Option(help="The version's name.")],
+    task: Annotated[str, typer.Option(help="binary, multiclass or regression.")] = "binary",
+    classes: Names = "",
+    segment: Annotated[list[str] | None, typer.Option(help="A column that is a segment; repeatable.")] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A column that is no feature; repeatable.")
+    ] = None,
+) -> None:
+    """Write a first draft of a schema file to stdout, from the columns of a file. Registers nothing.
+
+    Example: `homeostat schemas infer loans.csv --model loan --version 2 --leave-out repaid > loan.yaml`
+    """
+    from streams.files import TableFile
+    from streams.schema_file import schema_yaml
+    from streams.schema_infer import infer_schema
+
+    if task == "multiclass" and not classes:
+        raise UserError("--task is multiclass: name the classes, such as --classes cat,dog,owl")
+    found = _checked(
+        lambda: infer_schema(
+            TableFile(file),
+            model,
+            version,
+            task=_task(task),
+            classes=[name.strip() for name in classes.split(",") if name.strip()],
+            segments=segment or (),
+            leave_out=leave_out or (),
+        )
+    )
+    notes = (f"a draft from {file.name!r}: read it, then `homeostat schemas register`", *found.notes)
+    typer.echo(schema_yaml(found.schema, notes), nl=False)
+
+
+def _task(text: str) -> "Task":
+    from typing import get_args
+
+    from detectors.values import Task
+
+    found: Task | None = next((task for task in get_args(Task) if task == text), None)
+    if found is None:
+        raise UserError(f"--task is {text!r}; it must be one of {', '.join(get_args(Task))}")
+    return found
+
+
+def _find(found: "Catalogue", model: str, version: str | None) -> "Known":
+    known = found.find(model, version)
+    if known is None:
+        versions = ", ".join(one.schema.version for one in found.of(model))
+        have = f"there are those of version {versions}" if versions else "there is none of the model"
+        of_version = "" if version is None else f" version {version!r}"
+        raise UserError(f"There is no schema of {model!r}{of_version}; {have}. See `homeostat schemas list`.")
+    return known
+
+
+def _catalogue() -> "Catalogue":
+    from streams.schema_publish import published_schemas
+
+    found = _with_bus(published_schemas)
+    for key, why in found.unreadable.items():
+        typer.echo(f"A record of the control topic is left out: {key}: {why}", err=True)
+    return found
+
+
+def _show_registration(found: "Registration") -> None:
+    from streams.schema_words import counted
+
+    schema, before = found.schema, found.before
+    name = f"{schema.model} version {schema.version}"
+    if found.outcome == "unchanged":
+        typer.echo(f"{name}: revision {schema.revision} is registered already; nothing published.")
+        return
+    if before is None:
+        typer.echo(f"{schema.model} has no schema yet.")
+    else:
+        origin = "registered" if before.origin == "registered" else "implied by its reference"
+        told = counted(len(found.changes), "difference")
+        typer.echo(f"Compared with version {before.schema.version} ({origin}): {told}.")
+        _show_changes(found.changes)
+    if found.outcome == "refused":
+        fields = ", ".join(change.field for change in found.breaking)
+        raise UserError(
+            f"{name} is not registered: {counted(len(found.breaking), 'change')} ({fields}) would break events that "
+            f"look as version {before.schema.version if before else '?'} says. Change the file, or register it all the "
+            "same with --force once the producers send the new form."
+        )
+    breaking = ", although it breaks events" if found.breaking else ""
+    verb = "registered" if found.outcome == "registered" else "would be registered"
+    typer.echo(f"{name}: {verb}{breaking}, revision {schema.revision}.")
+
+
+def _show_changes(changes: "Sequence[Change]") -> None:
+    from streams.schema_words import consequence
+
+    for change in sorted(changes, key=lambda change: not change.breaks):
+        values = f"{change.old or 'none'} -> {change.new or 'none'}"
+        typer.echo(f"  {'BREAKS' if change.breaks else 'fits  '}  {change.field}: {change.rule} ({values})")
+        typer.echo(f"          {consequence(change)}")
+
+
+def _checked(work: Callable[[], _Result]) -> _Result:
+    """What is wrong with a file of the person's is told in its own words."""
+    from streams.files import FileInvalid
+    from streams.schema_file import SchemaFileInvalid
+    from streams.schemas import SchemaInvalid
+
+    try:
+        return work()
+    except (FileInvalid, SchemaFileInvalid, SchemaInvalid) as error:
+        raise UserError(str(error)) from error
+
+
+def _with_bus(work: "Callable[[ControlBus], Coroutine[Any, Any, _Result]]") -> _Result:
+    from streams.admin import BrokerUnreachable, wait_for_broker
+    from streams.bus import KafkaBus
+    from streams.group import KAFKA_TROUBLE
+
+    broker = _broker()
+
+    async def run() -> _Result:
+        await wait_for_broker(broker, _ANSWER_S)
+        async with KafkaBus(broker, "homeostat-schemas") as bus, asyncio.timeout(_TIMEOUT_S):
+            return await work(bus)
+
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    # It says five times a second that it cannot connect; what is wrong is said once, below.
+    client.setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(run())
+    except BrokerUnreachable as error:
+        raise UserError(f"{error} Is it up? `homeostat status`") from error
+    except (TimeoutError, *KAFKA_TROUBLE) as error:
+        raise UserError(
+            f"Kafka at {broker} does not answer ({error or 'timed out'}). Is it up? `homeostat status`"
+        ) from error
+    finally:
+        client.setLevel(level)
+
+
+def _broker() -> str:
+    """The configured broker, or that of the stack in the home."""
+    from deploy.stack.lifecycle import status
+
+    settings = Settings()
+    part = None if settings.broker else status(settings.home).part("kafka")
+    address = settings.broker or (part.url if part else None)
+    if address is None:
+        raise UserError(
+            f"No Kafka is known: set HOMEOSTAT_BROKER, or start the stack of {settings.home} with `homeostat up`."
+        )
+    return address
+
+
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("None.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name in ("origin", "revision"))
+    for row in rows:
+        table.add_row(*(escape(str(row[name])) for name in columns))
+    Console().print(table)

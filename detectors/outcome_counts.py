@@ -1,0 +1,50 @@
+"""What is counted of predictions and labels, in the reference as in the stream."""
+
+from typing import Final
+
+import numpy as np
+
+from detectors.columns import Floats, Integers, Singles, singles
+from detectors.kernels_rows import FARTHEST, FRACTION
+
+CLASSES: Final = 32
+"""Most classes that are counted by themselves; all others are one more, "other"."""
+SUMS: Final = ("label", "label_squared", "absolute_error", "error", "squared_error")
+"""What is summed of a regression, in standard deviations of the reference's labels, less their mean."""
+
+
+def class_codes(values: Singles, classes: int) -> Integers:
+    """Indices of classes; what is none of them is the last one, "other"."""
+    inside = (values >= 0) & (values < classes - 1) & (values == np.floor(values))
+    return np.where(inside, values, classes - 1).astype(np.int64)
+
+
+def binned(values: Singles, edges: Singles) -> Integers:
+    """Counts by bin; bin i holds edges[i-1] < x <= edges[i]."""
+    return np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+
+
+def regression_sums(said: Singles, truth: Floats, center: float, scale: float) -> Integers:
+    """The sums of `SUMS`, each as (whole parts, 2^-30ths): exact integers, in any order of rows."""
+    label = _cut((truth - center) / scale)
+    error = _cut((said.astype(np.float64) - center) / scale - label)
+    sums: list[int] = []
+    for values in (label, label * label, np.abs(error), error, error * error):
+        whole = np.floor(values)
+        sums += [int(whole.sum()), int(np.rint((values - whole) * FRACTION).sum())]
+    return np.array(sums, dtype=np.int64)
+
+
+def _cut(values: Floats) -> Floats:
+    return np.clip(values, -FARTHEST, FARTHEST)
+
+
+def errors_of(said: Singles, truth: Floats) -> Singles:
+    """Prediction less label, at single precision; between two infinities of one sign there is none."""
+    with np.errstate(invalid="ignore"):
+        return singles(np.nan_to_num(said - truth, nan=0.0, posinf=np.inf, neginf=-np.inf))
+
+
+def usable_scale(center: float, deviation: float) -> float:
+    """A standard deviation to divide by; where the values are constant, their size."""
+    return deviation if deviation > 1e-12 * max(abs(center), 1e-280) else max(abs(center), 1.0)

@@ -1,0 +1,93 @@
+"""What the rows of a batch must keep to, checked for a whole column at a time.
+
+Every function raises `ContractError` and changes nothing.
+"""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from homeostat.contract_layout import Layout
+from homeostat.contract_views import FeatureArray, vectors_of
+from homeostat.errors import ContractError
+from homeostat.keys import key_of
+
+# A probability computed in float32 can end a few units in the last place outside [0, 1].
+SCORE_TOLERANCE = 1e-6
+
+_MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
+_MAX_WRITTEN_OUT_BYTES = 64 * 2**20
+_ID, _KEY, _TIME, _SCORE, _STATUS = 0, 1, 2, 4, 6
+
+
+def check_rows(columns: pa.RecordBatch) -> None:
+    """Ids, keys and times are there in every row and can be what they say."""
+    ids, keys, times = columns.column(_ID), columns.column(_KEY), columns.column(_TIME)
+    for name, column in (("id", ids), ("key", keys), ("time", times)):
+        if column.null_count:
+            raise _nulls(name, column.null_count)
+    _, offsets, texts = ids.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32, count=len(ids) + 1, offset=4 * ids.offset)
+    if not (ends[1:] > ends[:-1]).all():
+        raise ContractError("column id", "an empty id", "an id in every row")
+    times_us = times.to_numpy(zero_copy_only=False).view(np.int64)
+    first_us, last_us = times_us.min(), times_us.max()
+    if first_us < 0 or last_us >= _MAX_TIME_US:
+        outside = first_us if first_us < 0 else last_us
+        raise ContractError("column time", f"{outside} us", "a time from 1970 to 9999")
+    first_id, first_key = str(memoryview(texts)[ends[0] : ends[1]], "utf-8"), int(keys.to_numpy()[0])
+    if key_of(first_id) != first_key:
+        raise ContractError("column key", str(first_key), f"xxh3_64 of the id {first_id!r}")
+
+
+def check_written_out(columns: pa.RecordBatch, layout: Layout) -> None:
+    """A dictionary names a long text in many rows with few bytes; written out, it must still fit."""
+    total = 0
+    for index in layout.codes:
+        column = columns.column(index)
+        texts = column.dictionary
+        if len(column) * sum(buffer.size for buffer in texts.buffers()[2:] if buffer) < 2**16:
+            continue
+        lengths = pc.call_function("binary_length", [texts]).take(column.indices)
+        total += pc.call_function("sum", [lengths]).as_py() or 0
+        if total > _MAX_WRITTEN_OUT_BYTES:
+            name = columns.schema.names[index]
+            expected = f"at most {_MAX_WRITTEN_OUT_BYTES} in all columns"
+            raise ContractError(f"column {name}", f"texts of {total} bytes when written out", expected)
+
+
+def check_outcomes(columns: pa.RecordBatch, layout: Layout, *, may_lack: bool) -> None:
+    """A finite number or a name in every row. `may_lack`: null will do where there is a status."""
+    name, column = layout.outcome.name, columns.column(layout.outcome.place)
+    nulls = column.null_count
+    if nulls and not may_lack:
+        raise _nulls(name, nulls)
+    if nulls:
+        lacking = column.is_null().to_numpy(zero_copy_only=False)
+        if columns.column(_STATUS).is_null().to_numpy(zero_copy_only=False)[lacking].any():
+            raise ContractError(f"column {name}", "null", "a prediction or a status in every row")
+        column = column.drop_null()
+    if not layout.outcome.kind.is_text and not np.isfinite(column.to_numpy()).all():
+        raise ContractError(f"column {name}", "NaN or infinity", "a finite number, or null with a status")
+
+
+def _nulls(name: str, nulls: int) -> ContractError:
+    return ContractError(f"column {name}", f"{nulls} nulls", "a value in every row")
+
+
+def check_scores(columns: pa.RecordBatch, layout: Layout) -> None:
+    """Scores are probabilities, or missing."""
+    _check_probabilities("score", columns.column(_SCORE).to_numpy(zero_copy_only=False))
+    if layout.scores is not None:
+        vectors = vectors_of(columns.column(layout.scores.place), layout.scores.size)
+        _check_probabilities(layout.scores.name, vectors)
+
+
+def _check_probabilities(name: str, values: FeatureArray) -> None:
+    lowest, highest = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if lowest < -SCORE_TOLERANCE or highest > 1 + SCORE_TOLERANCE:
+        outside = lowest if lowest < -SCORE_TOLERANCE else highest
+        raise ContractError(f"column {name}", str(outside), "a probability from 0 to 1, or null")

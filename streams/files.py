@@ -1,0 +1,166 @@
+"""Tables in files, read as a stream of batches: CSV, CSV.gz, Parquet, folders of Parquet."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as parquet
+
+BATCH_ROWS = 8_192
+_BLOCK_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 1024 * 1024
+_SEPARATORS = ",;\t|"
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "#N/A"]
+_CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+
+
+class FileInvalid(ValueError):
+    """A file cannot be read as a table, or lacks what is asked of it."""
+
+
+class TableFile:
+    """A table that is read in batches of at most `BATCH_ROWS` rows, so that its size does not matter.
+
+    In a CSV file the separator is the commonest of comma, semicolon, tab and bar in the first line; whole
+    numbers are read as float64, because a later block may hold a missing one; an empty cell, `NA`, `NaN`,
+    `null`, `None` and `?` are missing. `texts`: columns to be read as text whatever they look like.
+    Raises `FileInvalid` when there is no such table.
+    """
+
+    def __init__(self, path: Path, texts: Collection[str] = ()) -> None:
+        self.path = path
+        self._texts = frozenset(texts)
+        if not path.exists():
+            raise FileInvalid(f"{path}: there is no such file")
+        self._is_csv = path.name.lower().endswith(_CSV_ENDINGS)
+        if not self._is_csv and not path.is_dir() and path.suffix.lower() not in (".parquet", ".pq"):
+            raise FileInvalid(
+                f"{path}: its name must end in .csv, .csv.gz, .tsv, .parquet, or be a folder of Parquet"
+            )
+        self._read_bytes = 0
+        self._bytes = 1
+        self.schema: pa.Schema = self._csv_schema() if self._is_csv else self._parquet_schema()
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return [str(name) for name in self.schema.names]
+
+    @property
+    def progress(self) -> float:
+        """The share that has been read, 0 to 1."""
+        return min(1.0, self._read_bytes / self._bytes)
+
+    def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows in their order; only these columns, if they are named."""
+        wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
+        try:
+            for batch in self._csv_batches(wanted) if self._is_csv else self._parquet_batches(wanted):
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    yield batch.slice(start, BATCH_ROWS)
+        except (pa.ArrowException, OSError, EOFError) as error:
+            raise FileInvalid(f"{self.path}: {error}") from error
+
+    def table(self, columns: Collection[str] | None = None, most_rows: int = 5_000_000) -> pa.Table:
+        """All rows at once. Raises `FileInvalid` when there are more than `most_rows`."""
+        found: list[pa.RecordBatch] = []
+        rows = 0
+        for batch in self.batches(columns):
+            rows += batch.num_rows
+            if rows > most_rows:
+                raise FileInvalid(f"{self.path}: it has more than {most_rows:,} rows; take a sample of them")
+            found.append(batch)
+        if not rows:
+            raise FileInvalid(f"{self.path}: it has no rows")
+        return pa.Table.from_batches(found)
+
+    def _csv_schema(self) -> pa.Schema:
+        found = self._open_csv(pa.schema([])).schema
+        return pa.schema([pa.field(field.name, self._type_of(field)) for field in found if field.name])
+
+    def _type_of(self, field: pa.Field) -> pa.DataType:
+        if field.name in self._texts:
+            return pa.string()
+        kind = field.type
+        return pa.float64() if pa.types.is_integer(kind) or pa.types.is_null(kind) else kind
+
+    def _open_csv(self, schema: pa.Schema, wanted: list[str] | None = None) -> Any:
+        try:
+            raw = pa.OSFile(str(self.path), "rb")
+            self._bytes, self._raw = raw.size(), raw
+            stream = pa.CompressedInputStream(raw, "gzip") if self.path.name.lower().endswith(".gz") else raw
+            return csv.open_csv(
+                stream,
+                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+                parse_options=csv.ParseOptions(delimiter=self._separator()),
+                convert_options=csv.ConvertOptions(
+                    column_types=schema,
+                    null_values=_MISSING,
+                    strings_can_be_null=True,
+                    include_columns=wanted,
+                ),
+            )
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise FileInvalid(f"{self.path}: {error}") from error
+
+    def _separator(self) -> str:
+        with pa.input_stream(str(self.path), compression="detect") as stream:
+            head = stream.read(65_536).split(b"\n", 1)[0].decode("utf-8", errors="replace")
+        return max(_SEPARATORS, key=head.count)
+
+    def _csv_batches(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+        if not wanted:
+            return
+        with self._open_csv(self.schema, wanted) as reader:
+            for batch in reader:
+                self._read_bytes = self._raw.tell()
+                yield batch
+        self._read_bytes = self._bytes
+
+    def _parquet_schema(self) -> pa.Schema:
+        try:
+            found = [parquet.read_schema(path) for path in self._parquet_files()]
+            return pa.unify_schemas(found, promote_options="permissive")
+        except (pa.ArrowException, OSError) as error:
+            raise FileInvalid(f"{self.path}: {error}") from error
+
+    def _parquet_files(self) -> list[Path]:
+        """The file, or all of the folder, in order of their names."""
+        found = sorted(self.path.rglob("*.parquet")) if self.path.is_dir() else [self.path]
+        if not found:
+            raise FileInvalid(f"{self.path}: there is no .parquet file in this folder")
+        return found
+
+    def _parquet_batches(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+        paths = self._parquet_files()
+        target = pa.schema([self.schema.field(name) for name in wanted])
+        self._bytes = sum(path.stat().st_size for path in paths)
+        done = 0
+        for path in paths:
+            # Pre-buffering would keep every row group that has been read; a small buffer keeps none.
+            with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+                rows, here = max(1, file.metadata.num_rows), 0
+                names = [name for name in wanted if name in file.schema_arrow.names]
+                for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                    here += batch.num_rows
+                    self._read_bytes = done + path.stat().st_size * here // rows
+                    yield _fitted(batch, target)
+            done += path.stat().st_size
+
+
+def _fitted(batch: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:
+    """The columns of `target`, in their types; null where the batch has none."""
+    if batch.schema.equals(target):
+        return batch
+    columns = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in target
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=target)

@@ -1,0 +1,300 @@
+"""Loops over events that depend on the event before: the join of predictions and labels, compiled.
+
+The table is an open-addressing hash table with linear probing (Knuth, The Art of Computer Programming 3,
+6.4). A slot (uint64) holds the upper half of a key, which is a hash already, and a row number; `EMPTY` where
+there is none. So a search looks at a row only when it is very likely the one, and a larger table is filled
+without looking at rows at all. A row's home slot is given by the upper bits of its key. All rows of a key lie
+behind its home in order of arrival. Rows are never taken out one by one, so there are no tombstones.
+"""
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.compiled import compiled
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+EMPTY: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+NONE: Final = -1
+_UPPER: Final = np.uint64(0xFFFF_FFFF_0000_0000)
+_LOWER: Final = np.uint64(0xFFFF_FFFF)
+
+WAITING: Final = 0xFFFF
+GONE: Final = 0xFFFE
+
+ACCEPTED: Final = 0
+DUPLICATE: Final = 1
+LATE: Final = 2
+
+JOINED: Final = 0
+SAME: Final = 1
+REVISED: Final = 2
+ORPHANED: Final = 3
+STORED: Final = 4
+
+
+@compiled
+def _shift(slots: Array) -> Any:
+    """How far a key must be moved right to be the number of its home; the table's length is a power of two."""
+    shift, size = np.uint64(64), len(slots)
+    while size > 1:
+        size >>= 1
+        shift -= np.uint64(1)
+    return shift
+
+
+@compiled
+def _entry(key: Any, row: int) -> Any:
+    return (np.uint64(key) & _UPPER) | np.uint64(row)
+
+
+@compiled
+def _row(entry: Any) -> Any:
+    return np.int64(entry & _LOWER)
+
+
+@compiled
+def _may_be(entry: Any, key: Any) -> bool:
+    return (entry & _UPPER) == (key & _UPPER)
+
+
+@compiled
+def insert(rows: Any, slots: Array, first: int, end: int) -> None:
+    """Make rows findable, behind those of their keys that are."""
+    shift, mask = _shift(slots), len(slots) - 1
+    for row in range(first, end):
+        key = rows[row].key
+        slot = np.int64(key >> shift)
+        while slots[slot] != EMPTY:
+            slot = (slot + 1) & mask
+        slots[slot] = _entry(key, row)
+
+
+@compiled
+def move_slots(old: Array, slots: Array) -> None:
+    """Fill an empty table with the entries of a smaller one, keeping the order of those of one key."""
+    shift, mask = _shift(slots), len(slots) - 1
+    first = 0
+    while old[first] != EMPTY:
+        first += 1
+    for step in range(1, len(old) + 1):
+        entry = old[(first + step) & (len(old) - 1)]
+        if entry != EMPTY:
+            slot = np.int64(entry >> shift)
+            while slots[slot] != EMPTY:
+                slot = (slot + 1) & mask
+            slots[slot] = entry
+
+
+@compiled
+def touch_memory(rows: Any, slots: Array, keys: Array) -> Any:
+    """Load what the keys lead to. The loads do not depend on each other, so the processor overlaps their
+    cache misses; the loops after this one find everything near."""
+    total, shift = 0, _shift(slots)
+    for i in range(len(keys)):
+        entry = slots[np.int64(keys[i] >> shift)]
+        if entry != EMPTY and _may_be(entry, keys[i]):
+            total += np.int64(rows[_row(entry)].series)
+    return total
+
+
+@compiled
+def find(rows: Any, slots: Array, keys: Array) -> tuple[Array, Array]:
+    """All rows of each key: pairs (position in `keys`, row), ordered by both."""
+    where, found = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+    count, shift, mask = 0, _shift(slots), len(slots) - 1
+    for i in range(len(keys)):
+        slot = np.int64(keys[i] >> shift)
+        while slots[slot] != EMPTY:
+            row = _row(slots[slot])
+            if _may_be(slots[slot], keys[i]) and rows[row].key == keys[i]:
+                if count == len(where):
+                    where, found = _grown(where), _grown(found)
+                where[count], found[count] = i, row
+                count += 1
+            slot = (slot + 1) & mask
+    return where[:count], found[:count]
+
+
+@compiled
+def _grown(values: Array) -> Array:
+    larger = np.empty(2 * len(values) + 16, values.dtype)
+    larger[: len(values)] = values
+    return larger
+
+
+@compiled
+def admit(
+    rows: Any,
+    slots: Array,
+    count: int,
+    starts: Array,
+    versions: Array,
+    batch: Any,
+    times_us: Array,
+    watermark_us: int,
+    label_watermark_us: int,
+    horizon_us: int,
+    lateness_us: int,
+    hot_us: int,
+) -> tuple[Array, Array, Array]:
+    """Tell duplicates and late rows of a batch of predictions, append the others, give them known labels.
+
+    batch: rows of `ROW` without labels; there must be room for all of them. starts, versions: what `pane` and
+    `series` of a row mean. Predictions further back than `hot_us` are not looked at, whatever the time of labels.
+    Returns the fate of each row, the rows (of the table) that were given a label, and the waiting labels that were
+    used up.
+    """
+    fates = np.zeros(len(batch), np.uint8)
+    given, used = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+    gave, spent, mark = 0, 0, watermark_us
+    shift, mask = _shift(slots), len(slots) - 1
+    for i in range(len(batch)):
+        mark = max(mark, times_us[i])
+        oldest_us = max(mark, label_watermark_us) - horizon_us
+        known_us = mark - hot_us
+        key, version = batch[i].key, versions[batch[i].series]
+        waiting, labelled, duplicate = NONE, NONE, False
+        slot = np.int64(key >> shift)
+        while slots[slot] != EMPTY:
+            row = _row(slots[slot])
+            if _may_be(slots[slot], key) and rows[row].key == key:
+                start_us = starts[rows[row].pane]
+                if rows[row].series == WAITING and start_us >= oldest_us:
+                    waiting = row
+                elif rows[row].series < GONE and start_us >= known_us:
+                    duplicate = duplicate or versions[rows[row].series] == version
+                    if not np.isnan(rows[row].label):
+                        labelled = row
+            slot = (slot + 1) & mask
+        if duplicate:
+            fates[i] = DUPLICATE
+            continue
+        if times_us[i] < mark - lateness_us:
+            fates[i] = LATE
+            continue
+        rows[count] = batch[i]
+        source = waiting if waiting != NONE else labelled
+        if source != NONE:
+            rows[count].label, rows[count].label_pane = rows[source].label, rows[source].label_pane
+            given[gave] = count
+            gave += 1
+        if waiting != NONE:
+            rows[waiting].series = GONE
+            used[spent] = waiting
+            spent += 1
+        slots[slot] = _entry(key, count)
+        count += 1
+    return fates, given[:gave], used[:spent]
+
+
+@compiled
+def join(
+    rows: Any,
+    slots: Array,
+    count: int,
+    starts: Array,
+    versions: Array,
+    batch: Any,
+    times_us: Array,
+    watermark_us: int,
+    event_watermark_us: int,
+    horizon_us: int,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Join a batch of labels with the predictions of their keys, or let them wait.
+
+    batch: rows of `ROW` whose series is `WAITING`; there must be room for all of them. starts, versions: what `pane`
+    and `series` of a row mean; of predictions of one version only the last counts. Returns, per outcome,
+    the position of its label in the batch, the row of its prediction and the label known before (NaN: none);
+    then the waiting labels that were revised, and how many labels met each fate.
+    """
+    fates = np.zeros(5, np.int64)
+    position, found = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+    before, revised = np.empty(len(batch), np.float32), np.empty(len(batch), np.int64)
+    hits, corrections, mark = 0, 0, watermark_us
+    shift, mask = _shift(slots), len(slots) - 1
+    predicted_from_us = event_watermark_us - horizon_us
+    for i in range(len(batch)):
+        mark = max(mark, times_us[i])
+        oldest_us = max(mark, event_watermark_us) - horizon_us
+        key, value = batch[i].key, batch[i].label
+        first_hit, waiting, old = hits, NONE, np.float32(np.nan)
+        slot = np.int64(key >> shift)
+        while slots[slot] != EMPTY:
+            row = _row(slots[slot])
+            if _may_be(slots[slot], key) and rows[row].key == key:
+                start_us = starts[rows[row].pane]
+                if rows[row].series < GONE and start_us >= predicted_from_us:
+                    hit, version = first_hit, versions[rows[row].series]
+                    while hit < hits and versions[rows[found[hit]].series] != version:
+                        hit += 1
+                    if hit == len(found):
+                        position, found, before = _grown(position), _grown(found), _grown(before)
+                    position[hit], found[hit], before[hit] = i, row, rows[row].label
+                    hits = max(hits, hit + 1)
+                elif rows[row].series == WAITING and start_us >= oldest_us:
+                    waiting = row
+            slot = (slot + 1) & mask
+        for hit in range(first_hit, hits):
+            old = old if np.isnan(before[hit]) else before[hit]
+        if hits > first_hit:
+            fates[JOINED if np.isnan(old) else SAME if old == value else REVISED] += 1
+            if old == value:
+                hits = first_hit
+            for hit in range(first_hit, hits):
+                row = found[hit]
+                if np.isnan(rows[row].label):
+                    rows[row].label_pane = batch[i].label_pane
+                rows[row].label = value
+        elif waiting != NONE:
+            fates[SAME if rows[waiting].label == value else REVISED] += 1
+            if rows[waiting].label != value:
+                rows[waiting].label, rows[waiting].pane = value, batch[i].pane
+                rows[waiting].label_pane = batch[i].label_pane
+                revised[corrections] = waiting
+                corrections += 1
+        elif times_us[i] < oldest_us:
+            fates[ORPHANED] += 1
+        else:
+            fates[STORED] += 1
+            rows[count] = batch[i]
+            slots[slot] = _entry(key, count)
+            count += 1
+    return position[:hits], found[:hits], before[:hits], revised[:corrections], fates
+
+
+@compiled
+def keep(rows: Any, dropped: Array) -> int:
+    """Move the other rows than those `dropped` to the front, in their order; how many there are."""
+    kept = 0
+    for row in range(len(dropped)):
+        if not dropped[row]:
+            rows[kept] = rows[row]
+            kept += 1
+    return kept
+
+
+@compiled
+def replay(rows: Any, slots: Array, count: int, logged: Any) -> int:
+    """Apply logged rows in their order, the last state of a row replacing the ones before; the new count."""
+    shift, mask = _shift(slots), len(slots) - 1
+    for i in range(len(logged)):
+        waits = logged[i].series >= GONE
+        slot, row = np.int64(logged[i].key >> shift), NONE
+        while slots[slot] != EMPTY:
+            other = _row(slots[slot])
+            if rows[other].key == logged[i].key and (
+                rows[other].series == logged[i].series or (waits and rows[other].series >= GONE)
+            ):
+                row = other
+                break
+            slot = (slot + 1) & mask
+        if row == NONE:
+            row = count
+            slots[slot] = _entry(logged[i].key, count)
+            count += 1
+        rows[row] = logged[i]
+    return count

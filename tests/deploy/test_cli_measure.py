@@ -1,0 +1,91 @@
+"""The commands over measuring, as a person runs them."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from deploy import cli
+from tests.streams.test_backtest import frame
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reference, a monitor, and a home in which nothing runs."""
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HOMEOSTAT_BROKER", raising=False)
+    frame(2_000, 7).to_csv(tmp_path / "good.csv", index=False)
+    columns = "{id: id, prediction: said, score: score, label: truth, features: [age, city]}"
+    text = f"model: loan\ncolumns: {columns}\nreference: {{file: good.csv}}\nwindow: {{rows: 500}}\n"
+    (tmp_path / "loan.yaml").write_text(text)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of the command."""
+    monkeypatch.setattr(sys, "argv", ["homeostat", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_backtest_exits_3_while_an_alert_fires(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame(3_000, 1, shift_at=1_500).to_csv(folder / "data.csv", index=False)
+    assert run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml", "--json") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["rows"], told["windows"]) == ("loan", 3_000, 6)
+    assert {one["change_row"] for one in told["incidents"]} == {1_500}
+    assert "estimates" not in told, "what is not measured is not told"
+
+
+def test_backtest_with_labels_apart_and_for_people(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = frame(2_000, 1)
+    data[["id", "truth"]].sample(frac=1.0, random_state=1).to_csv(folder / "labels.csv", index=False)
+    data.drop(columns="truth").to_csv(folder / "data.csv", index=False)
+    arguments = ("--monitor", folder / "loan.yaml", "--labels", folder / "labels.csv")
+    assert run(monkeypatch, "backtest", folder / "data.csv", *arguments) == 0
+    out = capsys.readouterr().out
+    assert "2,000 rows, 2,000 labels, 4 windows" in out
+    assert "Nothing would have alarmed." in out
+
+
+def test_mistakes_are_told_in_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.yaml").write_text("model: loan\nreference: {file: good.csv}\nwindow: {every: soon}\n")
+    for arguments, words in [
+        (("backtest", folder / "no.csv", "--monitor", folder / "loan.yaml"), "there is no such file"),
+        (
+            ("backtest", folder / "good.csv", "--monitor", folder / "bad.yaml"),
+            "window.every: 'soon' is no duration",
+        ),
+        (("backtest", folder / "good.csv", "--monitor", folder / "no.yaml"), "No such file"),
+        (("monitors", "apply", folder / "loan.yaml"), "No Kafka is known"),
+        (("monitors", "apply", folder / "loan.yaml", "--effective-in", "3"), "--effective-in"),
+        (("replay", "--from", "yesterday"), "--from is 'yesterday'"),
+        (("replay",), "No Kafka is known"),
+    ]:
+        assert run(monkeypatch, *arguments) == 1
+        assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "monitors", "schema") == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Homeostat monitor"

@@ -1,0 +1,173 @@
+"""The five roles of the stream as processes of their own, to be killed, stopped and started again."""
+
+import asyncio
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from detectors.values import Accounting, Alert, MetricPoint
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+STAGES = ("profile", "judge")
+ROLES = (*STAGES, "gate", "archive", "record")
+READY_S = 180.0
+"""Generous: the machine may be busy with ten times as much."""
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+role, options = sys.argv[1], json.loads(sys.argv[2])
+folder, ready = Path(options.pop("folder")), Path(options.pop("ready"))
+shared = {"broker": options["broker"], "instance": options["instance"], "ready_callback": ready.touch}
+if role in ("profile", "judge"):
+    from streams.app import StreamsConfig, run_judge, run_profile
+    config = StreamsConfig(data_dir=folder, partitions=options["partitions"], checkpoint_interval_s=0.25,
+                           cleaning_interval_s=5.0, **shared)
+    {"profile": run_profile, "judge": run_judge}[role](config)
+elif role == "gate":
+    from streams.gate import run_gate
+    from streams.gate_config import GateConfig
+    run_gate(GateConfig(**shared))
+elif role == "archive":
+    from streams.archive import ArchiveConfig, run_archive
+    run_archive(ArchiveConfig(location=str(folder / "archive"), flush_s=0.5, upkeep_every_s=5.0, **shared))
+else:
+    from streams.record import RecordConfig, run_record
+    from tests.streams.fault_roles import Database
+    run_record(RecordConfig(**shared), Database(folder / "record.db"))
+"""
+
+
+class Database:
+    """Where the record role writes in these tests: SQLite with upserts, as `streams.record.RecordStore` asks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with closing(self._open()) as database, database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("CREATE TABLE IF NOT EXISTS points (id PRIMARY KEY, revision, value BLOB)")
+            for table in ("alerts", "accounts"):
+                database.execute(f"CREATE TABLE IF NOT EXISTS {table} (id PRIMARY KEY, value BLOB)")
+
+    def upsert_points(self, points: list[MetricPoint]) -> None:
+        self._write(
+            "INSERT INTO points VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET revision = excluded.revision,"
+            " value = excluded.value WHERE excluded.revision >= revision",
+            [(point.id, point.revision, msgspec.json.encode(point)) for point in points],
+        )
+
+    def upsert_alerts(self, alerts: list[Alert]) -> None:
+        self._write(
+            "INSERT INTO alerts VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(alert.id, msgspec.json.encode(alert)) for alert in alerts],
+        )
+
+    def upsert_accounting(self, accounts: list[Accounting]) -> None:
+        self._write(
+            "INSERT INTO accounts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            [(f"{one.stage}/{one.model}/{one.partition}", msgspec.json.encode(one)) for one in accounts],
+        )
+
+    def rows(self, table: str, kind: type[Any]) -> list[Any]:
+        """Everything in a table."""
+        with closing(self._open()) as database:
+            found = database.execute(f"SELECT value FROM {table}").fetchall()
+        return [msgspec.json.decode(value, type=kind) for (value,) in found]
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with closing(self._open()) as database, database:
+            database.executemany(statement, rows)
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=30)
+
+
+class Process:
+    """One worker of a role."""
+
+    def __init__(self, role: str, instance: str, broker: str, folder: Path) -> None:
+        self.role = role
+        self._ready = folder / f"{role}-{instance}.ready"
+        self._log = folder / f"{role}-{instance}.log"
+        options = {
+            "broker": broker,
+            "folder": str(folder),
+            "ready": str(self._ready),
+            "instance": f"{role}-{instance}",
+            "partitions": PARTITIONS,
+        }
+        self._argv = [sys.executable, "-c", PROGRAM, role, json.dumps(options)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert not self.alive, f"{self.role} runs already"
+        self._ready.unlink(missing_ok=True)
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(self._argv, cwd=ROOT, stdout=output, stderr=output)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self, timeout_s: float = READY_S) -> int:
+        """Wait for its end; the exit code."""
+        process = self._process
+        assert process is not None
+        await until(f"{self.role} ends", lambda: process.poll() is not None, timeout_s)
+        assert process.returncode is not None
+        return process.returncode
+
+    async def kill(self) -> None:
+        """kill -9."""
+        self.send(signal.SIGKILL)
+        await self.ended()
+
+    async def stop(self) -> None:
+        """SIGTERM; whatever comes of it."""
+        self.send(signal.SIGTERM)
+        await self.ended()
+
+    async def ready(self) -> None:
+        """Until it works. One that gave up because its broker was away is started again, as a supervisor would."""
+        deadline_s = time.monotonic() + READY_S
+        while not self._ready.exists():
+            self.revive()
+            assert time.monotonic() < deadline_s, f"{self.role} is not ready:\n{self.tail()}"
+            await asyncio.sleep(0.1)
+
+    def revive(self) -> bool:
+        """Start it again if it has ended; whether it had."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self.start()
+        return True
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(20)
+
+    def tail(self) -> str:
+        return self._log.read_text(errors="replace")[-3_000:] if self._log.exists() else ""
+
+
+async def until(what: str, condition: Any, timeout_s: float) -> None:
+    """Poll until `condition()` holds."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not in {timeout_s:g} s: {what}"
+        await asyncio.sleep(0.1)

@@ -1,0 +1,362 @@
+"""A broker, the five roles of the stream, and what they have written: for tests that break things."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from db.accounting import totals
+from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
+from detectors.values import Accounting, Alert, MetricPoint, PaneSnapshot
+from homeostat.contract import ContractError, LabelBatch, decode
+from streams.admin import ensure_topics
+from streams.archive_read import ArchiveReader
+from streams.deadletters import DeadLetter
+from streams.inprocess import InProcess
+from streams.log import LogReader
+from streams.seals import Seal
+from streams.topics import ALERTS, DEADLETTERS, EVENTS, METRICS, PROFILES, SEALS, all_topics
+from tests.streams.fault_load import Load, Send
+from tests.streams.fault_roles import PARTITIONS, ROLES, Database, Process, until
+from tests.streams.live import publish_configuration
+
+
+@dataclass
+class Outcome:
+    """What a run has given for some models. Points by id in their last revision, accounts by stage, model and
+    partition; seals, alerts and letters as they were written. `snapshots`: the newest of each pane and source."""
+
+    points: dict[str, MetricPoint] = field(default_factory=dict[str, MetricPoint])
+    accounts: dict[tuple[str, str, int], Accounting] = field(
+        default_factory=dict[tuple[str, str, int], Accounting]
+    )
+    seals: list[Seal] = field(default_factory=list[Seal])
+    alerts: list[Alert] = field(default_factory=list[Alert])
+    letters: list[DeadLetter] = field(default_factory=list[DeadLetter])
+    snapshots: dict[tuple[Any, ...], PaneSnapshot] = field(
+        default_factory=dict[tuple[Any, ...], PaneSnapshot]
+    )
+    twice: list[str] = field(default_factory=list[str])
+
+    def take(self, topic: str, kind: bytes, value: bytes) -> None:
+        """One record of an output topic, in the order of its partition."""
+        if topic == SEALS:
+            self.seals.append(msgspec.json.decode(value, type=Seal))
+        elif topic == ALERTS:
+            self.alerts.append(msgspec.json.decode(value, type=Alert))
+        elif topic == DEADLETTERS:
+            self.letters.append(msgspec.json.decode(value, type=DeadLetter))
+        elif topic == PROFILES:
+            self._take_snapshot(msgspec.msgpack.decode(value, type=PaneSnapshot))
+        elif kind == b"accounting":
+            account = msgspec.json.decode(value, type=Accounting)
+            self.accounts[account.stage, account.model, account.partition] = account
+        else:
+            point = msgspec.json.decode(value, type=MetricPoint)
+            known = self.points.get(point.id)
+            if known is not None and point.revision <= known.revision:
+                self.twice.append(f"point {point.measure} {point.window} revision {point.revision}")
+            self.points[point.id] = point
+
+    def of(self, models: Iterable[str]) -> "Outcome":
+        """The part of some models."""
+        wanted = set(models)
+        return Outcome(
+            {name: point for name, point in self.points.items() if point.model in wanted},
+            {name: account for name, account in self.accounts.items() if name[1] in wanted},
+            [one for one in self.seals if one.model in wanted],
+            [one for one in self.alerts if one.model in wanted],
+            [one for one in self.letters if one.model in wanted],
+            {name: one for name, one in self.snapshots.items() if one.model in wanted},
+            list(self.twice),
+        )
+
+    @property
+    def final_points(self) -> dict[str, MetricPoint]:
+        """Without the number of corrections that it took."""
+        return {name: msgspec.structs.replace(point, revision=1) for name, point in self.points.items()}
+
+    @property
+    def profiled(self) -> dict[tuple[str, str, int], Accounting]:
+        """What the profile stage has last said."""
+        return {name: account for name, account in self.accounts.items() if name[0] == "profile"}
+
+    @property
+    def windows(self) -> dict[tuple[Any, ...], int]:
+        """Windows and how often they were logged: once."""
+        return Counter(
+            (one.model, one.version, one.segment, one.axis, one.window, one.after_us, one.rows)
+            for one in self.seals
+        )
+
+    @property
+    def alarms(self) -> dict[Alert, int]:
+        return Counter(self.alerts)
+
+    def _take_snapshot(self, snapshot: PaneSnapshot) -> None:
+        if not snapshot.version:
+            return
+        name = (
+            snapshot.model,
+            snapshot.version,
+            snapshot.segment,
+            snapshot.axis,
+            snapshot.pane_us,
+            snapshot.source,
+        )
+        known = self.snapshots.get(name)
+        if known is not None and snapshot.sequence <= known.sequence:
+            self.twice.append(f"snapshot {name} sequence {snapshot.sequence}")
+        self.snapshots[name] = snapshot
+
+
+@pytest.fixture(name="world", scope="module")
+def world_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator["World"]:
+    """One broker for all tests of a file; each test has models of its own."""
+    folder = tmp_path_factory.mktemp("faults")
+    with KafkaBroker(KafkaConfig(folder / "kafka"), launcher=parent_bound_launcher()) as broker:
+        world = World(broker, folder)
+        yield world
+        world.close()
+
+
+def undisturbed(load: Load, flush_every: int = 64) -> Outcome:
+    """The same stages on the same records, in this process, where nothing goes wrong."""
+    outcome = Outcome()
+    run = InProcess(load.configuration(), load.partitions, results=_Taking(outcome))  # pyright: ignore[reportArgumentType]
+    run.feed(load.records(), flush_every)
+    run.flush(final=True)
+    run.flush(final=True)
+    return outcome
+
+
+class _Taking:
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def take(self, topic: str, kind: bytes, value: bytes) -> None:
+        self._outcome.take(topic, kind, value)
+
+
+def assert_same(found: Outcome, expected: Outcome) -> None:
+    """Two runs have given the same; says where they differ."""
+    _assert_equal("accounting", found.profiled, expected.profiled)
+    _assert_equal("windows", found.windows, expected.windows)
+    _assert_equal("points", found.final_points, expected.final_points)
+    _assert_equal("alerts", found.alarms, expected.alarms)
+    assert not found.twice, f"written twice: {found.twice[:5]}"
+
+
+def _assert_equal(what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
+    lacking, beyond = expected.keys() - found.keys(), found.keys() - expected.keys()
+    others = [name for name in found.keys() & expected.keys() if found[name] != expected[name]]
+    if lacking or beyond or others:
+        told = [
+            f"{what}: {len(lacking)} lacking, {len(beyond)} beyond, {len(others)} different of {len(expected)}"
+        ]
+        told += [f"lacks {expected[name]} {name}" for name in list(lacking)[:2]]
+        told += [f"beyond: {found[name]} {name}" for name in list(beyond)[:2]]
+        told += [f"found {found[name]}\n  not {expected[name]}" for name in others[:3]]
+        raise AssertionError("\n".join(told))
+
+
+class World:
+    """Made before the event loop: fixtures keep one for several tests. `close` ends what it has started."""
+
+    def __init__(self, broker: KafkaBroker, folder: Path) -> None:
+        self.broker = broker
+        self.folder = folder
+        self.database = Database(folder / "record.db")
+        self.faults: Counter[str] = Counter()
+        self._processes: dict[tuple[str, str], Process] = {}
+        self._outcome = Outcome()
+        self._read: dict[tuple[str, int], int] = {}
+
+    def process(self, role: str, instance: str = "0") -> Process:
+        """The worker, made but not started where it is new."""
+        found = self._processes.get((role, instance))
+        if found is None:
+            found = Process(role, instance, self.broker.bootstrap, self.folder)
+            self._processes[role, instance] = found
+        return found
+
+    async def start(self, *roles: str) -> None:
+        """Topics, and one worker of each role, at work."""
+        await ensure_topics(self.broker.bootstrap, all_topics(PARTITIONS))
+        for role in roles or ROLES:
+            if not self.process(role).alive:
+                self.process(role).start()
+        for role in roles or ROLES:
+            await self.process(role).ready()
+
+    @property
+    def started(self) -> bool:
+        """Whether any worker has been started."""
+        return bool(self._processes)
+
+    async def freeze_broker(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after so many seconds."""
+        assert self.broker.pid is not None
+        os.kill(self.broker.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(self.broker.pid, signal.SIGCONT)
+
+    async def kill(self, *roles: str) -> None:
+        """kill -9 of some workers, which are started again at once; returns when they work."""
+        for role in roles:
+            await self.process(role).kill()
+            self.faults[f"kill -9 of {role}"] += 1
+            self.process(role).start()
+        for role in roles:
+            await self.process(role).ready()
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.close()
+
+    async def configure(self, load: Load) -> None:
+        """Publish monitors and references."""
+        await publish_configuration(self.broker.bootstrap, load.monitors(), load.references())
+
+    async def send(self, sends: Sequence[Send], over_s: float = 0.0) -> None:
+        """Send in order, spread over so many seconds; waits for the broker for as long as it takes."""
+        started_s, confirmed = time.monotonic(), 0
+        async with self._producer() as producer:
+            futures: list[asyncio.Future[Any]] = []
+            for number, send in enumerate(sends):
+                futures.append(
+                    await producer.send(
+                        send.topic,
+                        send.value,
+                        key=send.key,
+                        partition=send.partition,
+                        headers=list(send.headers),
+                    )
+                )
+                pause_s = started_s + over_s * number / len(sends) - time.monotonic()
+                if pause_s > 0:
+                    await asyncio.sleep(pause_s)
+            for sent in futures:
+                await sent
+                confirmed += 1
+        assert confirmed == len(sends)
+
+    @contextlib.asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.broker.bootstrap,
+            enable_idempotence=True,
+            request_timeout_ms=180_000,
+            max_request_size=4 * 1024 * 1024,
+        )
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    def revive(self) -> None:
+        """Start again what has ended, as a supervisor would."""
+        for (role, _), process in self._processes.items():
+            if process.revive():
+                self.faults[f"{role} gave up and was started again"] += 1
+
+    def forget(self, role: str, instance: str) -> None:
+        """A worker that is not to be started again."""
+        self._processes.pop((role, instance)).close()
+
+    async def look(self) -> Outcome:
+        """Everything committed until now."""
+        async with LogReader(self.broker.bootstrap, "fault-world") as reader:
+            for topic in (PROFILES, METRICS, ALERTS, SEALS, DEADLETTERS):
+                for partition in range(1 if topic == DEADLETTERS else PARTITIONS):
+                    await self._look(reader, topic, partition)
+        return self._outcome
+
+    async def _look(self, reader: LogReader, topic: str, partition: int) -> None:
+        first = self._read.get((topic, partition), 0)
+        _, end = await reader.bounds(topic, partition)
+        if first < end:
+            for record in await reader.read(topic, partition, first, end - 1):
+                self._outcome.take(topic, dict(record.headers).get("kind", b""), record.value or b"")
+            self._read[topic, partition] = end
+
+    async def settled(self, load: Load, expected: Outcome, timeout_s: float = 240) -> Outcome:
+        """Wait until everything has come through, and compare it with the undisturbed run."""
+        deadline_s = time.monotonic() + timeout_s
+        expected = expected.of(load.models)
+        while True:
+            self.revive()
+            found = (await self.look()).of(load.models)
+            if found.final_points == expected.final_points and found.profiled == expected.profiled:
+                break
+            if time.monotonic() > deadline_s:
+                break
+            await asyncio.sleep(0.3)
+        assert_same(found, expected)
+        return found
+
+    async def assert_closed(self, load: Load, found: Outcome) -> None:
+        """Both equations of the accounting close for every model, over all stages."""
+        for model in load.models:
+            sums = totals(model, [one for name, one in found.accounts.items() if name[1] == model])
+            assert sums["closes"], sums
+
+    async def assert_recorded(self, found: Outcome, timeout_s: float = 120) -> None:
+        """The database holds the final points, alerts and accounts, and nothing else of these models."""
+        models = {name[1] for name in found.accounts}
+
+        def same() -> bool:
+            points = {one.id: one for one in self.database.rows("points", MetricPoint) if one.model in models}
+            alerts = {one.id: one for one in self.database.rows("alerts", Alert) if one.model in models}
+            accounts = {
+                (one.stage, one.model, one.partition): one
+                for one in self.database.rows("accounts", Accounting)
+            }
+            mine = {name: one for name, one in accounts.items() if name[1] in models}
+            return (points, alerts, mine) == (
+                found.points,
+                {one.id: one for one in found.alerts},
+                found.accounts,
+            )
+
+        await until("the record is complete", same, timeout_s)
+
+    async def assert_archived(self, load: Load, timeout_s: float = 120) -> int:
+        """The archive holds each row of the events topic once; how many."""
+        expected: dict[str, Counter[tuple[str, str]]] = {model: Counter() for model in load.models}
+        async with LogReader(self.broker.bootstrap, "fault-world-events") as reader:
+            for partition in range(PARTITIONS):
+                _, end = await reader.bounds(EVENTS, partition)
+                for record in await reader.read(EVENTS, partition, 0, end - 1) if end else ():
+                    with contextlib.suppress(ContractError):
+                        batch = decode(record.value, record.headers)
+                        kind = "labels" if isinstance(batch, LabelBatch) else "predictions"
+                        if batch.model in expected:
+                            expected[batch.model].update((kind, one) for one in batch.ids)
+        archive = ArchiveReader(self.folder / "archive")
+
+        def same() -> bool:
+            return all(self._archived(archive, model) == rows for model, rows in expected.items())
+
+        await until("the archive is complete", same, timeout_s)
+        return sum(rows.total() for rows in expected.values())
+
+    def _archived(self, archive: ArchiveReader, model: str) -> Mapping[tuple[str, str], int]:
+        return Counter(
+            (kind, one)
+            for kind, table in archive.batches(model, ["predictions", "labels"], columns=["id"])
+            for one in table.column("id").to_pylist()
+        )

@@ -1,0 +1,84 @@
+"""`homeostat archive ...`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from db.engine import connect
+from db.migrate import upgrade
+from deploy.cli import app
+from deploy.settings import Settings
+from streams.archive_store import LocalStore
+from tests.streams.archive_parts import fill, globbed, predictions, write
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("ARCHIVE", "DATABASE_URL"):
+        monkeypatch.delenv(f"HOMEOSTAT_{name}", raising=False)
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    return tmp_path
+
+
+def _run(*command: str, code: int = 0) -> str:
+    result = RUN.invoke(app, ["archive", *command])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_status_files_and_compaction(home: Path) -> None:
+    assert "empty" in _run("status")
+    fill(LocalStore(home / "archive"), 4)
+    write(LocalStore(home / "archive"), [predictions(0, 3, "other")], 50)
+    found = json.loads(_run("status", "--json"))["models"]
+    assert [(one["model"], one["kind"], one["files"], one["rows"]) for one in found] == [
+        ("churn", "labels", 4, 12),
+        ("churn", "predictions", 4, 60),
+        ("other", "predictions", 1, 3),
+    ]
+    assert "churn" not in _run("status", "--model", "other")
+    assert len(_run("files", "--model", "churn").split()) == 4
+    assert "into 2" in _run("compact", "--all")
+    [path] = json.loads(_run("files", "--model", "churn", "--kind", "labels", "--json"))
+    assert Path(path).exists()
+    _run("files", "--model", "churn", "--kind", "guesses", code=2)
+
+
+def test_retention_is_shown_and_done(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(LocalStore(home / "archive"), [predictions(-20 * 365 * 100, 1, "old"), predictions(0, 1)])
+    assert "None" in _run("retention")
+    monkeypatch.setenv("HOMEOSTAT_ARCHIVE_RETENTION_DAYS", "3650")
+    monkeypatch.setenv("HOMEOSTAT_ARCHIVE_RETENTION_OF", '{"churn": 4000}')
+    assert "model=old" in _run("retention")
+    assert "1 retired" in _run("compact")
+    assert [one["model"] for one in json.loads(_run("status", "--json"))["models"]] == ["churn"]
+
+
+def test_erasing_prints_a_receipt_and_enters_the_audit_log(home: Path) -> None:
+    ids = fill(LocalStore(home / "archive"), 4)
+    listed = home / "ids.txt"
+    listed.write_text("e5\n\ne6\n")
+    wish = json.loads(_run("erase", "--model", "churn", "--ids-file", str(listed), "--dry-run", "--json"))
+    assert (wish["predictions"], wish["verified"]) == (2, False)
+    assert globbed(home / "archive") == ids
+    receipt = _run("erase", "--model", "churn", "--id", "e4", "--ids-file", str(listed), "--by", "mira")
+    assert "3 predictions and 0 labels of 3 ids erased" in receipt
+    assert "Verified" in receipt
+    assert globbed(home / "archive") == [one for one in ids if one not in ("e4", "e5", "e6")]
+
+    upgrade(Settings().database)
+    told = json.loads(_run("erase", "--model", "churn", "--id", "e7", "--by", "mira", "--json"))
+    assert told["audited"] is True
+    with connect(Settings().database).connect() as connection:
+        leaves = connection.exec_driver_sql(
+            "SELECT actor, action, subject, leaf FROM audit_leaves"
+        ).fetchall()
+    [(actor, action, subject, leaf)] = leaves
+    assert (actor, action, subject) == ("mira", "archive.erased", "model/churn")
+    assert json.loads(leaf)["detail"]["id_hashes"] == told["id_hashes"]
+    assert '"e7"' not in leaf
+    _run("erase", "--model", "churn", code=2)

@@ -1,0 +1,141 @@
+"""Faults on a real broker: whatever is killed, stopped, sent twice or sent broken, the final numbers are those of a run
+without faults and of pandas on the same events."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.streams.batch_truth import assert_points
+from tests.streams.fault_checks import STEADY, assert_right, traffic, with_repeats
+from tests.streams.fault_load import Load, Plan
+from tests.streams.fault_oddities import broken, lies, odd_rows, shifted
+from tests.streams.fault_roles import PARTITIONS
+from tests.streams.fault_world import World, assert_same, undisturbed, world_fixture
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+world = world_fixture
+
+
+async def test_kill_9_of_every_role_changes_no_final_number(world: World) -> None:
+    load = with_repeats(traffic("kill", 2_500), every=5)
+    expected = undisturbed(load)
+    await world.start()
+    await world.configure(load)
+    sending = asyncio.create_task(world.send(load.sends, over_s=10))
+    rng = np.random.default_rng(8)
+    for roles in (("profile", "gate"), ("judge", "record"), ("profile", "archive")):
+        await asyncio.sleep(float(rng.uniform(0.2, 1.5)))
+        await world.kill(*roles)
+    await sending
+    await assert_right(world, load, expected)
+
+
+async def test_a_worker_that_slept_beyond_its_session_writes_nothing(world: World) -> None:
+    load = traffic("zombie", 2_000)
+    expected = undisturbed(load)
+    await world.start()
+    await world.configure(load)
+    half = len(load.sends) // 2
+    await world.send(load.sends[:half], over_s=2)
+    world.process("profile").send(signal.SIGSTOP)
+    world.process("profile", "1").start()
+    await world.process("profile", "1").ready()
+    await world.send(load.sends[half:])
+    await world.settled(load, expected)
+    world.process("profile").send(signal.SIGCONT)
+    await asyncio.sleep(3)
+    await assert_right(world, load, expected)
+    await world.process("profile", "1").stop()
+    world.forget("profile", "1")
+
+
+async def test_workers_that_come_and_go_lose_and_double_nothing(world: World) -> None:
+    load = traffic("rebalance", 2_000)
+    expected = undisturbed(load)
+    await world.start()
+    await world.configure(load)
+    sending = asyncio.create_task(world.send(load.sends, over_s=10))
+    for _ in range(2):
+        world.process("profile", "1").start()
+        await world.process("profile", "1").ready()
+        await asyncio.sleep(1)
+        await world.process("profile", "1").stop()
+    world.forget("profile", "1")
+    await sending
+    await assert_right(world, load, expected)
+
+
+async def test_a_broker_that_stands_still_and_one_that_is_killed_are_ridden_out(world: World) -> None:
+    load = with_repeats(traffic("broker", 2_000))
+    expected = undisturbed(load)
+    await world.start()
+    await world.configure(load)
+    sending = asyncio.create_task(world.send(load.sends, over_s=8))
+    await asyncio.sleep(1.5)
+    await world.freeze_broker(8)
+    await asyncio.sleep(2)
+    await asyncio.to_thread(world.broker.kill)
+    await asyncio.sleep(1)
+    world.broker.start(180)  # not in a thread: with the end of who started it a broker of a test ends, too
+    await sending
+    await assert_right(world, load, expected)
+
+
+async def test_broken_records_lies_and_wrong_clocks_are_set_aside_and_nothing_else(world: World) -> None:
+    """Two models on one partition, whose records lie among the broken ones."""
+    now_us = time.time_ns() // 1_000
+    plan = Plan(
+        model="bad-loan", seed=4, requests=1_500, start_us=now_us // 60_000_000 * 60_000_000 - 600_000_000
+    )
+    load = Load.of([plan], PARTITIONS)
+    sound = [send for send in load.direct if send.rows is not None and send.rows.version == "1"]
+    bad = broken(sound[3])
+    clocks = [
+        *shifted(plan, -3_600, PARTITIONS, now_us, 2.0),
+        *shifted(plan, 3_600, PARTITIONS, now_us, 2.5),
+        *shifted(plan, 3_600, PARTITIONS, now_us, 3.0, mixed=True),
+    ]
+    big = odd_rows(plan, 0, PARTITIONS, bytes_wanted=3_900_000)
+    assert 3_500_000 < len(big.value) < 4_100_000
+    liar = lies(sound[5])
+    told = [replace(one, rows=None, at_s=0.5 + 0.1 * place) for place, one in enumerate(bad.values())]
+    load = load.with_more([*told, *clocks, big, liar])
+
+    expected = undisturbed(load)
+    assert len(expected.of(["_unknown"]).letters) == len(bad)
+    before = len((await world.look()).of(["_unknown"]).letters) if world.started else 0
+    await world.start()
+    await world.configure(load)
+    await world.send(load.direct, over_s=2)
+    found = await assert_right(world, load, expected, windows=10, points=100)
+    unknown = (await world.look()).of(["_unknown"]).letters[before:]
+    assert Counter(one.reason for one in unknown) == Counter(
+        one.reason for one in expected.of(["_unknown"]).letters
+    )
+    assert [(one.field, one.stage) for one in found.letters] == [
+        (one.field, one.stage) for one in expected.of(load.models).letters
+    ]
+    assert Counter(one.field for one in found.letters)["time"] == 4
+    (account,) = found.profiled.values()
+    assert (account.late, account.deadlettered, account.label_deadlettered) == (
+        200, 200 + 100 + len(sound[5].rows.frame), 200 + 100,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2_000])
+def test_the_size_of_the_batches_does_not_show(batch_rows: int) -> None:
+    plan = Plan(
+        model="cut", seed=5, requests=1_000, rate=100.0, shadow=0.9, window_rows=300, delay_s=25.0, **STEADY
+    )
+    load = Load.of([replace(plan, batch_rows=100)], PARTITIONS)
+    expected = undisturbed(load)
+    assert assert_points(load.truth(), expected.seals, expected.points.values()).windows >= 5
+    assert_same(
+        undisturbed(Load.of([replace(plan, batch_rows=batch_rows)], PARTITIONS), flush_every=7), expected
+    )
