@@ -11,6 +11,8 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.memory import settle
+
 _DEADLINE_S = 120.0
 
 
@@ -73,9 +75,12 @@ async def faust_events(broker: str, topic: str, events: int, folder: str) -> dic
 
 
 def main() -> None:
-    """Arguments: which, broker, topic, and the number of partitions (getmany) or events (faust)."""
+    """Arguments: which, broker, topic, and the number of partitions (getmany) or events (faust). `getmany_settled`
+    is `getmany` with the memory settings that our workers use."""
     which, broker, topic, number = sys.argv[1:5]
-    if which == "getmany":
+    if which == "getmany_settled":
+        settle()
+    if which.startswith("getmany"):
         outcome = asyncio.run(getmany(broker, topic, int(number)))
         print(json.dumps(outcome))
         return

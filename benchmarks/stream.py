@@ -1,11 +1,10 @@
 """The profile worker against the bare limit: rows per CPU-second from a topic that already holds the events.
 
     uv run python -m benchmarks.stream --json
-    uv run python -m benchmarks.stream --events 50000000 --only memory
 
-Scenarios: `stream.float64.ratio` and `stream.float32.ratio` (profile worker : bare aiokafka `getmany`, both in
-rows per CPU-second, start-up excluded), `stream.faust.times` (profile worker : Faust with one JSON event per
-message).
+Scenarios: `stream.float64.1000.ratio` and so on, by type of the features and rows of a batch (profile worker : bare
+aiokafka `getmany`, both in rows per CPU-second, start-up excluded), `stream.faust.times` (profile worker : Faust with
+one JSON event per message).
 """
 
 import asyncio
@@ -31,13 +30,20 @@ def main() -> int:
     """Run the scenarios."""
     options = parser(__doc__ or "")
     options.add_argument("--events", type=int, default=2_000_000, help="events per run (default: 2,000,000)")
-    options.add_argument("--batch-rows", type=int, default=1_000, help="rows of a batch (default: 1,000)")
+    options.add_argument(
+        "--batch-rows",
+        type=int,
+        nargs="+",
+        default=[1_000, 2_000],
+        help="rows of a batch (default: 1000 2000)",
+    )
     options.add_argument("--no-faust", action="store_true", help="leave the slow peer out")
     given = options.parse_args()
     found: list[Scenario] = []
     for dtype, target in (("float64", 0.35), ("float32", 0.25)):
-        workload = Workload(events=given.events, dtype=dtype, seed=given.seed, batch_rows=given.batch_rows)
-        found.append(_ratio(workload, target))
+        for batch_rows in given.batch_rows:
+            workload = Workload(events=given.events, dtype=dtype, seed=given.seed, batch_rows=batch_rows)
+            found.append(_ratio(workload, target))
     if not given.no_faust:
         faust = _faust()
         best = found[0].peers["homeostat rows per CPU-second"]
@@ -61,17 +67,19 @@ def _ratio(workload: Workload, target: float) -> Scenario:
         bare = peer("getmany", broker, EVENTS, 1)
         share = rows / bare["records"]
         limit = rows / bare["cpu_s"]
+        settled = rows / peer("getmany_settled", broker, EVENTS, 1)["cpu_s"]
         samples = work(broker, folder, records=int(bare["records"]))
         mine = share * (samples[-1]["records"] - samples[0]["records"])
         mine /= samples[-1]["cpu_s"] - samples[0]["cpu_s"]
         say(f"{workload.dtype}: {mine:,.0f} of {limit:,.0f} rows per CPU-second")
         return Scenario(
-            id=f"stream.{workload.dtype}.ratio",
+            id=f"stream.{workload.dtype}.{workload.batch_rows}.ratio",
             value=mine / limit,
             unit="of bare getmany",
             higher_is_better=True,
             peers={
                 "getmany rows per CPU-second": limit,
+                "getmany with our memory settings": settled,
                 "homeostat rows per CPU-second": mine,
                 "homeostat peak memory MB": samples[-1]["peak_kb"] / 1024,
             },

@@ -50,7 +50,7 @@ def with_repeats(load: Load, every: int = 1) -> Load:
 
 
 async def assert_right(
-    world: World, load: Load, expected: Outcome, windows: int = 50, points: int = 150
+    world: World, load: Load, expected: Outcome, windows: int = 50, points: int = 100
 ) -> Outcome:
     """As undisturbed, as pandas says, everything accounted for, recorded and archived."""
     found = await world.settled(load, expected)

@@ -83,6 +83,7 @@ class Plan:
             lateness_s=self.lateness_s,
             label_horizon_s=21_600.0,
             idle_s=self.idle_s,
+            spread=self.spread,
         )
 
     def rules(self) -> Rules:

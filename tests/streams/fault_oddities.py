@@ -76,7 +76,8 @@ def lies(send: Send) -> Send:
     """A record whose columns are not what the schema of its version says: text where a number belongs."""
     assert send.rows is not None
     frame = send.rows.frame.assign(**{"f.f02": "twelve"})
-    return replace(send_of(replace(send.rows, frame=frame, refused=True)), at_s=send.at_s)
+    rows = replace(send.rows, frame=frame, refused=True, producer=f"liar-{send.rows.model}")
+    return replace(send_of(rows), at_s=send.at_s)
 
 
 def shifted(

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,7 +254,7 @@ class World:
         assert confirmed == len(sends)
 
     @contextlib.asynccontextmanager
-    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+    async def _producer(self) -> AsyncGenerator[AIOKafkaProducer, None]:
         producer = AIOKafkaProducer(
             bootstrap_servers=self.broker.bootstrap,
             enable_idempotence=True,

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from detectors.values import Accounting, PaneSnapshot
 from streams.archive_store import ObjectStore
-from streams.cold_segment import Segment, build, current, together
 from streams.cold_store import FolderSegments, MirroredSegments, Part, SegmentError, segment_stores
 from streams.cold_tier import ColdConfig, ColdTier, Shelf
-from streams.id_table import ROW, Held
 from streams.profile_stage import ProfileStage
 from streams.stages import InputRecord
 from streams.topics import METRICS, PROFILES
+from tests.streams.cold_parts import ONE_VERSION, held
 from tests.streams.stream_data import Events, label_record, make_configuration, make_events, prediction_record
 
 MODEL = "loan"
@@ -32,7 +31,6 @@ SLOW = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 """An example takes a third of a second, and what fails is not smaller than its stream: no shrinking."""
-ONE_VERSION = np.zeros(4, dtype=np.uint16)
 
 
 class Line:
@@ -235,51 +233,6 @@ def test_memory_holds_the_hot_horizon_and_the_log_is_short(tmp_path: Path) -> No
     assert line.checkpoint is not None
     needed = sum(last - first + 1 for first, last in line.checkpoint[2]["homeostat.state.profile.ids"])
     assert needed < len(line.topics["homeostat.state.profile.ids"])
-
-
-def held(keys: Sequence[int], time_us: int, **fields: object) -> Held:
-    rows = np.zeros(len(keys), dtype=ROW)
-    rows["key"] = keys
-    for field, value in fields.items():
-        rows[field] = value
-    return Held(rows, np.array([time_us], dtype=np.int64))
-
-
-KEYS = st.lists(
-    st.one_of(st.integers(0, 40), st.integers(2**64 - 5, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(keys=KEYS, asked=KEYS, series=st.lists(st.integers(0, 3), min_size=1))
-def test_a_segment_finds_what_is_in_it(
-    tmp_path_factory: pytest.TempPathFactory, keys: list[int], asked: list[int], series: list[int]
-) -> None:
-    versions = np.array([0, 1, 0, 2], dtype=np.uint16)
-    store = FolderSegments(tmp_path_factory.getbasetemp() / "found")
-    chosen = [series[number % len(series)] for number in range(len(keys))]
-    labels = np.arange(len(keys))
-    rows = current(held(keys, 5, series=chosen, label=labels), versions, 0)
-    built = build(MODEL, "test", rows)
-    segment = Segment(info := built.info(store.put(built.parts)), store.open(info.name))
-    first: dict[tuple[int, int], int] = {}
-    for number, (key, code) in enumerate(zip(keys, chosen, strict=True)):
-        first.setdefault((key, int(versions[code])), number)
-    assert info.rows == len(first)
-    assert info.size_bytes == store.path(info.name).stat().st_size
-    found = segment.find(np.array(asked + keys, dtype=np.uint64)).rows
-    expected = sorted((key, n) for key in asked + keys for (k, _), n in first.items() if k == key)
-    assert sorted(zip(found["key"].tolist(), found["label"].astype(int).tolist(), strict=True)) == expected
-
-
-def test_the_panes_of_rows_survive_merging_and_the_newest_row_counts() -> None:
-    old, new = held([1, 2, 3], 10, label=1.0), held([2], 70, label=0.0)
-    both = together([new, old])
-    merged = current(both, ONE_VERSION, 0)
-    assert merged.rows["key"].tolist() == [1, 2, 3]
-    assert merged.rows["label"].tolist() == [1.0, 0.0, 1.0]
-    assert merged.starts_us[merged.rows["pane"]].tolist() == [10, 70, 10]
-    assert current(both, ONE_VERSION, 50).rows["key"].tolist() == [2]
 
 
 def test_segments_are_merged_and_dropped_with_their_time(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.streams.batch_truth import LABELS, PREDICTIONS, assert_accounting, assert_points
+from tests.streams.batch_truth import LABELS, PREDICTIONS
 from tests.streams.fault_checks import STEADY, assert_right, traffic, with_repeats
 from tests.streams.fault_load import Load, Plan
 from tests.streams.fault_roles import PARTITIONS, ROLES
-from tests.streams.fault_world import Outcome, World, assert_same, undisturbed, world_fixture
+from tests.streams.fault_world import Outcome, World, undisturbed, world_fixture
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_800)]
 
@@ -124,32 +124,25 @@ def comparable(found: Outcome, model: str) -> dict[tuple[object, ...], object]:
 
 
 @pytest.mark.parametrize("spread", [2, 4])
-async def test_a_model_on_several_partitions_is_counted_as_on_one(world: World, spread: int) -> None:
-    """Which panes make the first window may differ: it is closed when the partitions that have been heard of have
-    passed it. Whatever they are, every window holds what pandas says, and nothing is lost."""
-    plan = Plan(model=f"spread{spread}", seed=6, requests=4_000, delay_s=4.0, spread=spread)
+async def test_a_model_on_several_partitions_is_measured_as_on_one(world: World, spread: int) -> None:
+    plan = Plan(
+        model=f"spread{spread}",
+        seed=6,
+        requests=4_000,
+        rate=200.0,
+        delay_s=12.0,
+        spread=spread,
+        batch_s=0.5,
+        **STEADY,
+    )
     load = Load.of([plan], PARTITIONS)
     alone = undisturbed(Load.of([replace(plan, spread=1)], PARTITIONS))
     await world.start()
     await world.configure(load)
     await world.send(load.sends, over_s=4)
-    truth = load.truth()
-    wanted = Counter[str]()
-    for counts in truth.accounting.values():
-        wanted.update(counts)
-    deadline = asyncio.get_running_loop().time() + 240
-    while True:
-        found = (await world.look()).of(load.models)
-        if totals(found) == wanted and totals(found) == totals(alone):
-            break
-        assert asyncio.get_running_loop().time() < deadline, (totals(found), wanted)
-        await asyncio.sleep(0.5)
-    await asyncio.sleep(6)
-    found = (await world.look()).of(load.models)
-    assert_accounting(truth, found.profiled)
-    agreement = assert_points(truth, found.seals, found.points.values())
-    assert agreement.windows >= 8
-    await world.assert_archived(load)
+    found = await assert_right(world, load, undisturbed(load, flush_every=1), windows=8, points=100)
+    assert comparable(found, plan.model) == comparable(alone, plan.model)
+    assert totals(found) == totals(alone)
 
 
 def totals(found: Outcome) -> Counter[str]:
@@ -158,11 +151,3 @@ def totals(found: Outcome) -> Counter[str]:
     for account in found.profiled.values():
         sums.update({name: getattr(account, name) for name in (*PREDICTIONS, *LABELS)})
     return sums
-
-
-def test_the_order_in_which_partitions_are_read_does_not_show_where_all_have_been_heard() -> None:
-    plan = Plan(
-        model="order", seed=7, requests=1_500, delay_s=25.0, rate=100.0, window_rows=300, spread=2, **STEADY
-    )
-    load = Load.of([plan], PARTITIONS)
-    assert_same(undisturbed(load, flush_every=2), undisturbed(load, flush_every=1))
