@@ -99,6 +99,10 @@ class Configuration:
     def _note_version(self, model: str, version: str) -> None:
         self._newest[model] = version
 
+    def watches(self, model: str) -> bool:
+        """Whether a monitor of the model is here: all that labels need."""
+        return model in self._monitors
+
     def knows(self, model: str, version: str) -> bool:
         """Whether both a monitor of the model and a reference of the version are here."""
         return model in self._monitors and (model, version) in self._references

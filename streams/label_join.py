@@ -57,7 +57,7 @@ def _apply(
         state.add_outcomes(rows[added], new[added], monitor)
         again = np.flatnonzero(~fresh[part]) + part.start
         if len(again):
-            state.correct_outcomes(rows[again], outcomes.old[again], new[again])
+            state.correct_outcomes(rows[again], outcomes.old[again], new[again], monitor)
 
 
 def _us(seconds: float) -> int:

@@ -137,23 +137,29 @@ class ModelState:
         self.counts.orphaned += orphaned
         self.counts.waiting += waiting
 
-    def add_outcomes(self, rows: Rows, labels: Floats, monitor: Monitor) -> None:
+    def add_outcomes(self, rows: Rows, labels: Floats, monitor: Monitor, new: bool = False) -> None:
         """Count the outcomes of predictions: in the prediction's own pane, where it is still open to
-        corrections, and in the label's pane on the label axis."""
+        corrections, and in the label's pane on the label axis. `new`: predictions of this very batch."""
 
         def label_pane(key: PaneKey) -> Pane | None:
             return self.label.pane(key, monitor)
 
-        self._each_pane(rows, labels, rows["pane"], self.event.panes.get, 1)
+        def event_pane(key: PaneKey) -> Pane | None:
+            return self.event.correctable(key, _us(monitor.lateness_s))
+
+        self._each_pane(rows, labels, rows["pane"], self.event.panes.get if new else event_pane, 1)
         for pane, count in self._each_pane(rows, labels, rows["label_pane"], label_pane, 1):
             pane.rows += count
 
-    def correct_outcomes(self, rows: Rows, old: Floats, new: Floats) -> None:
+    def correct_outcomes(self, rows: Rows, old: Floats, new: Floats, monitor: Monitor) -> None:
         """Replace outcomes by those of revised labels, in the panes that hold the old ones and can still be
         corrected."""
+        lateness_us = _us(monitor.lateness_s)
         for sign, labels in ((-1, old), (1, new)):
-            self._each_pane(rows, labels, rows["pane"], self.event.panes.get, sign)
-            self._each_pane(rows, labels, rows["label_pane"], self.label.panes.get, sign)
+            for axis, panes in ((self.event, rows["pane"]), (self.label, rows["label_pane"])):
+                self._each_pane(
+                    rows, labels, panes, lambda key, on=axis: on.correctable(key, lateness_us), sign
+                )
 
     def expire_waiting(self, monitor: Monitor) -> None:
         """Give up labels whose prediction has not come within the horizon."""
@@ -215,7 +221,7 @@ class ModelState:
         places_us = np.maximum(self.table.starts_us(self.table.row(labelled)["label_pane"]), oldest_us)
         self.table.move_labels(labelled, self.table.codes(places_us))
         rows = self.table.row(labelled)
-        self.add_outcomes(rows, rows["label"], monitor)
+        self.add_outcomes(rows, rows["label"], monitor, new=True)
 
     def _groups(self, series: SeriesOf, panes: PaneCodes) -> Iterator[tuple[PaneKey, Chosen]]:
         """Which rows count in which pane."""

@@ -213,6 +213,12 @@ class AxisPanes:
             self.add(found)
         return found
 
+    def correctable(self, key: PaneKey, lateness_us: int) -> Pane | None:
+        """The pane, where what comes now may still change it. That follows from the order of the input alone, and not
+        from when `drop_old` was last called."""
+        found = self.panes.get(key)
+        return None if found is None or found.end_us <= self.state.watermark_us - lateness_us else found
+
     def add(self, pane: Pane) -> None:
         """Take a pane in."""
         self.panes[pane.key] = pane

@@ -75,11 +75,12 @@ class ProfileStage:
     def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
         """See `Stage`."""
         headers = dict(record.headers)
-        model, version = headers.get(HEADER_MODEL), headers.get(HEADER_VERSION)
-        if model is None or version is None:
+        if HEADER_MODEL not in headers:
             return None
-        names = model.decode(errors="replace"), version.decode(errors="replace")
-        return None if self._configuration.knows(*names) else names
+        model = headers[HEADER_MODEL].decode(errors="replace")
+        version = headers.get(HEADER_VERSION, b"").decode(errors="replace")
+        known = self._configuration.knows(model, version) if version else self._configuration.watches(model)
+        return None if known else (model, version)
 
     def process(self, record: InputRecord) -> None:
         """Take one batch of predictions or labels; one that cannot be read goes to the dead letters."""
