@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.workload import Workload
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
-from streams.admin import ensure_topics
-from streams.control import monitor_record, reference_record
+from streams.broker.admin import ensure_topics
+from streams.control.configuration import monitor_record, reference_record
 from streams.topics import CONTROL, EVENTS, all_topics
 
 Record = tuple[int, bytes, list[tuple[str, bytes]], int]

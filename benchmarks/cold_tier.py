@@ -21,13 +21,13 @@ import numpy as np
 from benchmarks.report import Scenario, parser, say, show
 from benchmarks.workload import START_US, Workload
 from homeostat.contract import LabelBatch, encode_labels, headers_of
-from streams.cold_store import FolderSegments
-from streams.cold_tier import ColdConfig
-from streams.control import Configuration
-from streams.profile_stage import ProfileStage
+from streams.control.configuration import Configuration
+from streams.profile.cold_store import FolderSegments
+from streams.profile.cold_tier import ColdConfig
+from streams.profile.stage import ProfileStage
+from streams.profile.warm import warm_up
 from streams.stages import InputRecord
 from streams.topics import EVENTS
-from streams.warm import warm_up
 
 _FLUSH_EVERY = 50
 _LABELS = 200_000

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from benchmarks.report import Scenario, parser, say, show
 from deploy.stack.kafka import KafkaBroker, KafkaConfig
 from homeostat.contract import PredictionBatch, encode_predictions, headers_of
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.topics import EVENTS, TopicSpec, all_topics
 
 ROWS = 1_000
@@ -48,7 +48,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 _WORKER = """
 import functools, json, sys, time
 from pathlib import Path
-from streams.runtime import Role, StreamsConfig, run_worker
+from streams.worker.runtime import Role, StreamsConfig, run_worker
 from streams.stages import Flush, Snapshot
 class Null:
     offset, started, first, flushed, samples = -1, None, 0, -1, lambda self: ()

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.report import Scenario, parser, say, show
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
 
 PARTITIONS = 2
@@ -111,8 +111,8 @@ async def _bare(broker: str, events: int) -> float:
 
 
 async def _gate(broker: str, events: int) -> float:
-    from streams.gate import prepare_process, serve_gate
-    from streams.gate_config import GateConfig
+    from streams.gate.config import GateConfig
+    from streams.gate.worker import prepare_process, serve_gate
 
     prepare_process()
     before = _cpu_s()

@@ -22,7 +22,7 @@ from benchmarks.broker import running
 from benchmarks.report import Scenario, parser, say, show
 from benchmarks.workload import Workload
 from detectors.values import MetricPoint
-from streams.control import monitor_record, reference_record
+from streams.control.configuration import monitor_record, reference_record
 from streams.topics import CONTROL, METRICS
 
 _RATE = 2_000.0

@@ -11,7 +11,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.memory import settle
+from streams.broker.memory import settle
 
 _DEADLINE_S = 120.0
 

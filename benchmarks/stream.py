@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from benchmarks.broker import fill, running
 from benchmarks.report import Scenario, parser, say, show
 from benchmarks.workload import Workload
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.topics import EVENTS, TopicSpec
 
 _FAUST_EVENTS = 60_000

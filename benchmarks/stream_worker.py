@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from streams.app import StreamsConfig, profile_role
-from streams.control import Configuration
-from streams.runtime import run_worker
+from streams.control.configuration import Configuration
 from streams.stages import Stage
+from streams.worker.runtime import run_worker
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from db.journal import SqlJournal
     from remediation.ports import Bus, Notifier, Publisher, Registry
     from remediation.values import Desired
-    from streams.archive_upkeep import UpkeepConfig
+    from streams.archive.upkeep import UpkeepConfig
     from streams.bus import KafkaBus
-    from streams.gate_mapping import IngestMap
+    from streams.gate.mapping import IngestMap
     from streams.telemetry import Telemetry
 
 _log = structlog.get_logger()
@@ -60,7 +60,7 @@ def database(settings: Settings) -> "Engine":
 
 async def prepare_topics(settings: Settings) -> None:
     """Wait for the broker, and create the topics that are missing."""
-    from streams.admin import ensure_topics, wait_for_broker
+    from streams.broker.admin import ensure_topics, wait_for_broker
     from streams.topics import all_topics
 
     await wait_for_broker(broker(settings), _BROKER_WAIT_S)
@@ -84,7 +84,7 @@ def publisher(bus: "Bus", registry: "Registry") -> "Publisher":
     """Makes decisions known: the reference and its schema on the control topic, the desired state, the alias."""
     from remediation.publisher import BusPublisher
     from streams import topics
-    from streams.control_bus import publish_reference
+    from streams.control.bus import publish_reference
 
     async def announce(desired: "Desired") -> None:
         reference = await asyncio.to_thread(registry.reference, desired.model, desired.version)
@@ -95,7 +95,7 @@ def publisher(bus: "Bus", registry: "Registry") -> "Publisher":
 
 def ingest_map(settings: Settings) -> "IngestMap":
     """Which topics the gate reads, and how foreign payloads become events."""
-    from streams.gate_mapping import MappingError, load_map
+    from streams.gate.mapping import MappingError, load_map
 
     try:
         return load_map(settings.ingest_file, settings.ingest_topics)
@@ -107,7 +107,7 @@ def ingest_routes(settings: Settings, bus: "KafkaBus") -> "APIRouter":
     """Events over HTTP, put on the topic that the gate reads."""
     from serving.ingest import ingest_router
     from serving.ingest_body import IngestLimits
-    from streams.gate_intake import Intake
+    from streams.gate.intake import Intake
 
     limits = IngestLimits(in_flight_bytes=settings.ingest_in_flight_bytes)
     return ingest_router(Intake(bus.publish, ingest_map(settings)), limits)
@@ -133,7 +133,7 @@ def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
 
 def archive_upkeep(settings: Settings) -> "UpkeepConfig":
     """How the archive is kept."""
-    from streams.archive_upkeep import UpkeepConfig
+    from streams.archive.upkeep import UpkeepConfig
 
     return UpkeepConfig(
         retention_days=settings.archive_retention_days, retention_of=settings.archive_retention_of

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     # What a role does not need it does not import: ten processes start at once on a small machine.
     from fastapi import FastAPI
 
-    from streams.runtime import StreamsConfig
+    from streams.worker.runtime import StreamsConfig
 
 
 def run_role(role: str, settings: Settings) -> None:
@@ -36,8 +36,8 @@ def run_role(role: str, settings: Settings) -> None:
 
 
 def _gate(settings: Settings) -> None:
-    from streams.gate import run_gate
-    from streams.gate_config import GateConfig
+    from streams.gate.config import GateConfig
+    from streams.gate.worker import run_gate
 
     run_gate(
         GateConfig(
@@ -63,7 +63,7 @@ def _judge(settings: Settings) -> None:
 
 
 def _archive(settings: Settings) -> None:
-    from streams.archive import ArchiveConfig, run_archive
+    from streams.archive.worker import ArchiveConfig, run_archive
 
     run_archive(
         ArchiveConfig(
@@ -109,7 +109,7 @@ async def _run_agent(settings: Settings) -> None:
     from serving.registry import MlflowRegistry
     from serving.runtime import OnnxScorer
     from streams import topics
-    from streams.archive_read import ParquetArchive
+    from streams.archive.read import ParquetArchive
 
     clock = SystemClock()
     engine = pieces.database(settings)
@@ -228,7 +228,7 @@ async def _serve_http(app: "FastAPI", port: int | None, setting: str) -> None:
 
 
 def _streams_config(settings: Settings, role: str) -> "StreamsConfig":
-    from streams.runtime import StreamsConfig
+    from streams.worker.runtime import StreamsConfig
 
     folder = settings.home / "streams" / role
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
-from streams.cold_store import segment_stores
-from streams.cold_tier import ColdConfig
-from streams.control import Configuration
-from streams.judge_stage import JudgeStage
-from streams.poison import ArrowRows
-from streams.profile_stage import ProfileStage
-from streams.runtime import StreamsConfig, run_worker
+from streams.control.configuration import Configuration
+from streams.judge.stage import JudgeStage
+from streams.profile.cold_store import segment_stores
+from streams.profile.cold_tier import ColdConfig
+from streams.profile.stage import ProfileStage
+from streams.profile.warm import warm_up
 from streams.stages import Stage
 from streams.topics import (
     EVENTS,
@@ -20,20 +19,21 @@ from streams.topics import (
     PROFILE_PANES,
     PROFILES,
 )
-from streams.warm import warm_up
-from streams.worker_role import Role
+from streams.worker.poison import ArrowRows
+from streams.worker.role import Role
+from streams.worker.runtime import StreamsConfig, run_worker
 
 __all__ = ["StreamsConfig", "run_judge", "run_profile"]
 
 
 def run_profile(config: StreamsConfig) -> None:
-    """Fold events into profiles until SIGTERM or SIGINT. Errors: see `streams.runtime.run_worker`."""
+    """Fold events into profiles until SIGTERM or SIGINT. Errors: see `streams.worker.runtime.run_worker`."""
     warm_up()
     run_worker(config, profile_role(config))
 
 
 def run_judge(config: StreamsConfig) -> None:
-    """Judge windows of profiles until SIGTERM or SIGINT. Errors: see `streams.runtime.run_worker`."""
+    """Judge windows of profiles until SIGTERM or SIGINT. Errors: see `streams.worker.runtime.run_worker`."""
     warm_up()
     run_worker(config, judge_role(config))
 

@@ -9,7 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, TopicAuthorizationFailedError, UnsupportedVersionError
 
-from streams.group import KAFKA_TROUBLE, Record, close_within
+from streams.broker.group import KAFKA_TROUBLE, Record, close_within
 
 _log = structlog.get_logger()
 

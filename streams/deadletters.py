@@ -3,7 +3,7 @@
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.group import Record
+from streams.broker.group import Record
 from streams.topics import DEADLETTERS
 
 MAX_ORIGINAL_BYTES = 400_000

@@ -20,6 +20,7 @@ from homeostat.contract import (
     decode,
     encode_columns,
 )
+from streams.broker.log import LogReader
 from streams.deadletters import (
     HEADER_ONLY_ROW,
     HEADER_REPLAY_OF,
@@ -27,7 +28,6 @@ from streams.deadletters import (
     Wanted,
     list_deadletters,
 )
-from streams.log import LogReader
 from streams.stages import InputRecord
 from streams.topics import DEADLETTERS, EVENTS, REPLAYS
 

@@ -14,7 +14,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from detectors.values import Accounting, Alert, MetricPoint
-from streams.group import (
+from streams.broker.group import (
     COMMIT_TIMEOUT_S,
     KAFKA_TROUBLE,
     Batches,

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before many processes that tests start would each do so beside each other."""
     if hasattr(config, "workerinput") or any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
         return
-    code = "from streams.warm import warm_up; warm_up()"
+    code = "from streams.profile.warm import warm_up; warm_up()"
     subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
 
 

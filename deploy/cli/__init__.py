@@ -52,11 +52,11 @@ def main() -> None:
     from db.errors import StoreError
     from deploy.errors import UserError
     from deploy.stack.errors import StackError
-    from streams.archive_errors import ArchiveError
+    from streams.store import StorageInvalid
 
     try:
         app()
-    except (UserError, StackError, StoreError, ArchiveError) as error:
+    except (UserError, StackError, StoreError, StorageInvalid) as error:
         typer.echo(f"homeostat: {error}", err=True)
         sys.exit(1)
     except OSError as error:

@@ -10,8 +10,8 @@ import typer
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.archive_erasure import Receipt
-    from streams.archive_store import Store
+    from streams.archive.erasure import Receipt
+    from streams.store import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Model = Annotated[str | None, typer.Option(help="Only this model.")]
@@ -34,7 +34,7 @@ def archive_status(model: Model = None, as_json: AsJson = False) -> None:
 
     Examples: `homeostat archive status` · `homeostat archive status --model car-loan --json`
     """
-    from streams.archive_status import status_of
+    from streams.archive.status import status_of
 
     store = _store()
     rows = [each.to_data() for each in status_of(store, model)]
@@ -54,8 +54,8 @@ def archive_files(
 
     Example: `homeostat archive files --model car-loan --kind labels`
     """
-    from streams.archive_layout import KINDS, Kind
-    from streams.archive_read import ArchiveReader
+    from streams.archive.layout import KINDS, Kind
+    from streams.archive.read import ArchiveReader
 
     store = _store()
     chosen: Kind | None = next((one for one in KINDS if one == kind), None)
@@ -79,7 +79,7 @@ def archive_compact(
     """
     from deploy.errors import UserError
     from deploy.pieces import archive_upkeep
-    from streams.archive_upkeep import Upkeep
+    from streams.archive.upkeep import Upkeep
 
     report = Upkeep(_store(), archive_upkeep(Settings())).run(time.time(), closed=closed)
     if report.busy:
@@ -98,7 +98,7 @@ def archive_retention(as_json: AsJson = False) -> None:
     Example: `HOMEOSTAT_ARCHIVE_RETENTION_DAYS=365 homeostat archive retention`
     """
     from deploy.pieces import archive_upkeep
-    from streams.archive_upkeep import Upkeep
+    from streams.archive.upkeep import Upkeep
 
     found = Upkeep(_store(), archive_upkeep(Settings())).retired(time.time())
     paths = [file.path for file in found]
@@ -132,7 +132,7 @@ def archive_erase(
     import msgspec
 
     from deploy.cli.client import whoami
-    from streams.archive_erasure import erase, receipt_lines
+    from streams.archive.erasure import erase, receipt_lines
 
     wanted = [*(ids or []), *(_lines(ids_file) if ids_file else [])]
     if not wanted:
@@ -150,7 +150,7 @@ def archive_erase(
 
 
 def _store() -> "Store":
-    from streams.archive_store import open_store
+    from streams.store import open_store
 
     return open_store(Settings().archive_location)
 

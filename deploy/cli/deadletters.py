@@ -204,9 +204,9 @@ def _broker() -> str:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    from streams.admin import BrokerUnreachable, wait_for_broker
+    from streams.broker.admin import BrokerUnreachable, wait_for_broker
+    from streams.broker.group import KAFKA_TROUBLE
     from streams.deadletters_replay import ReplayOvertaken
-    from streams.group import KAFKA_TROUBLE
 
     async def main() -> T:
         try:

@@ -12,10 +12,10 @@ from deploy.settings import Settings
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from streams.backtest import Backtest
-    from streams.monitor_file import MonitorFile
-    from streams.replay import Replayed
-    from streams.replay_check import Check
+    from streams.files.monitor import MonitorFile
+    from streams.replay.backtest import Backtest
+    from streams.replay.replay import Replayed
+    from streams.replay.replay_check import Check
 
 _TIMEOUT_S = 60.0
 _Result = TypeVar("_Result")
@@ -53,7 +53,7 @@ def backtest(
 
     Example: `homeostat backtest analysis.csv.gz --monitor car-loan.yaml --labels targets.csv.gz --json`
     """
-    from streams.backtest import backtest as run
+    from streams.replay.backtest import backtest as run
 
     with _progress() as bar:
         task = bar.add_task("reading", total=1.0)
@@ -102,8 +102,8 @@ def replay(
 
     Example: `homeostat replay --from 2h --to 30m --model car-loan --check`
     """
-    from streams.replay import Stretch
-    from streams.replay_check import check
+    from streams.replay.replay import Stretch
+    from streams.replay.replay_check import check
 
     settings = Settings()
     stretch = Stretch(
@@ -141,7 +141,7 @@ def monitors_apply(
 
     Example: `homeostat monitors apply car-loan.yaml`
     """
-    from streams.monitor_publish import apply_monitor
+    from streams.control.monitor_publish import apply_monitor
 
     described = _monitor_file(file)
     delay_s = _seconds(effective_in, "--effective-in")
@@ -162,7 +162,7 @@ def monitors_list(as_json: AsJson = False) -> None:
 
     Example: `homeostat monitors list --json`
     """
-    from streams.monitor_publish import published_monitors
+    from streams.control.monitor_publish import published_monitors
 
     found = _with_bus(published_monitors)
     if as_json:
@@ -179,7 +179,7 @@ def monitors_show(model: str) -> None:
     Example: `homeostat monitors show car-loan`
     """
     from deploy.errors import UserError
-    from streams.monitor_publish import published_monitors
+    from streams.control.monitor_publish import published_monitors
 
     found = next((each for each in _with_bus(published_monitors) if each.model == model), None)
     if found is None:
@@ -195,13 +195,13 @@ def monitors_schema() -> None:
 
     Example: `homeostat monitors schema > homeostat-monitor.schema.json`
     """
-    from streams.monitor_file import schema_json
+    from streams.files.monitor import schema_json
 
     typer.echo(schema_json())
 
 
 def _monitor_file(path: Path) -> "MonitorFile":
-    from streams.monitor_file import read_monitor_file
+    from streams.files.monitor import read_monitor_file
 
     return _checked(lambda: read_monitor_file(path))
 
@@ -210,8 +210,8 @@ def _checked(work: Any) -> Any:
     """What is wrong with a file of the person's is told in its own words."""
     from deploy.errors import UserError
     from detectors.errors import DetectorError
-    from streams.files import FileInvalid
-    from streams.monitor_file import MonitorFileInvalid
+    from streams.files.monitor import MonitorFileInvalid
+    from streams.files.tables import FileInvalid
 
     try:
         return work()
@@ -237,8 +237,8 @@ def _with_bus(work: Any) -> Any:
 
 
 async def _replay(settings: Settings, stretch: Any, archive: bool, tell: Any) -> "Replayed":
-    from streams.replay import replay as run
-    from streams.replay_archive import replay_archive
+    from streams.replay.replay import replay as run
+    from streams.replay.replay_archive import replay_archive
 
     if archive:
         return await replay_archive(_broker(settings), settings.archive_location, stretch, tell)
@@ -265,7 +265,7 @@ def _moment_us(text: str | None, option: str) -> int | None:
     from datetime import UTC, datetime
 
     from deploy.errors import UserError
-    from streams.monitor_file import seconds
+    from streams.files.monitor import seconds
 
     if text is None:
         return None
@@ -284,7 +284,7 @@ def _moment_us(text: str | None, option: str) -> int | None:
 
 def _seconds(text: str, option: str) -> float:
     from deploy.errors import UserError
-    from streams.monitor_file import seconds
+    from streams.files.monitor import seconds
 
     try:
         return seconds(text)

@@ -14,9 +14,9 @@ from deploy.settings import Settings
 
 if TYPE_CHECKING:
     from detectors.values import Task
-    from streams.control_bus import ControlBus
-    from streams.evolution import Change
-    from streams.schema_publish import Catalogue, Known, Registration
+    from streams.control.bus import ControlBus
+    from streams.control.evolution import Change
+    from streams.control.schema_publish import Catalogue, Known, Registration
 
 _TIMEOUT_S = 60.0
 _ANSWER_S = 10.0
@@ -51,8 +51,8 @@ def schemas_register(
 
     Examples: `homeostat schemas register pets.yaml --dry-run` · `homeostat schemas register pets.yaml`
     """
-    from streams.schema_file import read_schema_file
-    from streams.schema_publish import register_schema
+    from streams.control.schema_file import read_schema_file
+    from streams.control.schema_publish import register_schema
 
     schema = _checked(lambda: read_schema_file(file))
     found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
@@ -90,7 +90,7 @@ def schemas_show(
 
     Examples: `homeostat schemas show pets --version 2` · `homeostat schemas show pets > pets.yaml`
     """
-    from streams.schema_file import schema_yaml
+    from streams.control.schema_file import schema_yaml
 
     known = _find(_catalogue(), model, version)
     if as_json:
@@ -113,8 +113,8 @@ def schemas_diff(
 
     Example: `homeostat schemas diff pets 1 2`
     """
-    from streams.evolution import compare
-    from streams.schema_publish import changes_as_data
+    from streams.control.evolution import compare
+    from streams.control.schema_publish import changes_as_data
 
     found = _catalogue()
     before, after = _find(found, model, old), _find(found, model, new)
@@ -146,9 +146,9 @@ def schemas_infer(
 
     Example: `homeostat schemas infer loans.csv --model loan --version 2 --leave-out repaid > loan.yaml`
     """
-    from streams.files import TableFile
-    from streams.schema_file import schema_yaml
-    from streams.schema_infer import infer_schema
+    from streams.control.schema_file import schema_yaml
+    from streams.control.schema_infer import infer_schema
+    from streams.files.tables import TableFile
 
     if task == "multiclass" and not classes:
         raise UserError("--task is multiclass: name the classes, such as --classes cat,dog,owl")
@@ -189,7 +189,7 @@ def _find(found: "Catalogue", model: str, version: str | None) -> "Known":
 
 
 def _catalogue() -> "Catalogue":
-    from streams.schema_publish import published_schemas
+    from streams.control.schema_publish import published_schemas
 
     found = _with_bus(published_schemas)
     for key, why in found.unreadable.items():
@@ -198,7 +198,7 @@ def _catalogue() -> "Catalogue":
 
 
 def _show_registration(found: "Registration") -> None:
-    from streams.schema_words import counted
+    from streams.control.schema_words import counted
 
     schema, before = found.schema, found.before
     name = f"{schema.model} version {schema.version}"
@@ -225,7 +225,7 @@ def _show_registration(found: "Registration") -> None:
 
 
 def _show_changes(changes: "Sequence[Change]") -> None:
-    from streams.schema_words import consequence
+    from streams.control.schema_words import consequence
 
     for change in sorted(changes, key=lambda change: not change.breaks):
         values = f"{change.old or 'none'} -> {change.new or 'none'}"
@@ -235,9 +235,9 @@ def _show_changes(changes: "Sequence[Change]") -> None:
 
 def _checked(work: Callable[[], _Result]) -> _Result:
     """What is wrong with a file of the person's is told in its own words."""
-    from streams.files import FileInvalid
-    from streams.schema_file import SchemaFileInvalid
-    from streams.schemas import SchemaInvalid
+    from streams.control.schema_file import SchemaFileInvalid
+    from streams.control.schemas import SchemaInvalid
+    from streams.files.tables import FileInvalid
 
     try:
         return work()
@@ -246,9 +246,9 @@ def _checked(work: Callable[[], _Result]) -> _Result:
 
 
 def _with_bus(work: "Callable[[ControlBus], Coroutine[Any, Any, _Result]]") -> _Result:
-    from streams.admin import BrokerUnreachable, wait_for_broker
+    from streams.broker.admin import BrokerUnreachable, wait_for_broker
+    from streams.broker.group import KAFKA_TROUBLE
     from streams.bus import KafkaBus
-    from streams.group import KAFKA_TROUBLE
 
     broker = _broker()
 

@@ -14,7 +14,7 @@ from remediation.values import ModelVersion
 from serving.registry import MlflowRegistry
 from streams import topics
 from streams.bus import KafkaBus
-from streams.control import monitor_record
+from streams.control.configuration import monitor_record
 
 RELEASE_MANAGER = "release-manager"
 

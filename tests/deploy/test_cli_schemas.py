@@ -16,11 +16,11 @@ from deploy.errors import UserError
 from detectors.reference import Reference
 from remediation.ports import Bus, Registry
 from remediation.values import Desired
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.bus import KafkaBus
-from streams.control_bus import publish_reference
-from streams.schema_file import read_schema_file
-from streams.schemas import Schema
+from streams.control.bus import publish_reference
+from streams.control.schema_file import read_schema_file
+from streams.control.schemas import Schema
 from streams.topics import CONTROL, DESIRED, TopicSpec
 from tests.streams.stream_data import make_reference
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.stack.errors import PartFailed
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
-from streams.admin import BrokerUnreachable, ensure_topics, wait_for_broker
+from streams.broker.admin import BrokerUnreachable, ensure_topics, wait_for_broker
 from streams.topics import TopicSpec, all_topics
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy.stack.ending import marked_processes
 from deploy.stack.lifecycle import down, status, up_detached
 from deploy.stack.state import Health, PartState
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from serving.api.problems import MEDIA_TYPE, add_problems
 from serving.api.protection import add_protection
 from serving.ingest import ingest_router
 from serving.ingest_body import IngestLimits
-from streams.gate_intake import Intake
-from streams.gate_mapping import IngestMap
+from streams.gate.intake import Intake
+from streams.gate.mapping import IngestMap
 from streams.topics import INGEST
 from tests.streams.test_gate_foreign import TABLE_ROW, V2_REQUEST, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION

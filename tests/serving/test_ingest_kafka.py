@@ -14,9 +14,9 @@ from serving.api.problems import add_problems
 from serving.ingest import ingest_router
 from streams.bus import KafkaBus
 from streams.deadletters import list_deadletters
-from streams.gate import serve_gate
-from streams.gate_config import GateConfig
-from streams.gate_intake import Intake
+from streams.gate.config import GateConfig
+from streams.gate.intake import Intake
+from streams.gate.worker import serve_gate
 from tests.streams.parts import make_topics, read, until
 from tests.streams.test_gate_foreign import V2_REQUEST, V2_RESPONSE, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION

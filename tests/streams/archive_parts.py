@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
-from streams.archive_erasure import read_erasures
-from streams.archive_lane import Lane, Mark
-from streams.archive_store import ObjectStore, Store
-from streams.group import Record
+from streams.archive.erasure import read_erasures
+from streams.archive.lane import Lane, Mark
+from streams.broker.group import Record
+from streams.store import ObjectStore, Store
 
 START_US = 1_789_948_800_000_000
 DAY_US = 86_400_000_000

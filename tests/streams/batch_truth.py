@@ -16,7 +16,7 @@ import pandas as pd
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import Accounting, MetricPoint, PaneSnapshot
-from streams.seals import Seal
+from streams.judge.seals import Seal
 
 Measure = tuple[str, str | None]
 """Name of a measure, and its feature."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streams.id_table import ROW, Held
+from streams.profile.id_table import ROW, Held
 
 ONE_VERSION = np.zeros(4, dtype=np.uint16)
 

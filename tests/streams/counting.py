@@ -7,9 +7,9 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
-from streams.control import Configuration
+from streams.control.configuration import Configuration
 from streams.stages import Delta, Flush, InputRecord, OffsetRange, OutputRecord, Snapshot
-from streams.worker_role import Role
+from streams.worker.role import Role
 
 
 class CountingStage:

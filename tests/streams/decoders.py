@@ -36,19 +36,19 @@ from homeostat.contract import (
     encode_predictions,
     headers_of,
 )
-from streams.archive_files import ArchiveDamaged, footer_of, tables_in
-from streams.archive_layout import ArchiveFile, Place, Span
-from streams.archive_store import LocalStore
-from streams.checkpoint import Checkpoint, CheckpointError, CheckpointLog
-from streams.control import Configuration, monitor_record, reference_record
+from streams.archive.files import ArchiveDamaged, footer_of, tables_in
+from streams.archive.layout import ArchiveFile, Place, Span
+from streams.control.configuration import Configuration, monitor_record, reference_record
+from streams.control.evolution import check, outcomes
+from streams.control.schemas import Schema, SchemaInvalid, schema_of_reference, schema_record
 from streams.deadletters import DeadLetter, _letter  # pyright: ignore[reportPrivateUsage]
-from streams.evolution import check, outcomes
-from streams.gate_rows import BadRow, parse_record
-from streams.judge_stage import JudgeStage
-from streams.profile_stage import ProfileStage
-from streams.schemas import Schema, SchemaInvalid, schema_of_reference, schema_record
+from streams.gate.rows import BadRow, parse_record
+from streams.judge.stage import JudgeStage
+from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
+from streams.store import LocalStore
 from streams.topics import EVENTS, PROFILES
+from streams.worker.checkpoint import Checkpoint, CheckpointError, CheckpointLog
 from tests.streams.gate_parts import batches, new_reader, taken
 from tests.streams.gate_parts import record as gate_record
 from tests.streams.stream_data import START_US, make_configuration, make_reference

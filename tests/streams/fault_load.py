@@ -22,7 +22,7 @@ from homeostat.contract import (
     key_of,
     partition_of,
 )
-from streams.control import Configuration
+from streams.control.configuration import Configuration
 from streams.stages import InputRecord
 from streams.topics import EVENTS, INGEST
 from tests.streams.batch_truth import Rules, SentRows, Truth

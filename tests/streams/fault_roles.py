@@ -35,11 +35,11 @@ if role in ("profile", "judge"):
                            cleaning_interval_s=5.0, **shared)
     {"profile": run_profile, "judge": run_judge}[role](config)
 elif role == "gate":
-    from streams.gate import run_gate
-    from streams.gate_config import GateConfig
+    from streams.gate.worker import run_gate
+    from streams.gate.config import GateConfig
     run_gate(GateConfig(**shared))
 elif role == "archive":
-    from streams.archive import ArchiveConfig, run_archive
+    from streams.archive.worker import ArchiveConfig, run_archive
     run_archive(ArchiveConfig(location=str(folder / "archive"), flush_s=0.5, upkeep_every_s=5.0, **shared))
 else:
     from streams.record import RecordConfig, run_record

@@ -19,12 +19,12 @@ from db.accounting import totals
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
 from detectors.values import Accounting, Alert, MetricPoint, PaneSnapshot
 from homeostat.contract import ContractError, LabelBatch, decode
-from streams.admin import ensure_topics
-from streams.archive_read import ArchiveReader
+from streams.archive.read import ArchiveReader
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
 from streams.deadletters import DeadLetter
-from streams.inprocess import InProcess
-from streams.log import LogReader
-from streams.seals import Seal
+from streams.judge.seals import Seal
+from streams.replay.inprocess import InProcess
 from streams.topics import ALERTS, DEADLETTERS, EVENTS, METRICS, PROFILES, SEALS, all_topics
 from tests.streams.fault_load import Load, Send
 from tests.streams.fault_roles import PARTITIONS, ROLES, Database, Process, until

@@ -6,12 +6,12 @@ import msgspec
 from aiokafka import ConsumerRecord
 
 from homeostat.contract import LabelBatch, PredictionBatch, decode
-from streams.gate_known import KnownModels
-from streams.gate_mapping import IngestMap
-from streams.gate_output import Output, Target, output_of
-from streams.gate_reader import Reader
-from streams.gate_waiting import Seen
-from streams.group import Record
+from streams.broker.group import Record
+from streams.gate.known import KnownModels
+from streams.gate.mapping import IngestMap
+from streams.gate.output import Output, Target, output_of
+from streams.gate.reader import Reader
+from streams.gate.waiting import Seen
 
 
 def record(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from streams.control import monitor_record, reference_record
-from streams.inprocess import Results
-from streams.log import LogReader
+from streams.broker.log import LogReader
+from streams.control.configuration import monitor_record, reference_record
+from streams.replay.inprocess import Results
 from streams.stages import InputRecord
 from streams.topics import ALERTS, CONTROL, DEADLETTERS, METRICS, SEALS
 

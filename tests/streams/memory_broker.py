@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import RecordMetadata
 
-from streams.log import LogReader
+from streams.broker.log import LogReader
 from streams.stages import InputRecord, OffsetRange
 
 OPEN, COMMITTED, ABORTED = "open", "committed", "aborted"

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
 
 ROOT = Path(__file__).parents[2]

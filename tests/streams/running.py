@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from aiokafka import AIOKafkaProducer
 
-from streams.admin import ensure_topics
-from streams.log import LogReader
-from streams.runtime import Worker
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
 from streams.stages import InputRecord
 from streams.topics import CONTROL, DEADLETTERS, TopicSpec
-from streams.worker_role import Role, StreamsConfig
+from streams.worker.role import Role, StreamsConfig
+from streams.worker.runtime import Worker
 from tests.streams.counting import counting_topics
 from tests.streams.parts import until
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from detectors.reference import Reference, build_reference
 from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
-from streams.control import Configuration
+from streams.control.configuration import Configuration
 from streams.stages import InputRecord
 from streams.topics import EVENTS
 

@@ -19,21 +19,21 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
-from streams.archive import ArchiveConfig, serve_archive
-from streams.archive_erasure import erase
-from streams.archive_files import list_files
-from streams.archive_lane import Mark
-from streams.archive_read import ArchiveReader, ParquetArchive
-from streams.archive_status import status_of
-from streams.archive_store import LocalStore, Store, open_store
-from streams.archive_upkeep import Upkeep, UpkeepConfig
+from streams.archive.erasure import erase
+from streams.archive.files import list_files
+from streams.archive.lane import Mark
+from streams.archive.read import ArchiveReader, ParquetArchive
+from streams.archive.status import status_of
+from streams.archive.upkeep import Upkeep, UpkeepConfig
+from streams.archive.worker import ArchiveConfig, serve_archive
+from streams.store import LocalStore, Store, open_store
 from tests.streams.archive_parts import DAY_US, START_US, globbed, ids_of, labels, predictions
 from tests.streams.parts import Worker, make_topics, until
 
 CODE = """
 import json, sys
-from streams.archive import ArchiveConfig, run_archive
-from streams.archive_upkeep import UpkeepConfig
+from streams.archive.worker import ArchiveConfig, run_archive
+from streams.archive.upkeep import UpkeepConfig
 config = json.loads(sys.argv[1])
 run_archive(ArchiveConfig(**config | {"upkeep": UpkeepConfig(**config["upkeep"])}))
 """

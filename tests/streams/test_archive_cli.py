@@ -10,7 +10,7 @@ from db.engine import connect
 from db.migrate import upgrade
 from deploy.cli import app
 from deploy.settings import Settings
-from streams.archive_store import LocalStore
+from streams.store import LocalStore
 from tests.streams.archive_parts import fill, globbed, predictions, write
 
 RUN = CliRunner()

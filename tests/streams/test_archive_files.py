@@ -16,16 +16,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.archive import first_start
-from streams.archive_erasure import Erasures
-from streams.archive_files import list_files
-from streams.archive_lane import Lane, Mark
-from streams.archive_layout import ArchiveFile, Kind, Place, Span, model_of_part, model_part, split_live
-from streams.archive_merge import Source, merged
-from streams.archive_read import ArchiveReader
-from streams.archive_store import LocalStore, Store
-from streams.archive_tables import joined, table_of
-from streams.archive_upkeep import Upkeep, UpkeepConfig
+from streams.archive.erasure import Erasures
+from streams.archive.files import list_files
+from streams.archive.lane import Lane, Mark
+from streams.archive.layout import ArchiveFile, Kind, Place, Span, model_of_part, model_part, split_live
+from streams.archive.merge import Source, merged
+from streams.archive.read import ArchiveReader
+from streams.archive.tables import joined, table_of
+from streams.archive.upkeep import Upkeep, UpkeepConfig
+from streams.archive.worker import first_start
+from streams.store import LocalStore, Store
 from tests.streams.archive_parts import (
     DAY_US,
     PER_DAY,
@@ -133,7 +133,7 @@ def test_a_begun_block_waits_until_it_is_complete() -> None:
 def test_a_record_that_cannot_be_archived_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from streams import archive_lane
+    from streams.archive import lane as archive_lane
 
     real = archive_lane.table_of
 

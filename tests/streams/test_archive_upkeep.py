@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streams import archive_store
-from streams.archive_erasure import Erasures, erase, read_erasures, receipt_lines
-from streams.archive_errors import ArchiveDamaged, ArchiveError
-from streams.archive_files import list_files
-from streams.archive_layout import ArchiveFile, Place, Span
-from streams.archive_read import ArchiveReader
-from streams.archive_status import status_of
-from streams.archive_store import LocalStore, ObjectStore, Store, open_store
-from streams.archive_upkeep import Merge, Upkeep, UpkeepConfig, plan, write_merged
+from streams import store as archive_store
+from streams.archive.erasure import Erasures, erase, read_erasures, receipt_lines
+from streams.archive.errors import ArchiveDamaged, ArchiveError
+from streams.archive.files import list_files
+from streams.archive.layout import ArchiveFile, Place, Span
+from streams.archive.read import ArchiveReader
+from streams.archive.status import status_of
+from streams.archive.upkeep import Merge, Upkeep, UpkeepConfig, plan, write_merged
+from streams.store import LocalStore, ObjectStore, StorageInvalid, Store, open_store
 from tests.streams.archive_parts import (
     DAY_US,
     START_US,
@@ -376,13 +376,13 @@ def test_a_broken_order_is_named(store: Store) -> None:
 
 @pytest.mark.parametrize("location", ["nothing://x", "s3://", "s3://b?nonsense=1"])
 def test_a_location_that_cannot_be_is_told(location: str) -> None:
-    with pytest.raises(ArchiveError, match="HOMEOSTAT_ARCHIVE"):
+    with pytest.raises(StorageInvalid, match="HOMEOSTAT_ARCHIVE"):
         open_store(location)
 
 
 def test_keys_do_not_get_into_messages() -> None:
     store = open_store("s3://user:secret@bucket/prefix?region=us-east-1")
     assert store.location == "s3://bucket/prefix"
-    with pytest.raises(ArchiveError) as failure:
+    with pytest.raises(StorageInvalid) as failure:
         open_store("s3://user:secret@bucket/prefix?secret_key=hidden&nonsense=1")
     assert not {"secret", "hidden"} & set(str(failure.value).replace("=", " ").replace(":", " ").split())

@@ -17,9 +17,9 @@ from tests.streams.running import make_counting_topics
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from streams.runtime import StreamsConfig, run_worker
+from streams.worker.runtime import StreamsConfig, run_worker
 from streams.stages import Flush
-from streams.worker_role import Role
+from streams.worker.role import Role
 from tests.streams.counting import CountingStage
 broker, prefix, folder = sys.argv[1:4]
 class Slow(CountingStage):

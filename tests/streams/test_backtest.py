@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from streams.backtest import Backtest, backtest
-from streams.files import FileInvalid, TableFile
-from streams.monitor_file import MonitorFile, MonitorFileInvalid
+from streams.files.monitor import MonitorFile, MonitorFileInvalid
+from streams.files.tables import FileInvalid, TableFile
+from streams.replay.backtest import Backtest, backtest
 
 START = pd.Timestamp("2026-03-01 00:00:00")
 FEATURES = ["age", "city"]

@@ -22,12 +22,12 @@ from faust.types import TP
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-import streams.checkpoint
-import streams.runtime
-from streams.driver import Chunk
-from streams.runtime import Worker
+import streams.worker.checkpoint
+import streams.worker.runtime
 from streams.topics import DEADLETTERS
-from streams.worker_role import StreamsConfig
+from streams.worker.driver import Chunk
+from streams.worker.role import StreamsConfig
+from streams.worker.runtime import Worker
 from tests.streams.counting import counting_role
 from tests.streams.memory_broker import COMMITTED, Gate, MemoryBroker, MemoryProducer, MemoryReader, gate_of
 
@@ -135,10 +135,10 @@ class Protocol(RuleBasedStateMachine):
         self.numbers: list[list[int]] = []
         self.started = self.calm = 0
         self.patches = contextlib.ExitStack()
-        self._patch(streams.checkpoint, "AIOKafkaProducer", MemoryProducer)
-        self._patch(streams.checkpoint, "_VISIBLE_TIMEOUT_S", 0.5)
-        self._patch(streams.runtime, "commit_offsets", _nothing)
-        self._patch(streams.runtime, "_REVOKE_TIMEOUT_S", 0.002)
+        self._patch(streams.worker.checkpoint, "AIOKafkaProducer", MemoryProducer)
+        self._patch(streams.worker.checkpoint, "_VISIBLE_TIMEOUT_S", 0.5)
+        self._patch(streams.worker.runtime, "commit_offsets", _nothing)
+        self._patch(streams.worker.runtime, "_REVOKE_TIMEOUT_S", 0.002)
         MemoryProducer.broker = self.broker
         self.former: Process | None = None
         self.owner = self._start()

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from streams.admin import ensure_topics
-from streams.checkpoint import CheckpointError, CheckpointLog
-from streams.control import Configuration
-from streams.log import LogReader
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
+from streams.control.configuration import Configuration
 from streams.stages import Flush, InputRecord, Snapshot
-from streams.state_cleaning import StateCleaner
 from streams.topics import TopicSpec
-from streams.worker_role import Role, StreamsConfig
+from streams.worker.checkpoint import CheckpointError, CheckpointLog
+from streams.worker.role import Role, StreamsConfig
+from streams.worker.state_cleaning import StateCleaner
 from tests.streams.counting import CountingStage
 from tests.streams.parts import until
 from tests.streams.running import make_counting_topics, read_all, running, send_numbers, until_counted

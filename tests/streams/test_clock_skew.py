@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streams.clock_skew import ahead_s, from_the_future
+from streams.profile.clock_skew import ahead_s, from_the_future
 
 NOW_US = 1_760_000_000_000_000
 HOUR_US = 3_600_000_000

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.cold_segment import Segment, build, current, together
-from streams.cold_store import FolderSegments
+from streams.profile.cold_segment import Segment, build, current, together
+from streams.profile.cold_store import FolderSegments
 from tests.streams.cold_parts import ONE_VERSION, held
 
 MODEL = "loan"

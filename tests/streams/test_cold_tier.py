@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from detectors.values import Accounting, PaneSnapshot
-from streams.archive_store import ObjectStore
-from streams.cold_store import FolderSegments, MirroredSegments, Part, SegmentError, segment_stores
-from streams.cold_tier import ColdConfig, ColdTier, Shelf
-from streams.profile_stage import ProfileStage
+from streams.profile.cold_store import FolderSegments, MirroredSegments, Part, SegmentError, segment_stores
+from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
+from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
+from streams.store import ObjectStore
 from streams.topics import METRICS, PROFILES
 from tests.streams.cold_parts import ONE_VERSION, held
 from tests.streams.stream_data import Events, label_record, make_configuration, make_events, prediction_record

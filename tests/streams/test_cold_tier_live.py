@@ -9,7 +9,7 @@ import pytest
 
 from deploy.stack.kafka import KafkaBroker
 from detectors.values import Accounting
-from streams.admin import ensure_topics
+from streams.broker.admin import ensure_topics
 from streams.topics import all_topics
 from tests.streams import live
 from tests.streams.stream_data import make_monitor, make_reference

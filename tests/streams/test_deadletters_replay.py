@@ -11,8 +11,8 @@ from deploy.cli import app
 from homeostat.contract import PredictionBatch, decode, encode_predictions, headers_of
 from streams.deadletters import DeadLetter, Wanted, list_deadletters
 from streams.deadletters_replay import Replayed, replay_deadletters
-from streams.gate import serve_gate
-from streams.gate_config import GateConfig
+from streams.gate.config import GateConfig
+from streams.gate.worker import serve_gate
 from streams.topics import DEADLETTERS
 from tests.streams.parts import make_topics, produce, read, until
 from tests.streams.test_gate_rows import PREDICTION

@@ -23,7 +23,7 @@ PARTITIONS = 4
 PROGRAM = """
 import sys
 from pathlib import Path
-from streams.runtime import StreamsConfig, run_worker
+from streams.worker.runtime import StreamsConfig, run_worker
 from tests.streams.counting import counting_role
 broker, prefix, folder, instance = sys.argv[1:5]
 ready = Path(folder) / f"{instance}.ready"

@@ -17,14 +17,14 @@ from deploy.stack.kafka import KafkaBroker
 from detectors.values import Accounting
 from homeostat.contract import decode
 from streams.deadletters import list_deadletters
-from streams.gate import serve_gate
-from streams.gate_config import GateConfig
+from streams.gate.config import GateConfig
+from streams.gate.worker import serve_gate
 from tests.streams.parts import Worker, make_topics, produce, read, until
 
 CODE = """
 import json, sys
-from streams.gate import run_gate
-from streams.gate_config import GateConfig
+from streams.gate.worker import run_gate
+from streams.gate.config import GateConfig
 run_gate(GateConfig(**json.loads(sys.argv[1])))
 """
 PARTITIONS = 3

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.contract import LabelBatch, PredictionBatch, partition_of
-from streams import gate_output
-from streams.gate_known import KnownModels
-from streams.gate_rows import PredictionRow
+from streams.gate import output as gate_output
+from streams.gate.known import KnownModels
+from streams.gate.rows import PredictionRow
 from tests.streams.gate_parts import batches, json_record, new_reader, predictions, record, taken, written
 from tests.streams.test_gate_rows import LABEL, PREDICTION
 

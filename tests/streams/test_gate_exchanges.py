@@ -12,21 +12,21 @@ import msgspec
 import pytest
 
 from homeostat.contract import PredictionBatch, decode
-from streams import gate as gate_module
 from streams.deadletters import Wanted, list_deadletters
-from streams.gate import serve_gate
-from streams.gate_config import GateConfig
-from streams.gate_mapping import Format, IngestMap, Source
+from streams.gate import worker as gate_module
+from streams.gate.config import GateConfig
+from streams.gate.mapping import Format, IngestMap, Source
+from streams.gate.worker import serve_gate
 from tests.streams.parts import Worker, make_topics, produce, read, until
 from tests.streams.test_gate_foreign import CAPTURE, TABLE_ROW, V2_REQUEST, V2_RESPONSE, kserve
 
 CODE = """
 import json, sys
 import msgspec
-from streams import gate_waiting
-from streams.gate import run_gate
-from streams.gate_config import GateConfig
-from streams.gate_mapping import IngestMap
+from streams.gate import waiting as gate_waiting
+from streams.gate.worker import run_gate
+from streams.gate.config import GateConfig
+from streams.gate.mapping import IngestMap
 given = json.loads(sys.argv[1])
 gate_waiting.HALVES_KEPT_MS = given.pop("halves_kept_ms")
 given["mapping"] = msgspec.convert(given["mapping"], IngestMap)

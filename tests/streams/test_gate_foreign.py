@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.contract import CONTENT_TYPE, PredictionBatch
-from streams.gate_captures import capture_exchange
-from streams.gate_cloudevents import BATCHED
-from streams.gate_join import encode_half, give_up, join_halves
-from streams.gate_mapping import Format, IngestMap, MappingError, Source, load_map
-from streams.gate_output import Output
-from streams.gate_payloads import PayloadError, rows_of
-from streams.gate_places import HEADER_IDEMPOTENCY
-from streams.gate_waiting import HALVES_KEPT_MS, Seen, Waiting
-from streams.group import Record
+from streams.broker.group import Record
+from streams.gate.captures import capture_exchange
+from streams.gate.cloudevents import BATCHED
+from streams.gate.join import encode_half, give_up, join_halves
+from streams.gate.mapping import Format, IngestMap, MappingError, Source, load_map
+from streams.gate.output import Output
+from streams.gate.payloads import PayloadError, rows_of
+from streams.gate.places import HEADER_IDEMPOTENCY
+from streams.gate.waiting import HALVES_KEPT_MS, Seen, Waiting
 from tests.streams.gate_parts import batches, json_record, new_reader, predictions, record, taken, written
 from tests.streams.test_gate_rows import PREDICTION
 

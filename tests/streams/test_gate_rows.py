@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.gate_rows import MAX_ROW_BYTES, BadRow, LabelRow, PredictionRow, parse_record
+from streams.gate.rows import MAX_ROW_BYTES, BadRow, LabelRow, PredictionRow, parse_record
 
 PREDICTION: dict[str, Any] = {
     "kind": "prediction",

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams import id_kernels as kernels
-from streams.id_table import GONE, ROW, WAITING, IdTable, Rows
+from streams.profile import id_kernels as kernels
+from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Rows
 
 PANE_US = 10
 HORIZON_US = 200

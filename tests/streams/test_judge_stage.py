@@ -6,10 +6,10 @@ import numpy as np
 
 from detectors.profile import Profile
 from detectors.values import Axis, PaneSnapshot
-from streams.inprocess import Results
-from streams.judge_stage import JudgeStage
-from streams.panes import IDLE_US
+from streams.judge.stage import JudgeStage
+from streams.replay.inprocess import Results
 from streams.stages import InputRecord
+from streams.times import IDLE_US
 from streams.topics import PROFILES
 from tests.streams.stream_data import START_US, make_configuration, make_events
 

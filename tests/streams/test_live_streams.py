@@ -14,14 +14,14 @@ import pytest
 from deploy.stack.kafka import KafkaBroker
 from detectors.values import MetricPoint
 from homeostat.contract import partition_of
-from streams.admin import ensure_topics
-from streams.checkpoint import CheckpointLog, PartitionFenced
-from streams.control import Configuration
-from streams.inprocess import InProcess, Results
-from streams.log import LogReader
-from streams.profile_stage import ProfileStage
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
+from streams.control.configuration import Configuration
+from streams.profile.stage import ProfileStage
+from streams.replay.inprocess import InProcess, Results
 from streams.stages import InputRecord
 from streams.topics import METRICS, PROFILE_CHECKPOINTS, all_topics
+from streams.worker.checkpoint import CheckpointLog, PartitionFenced
 from tests.streams.live import Worker, collect, publish, publish_configuration
 from tests.streams.stream_data import (
     START_US,

@@ -10,10 +10,10 @@ import pytest
 from detectors.errors import MonitorInvalid
 from detectors.values import Budget, Monitor
 from streams.bus import Message
-from streams.control import Configuration
-from streams.monitor_build import build_monitor
-from streams.monitor_file import MonitorFileInvalid, read_monitor_file, schema_json, seconds
-from streams.monitor_publish import apply_monitor, published_monitors
+from streams.control.configuration import Configuration
+from streams.control.monitor_build import build_monitor
+from streams.control.monitor_publish import apply_monitor, published_monitors
+from streams.files.monitor import MonitorFileInvalid, read_monitor_file, schema_json, seconds
 from tests.streams.test_backtest import frame
 
 WHOLE = """

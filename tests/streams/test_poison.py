@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from homeostat.contract import PredictionBatch, decode, encode_predictions, headers_of
 from homeostat.keys import keys_of
 from streams.deadletters import DeadLetter
-from streams.poison import ArrowRows, Isolated, Whole, isolate
-from streams.profile_stage import ProfileStage
+from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
 from streams.topics import DEADLETTERS
-from streams.worker_role import StreamsConfig
+from streams.worker.poison import ArrowRows, Isolated, Whole, isolate
+from streams.worker.role import StreamsConfig
 from tests.streams.counting import CountingStage, JsonRows, counting_role
 from tests.streams.running import (
     counts,

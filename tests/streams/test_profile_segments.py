@@ -10,10 +10,10 @@ from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec, Monitor, PaneSnapshot
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
-from streams.control import Configuration
+from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
-from streams.profile_stage import ProfileStage
-from streams.series import MAX_SEGMENT_VALUES, SeriesCodes
+from streams.profile.series import MAX_SEGMENT_VALUES, SeriesCodes
+from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
 from streams.topics import DEADLETTERS, EVENTS, PROFILES
 

@@ -9,7 +9,7 @@ import pytest
 from detectors.profile import Profile
 from detectors.values import Accounting, PaneSnapshot
 from streams.deadletters import DeadLetter
-from streams.profile_stage import ProfileStage
+from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord, OutputRecord
 from streams.topics import DEADLETTERS, EVENTS, METRICS, PROFILES
 from tests.streams.stream_data import (

@@ -16,12 +16,12 @@ from aiokafka.structs import TopicPartition
 from deploy.stack.kafka import KafkaBroker
 from detectors.values import PaneSnapshot
 from homeostat.contract import partition_of
-from streams.admin import ensure_topics
-from streams.log import LogReader
-from streams.panes import IDLE_US
-from streams.replay import Stretch, replay
-from streams.replay_check import check
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
+from streams.replay.replay import Stretch, replay
+from streams.replay.replay_check import check
 from streams.stages import InputRecord
+from streams.times import IDLE_US
 from streams.topics import EVENTS, JUDGE_CHECKPOINTS, PROFILES, all_topics
 from tests.streams.live import Worker, publish, publish_configuration
 from tests.streams.stream_data import (

@@ -7,17 +7,17 @@ import msgspec
 
 from detectors.values import Alert, MetricPoint
 from homeostat.contract import decode
-from streams.archive_read import ArchiveReader
-from streams.archive_store import open_store
-from streams.control import Configuration, monitor_record, reference_record
-from streams.inprocess import InProcess, Results
-from streams.replay import Logged, Replayed, Stretch
-from streams.replay_archive import replay_files
-from streams.replay_check import check
-from streams.seals import Planned, Seal
+from streams.archive.read import ArchiveReader
+from streams.control.configuration import Configuration, monitor_record, reference_record
+from streams.judge.seals import Planned, Seal
+from streams.judge.windows import SeriesName
+from streams.replay.inprocess import InProcess, Results
+from streams.replay.replay import Logged, Replayed, Stretch
+from streams.replay.replay_archive import replay_files
+from streams.replay.replay_check import check
 from streams.stages import InputRecord
+from streams.store import open_store
 from streams.topics import CONTROL
-from streams.windows import SeriesName
 from tests.streams.archive_parts import write
 from tests.streams.stream_data import interleaved, make_events, make_monitor, make_reference
 from tests.streams.test_windows import settings_of

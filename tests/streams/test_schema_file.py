@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.files import FileInvalid, TableFile
-from streams.schema_file import SchemaFileInvalid, read_schema_file, schema_yaml
-from streams.schema_infer import infer_schema
-from streams.schemas import (
+from streams.control.schema_file import SchemaFileInvalid, read_schema_file, schema_yaml
+from streams.control.schema_infer import infer_schema
+from streams.control.schemas import (
     FeatureSchema,
     Schema,
     SchemaInvalid,
     build_schema,
 )
+from streams.files.tables import FileInvalid, TableFile
 
 WHOLE = """
 model: pets

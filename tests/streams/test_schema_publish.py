@@ -9,20 +9,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from homeostat.contract import PredictionBatch, decode, encode_predictions, headers_of
-from streams.control import Configuration, reference_record
-from streams.control_bus import publish_reference
-from streams.evolution import Evolution, check, compare
-from streams.intake import take_in
-from streams.profile_outputs import Outputs
-from streams.schema_publish import decide, published_schemas, register_schema
-from streams.schema_words import consequence
-from streams.schemas import (
+from streams.control.bus import publish_reference
+from streams.control.configuration import Configuration, reference_record
+from streams.control.evolution import Evolution, check, compare
+from streams.control.schema_publish import decide, published_schemas, register_schema
+from streams.control.schema_words import consequence
+from streams.control.schemas import (
     FeatureSchema,
     Schema,
     build_schema,
     schema_of_reference,
     schema_record,
 )
+from streams.profile.intake import take_in
+from streams.profile.outputs import Outputs
 from streams.stages import InputRecord
 from streams.topics import CONTROL
 from tests.streams.stream_data import make_reference

@@ -17,8 +17,8 @@ from detectors.values import FeatureSpec
 from homeostat import contract
 from homeostat.batches import LABEL_FIELDS, PREDICTION_FIELDS, SCORES_COLUMN, TRACE_COLUMN
 from homeostat.contract import LabelBatch, PredictionBatch, decode, encode_predictions, headers_of
-from streams.evolution import MAX_TOLD, check, class_indices, compare, outcomes
-from streams.schemas import (
+from streams.control.evolution import MAX_TOLD, check, class_indices, compare, outcomes
+from streams.control.schemas import (
     FeatureSchema,
     FeatureType,
     Schema,

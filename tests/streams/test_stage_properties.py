@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detectors.values import MetricPoint
-from streams.inprocess import InProcess, Results
-from streams.judge_stage import JudgeStage
-from streams.profile_stage import ProfileStage
+from streams.judge.stage import JudgeStage
+from streams.profile.stage import ProfileStage
+from streams.replay.inprocess import InProcess, Results
 from streams.stages import InputRecord, Stage
 from streams.topics import PROFILES
 from tests.streams.stream_data import (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.values import Monitor
-from streams.control import Configuration, monitor_record, reference_record
+from streams.control.configuration import Configuration, monitor_record, reference_record
 from streams.ranges import Segment, add_segment, joined_ranges
 from tests.streams.stream_data import make_reference
 

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.values import Accounting
-from streams.judge_stage import JudgeStage
-from streams.profile_stage import ProfileStage
+from streams.judge.stage import JudgeStage
+from streams.profile.stage import ProfileStage
 from streams.telemetry import Measured, Sample, Telemetry, accounting_samples
 from streams.telemetry_names import (
     BEAT,
@@ -25,7 +25,7 @@ from streams.telemetry_names import (
     WATERMARK,
     MetricName,
 )
-from streams.worker_role import StreamsConfig
+from streams.worker.role import StreamsConfig
 from tests.streams.counting import counting_role
 from tests.streams.parts import until
 from tests.streams.running import make_counting_topics, running, send_numbers, until_counted

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from detectors.errors import MonitorInvalid
 from detectors.profile import Profile
 from detectors.values import Monitor
-from streams.inprocess import Results
-from streams.seals import Planned
-from streams.window_spec import check_windows
-from streams.windows import SeriesName
+from streams.control.window_spec import check_windows
+from streams.judge.seals import Planned
+from streams.judge.windows import SeriesName
+from streams.replay.inprocess import Results
 from tests.streams.window_bench import (
     BASE_US,
     SECOND_US,

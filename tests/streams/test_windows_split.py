@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeostat.contract import PredictionBatch, encode_predictions, headers_of
-from streams.inprocess import InProcess, Results
+from streams.replay.inprocess import InProcess, Results
 from streams.stages import InputRecord
 from streams.topics import EVENTS
 from tests.streams.stream_data import Events, label_record, make_configuration, make_events

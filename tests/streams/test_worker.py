@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.kafka import KafkaBroker
-from streams.admin import ensure_topics
 from streams.app import StreamsConfig, judge_role, profile_role
-from streams.checkpoint import CheckpointLog, PartitionFenced
-from streams.inprocess import InProcess, Results
-from streams.log import LogReader
-from streams.runtime import Role, Worker
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
+from streams.replay.inprocess import InProcess, Results
 from streams.stages import InputRecord
 from streams.topics import PROFILE_CHECKPOINTS, all_topics
+from streams.worker.checkpoint import CheckpointLog, PartitionFenced
+from streams.worker.runtime import Role, Worker
 from tests.streams.live import collect, publish, publish_configuration
 from tests.streams.stream_data import (
     interleaved,

@@ -10,12 +10,12 @@ import numpy as np
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import Axis, Monitor, PaneSnapshot
-from streams.control import Configuration
-from streams.inprocess import Results
-from streams.judge_stage import JudgeStage
-from streams.model_axis import Plans
-from streams.panes import IDLE_US
+from streams.control.configuration import Configuration
+from streams.judge.model_axis import Plans
+from streams.judge.stage import JudgeStage
+from streams.replay.inprocess import Results
 from streams.stages import InputRecord
+from streams.times import IDLE_US
 from streams.topics import JUDGE_PANES, PROFILES
 from tests.streams.stream_data import START_US, make_events, make_monitor, make_reference
 

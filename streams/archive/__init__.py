@@ -1,0 +1,1 @@
+"""Events as Parquet files, each row exactly once."""

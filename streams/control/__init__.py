@@ -1,0 +1,1 @@
+"""Configuration as events: monitors, references, schemas."""

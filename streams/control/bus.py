@@ -1,0 +1,49 @@
+"""What publishing configuration needs of a bus, and the one way in which a reference is published."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import structlog
+
+from detectors.reference import Reference
+from streams.bus import Message
+from streams.control.configuration import reference_record
+from streams.control.schemas import SchemaInvalid, implied_schema_record, schema_of_reference
+from streams.topics import CONTROL
+
+_log = structlog.get_logger()
+
+
+class Publishing(Protocol):
+    """A bus that takes records."""
+
+    async def publish(
+        self, topic: str, *, key: bytes, value: bytes | None, headers: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Returns when the broker has the record."""
+        ...
+
+
+class ControlBus(Publishing, Protocol):
+    """A bus that can be read as well."""
+
+    async def read_all(self, topic: str) -> list[Message]:
+        """Everything in the topic now."""
+        ...
+
+
+async def publish_reference(bus: Publishing, reference: Reference) -> None:
+    """Put a reference on the control topic, and beside it the schema that it implies: who sends events reads
+    there what they must look like, without knowing references.
+
+    A schema that a person registered has a key of its own and is left alone. A reference that implies no
+    schema is published all the same, and that is told: a rollback does not wait for it.
+    """
+    key, value = reference_record(reference)
+    await bus.publish(CONTROL, key=key, value=value)
+    try:
+        key, value = implied_schema_record(schema_of_reference(reference))
+    except SchemaInvalid as error:
+        _log.warning("A reference implies no schema; only the reference was published.", reason=str(error))
+        return
+    await bus.publish(CONTROL, key=key, value=value)

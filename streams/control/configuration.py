@@ -1,0 +1,131 @@
+"""Configuration as events: monitors and references on a compacted topic, and the view of it that a stage
+has."""
+
+from bisect import bisect_right
+from urllib.parse import quote
+
+import msgspec
+import structlog
+
+from detectors.reference import Reference
+from detectors.values import Monitor
+from streams.control.schemas import Schema, schema_of_reference
+
+_log = structlog.get_logger()
+
+_FOR_OTHERS = "implied-schema/"
+"""Says what the reference beside it says, for those who do not read references."""
+
+
+def monitor_record(monitor: Monitor) -> tuple[bytes, bytes]:
+    """Key and value of the control record that publishes `monitor`. Each revision is kept: what was measured
+    under an older one can be measured again."""
+    name = f"monitor/{quote(monitor.model, safe='')}/{monitor.revision}"
+    return name.encode(), msgspec.json.encode(monitor)
+
+
+def reference_record(reference: Reference) -> tuple[bytes, bytes]:
+    """Key and value of the control record that publishes `reference` for its model and version; each revision
+    is kept."""
+    version = f"{quote(reference.version, safe='')}/{reference.revision}"
+    name = f"reference/{quote(reference.model, safe='')}/{version}"
+    return name.encode(), reference.to_json()
+
+
+class Configuration:
+    """Monitors and references as far as they have been read. Pure: somebody else reads the topic.
+
+    A stage binds a pane to the revisions that were in force when the pane began, so that what comes later
+    does not change what has been measured.
+    """
+
+    def __init__(self) -> None:
+        self._monitors: dict[str, list[Monitor]] = {}
+        self._references: dict[tuple[str, str], Reference] = {}
+        self._revisions: dict[str, Reference] = {}
+        self._schemas: dict[tuple[str, str], Schema] = {}
+        self._implied: dict[str, Schema] = {}
+        self._newest: dict[str, str] = {}
+
+    def apply(self, key: bytes | None, value: bytes | None) -> None:
+        """Take one record of the control topic. One that cannot be read is told and left out; the last good
+        one stays."""
+        name = (key or b"").decode(errors="replace")
+        if not value:
+            return
+        try:
+            if name.startswith("monitor/"):
+                self.add_monitor(msgspec.json.decode(value, type=Monitor))
+            elif name.startswith("reference/"):
+                self.add_reference(Reference.from_json(value))
+            elif name.startswith("schema/"):
+                self.add_schema(Schema.from_json(value))
+            elif not name.startswith(_FOR_OTHERS):
+                _log.warning("A control record is no monitor, reference or schema; it is left out.", key=name)
+        except (ValueError, RecursionError) as error:
+            _log.error(
+                "A control record cannot be read; what was in force stays.", key=name, reason=str(error)
+            )
+
+    def add_monitor(self, monitor: Monitor) -> None:
+        """Add a revision; it replaces what took effect at the same time or later."""
+        known = self._monitors.setdefault(monitor.model, [])
+        known[:] = [other for other in known if other.effective_us < monitor.effective_us]
+        known.append(monitor)
+
+    def add_reference(self, reference: Reference) -> None:
+        """Make this the reference of its model and version; older revisions stay known by their name."""
+        self._references[reference.model, reference.version] = reference
+        self._revisions[reference.revision] = reference
+        self._note_version(reference.model, reference.version)
+
+    def add_schema(self, schema: Schema) -> None:
+        """Make this the schema of its model and version."""
+        self._schemas[schema.model, schema.version] = schema
+        self._note_version(schema.model, schema.version)
+
+    def schema(self, model: str, version: str | None) -> Schema | None:
+        """The schema that was registered for a version, or the one that its reference implies. Without a version,
+        as labels come: that of the version that was made known last."""
+        name = model, self._newest.get(model, "") if version is None else version
+        found = self._schemas.get(name)
+        if found is not None or (reference := self._references.get(name)) is None:
+            return found
+        implied = self._implied.get(reference.revision)
+        if implied is None:
+            implied = self._implied[reference.revision] = schema_of_reference(reference)
+        return implied
+
+    def _note_version(self, model: str, version: str) -> None:
+        self._newest[model] = version
+
+    def watches(self, model: str) -> bool:
+        """Whether a monitor of the model is here: all that labels need."""
+        return model in self._monitors
+
+    def knows(self, model: str, version: str) -> bool:
+        """Whether both a monitor of the model and a reference of the version are here."""
+        return model in self._monitors and (model, version) in self._references
+
+    def monitor(self, model: str, at_us: int) -> Monitor:
+        """The monitor in force at an event time; the first one before it took effect, defaults where there is
+        none."""
+        known = self._monitors.get(model)
+        if not known:
+            return Monitor(model=model)
+        return known[max(0, bisect_right(known, at_us, key=lambda monitor: monitor.effective_us) - 1)]
+
+    def monitor_revision(self, model: str, revision: int) -> Monitor:
+        """The monitor of this revision; the newest where it is no longer known."""
+        known = self._monitors.get(model, [])
+        return next((monitor for monitor in known if monitor.revision == revision), None) or self.monitor(
+            model, 2**62
+        )
+
+    def reference(self, model: str, version: str) -> Reference | None:
+        """The newest reference of a version."""
+        return self._references.get((model, version))
+
+    def reference_revision(self, revision: str) -> Reference | None:
+        """The reference that this revision names."""
+        return self._revisions.get(revision)

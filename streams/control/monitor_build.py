@@ -1,0 +1,117 @@
+"""From a monitor file to what the stages use: a `Monitor`, and the reference of a file or of the first
+rows."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from detectors.reference import Reference, build_reference
+from detectors.values import Budget, FeatureSpec, Monitor
+from streams.control.window_spec import check_windows
+from streams.files.columns import Roles, text_columns
+from streams.files.monitor import Alarms, MonitorFile, MonitorFileInvalid, WindowShape, seconds
+from streams.files.tables import FileInvalid, TableFile
+
+LIVE_PANE = "10s"
+_DEFAULTS = Monitor(model="default")
+
+
+def build_monitor(
+    file: MonitorFile,
+    features: Sequence[FeatureSpec],
+    *,
+    pane_s: float | None = None,
+    revision: int = 1,
+    effective_us: int = 0,
+) -> Monitor:
+    """The monitor that a file describes. `pane_s`: where the file names no pane.
+
+    Raises `MonitorInvalid` for windows that cannot be cut, `MonitorFileInvalid` for a budget that cannot be
+    counted in these windows.
+    """
+    window, labels = file.window, file.label_window
+    window_s = seconds(window.every) if window.every else 0.0
+    monitor = Monitor(
+        model=file.model,
+        revision=revision,
+        task=file.task,
+        features=tuple(features),
+        segments=tuple(file.columns.segments),
+        window_rows=window.rows or _DEFAULTS.window_rows,
+        window_s=window_s,
+        slide_rows=window.slide if isinstance(window.slide, int) else 0,
+        slide_s=seconds(window.slide) if isinstance(window.slide, str) else 0.0,
+        label_window_rows=labels.rows or _DEFAULTS.label_window_rows,
+        label_window_s=seconds(labels.every) if labels.every else 0.0,
+        series_ttl_s=seconds(file.forget_after),
+        spread=file.spread,
+        pane_s=seconds(file.pane or LIVE_PANE) if file.pane or pane_s is None else pane_s,
+        watermark_delay_s=seconds(file.watermark_delay),
+        lateness_s=seconds(file.lateness),
+        label_horizon_s=seconds(file.label_horizon),
+        hot_horizon_s=seconds(file.hot_horizon),
+        idle_s=seconds(file.idle),
+        budget=_budget(file.alarms, window),
+        autonomy=file.autonomy,
+        effective_us=effective_us,
+    )
+    check_windows(monitor)
+    return monitor
+
+
+def open_table(path: Path, file: MonitorFile) -> TableFile:
+    """A data file of the monitor's model, its ids read as text."""
+    return TableFile(path, text_columns(file))
+
+
+def reference_of(file: MonitorFile) -> tuple[Reference, tuple[FeatureSpec, ...]]:
+    """The reference built from the file that the monitor names, and its features. Raises `FileInvalid`."""
+    if file.reference.file is None:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: reference.file is not set; a reference can only be built from a file"
+        )
+    table = open_table(file.reference.file, file)
+    roles = Roles.of(file, table)
+    return build_from(file, roles, table.table(roles.needed)), roles.features
+
+
+def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> Reference:
+    """A reference from these rows. Raises `FileInvalid`, or `ReferenceInvalid` for values out of range."""
+    if not table.num_rows:
+        raise FileInvalid("the reference has no rows")
+    (batch,) = table.combine_chunks().to_batches()
+    rows = roles.rows(batch, 0, 1)
+    said = roles.by_role.keys() & {"prediction", "score"}
+    return build_reference(
+        file.model,
+        file.reference.version,
+        rows.features,
+        roles.features,
+        scores=np.clip(rows.scores, 0.0, 1.0) if "score" in said else None,
+        predictions=rows.predictions if said else None,
+        labels=rows.labels if said and roles.has_labels else None,
+        task=file.task,
+        classes=file.classes,
+    )
+
+
+def _budget(alarms: Alarms, window: WindowShape) -> Budget:
+    incidents, windows, time_s = alarms.parts()
+    if windows is None and window.every is None:
+        raise MonitorFileInvalid(
+            f"alarms.budget is {alarms.budget!r}, but the windows are counted in rows: write it as "
+            "`1 per 1000 windows`, or use windows by time (`window: {every: 1h}`)"
+        )
+    if windows is None:
+        windows = max(1, round((time_s or 0.0) / seconds(window.every or "1h")))
+    if not 0 < incidents < windows:
+        raise MonitorFileInvalid(
+            f"alarms.budget is {alarms.budget!r}: {incidents:g} in {windows} windows; it must be more than none "
+            "and less than one per window"
+        )
+    return Budget(incidents=incidents, windows=windows)

@@ -1,0 +1,158 @@
+"""Monitors on the control topic: publish the next revision, and list what is there."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from detectors.reference import Reference
+from detectors.values import FeatureSpec, Monitor
+from streams.control.bus import ControlBus, publish_reference
+from streams.control.configuration import monitor_record
+from streams.control.monitor_build import build_monitor, reference_of
+from streams.control.window_spec import window_spec
+from streams.files.monitor import FeatureColumn, MonitorFile, MonitorFileInvalid
+from streams.times import MICROSECONDS
+from streams.topics import CONTROL
+
+
+@dataclass
+class Published:
+    """What the control topic says about one model: every revision of its monitor, in order, and the references
+    by version, newest last."""
+
+    model: str
+    monitors: list[Monitor] = field(default_factory=list[Monitor])
+    references: list[Reference] = field(default_factory=list[Reference])
+
+    def row(self) -> dict[str, Any]:
+        """For a table."""
+        if not self.monitors:
+            return {"model": self.model, "references": self._versions()}
+        now = self.monitors[-1]
+        spec = window_spec(now, "event")
+        windows = f"{spec.length_us / MICROSECONDS:g} s" if spec.by_time else f"{spec.rows} rows"
+        slide = f"{now.slide_s:g} s" if now.slide_s else f"{now.slide_rows} rows" if now.slide_rows else ""
+        return {
+            "model": self.model,
+            "revision": now.revision,
+            "windows": f"{windows}, every {slide}" if slide else windows,
+            "pane": f"{now.pane_s:g} s",
+            "features": len(now.features) or "all",
+            "segments": ", ".join(now.segments),
+            "references": self._versions(),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON. References without their histograms."""
+        return {
+            "model": self.model,
+            "monitors": [msgspec.to_builtins(monitor) for monitor in self.monitors],
+            "references": [
+                {
+                    "version": one.version,
+                    "revision": one.revision,
+                    "rows": one.rows,
+                    "features": [part.spec.name for part in one.features],
+                    "performance": one.performance,
+                }
+                for one in self.references
+            ],
+        }
+
+    def _versions(self) -> str:
+        return ", ".join(dict.fromkeys(one.version for one in self.references))
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The outcome of `apply_monitor`."""
+
+    monitor: Monitor
+    reference: Reference | None
+    published: bool
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        start = "in force for all events" if not self.monitor.effective_us else "in force for events from "
+        if self.monitor.effective_us:
+            start += time.strftime(
+                "%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.monitor.effective_us / MICROSECONDS)
+            )
+        if self.reference is None:
+            return f"{start}; references are those of the registered versions"
+        return f"{start}; reference {self.reference.revision} of version {self.reference.version}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "monitor": msgspec.to_builtins(self.monitor),
+            "reference": self.reference.revision if self.reference else None,
+            "published": self.published,
+        }
+
+
+async def published_monitors(bus: ControlBus) -> list[Published]:
+    """What is on the control topic, by model. Records that cannot be read are left out."""
+    found: dict[str, Published] = {}
+    for message in await bus.read_all(CONTROL):
+        name = (message.key or b"").decode(errors="replace")
+        try:
+            if name.startswith("monitor/") and message.value:
+                monitor = msgspec.json.decode(message.value, type=Monitor)
+                known = found.setdefault(monitor.model, Published(monitor.model))
+                known.monitors = [one for one in known.monitors if one.revision != monitor.revision] + [
+                    monitor
+                ]
+            elif name.startswith("reference/") and message.value:
+                reference = Reference.from_json(message.value)
+                known = found.setdefault(reference.model, Published(reference.model))
+                known.references = [one for one in known.references if one.revision != reference.revision]
+                known.references.append(reference)
+        except ValueError:
+            continue
+    return [found[model] for model in sorted(found)]
+
+
+async def apply_monitor(bus: ControlBus, file: MonitorFile, effective_in_s: float) -> Applied:
+    """Publish the reference that the file names, then the monitor as the next revision; nothing where both are
+    already there. The first monitor of a model counts for all its events, a later one from `effective_in_s`
+    from now on: long enough for every worker to have read it.
+
+    Raises `FileInvalid`, `MonitorFileInvalid` or an error of `detectors.errors`.
+    """
+    if file.reference.rows is not None:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: reference.rows counts rows of a file, for a backtest; name a file, or "
+            "`registered: true`"
+        )
+    reference, features = reference_of(file) if file.reference.file is not None else (None, _named(file))
+    known = {one.model: one for one in await published_monitors(bus)}.get(file.model, Published(file.model))
+    monitor = build_monitor(file, features)
+    last = known.monitors[-1] if known.monitors else None
+    same = last is not None and _content(monitor) == _content(last)
+    if reference is not None and reference.revision not in {one.revision for one in known.references}:
+        await publish_reference(bus, reference)
+        if same and last is not None:
+            return Applied(last, reference, True)
+    if same and last is not None:
+        return Applied(last, reference, False)
+    if last is not None:
+        effective_us = time.time_ns() // 1_000 + round(effective_in_s * MICROSECONDS)
+        monitor = msgspec.structs.replace(monitor, revision=last.revision + 1, effective_us=effective_us)
+    key, value = monitor_record(monitor)
+    await bus.publish(CONTROL, key=key, value=value)
+    return Applied(monitor, reference, True)
+
+
+def _named(file: MonitorFile) -> tuple[FeatureSpec, ...]:
+    return tuple(
+        FeatureSpec(name=one.name, kind=one.kind) if isinstance(one, FeatureColumn) else FeatureSpec(name=one)
+        for one in file.columns.features or ()
+    )
+
+
+def _content(monitor: Monitor) -> Monitor:
+    return msgspec.structs.replace(monitor, revision=0, effective_us=0)

@@ -1,0 +1,1 @@
+"""Files as people bring them: monitors, tables of events, labels."""

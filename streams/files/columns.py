@@ -1,0 +1,236 @@
+"""Which column of a file is what, and the columns as the stages want them."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from detectors.values import FeatureKind, FeatureSpec
+from streams.files.monitor import Columns, FeatureColumn, MonitorFile
+from streams.files.tables import FileInvalid, TableFile
+
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
+
+_MOST_US = 253_402_300_800_000_000
+"""The year 10000, where the contract ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a file, columns of equal length. `predictions`, `labels`: NaN where there is none."""
+
+    ids: list[str]
+    times_us: Times
+    predictions: Floats
+    scores: Floats
+    labels: Floats
+    label_times_us: Times
+    versions: npt.NDArray[np.object_] | None
+    features: dict[str, npt.NDArray[Any]]
+    segments: dict[str, list[str | None]]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of the columns of one file."""
+
+    columns: Columns
+    features: tuple[FeatureSpec, ...]
+    classes: tuple[str, ...] = ()
+    has_labels: bool = False
+    by_role: dict[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def of(cls, file: MonitorFile, table: TableFile) -> "Roles":
+        """What the monitor says about the columns of this table. A role whose column is not there is an error,
+        but for labels and versions, which may be elsewhere. Raises `FileInvalid`."""
+        columns, names = file.columns, set(table.columns)
+        roles = columns.roles()
+        absent = {role: name for role, name in roles.items() if name not in names}
+        wrong = {
+            role: name for role, name in absent.items() if role not in ("label", "label_time", "version")
+        }
+        if wrong:
+            told = ", ".join(f"columns.{role}: {name!r}" for role, name in wrong.items())
+            raise FileInvalid(f"{table.path}: there is no column for {told}; it has {table.columns}")
+        by_role = {role: name for role, name in roles.items() if name in names}
+        return cls(
+            columns,
+            features=_features(file, table),
+            classes=tuple(file.classes),
+            has_labels="label" in by_role,
+            by_role=by_role,
+        )
+
+    @property
+    def needed(self) -> set[str]:
+        """The columns that have to be read."""
+        return {spec.name for spec in self.features} | set(self.by_role.values()) | set(self.columns.segments)
+
+    def rows(self, batch: pa.RecordBatch, first_row: int, row_us: int) -> Rows:
+        """A batch of the file. Without a time column, row n is at n times `row_us`. Raises `FileInvalid` for a
+        column that cannot be what it shall be."""
+        count = batch.num_rows
+        places = np.arange(first_row, first_row + count, dtype=np.int64)
+        nothing = np.full(count, np.nan)
+        scores = self._numbers(batch, "score", nothing)
+        predictions = self._outcomes(batch, "prediction", nothing)
+        if "prediction" not in self.by_role:
+            predictions = (
+                np.where(np.isnan(scores), np.nan, scores >= 0.5)
+                if "score" in self.by_role
+                else np.zeros(count)
+            )
+        times_us = self._times(batch, "time", places * row_us)
+        return Rows(
+            ids=self._texts(batch, "id") or [str(place) for place in places.tolist()],
+            times_us=times_us,
+            predictions=predictions.astype(np.float64),
+            scores=scores,
+            labels=self._outcomes(batch, "label", nothing),
+            label_times_us=self._times(batch, "label_time", times_us),
+            versions=np.array(self._texts(batch, "version"), dtype=object)
+            if "version" in self.by_role
+            else None,
+            features={spec.name: feature_column(batch, spec) for spec in self.features},
+            segments={name: _as_texts(batch.column(name)) for name in self.columns.segments},
+        )
+
+    def _numbers(self, batch: pa.RecordBatch, role: str, otherwise: Floats) -> Floats:
+        name = self.by_role.get(role)
+        return otherwise if name is None else _as_numbers(batch.column(name), name, role)
+
+    def _outcomes(self, batch: pa.RecordBatch, role: str, otherwise: Floats) -> Floats:
+        name = self.by_role.get(role)
+        return otherwise if name is None else self.outcomes(batch.column(name), role)
+
+    def outcomes(self, column: pa.Array, role: str) -> Floats:
+        """Predictions or labels as numbers: 1 where the text is `positive`, or the number of the class."""
+        name = self.by_role.get(role, role)
+        if not _is_text(column.type):
+            return _as_numbers(column, name, role)
+        texts = _as_texts(column)
+        if self.columns.positive is not None:
+            return np.array(
+                [np.nan if text is None else float(text == self.columns.positive) for text in texts]
+            )
+        if self.classes:
+            place = {text: float(number) for number, text in enumerate(self.classes)}
+            return np.array([np.nan if text is None else place.get(text, -1.0) for text in texts])
+        return _as_numbers(column, name, role)
+
+    def _times(self, batch: pa.RecordBatch, role: str, otherwise: Times) -> Times:
+        name = self.by_role.get(role)
+        return otherwise if name is None else as_times(batch.column(name), name, role)
+
+    def _texts(self, batch: pa.RecordBatch, role: str) -> list[str]:
+        name = self.by_role.get(role)
+        if name is None:
+            return []
+        return ["" if text is None else text for text in _as_texts(batch.column(name))]
+
+
+def text_columns(file: MonitorFile) -> set[str]:
+    """Columns that are text whatever they look like."""
+    named = {one.name for one in _named(file.columns) if one.kind == "categorical"}
+    return named | {name for role, name in file.columns.roles().items() if role in ("id", "version")}
+
+
+def feature_column(batch: pa.RecordBatch, spec: FeatureSpec) -> npt.NDArray[Any]:
+    """A feature: float64 with NaN, or text with None."""
+    column = batch.column(spec.name)
+    if spec.kind == "numeric":
+        return _as_numbers(column, spec.name, "feature")
+    if pa.types.is_boolean(column.type) or not _is_text(column.type):
+        return _as_numbers(column, spec.name, "feature")
+    return np.array(_as_texts(column), dtype=object)
+
+
+def as_times(column: pa.Array, name: str, role: str) -> Times:
+    """Microseconds since the epoch; times without a zone are UTC, numbers are seconds; a missing one is -1."""
+    kind = column.type
+    try:
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            found = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        elif _is_text(kind):
+            found = _parsed(column.cast(pa.string())).cast(pa.int64())
+        else:
+            micros = column.cast(pa.float64()).to_numpy(zero_copy_only=False) * 1e6
+            found = pa.array(micros, from_pandas=True).cast(pa.int64(), safe=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise FileInvalid(f"column {name!r} cannot be the {role}: {error}") from error
+    times: Times = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    return np.where((times < 0) | (times >= _MOST_US), -1, times)
+
+
+def _parsed(column: pa.Array) -> pa.Array:
+    """ISO 8601, with a zone or without."""
+    try:
+        return column.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return column.cast(pa.timestamp("us", tz="UTC"))
+
+
+def _features(file: MonitorFile, table: TableFile) -> tuple[FeatureSpec, ...]:
+    named = _named(file.columns)
+    names = set(table.columns)
+    absent = [one.name for one in named if one.name not in names]
+    absent += [name for name in file.columns.segments if name not in names]
+    if absent:
+        raise FileInvalid(f"{table.path}: there are no columns {absent}; it has {table.columns}")
+    taken = set(file.columns.roles().values())
+    chosen = [one.name for one in named] or [name for name in table.columns if name not in taken]
+    kinds: dict[str, FeatureKind] = {one.name: one.kind for one in named if isinstance(one, FeatureColumn)}
+    found: list[FeatureSpec] = []
+    for name in chosen:
+        kind = table.schema.field(name).type
+        if pa.types.is_temporal(kind) and not named:
+            continue
+        guess: FeatureKind = "categorical" if _is_text(kind) or pa.types.is_boolean(kind) else "numeric"
+        found.append(FeatureSpec(name=name, kind=kinds.get(name, guess)))
+    if not found:
+        raise FileInvalid(f"{table.path}: it has no feature beside {sorted(taken)}")
+    return tuple(found)
+
+
+def _named(columns: Columns) -> Sequence["FeatureColumn | _Guessed"]:
+    return [one if isinstance(one, FeatureColumn) else _Guessed(one) for one in columns.features or ()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Guessed:
+    name: str
+    kind: str = ""
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return True
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _as_texts(column: pa.Array) -> list[str | None]:
+    return column.cast(pa.string()).to_pylist()
+
+
+def _as_numbers(column: pa.Array, name: str, role: str) -> Floats:
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.uint8())
+        numbers: Floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowException, ValueError) as error:
+        right = (
+            "numbers" if role == "feature" else "numbers, or name the text that means 1 in columns.positive"
+        )
+        raise FileInvalid(f"column {name!r} cannot be the {role}: {error}; it must hold {right}") from error
+    return numbers

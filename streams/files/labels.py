@@ -1,0 +1,74 @@
+"""Labels in a file of their own, found by the id of the prediction: 24 bytes a label, whatever the ids."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from homeostat.contract import keys_of
+from streams.files.columns import Roles, Times, as_times
+from streams.files.monitor import MonitorFile
+from streams.files.tables import FileInvalid, TableFile
+
+Keys = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+
+
+class LabelFile:
+    """The labels of a file with the monitor's id column, its label column, and its label_time column if it has
+    one. An id may have several: where there are times all count, one after the other; else the last."""
+
+    def __init__(self, path: Path, file: MonitorFile) -> None:
+        columns = file.columns
+        if columns.id is None or columns.label is None:
+            raise FileInvalid(f"{path}: to join labels, the monitor must name columns.id and columns.label")
+        table = TableFile(path, {columns.id})
+        absent = [name for name in (columns.id, columns.label) if name not in table.columns]
+        if absent:
+            raise FileInvalid(f"{path}: there are no columns {absent}; it has {table.columns}")
+        self.timed = columns.label_time is not None and columns.label_time in table.columns
+        roles = Roles(columns, (), tuple(file.classes), by_role={"label": columns.label})
+        keys: list[Keys] = []
+        values: list[npt.NDArray[np.float64]] = []
+        times: list[Times] = []
+        wanted = {columns.id, columns.label} | ({columns.label_time} if self.timed else set[str]())
+        for batch in table.batches({name for name in wanted if name}):
+            ids = batch.column(columns.id).cast("string").to_pylist()
+            keys.append(keys_of("" if one is None else one for one in ids))
+            values.append(roles.outcomes(batch.column(columns.label), "label"))
+            if self.timed and columns.label_time:
+                times.append(as_times(batch.column(columns.label_time), columns.label_time, "label_time"))
+        if not keys:
+            raise FileInvalid(f"{path}: it has no rows")
+        found = np.concatenate(keys)
+        order = np.argsort(found, kind="stable")
+        self._keys = found[order]
+        self._values = np.concatenate(values)[order]
+        self._times_us = np.concatenate(times)[order] if self.timed else np.zeros(0, dtype=np.int64)
+        self._used = np.zeros(len(found), dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def unused(self) -> int:
+        """Labels that belong to no prediction asked for, or (without times) that a later one has replaced."""
+        return int(len(self._used) - self._used.sum())
+
+    def of(self, ids: list[str]) -> tuple[Places, npt.NDArray[np.float64], Times]:
+        """Which of the ids have labels (by place, again for each label), the labels, and their times (-1 where
+        there are none)."""
+        keys = keys_of(ids)
+        low = np.searchsorted(self._keys, keys, side="left")
+        high = np.searchsorted(self._keys, keys, side="right")
+        if not self.timed:
+            low = np.maximum(low, high - 1)
+        counts = high - low
+        starts = np.cumsum(counts) - counts
+        found = np.repeat(low - starts, counts) + np.arange(int(counts.sum()))
+        self._used[found] = True
+        times = self._times_us[found] if self.timed else np.full(len(found), -1, dtype=np.int64)
+        return np.repeat(np.arange(len(ids)), counts), self._values[found], times

@@ -1,0 +1,1 @@
+"""Events from anywhere: checked row by row and put into batches."""

@@ -1,0 +1,99 @@
+"""Where rows stood in the input, so that a refused one can be found, shown and sent again."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from streams.broker.group import Record
+from streams.deadletters import HEADER_ONLY_ROW, HEADER_REPLAY_OF, DeadLetter
+from streams.gate.rows import BadRow
+
+STAGE = "gate"
+
+HEADER_KIND = "kind"
+"""On an ingest record: `prediction` or `label`, the kind of rows that do not say it."""
+HEADER_FIRST_ROW = "first-row"
+"""On an ingest record: what number its first row had in the request that it is a part of."""
+HEADER_IDEMPOTENCY = "idempotency"
+"""On an ingest record: a second record with the same value is a redelivery."""
+
+_KEPT = ("content-type", HEADER_KIND)
+_MAX_HEADER_BYTES = 4_096
+
+Headers = Mapping[str, bytes]
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`original` is what stood there: the row's own bytes, or the record's where these hold more; then `only_row`
+    tells which. `headers` are those that the bytes are not understood without. `replay_of` is the dead letter that
+    was sent again."""
+
+    topic: str
+    partition: int
+    offset: int
+    original: bytes
+    row: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    only_row: int | None = None
+    replay_of: int | None = None
+
+
+def headers_of(record: Record) -> Headers:
+    """By name in small letters."""
+    return {name.lower(): value for name, value in record.headers}
+
+
+def place_of(
+    record: Record,
+    headers: Headers,
+    *,
+    row: int | None = None,
+    original: bytes | None = None,
+    whole: bool = False,
+) -> Place:
+    """The place of a row. `whole`: the original is the record's, not the row's alone."""
+    kept = tuple(
+        (name, value)
+        for name, value in headers.items()
+        if (name in _KEPT or name.startswith(("ce_", "ce-"))) and len(value) <= _MAX_HEADER_BYTES
+    )
+    first = number_in(headers, HEADER_FIRST_ROW) or 0
+    return Place(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        original=(record.value or b"") if original is None else original,
+        row=None if row is None else row + first,
+        headers=kept,
+        only_row=row if whole else None,
+        replay_of=number_in(headers, HEADER_REPLAY_OF),
+    )
+
+
+def number_in(headers: Headers, name: str) -> int | None:
+    """The number in a header, if there is one."""
+    text = headers.get(name, b"")
+    return int(text) if text.isdigit() and len(text) < 19 else None
+
+
+def wanted_row(headers: Headers) -> int | None:
+    """The only row to take, where a dead letter of one of several rows was sent again."""
+    return number_in(headers, HEADER_ONLY_ROW)
+
+
+def letter_of(place: Place, bad: BadRow) -> DeadLetter:
+    """The dead letter of a refused row."""
+    return DeadLetter(
+        reason=bad.reason,
+        field=bad.field,
+        topic=place.topic,
+        partition=place.partition,
+        offset=place.offset,
+        row=place.row,
+        model=bad.model,
+        stage=STAGE,
+        original=place.original,
+        headers=place.headers,
+        only_row=place.only_row,
+        replay_of=place.replay_of,
+    )

@@ -1,0 +1,227 @@
+"""Homeostat JSON: what an event must look like, and why one is refused. Pure; no bytes can make it raise.
+
+A record holds one object, an array of them, or one per line. Here a row is read and its types are checked; what
+can be told of many rows at once (ranges, finite numbers, times) is checked in columns (`streams.gate.columns`).
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+from streams.deadletters import UNKNOWN_MODEL
+
+MAX_ROW_BYTES = 256_000
+MAX_NAME_CHARS = 255
+
+FeatureValue: TypeAlias = float | bool | str | list[float] | None
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)] | int | float
+
+
+class PredictionRow(msgspec.Struct, tag_field="kind", tag="prediction", kw_only=True, gc=False):
+    """A prediction as it came. `features` is a mapping, or a struct of a model whose features are known."""
+
+    model: Name
+    version: Name | int
+    id: Name | int
+    time: Time
+    features: dict[str, FeatureValue]
+    prediction: float | bool | str | None
+    score: float | None = None
+    scores: list[float] | None = None
+    segments: dict[str, str | int | None] | None = None
+    trace_id: str | None = None
+    latency_ms: float | None = None
+    status: str | None = None
+
+
+class LabelRow(msgspec.Struct, tag_field="kind", tag="label", kw_only=True, gc=False):
+    """A label as it came."""
+
+    model: Name
+    id: Name | int
+    time: Time
+    value: float | bool | str
+
+
+class _Head(msgspec.Struct):
+    """As much of a refused row as can be told."""
+
+    kind: Any = None
+    model: Any = None
+    features: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A refused row: `field` is its path in the row, `row` its place in the array (None: not in an array)."""
+
+    reason: str
+    field: str
+    row: int | None
+    original: bytes
+    model: str = UNKNOWN_MODEL
+    label: bool = False
+
+
+GoodRow: TypeAlias = PredictionRow | LabelRow
+Row: TypeAlias = GoodRow | BadRow
+
+decode_row = msgspec.json.Decoder(PredictionRow | LabelRow).decode
+decode_array = msgspec.json.Decoder(list[PredictionRow | LabelRow]).decode
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What a decoder raises; a `msgspec.ValidationError` is one of them."""
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_head = msgspec.json.Decoder(_Head).decode
+
+_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+
+
+def parse_record(value: bytes | None, kind: str | None = None) -> Iterator[Row]:
+    """The rows of one record, in order, each accepted or refused. `kind` is that of rows that do not say it."""
+    for _, _, row in read_rows(value, kind):
+        yield row
+
+
+def read_rows(value: bytes | None, kind: str | None = None) -> Iterator[tuple[int | None, bytes, Row]]:
+    """The same, each with its place in an array and its own bytes."""
+    if not value or value.isspace():
+        reason = "the record is empty; an event or an array of events is needed"
+        yield None, value or b"", BadRow(reason, "", None, value or b"")
+        return
+    try:
+        numbered = pieces(value)
+    except UNREADABLE as error:
+        yield None, value, BadRow(f"the record is not JSON: {error}", "", None, value)
+        return
+    for number, raw in numbered:
+        yield number, raw, read_row(raw, number, kind)
+
+
+def pieces(value: bytes) -> list[tuple[int | None, bytes]]:
+    """The JSON values of an array or of lines with their numbers, or the one value. Raises one of `UNREADABLE`."""
+    if value.lstrip()[:1] == b"[":
+        try:
+            return [(number, bytes(raw)) for number, raw in enumerate(_split(value))]
+        except UNREADABLE as error:
+            return _split_loosely(value, error)
+    if b"\n" in value.strip() and not _is_one_object(value):
+        return [(number, line) for number, line in enumerate(value.split(b"\n")) if line.strip()]
+    return [(None, value)]
+
+
+def read_row(raw: bytes, number: int | None, kind: str | None = None) -> Row:
+    """One row, which stands at `number` in its array."""
+    if len(raw) > MAX_ROW_BYTES:
+        reason = f"the event has {len(raw)} bytes; {MAX_ROW_BYTES} are allowed"
+        return BadRow(reason, "", number, raw)
+    try:
+        row = decode_row(raw)
+    except msgspec.ValidationError as error:
+        field, reason = explain(str(error))
+        if field == "kind" and kind is not None and _head_of(raw).kind is None:
+            return _read_as(kind, raw, number)
+        return refused(raw, number, field, reason)
+    except UNREADABLE as error:
+        return refused(raw, number, "", f"the event is not JSON: {error}")
+    if says_nothing(row):
+        reason = "null needs a status that says why there is none"
+        return refused(raw, number, "prediction", reason)
+    return row
+
+
+def says_nothing(row: GoodRow) -> bool:
+    """Whether there is neither a prediction nor a status."""
+    return isinstance(row, PredictionRow) and row.prediction is None and row.status is None
+
+
+def refused(raw: bytes, number: int | None, field: str, reason: str) -> BadRow:
+    """The refusal of a row of Homeostat JSON, under its model where that can be told."""
+    head = _head_of(raw)
+    if field.startswith("features[...]") and isinstance(head.features, dict):
+        field = _bad_feature(head.features) or field
+    model = head.model if isinstance(head.model, str) and is_name(head.model) else UNKNOWN_MODEL
+    return BadRow(reason, field, number, raw, model, head.kind == "label")
+
+
+def explain(message: str) -> tuple[str, str]:
+    """The field's path and the reason in a message of msgspec."""
+    path = _PATH.search(message)
+    field = path.group(1) if path else ""
+    reason = _PATH.sub("", message)
+    missing = _MISSING.search(reason)
+    if missing:
+        field = f"{field}.{missing.group(1)}" if field else missing.group(1)
+    return field, reason
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be a model's, version's or event's name."""
+    return 0 < len(text) <= MAX_NAME_CHARS and is_text(text)
+
+
+def is_text(text: str) -> bool:
+    """Whether this can be written as UTF-8: JSON can carry half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_as(kind: str, raw: bytes, number: int | None) -> Row:
+    tagged = b'{"kind":"' + kind.encode() + b'",' + raw.lstrip()[1:]
+    row = read_row(tagged, number)
+    if isinstance(row, BadRow):
+        return BadRow(row.reason, row.field, number, raw, row.model, kind == "label")
+    return row
+
+
+def _is_one_object(value: bytes) -> bool:
+    try:
+        _head(value)
+    except msgspec.ValidationError:
+        return True
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _split_loosely(value: bytes, error: Exception) -> list[tuple[int | None, bytes]]:
+    """One NaN, which Python's own encoder writes, must not take the rest of its array with it."""
+    try:
+        rows = json.loads(value)
+    except (ValueError, RecursionError):
+        raise error from None
+    return [(number, json.dumps(row).encode()) for number, row in enumerate(rows)]
+
+
+def _head_of(raw: bytes) -> _Head:
+    try:
+        return _head(raw)
+    except UNREADABLE:
+        pass
+    try:
+        return msgspec.convert(json.loads(raw), _Head)
+    except (ValueError, RecursionError):
+        return _Head()
+
+
+def _bad_feature(features: dict[str, Any]) -> str | None:
+    return next(
+        (f"features.{name}" for name, value in features.items() if not _is_feature(value)),
+        None,
+    )
+
+
+def _is_feature(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, int | float) for item in value)
+    return not isinstance(value, dict)

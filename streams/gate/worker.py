@@ -1,0 +1,178 @@
+"""The gate: foreign and single events in, columnar batches out, refused rows to dead letters. Effectively once.
+
+Each input partition is a lane with a transactional producer of its own (`streams.gate.lane`). Requests and answers that
+come as two events go once through a topic of the gate's own, partitioned by what they have in common, so that they meet
+whichever partitions they came from.
+"""
+
+import asyncio
+import gc
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.broker.admin import ensure_topics
+from streams.broker.group import (
+    KAFKA_TROUBLE,
+    Batches,
+    close_within,
+    consume,
+    run_until_signal,
+    wait_for_stop,
+)
+from streams.gate.config import GateConfig
+from streams.gate.known import KnownModels
+from streams.gate.lane import Lane
+from streams.telemetry import Sample, accounting_samples
+from streams.telemetry_names import GATE_HALVES
+from streams.topics import COMPACT_SOON, TopicSpec
+
+_log = structlog.get_logger()
+
+_LINGER_S = 0.05
+"""Pause after a transaction while little comes, so that slow single events come together in batches."""
+_BUSY_RECORDS = 500
+"""A poll that brings so many is followed by the next one at once."""
+LOOK_EVERY_S = 10.0
+"""How often a foreign topic that does not exist yet is looked for."""
+_STOP_TIMEOUT_S = 5.0
+_YOUNG_OBJECTS = 50_000
+"""Rows make many objects and no cycles: the collector looks that seldom."""
+
+
+def run_gate(config: GateConfig) -> None:
+    """Run until SIGTERM or SIGINT."""
+    prepare_process()
+    run_until_signal(lambda stop: serve_gate(config, stop))
+
+
+def prepare_process() -> None:
+    """Everything that is there stays: the collector need not look at it, and seldom at what comes."""
+    # pyarrow imports pandas at its first array: a second that must not fall between two heartbeats.
+    pa.array([0.0])
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
+
+
+async def serve_gate(config: GateConfig, stop: asyncio.Event) -> None:
+    """Run until `stop` is set. A foreign topic that does not exist yet is read as soon as it does."""
+    while not stop.is_set():
+        missing = await _missing(config, stop)
+        if missing:
+            _log.warning("Topics to read do not exist yet; they are looked for.", topics=sorted(missing))
+        ended = asyncio.Event()
+        watch = asyncio.create_task(_end(config, missing, stop, ended))
+        try:
+            topics = [topic for topic in config.inputs if topic not in missing]
+            await consume(config, topics, lambda: _Gate(config), ended)
+        finally:
+            watch.cancel()
+
+
+async def _end(config: GateConfig, missing: set[str], stop: asyncio.Event, ended: asyncio.Event) -> None:
+    """Set `ended` with `stop`, or when a topic that is missing has come: a client that subscribes to one that is not
+    there reads nothing at all."""
+    waits: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+    if missing:
+        waits.append(asyncio.create_task(_come(config, missing, stop)))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    ended.set()
+
+
+async def _come(config: GateConfig, missing: set[str], stop: asyncio.Event) -> bool:
+    """Wait until one of these topics is there."""
+    while not await wait_for_stop(stop, LOOK_EVERY_S):
+        if await _missing(config, stop) != missing:
+            break
+    return True
+
+
+async def _missing(config: GateConfig, stop: asyncio.Event) -> set[str]:
+    """The foreign topics that the broker does not have."""
+    wanted = set(config.mapping.topics)
+    while wanted and not stop.is_set():
+        consumer = AIOKafkaConsumer(bootstrap_servers=config.broker)
+        try:
+            await consumer.start()
+            return wanted - await consumer.topics()
+        except KAFKA_TROUBLE as error:
+            _log.warning("Kafka does not answer; waiting for it.", broker=config.broker, reason=repr(error))
+            await wait_for_stop(stop, 1.0)
+        finally:
+            await close_within(consumer.stop(), _STOP_TIMEOUT_S)
+    return set()
+
+
+class _Gate:
+    """All partitions that this process owns."""
+
+    def __init__(self, config: GateConfig) -> None:
+        self._config = config
+        self._models = KnownModels()
+        self._lanes: dict[TopicPartition, Lane] = {}
+
+    async def assigned(
+        self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        await self._ensure_state(consumer, {partition.topic for partition in partitions})
+        lanes = [Lane(self._config, partition, self._models) for partition in sorted(partitions)]
+        self._lanes = {lane.partition: lane for lane in lanes}
+        await asyncio.gather(*(lane.open() for lane in lanes))
+        starts: dict[TopicPartition, int] = {}
+        for lane in lanes:
+            known = [lane.next_offset, await consumer.committed(lane.partition)]
+            offsets = [offset for offset in known if offset is not None]
+            if offsets:
+                starts[lane.partition] = max(offsets)
+        _log.info(
+            "The gate reads.", partitions=[f"{one.topic}/{one.partition}" for one in sorted(partitions)]
+        )
+        return starts
+
+    async def handle(self, consumer: AIOKafkaConsumer, batches: Batches) -> None:
+        records = 0
+        for partition, found in batches.items():
+            self._lanes[partition].take(found)
+            records += len(found)
+            # Heartbeats and answers of the broker are not to wait for a whole poll.
+            await asyncio.sleep(0)
+        for lane in self._lanes.values():
+            if lane.partition not in batches:
+                lane.idle()
+        busy = records >= _BUSY_RECORDS
+        due = [lane for lane in self._lanes.values() if lane.is_due(busy=busy)]
+        if due:
+            await asyncio.gather(*(lane.commit() for lane in due))
+            if not busy:
+                await asyncio.sleep(_LINGER_S)
+
+    async def released(self, consumer: AIOKafkaConsumer | None) -> None:
+        lanes, self._lanes = self._lanes, {}
+        await asyncio.gather(*(lane.close() for lane in lanes.values()))
+
+    def samples(self) -> Iterable[Sample]:
+        """For Prometheus (see `streams.telemetry`)."""
+        for lane in self._lanes.values():
+            for account in lane.accounts.values():
+                yield from accounting_samples(account)
+            if lane.partition.topic == self._config.halves:
+                yield Sample(GATE_HALVES, (str(lane.partition.partition),), len(lane.waiting.halves))
+
+    async def _ensure_state(self, consumer: AIOKafkaConsumer, topics: set[str]) -> None:
+        """Foreign topics come at any time; each needs a place for the gate's state."""
+        foreign = topics - {self._config.ingest}
+        specs = [
+            TopicSpec(
+                self._config.state_of(topic), len(consumer.partitions_for_topic(topic) or ()), COMPACT_SOON
+            )
+            for topic in sorted(foreign)
+        ]
+        if specs:
+            await ensure_topics(self._config.broker, specs)

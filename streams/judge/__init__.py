@@ -1,0 +1,1 @@
+"""The judge stage: windows of panes, measured and decided."""

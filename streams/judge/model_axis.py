@@ -1,0 +1,161 @@
+"""The series of one model on one axis, and how far its sources have come."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+import msgspec
+import structlog
+
+from detectors.values import PaneSnapshot
+from streams.judge.seals import Planned
+from streams.judge.windows import NEVER_US, MonitorOf, Series, SeriesName, Times
+from streams.times import IDLE_US
+
+_log = structlog.get_logger()
+
+MAX_SERIES = 2_048
+"""Versions times segments of a model that are judged; what comes beyond is told in the log and left out."""
+
+_SOURCE_WAIT_US = 30_000_000
+_NEWEST = -1
+"""No revision has this number; what is known as the newest is given for it."""
+
+Plans = Mapping[SeriesName, deque[Planned]]
+
+
+class AxisMemory(msgspec.Struct, array_like=True):
+    """What is remembered besides the series. `watermarks`: by source, as last told; `reached_us`: the least of
+    them when one was awake last, at the log's time `reached_at_us`; `finals`: by source, up to where it
+    corrects nothing any more; `newest_us`: start of the newest pane; `floor_us`: series that were forgotten
+    had windows up to here; `since_us`: the log's time when a source spoke first."""
+
+    model: str
+    axis: str
+    watermarks: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    reached_us: int = NEVER_US
+    reached_at_us: int = 0
+    finals: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    newest_us: int = NEVER_US
+    floor_us: int = NEVER_US
+    since_us: int = 0
+
+
+class ModelAxis:
+    """The series of one model on one axis, in the order in which they are judged."""
+
+    def __init__(self, model: str, axis: str, monitor_of: MonitorOf, plans: Plans | None = None) -> None:
+        self.memory = AxisMemory(model, axis)
+        self.series: dict[SeriesName, Series] = {}
+        self.ended = False
+        self._monitor_of = monitor_of
+        self._plans = plans
+        self._refused = False
+        self._seen: Times | None = None
+
+    def take(self, snapshot: PaneSnapshot, offset: int, clock_us: int) -> Series | None:
+        """Note a snapshot; the series that has changed, if one has. `clock_us`: how far the log itself is, in
+        broker time."""
+        memory = self.memory
+        if not memory.watermarks:
+            memory.since_us = clock_us
+        memory.watermarks[snapshot.source] = snapshot.watermark_us
+        frontier_us = min(memory.watermarks.values())
+        if frontier_us < IDLE_US:
+            memory.reached_us, memory.reached_at_us = frontier_us, clock_us
+        if snapshot.final_us is not None:
+            memory.finals[snapshot.source] = snapshot.final_us
+        if not snapshot.version or snapshot.pane_us < memory.floor_us:
+            return None
+        series = self._series_of(snapshot)
+        if series is None or not series.store(snapshot, offset):
+            return None
+        memory.newest_us = max(memory.newest_us, snapshot.pane_us)
+        series.mark_dirty(snapshot.pane_us)
+        return series
+
+    def due(self, changed: Series | None, clock_us: int) -> Iterator[Series]:
+        """The series that may have windows to close: all of them when time has moved, else the one that has
+        changed."""
+        times = self.times(clock_us)
+        if times != self._seen:
+            self._seen = times
+            yield from list(self.series.values())
+        elif changed is not None:
+            yield changed
+
+    def times(self, clock_us: int) -> Times:
+        """How far the model is. While all of it is silent, its time goes on from where it was as the log's time
+        does (`clock_us`), so that events of long ago are not judged as if nothing had come since."""
+        memory = self.memory
+        frontier_us = min(memory.watermarks.values(), default=NEVER_US)
+        if self.ended and frontier_us == IDLE_US:
+            return Times(IDLE_US, IDLE_US, memory.newest_us)
+        if self._awaits_sources(clock_us):
+            return Times(NEVER_US, NEVER_US, NEVER_US)
+        if frontier_us < IDLE_US:
+            return Times(frontier_us, frontier_us, frontier_us)
+        time_us = memory.reached_us + max(0, clock_us - memory.reached_at_us)
+        return Times(IDLE_US, time_us, time_us)
+
+    def _awaits_sources(self, clock_us: int) -> bool:
+        """Whether a partition on which the model lives has not spoken yet: windows that are closed without it
+        would be decided on a part of their rows. One that has no events is not waited for without end."""
+        memory = self.memory
+        spread = self._monitor_of(memory.model, _NEWEST).spread
+        return len(memory.watermarks) < spread and clock_us - memory.since_us < _SOURCE_WAIT_US
+
+    def final_us(self, series: Series) -> dict[int, int]:
+        """By source: up to where the panes of a series have been looked at and can change no more. A source
+        that does not say so, or is idle, is taken to correct nothing older than its lateness."""
+        memory = self.memory
+        frontier_us = min(memory.watermarks.values(), default=NEVER_US)
+        revisions = series.newest_revisions()
+        if revisions is None:
+            return {}
+        spec = series.spec_at(revisions)
+        guess_us = min(frontier_us, memory.newest_us) - spec.lateness_us
+        examined_us = min(frontier_us, memory.newest_us) - spec.delay_us
+        found: dict[int, int] = {}
+        for source, watermark_us in memory.watermarks.items():
+            told_us = memory.finals.get(source)
+            final_us = guess_us if told_us is None else told_us
+            if watermark_us == IDLE_US:
+                final_us = max(final_us, guess_us)
+            found[source] = min(final_us, examined_us)
+        return found
+
+    def forget_silent(self) -> Iterator[Series]:
+        """Drop the series whose last rows are longer ago than their time to live, in time of the model's
+        events; yields each before it goes."""
+        memory = self.memory
+        now_us = min(min(memory.watermarks.values(), default=NEVER_US), memory.newest_us)
+        for name, series in list(self.series.items()):
+            if series.expires_us() < now_us:
+                yield series
+                memory.floor_us = max(memory.floor_us, series.memory.next_us)
+                del self.series[name]
+
+    def restore(self, name: SeriesName) -> Series:
+        """A series that is known to have been judged."""
+        found = self.series.get(name)
+        if found is None:
+            plan = None if self._plans is None else self._plans.get(name, deque())
+            found = Series(name, self._monitor_of, plan)
+            self.series[name] = found
+            ordered = sorted(self.series.items(), key=lambda item: (item[0].version, item[0].segment))
+            self.series = dict(ordered)
+        return found
+
+    def _series_of(self, snapshot: PaneSnapshot) -> Series | None:
+        name = SeriesName(snapshot.model, snapshot.version, snapshot.segment, snapshot.axis)
+        if name not in self.series and len(self.series) >= MAX_SERIES:
+            if not self._refused:
+                self._refused = True
+                _log.error(
+                    "A model has too many versions and segments; new ones are not judged.",
+                    model=name.model,
+                    segment=name.segment,
+                    most=MAX_SERIES,
+                )
+            return None
+        return self.restore(name)

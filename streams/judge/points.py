@@ -1,0 +1,92 @@
+"""What the judge says about a window besides its measures: points of its own, and names for `detectors`."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from detectors.decide import decide
+from detectors.judgement import Decision, SeriesState, Window
+from detectors.measures import measure
+from detectors.performance import performance
+from detectors.profile import Profile
+from detectors.reference import Reference
+from detectors.values import MetricPoint, Monitor
+from streams.judge.seals import Seal
+from streams.judge.windows import ClosedWindow, SeriesName
+
+
+def context_of(name: SeriesName, window: ClosedWindow, profile: Profile) -> Window:
+    """The window as `detectors` knows it."""
+    return Window(
+        model=name.model,
+        version=name.version,
+        segment=name.segment,
+        axis=name.axis,
+        window=window.name,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        rows=profile.rows if name.axis == "event" else profile.labelled,
+    )
+
+
+def verdicts(
+    context: Window, profile: Profile, monitor: Monitor, reference: Reference, with_drift: bool
+) -> tuple[Decision, ...]:
+    """Verdicts on the performance, and on the rest where asked for, outside the sequence of deciding."""
+    found = performance(profile, reference)
+    if with_drift:
+        found = [*measure(profile, reference, monitor), *found]
+    return decide(context, found, monitor, reference, SeriesState()).decisions
+
+
+def rows_point(name: SeriesName, window: ClosedWindow, rows: int) -> MetricPoint:
+    """How many rows a window by time holds: told for each, so that none is missing where nothing came."""
+    return _point(name, window, "rows", rows=rows, value=float(rows), revision=window.revision)
+
+
+def without_reference(name: SeriesName, window: ClosedWindow) -> MetricPoint:
+    """Nothing is measured in this window, and why."""
+    because = f"no reference of version {name.version!r} is known: nothing to compare with"
+    return _point(name, window, "reference", rows=window.rows, verdict="undefined", undefined=because)
+
+
+def seal_of(name: SeriesName, window: ClosedWindow, partition: int, offset: int) -> Seal:
+    """The record of the decision that this is a window."""
+    return Seal(
+        model=name.model,
+        version=name.version,
+        segment=name.segment,
+        axis=name.axis,
+        window=window.name,
+        after_us=window.after_us,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        rows=window.rows,
+        monitor_revision=window.monitor_revision,
+        reference_revision=window.reference_revision,
+        partition=partition,
+        offset=offset,
+        by_time=window.by_time,
+        decided=window.decided,
+    )
+
+
+def _point(name: SeriesName, window: ClosedWindow, measure: str, **values: Any) -> MetricPoint:
+    parts = (*msgspec.structs.astuple(name), window.name, measure, window.monitor_revision)
+    if measure == "rows":
+        parts = (*parts, window.reference_revision)
+    return MetricPoint(
+        id=hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32],
+        model=name.model,
+        version=name.version,
+        segment=name.segment,
+        axis=name.axis,
+        window=window.name,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        measure=measure,
+        monitor_revision=window.monitor_revision,
+        reference_revision=window.reference_revision,
+        **values,
+    )

@@ -1,0 +1,342 @@
+"""The judge stage: forms windows of sealed panes, measures them against the reference, decides, and
+corrects."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from detectors.decide import alert_from, decide, point_from
+from detectors.judgement import Judgement
+from detectors.measures import measure
+from detectors.performance import performance
+from detectors.reference import Reference
+from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
+from homeostat.contract import partition_of
+from streams.control.configuration import Configuration
+from streams.deadletters import DeadLetter
+from streams.judge.merging import MergedPane, merge_final
+from streams.judge.model_axis import AxisMemory, ModelAxis, Plans
+from streams.judge.points import context_of, rows_point, seal_of, verdicts, without_reference
+from streams.judge.seals import Seal
+from streams.judge.windows import ClosedWindow, Entry, Series, SeriesMemory, SeriesName
+from streams.ranges import joined_ranges
+from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
+from streams.telemetry import Sample
+from streams.telemetry_names import PANES, SERIES
+from streams.times import MICROSECONDS
+from streams.topics import ALERTS, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
+
+__all__ = ["JudgeStage", "Seal"]
+
+
+class _StageSnapshot(msgspec.Struct, array_like=True):
+    axes: list[AxisMemory]
+    series: list[tuple[SeriesName, SeriesMemory]]
+    clock_us: int
+
+
+class _Pending(msgspec.Struct):
+    """A flush between `flush` and `snapshot`. `made`: merged panes that are being written; `merged`: all that
+    are needed."""
+
+    state: bytes
+    panes: list[int]
+    made: list[Entry]
+    merged: list[Entry]
+
+
+class JudgeStage:
+    """One partition of the profiles topic. See `streams.stages.Stage` for how it is driven.
+
+    Time is what the log says: the watermarks of the sources, which tell in order with their snapshots when
+    they are idle, and for windows by time of a model that is silent how the broker's time goes on. With
+    `plans` it forms the windows that were logged in a former run, instead of its own.
+    """
+
+    def __init__(
+        self, partition: int, partitions: int, configuration: Configuration, plans: Plans | None = None
+    ) -> None:
+        self.offset = -1
+        self._partition = partition
+        self._partitions = partitions
+        self._configuration = configuration
+        self._plans = plans
+        self._axes: dict[tuple[str, str], ModelAxis] = {}
+        self._clock_us = 0
+        self._outputs: list[OutputRecord] = []
+        self._decoded: tuple[int, PaneSnapshot] | None = None
+        self._flushed_offset = -1
+        self._pending: _Pending | None = None
+
+    def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
+        """See `Stage`: the revisions that a snapshot names must be known here before it is judged."""
+        snapshot = self._decode(record)
+        if snapshot is None or not snapshot.version:
+            return None
+        known = self._configuration
+        if (
+            snapshot.monitor_revision
+            != known.monitor_revision(snapshot.model, snapshot.monitor_revision).revision
+        ):
+            return snapshot.model, f"monitor revision {snapshot.monitor_revision}"
+        revision = snapshot.reference_revision
+        if revision and known.reference_revision(revision) is None:
+            return snapshot.model, f"reference revision {revision}"
+        return None
+
+    def process(self, record: InputRecord) -> None:
+        """Take one snapshot and close the windows that it completes."""
+        snapshot = self._decode(record)
+        self.offset, self._decoded = record.offset, None
+        self._pass_time(record.timestamp_us)
+        if snapshot is None:
+            return
+        axis = self._axis(snapshot.model, snapshot.axis)
+        changed = axis.take(snapshot, record.offset, self._clock_us)
+        self._close(axis, changed)
+
+    def tick(self, now_us: int, caught_up: bool) -> None:
+        """See `Stage`: where the log is silent and has been read, the clock stands for its time."""
+        if caught_up:
+            self._pass_time(now_us)
+
+    def samples(self) -> Iterator[Sample]:
+        """See `streams.telemetry.Measured`."""
+        place = str(self._partition)
+        series = self._all_series()
+        yield Sample(SERIES, (place,), len(series))
+        yield Sample(PANES, (place,), sum(len(one.panes) for one in series))
+
+    def end(self) -> None:
+        """The end of a file: windows by time that have not ended are complete, too."""
+        for axis in self._axes.values():
+            axis.ended = True
+            self._close(axis, None)
+
+    def flush(self, final: bool = False) -> Flush | None:
+        """See `Stage`: corrected points go out here, once however much has changed."""
+        for series in self._all_series():
+            self._correct_all(series)
+        if self.offset == self._flushed_offset and not self._outputs:
+            return None
+        made = [(series.name, entry) for series in self._all_series() for entry in self._settle(series)]
+        self._flushed_offset = self.offset
+        self._pending = _Pending(
+            state=self._state(),
+            panes=sorted({offset for entry in self._entries(False) for offset in _offsets(entry)}),
+            made=[entry for _, entry in made],
+            merged=self._entries(True),
+        )
+        outputs, self._outputs = self._outputs, []
+        deltas = [
+            Delta(name.model.encode(), msgspec.msgpack.encode(MergedPane.of(name, entry)))
+            for name, entry in made
+        ]
+        return Flush(outputs, {JUDGE_PANES: deltas} if deltas else {})
+
+    def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
+        """See `Stage`."""
+        if self._pending is None:
+            raise ValueError("snapshot was called without a flush before it")
+        pending, self._pending = self._pending, None
+        for entry, offset in zip(pending.made, written.get(JUDGE_PANES, ()), strict=True):
+            entry.sealed_offset = entry.current_offset = offset
+        merged = sorted(entry.current_offset for entry in pending.merged)
+        state = msgspec.msgpack.encode((pending.state, _distances(pending.panes), _distances(merged)))
+        needed = {
+            PROFILES: joined_ranges((offset, offset) for offset in pending.panes),
+            JUDGE_PANES: joined_ranges((offset, offset) for offset in merged),
+        }
+        return Snapshot(state, {topic: ranges for topic, ranges in needed.items() if ranges})
+
+    def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
+        """See `Stage`."""
+        small, panes, merged = msgspec.msgpack.decode(state, type=tuple[bytes, list[int], list[int]])
+        found = msgspec.msgpack.decode(small, type=_StageSnapshot)
+        self.offset = self._flushed_offset = offset
+        self._clock_us = found.clock_us
+        for memory in found.axes:
+            self._axis(memory.model, memory.axis).memory = memory
+        for name, memory in found.series:
+            self._axis(name.model, name.axis).restore(name).memory = memory
+        wanted = set(_places(merged))
+        for record in log.get(JUDGE_PANES, ()):
+            if record.offset in wanted:
+                pane = msgspec.msgpack.decode(record.value or b"", type=MergedPane)
+                self._axis(pane.name.model, pane.name.axis).restore(pane.name).put(pane.entry(record.offset))
+        wanted = set(_places(panes))
+        for record in log.get(PROFILES, ()):
+            if record.offset in wanted:
+                snapshot = msgspec.msgpack.decode(record.value or b"", type=PaneSnapshot)
+                name = SeriesName(snapshot.model, snapshot.version, snapshot.segment, snapshot.axis)
+                self._axis(name.model, name.axis).restore(name).store(snapshot, record.offset)
+
+    def _decode(self, record: InputRecord) -> PaneSnapshot | None:
+        if self._decoded is not None and self._decoded[0] == record.offset:
+            return self._decoded[1]
+        try:
+            snapshot = msgspec.msgpack.decode(record.value or b"", type=PaneSnapshot)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if record.offset > self.offset:
+                self._dead_letter(record, error)
+            self.offset = record.offset
+            return None
+        self._decoded = (record.offset, snapshot)
+        return snapshot
+
+    def _dead_letter(self, record: InputRecord, error: Exception) -> None:
+        letter = DeadLetter(
+            reason=f"not a pane snapshot: {error}",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            stage="judge",
+            original=record.value or b"",
+        )
+        self._outputs.append(OutputRecord(DEADLETTERS, 0, letter.model.encode(), letter.to_json()))
+
+    def _axis(self, model: str, axis: str) -> ModelAxis:
+        found = self._axes.get((model, axis))
+        if found is None:
+            found = ModelAxis(model, axis, self._configuration.monitor_revision, self._plans)
+            self._axes[model, axis] = found
+        return found
+
+    def _all_series(self) -> list[Series]:
+        return [series for axis in self._axes.values() for series in axis.series.values()]
+
+    def _entries(self, merged: bool) -> list[Entry]:
+        return [
+            entry
+            for series in self._all_series()
+            for entries in series.panes.values()
+            for entry in entries.values()
+            if entry.merged is merged
+        ]
+
+    def _pass_time(self, now_us: int) -> None:
+        """Once a second of the log's time: models that are silent go on with it."""
+        if now_us // MICROSECONDS <= self._clock_us // MICROSECONDS:
+            return
+        self._clock_us = now_us
+        for axis in self._axes.values():
+            self._close(axis, None)
+
+    def _close(self, axis: ModelAxis, changed: Series | None) -> None:
+        times = axis.times(self._clock_us)
+        for series in axis.due(changed, self._clock_us):
+            for window in series.close_due(times):
+                self._judge(series, window)
+        for series in axis.forget_silent():
+            self._correct_all(series)
+
+    def _judge(self, series: Series, window: ClosedWindow) -> None:
+        """Log the seal, decide on the panes as they were sealed, tell points and transitions."""
+        name = series.name
+        self._output(
+            SEALS,
+            name.model,
+            msgspec.json.encode(seal_of(name, window, self._partition, self.offset)),
+            "seal",
+        )
+        if window.by_time:
+            self._emit([rows_point(name, window, window.rows)])
+        if window.by_time and not window.rows:
+            return
+        monitor, reference = self._bound(series, window)
+        if reference is None:
+            self._emit([without_reference(name, window)])
+            return
+        profile = series.profile(window, reference, as_sealed=True)
+        context = context_of(name, window, profile)
+        if not window.decided:
+            shown = verdicts(context, profile, monitor, reference, with_drift=True)
+            judgement = Judgement(decisions=(), transitions=(), state=series.memory.state)
+        elif name.axis == "event":
+            found = measure(profile, reference, monitor)
+            judgement = decide(context, found, monitor, reference, series.memory.state)
+            shown = verdicts(context, profile, monitor, reference, with_drift=False)
+        else:
+            found = performance(profile, reference)
+            judgement = decide(context, found, monitor, reference, series.memory.state)
+            shown = ()
+        series.memory.state = judgement.state
+        decisions = (*judgement.decisions, *shown)
+        self._emit(point_from(context, decision, monitor, reference) for decision in decisions)
+        for transition in judgement.transitions:
+            self._alert(alert_from(context, transition, monitor, reference))
+
+    def _correct_all(self, series: Series) -> None:
+        for window in series.memory.windows:
+            if window.dirty:
+                self._correct(series, window)
+
+    def _correct(self, series: Series, window: ClosedWindow) -> None:
+        """Tell the points again as they are now. Alerts are not rewritten."""
+        window.dirty = False
+        monitor, reference = self._bound(series, window)
+        window.revision += 1
+        rows = sum(entry.current.rows for entry in series.entries(window))
+        if window.by_time and rows != window.rows:
+            self._emit([rows_point(series.name, window, rows)])
+        if reference is None:
+            window.rows = rows
+            return
+        profile = series.profile(window, reference, as_sealed=False)
+        context = context_of(series.name, window, profile)
+        with_drift = series.name.axis == "event" and rows != window.rows
+        window.rows = rows
+        decisions = verdicts(context, profile, monitor, reference, with_drift)
+        self._emit(point_from(context, one, monitor, reference, window.revision) for one in decisions)
+
+    def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:
+        known = self._configuration
+        monitor = known.monitor_revision(series.name.model, window.monitor_revision)
+        return monitor, known.reference_revision(window.reference_revision)
+
+    def _emit(self, points: Iterable[MetricPoint]) -> None:
+        for point in points:
+            self._output(METRICS, point.model, msgspec.json.encode(point), "point")
+
+    def _alert(self, alert: Alert) -> None:
+        self._output(ALERTS, alert.model, msgspec.json.encode(alert), "alert")
+
+    def _output(self, topic: str, model: str, value: bytes, kind: str) -> None:
+        partition = partition_of(model, 0, self._partitions)
+        self._outputs.append(
+            OutputRecord(topic, partition, model.encode(), value, (("kind", kind.encode()),))
+        )
+
+    def _settle(self, series: Series) -> list[Entry]:
+        """Forget what is beyond correction, and merge what can change no more (a plan asks for single panes)."""
+        final_us = self._axis(series.name.model, series.name.axis).final_us(series)
+        series.prune(min(final_us.values(), default=0))
+        if self._plans is not None:
+            return []
+        return merge_final(series, final_us, self._configuration.reference_revision)
+
+    def _state(self) -> bytes:
+        """The small part, as it is now."""
+        found = _StageSnapshot(
+            axes=[axis.memory for axis in self._axes.values()],
+            series=[(series.name, series.memory) for series in self._all_series()],
+            clock_us=self._clock_us,
+        )
+        return msgspec.msgpack.encode(found)
+
+
+def _offsets(entry: Entry) -> tuple[int, int]:
+    return entry.sealed_offset, entry.current_offset
+
+
+def _distances(offsets: Sequence[int]) -> list[int]:
+    """Sorted offsets, each as its distance from the one before: one byte instead of five."""
+    return [offset - before for before, offset in zip([0, *offsets], offsets, strict=False)]
+
+
+def _places(distances: Sequence[int]) -> list[int]:
+    """What `_distances` was made of."""
+    places: list[int] = []
+    for distance in distances:
+        places.append(distance + (places[-1] if places else 0))
+    return places

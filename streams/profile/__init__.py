@@ -1,0 +1,1 @@
+"""The profile stage: batches of events folded into panes, labels joined."""

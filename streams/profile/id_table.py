@@ -1,0 +1,356 @@
+"""The table of recent event ids of one model: predictions, and labels that wait for their prediction.
+
+One table answers all three questions of the label join: was this event seen, what was predicted for this
+label, is there a label for this prediction. A row takes 32 bytes, and 11 to 21 more in the index. Where there is a
+cold tier (`streams.profile.cold_tier`), older predictions leave the table and come back when a label asks for them.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streams.profile import id_kernels as kernels
+from streams.profile.id_kernels import EMPTY, GONE, WAITING
+
+Rows: TypeAlias = npt.NDArray[np.void]
+Indices: TypeAlias = npt.NDArray[np.int64]
+Keys: TypeAlias = npt.NDArray[np.uint64]
+Floats: TypeAlias = npt.NDArray[np.float32]
+PaneCodes: TypeAlias = npt.NDArray[np.uint32] | int
+
+MAX_SERIES = GONE
+
+ROW = np.dtype(
+    [
+        ("key", "<u8"),
+        ("pane", "<u4"),
+        ("label_pane", "<u4"),
+        ("prediction", "<f4"),
+        ("score", "<f4"),
+        ("label", "<f4"),
+        ("cell", "<u2"),
+        ("series", "<u2"),
+    ]
+)
+"""`pane`, `label_pane`: codes of the pane of the prediction (of a waiting label: of its own time) and of the
+pane on the label axis, the same where there is no label (see `IdTable.codes`). `label` is NaN until one came.
+`cell`: where the features' hash fell. `series`: code of version and segments; `WAITING`: a label without its
+prediction; `GONE`: one that was joined or given up."""
+
+_FIRST_CAPACITY = 1_024
+_GROWTH = 1.5
+_FULL = 0.75
+_NEVER_US = 2**62
+_LOOK_AGAIN = 1.125
+"""A table that was found full of recent rows is looked through again when it has grown by an eighth."""
+
+
+class _Logged(msgspec.Struct, array_like=True):
+    """Rows as the state topic keeps them: pane code `first + i` stands for `starts[i]` (int64, microseconds). With
+    `cut_us` rows of earlier panes that were logged before have left the table."""
+
+    first: int
+    starts: bytes
+    rows: bytes
+    cut_us: int | None = None
+
+
+class Admission(NamedTuple):
+    """What became of a batch of predictions: the fate of each row, the first new row of the table, the new
+    rows that found a label, and how many labels no longer wait."""
+
+    fates: npt.NDArray[np.uint8]
+    first: int
+    labelled: Indices
+    used: int
+
+
+class Held(NamedTuple):
+    """Rows outside of a table; their pane codes are indices of `starts_us`."""
+
+    rows: Rows
+    starts_us: Indices
+
+
+class Aged(NamedTuple):
+    """Rows that may leave the table: those of panes before `before_us`, but for labels that wait, and what is
+    `GONE`."""
+
+    before_us: int
+    chosen: npt.NDArray[np.bool_]
+
+
+class Outcomes(NamedTuple):
+    """Outcomes that a batch of labels brings, in order of the input. `position`: of the label in the batch;
+    `row`: of the prediction in the table; `old`: the label known until now, NaN if none."""
+
+    position: Indices
+    row: Indices
+    old: Floats
+
+
+class IdTable:
+    """Rows of `ROW`, found by key. Row numbers are valid until the next `expire` or `cut`."""
+
+    def __init__(self) -> None:
+        self._rows = np.zeros(_FIRST_CAPACITY, dtype=ROW)
+        self._slots = np.full(2 * _FIRST_CAPACITY, EMPTY, dtype=np.uint64)
+        self._count = 0
+        self._logged = 0
+        self._touched: list[Indices] = []
+        self._places: dict[int, int] = {}
+        self._starts = np.zeros(0, dtype=np.int64)
+        self._look_at = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held for the rows and their index."""
+        return self._rows.nbytes + self._slots.nbytes
+
+    def row(self, rows: Indices) -> Rows:
+        """A copy of some rows."""
+        return self._rows[: self._count][rows]
+
+    def codes(self, starts_us: Indices) -> PaneCodes:
+        """The codes of panes that begin at these times, one number where all are the same; new ones are
+        remembered."""
+        if not len(starts_us):
+            return np.zeros(0, dtype=np.uint32)
+        if starts_us[0] == starts_us[-1] and (starts_us == starts_us[0]).all():
+            return self._code(int(starts_us[0]))
+        distinct, inverse = np.unique(starts_us, return_inverse=True)
+        return np.array([self._code(start) for start in distinct.tolist()], dtype=np.uint32)[inverse]
+
+    def starts_us(self, codes: npt.NDArray[Any]) -> Indices:
+        """The beginnings that the codes stand for."""
+        return self._starts[codes]
+
+    def admit(
+        self, batch: Rows, times_us: Indices, versions: npt.NDArray[np.uint16], marks_us: tuple[int, int],
+        horizon_us: int, lateness_us: int, hot_us: int,
+    ) -> Admission:  # fmt: skip
+        """Take a batch of predictions (`kernels.admit`); `marks_us`: the watermarks of events and labels."""
+        self._reserve(len(batch))
+        kernels.touch_memory(self._rows, self._slots, batch["key"])
+        first = self._count
+        fates, given, used = kernels.admit(
+            self._rows, self._slots, first, self._starts, versions, batch, times_us, *marks_us,
+            horizon_us, lateness_us, hot_us,
+        )  # fmt: skip
+        self._count = first + int(np.count_nonzero(fates == kernels.ACCEPTED))
+        self.touch(used)
+        return Admission(fates, first, given, len(used))
+
+    def join(
+        self, batch: Rows, times_us: Indices, versions: npt.NDArray[np.uint16], marks_us: tuple[int, int],
+        horizon_us: int,
+    ) -> tuple[Outcomes, Sequence[int]]:  # fmt: skip
+        """Take a batch of labels (`kernels.join`); `marks_us`: the watermarks of labels and events. With the
+        outcomes come the numbers of labels joined, repeated, revised, orphaned and waiting."""
+        self._reserve(len(batch))
+        kernels.touch_memory(self._rows, self._slots, batch["key"])
+        position, row, old, revised, fates = kernels.join(
+            self._rows,
+            self._slots,
+            self._count,
+            self._starts,
+            versions,
+            batch,
+            times_us,
+            *marks_us,
+            horizon_us,
+        )
+        self._count += int(fates[kernels.STORED])
+        self.touch(row)
+        self.touch(revised)
+        return Outcomes(position, row, old), fates.tolist()
+
+    def find(self, keys: Keys) -> tuple[Indices, Indices]:
+        """All rows of each key: pairs (position in `keys`, row), ordered by both."""
+        return kernels.find(self._rows, self._slots, keys)
+
+    def recall(self, held: Held, versions: npt.NDArray[np.uint16]) -> None:
+        """Take predictions in that were in the table before, but for those of which it has a newer row: one of the
+        same key and version. `versions`: the version number of each series."""
+        position, row = self.find(held.rows["key"])
+        series = self._rows["series"][row]
+        known = series < GONE
+        position, series = position[known], series[known]
+        newer = np.zeros(len(held.rows), dtype=np.bool_)
+        newer[position[versions[series] == versions[held.rows["series"][position]]]] = True
+        rows = held.rows[~newer]
+        for field in ("pane", "label_pane"):
+            rows[field] = self.codes(held.starts_us[rows[field]])
+        self._reserve(len(rows))
+        first, self._count = self._count, self._count + len(rows)
+        self._rows[first : self._count] = rows
+        kernels.insert(self._rows, self._slots, first, self._count)
+
+    def set_cells(self, first: int, cells: npt.NDArray[np.uint16]) -> None:
+        """Name the cells of new rows."""
+        self._rows["cell"][first : first + len(cells)] = cells
+
+    def move_labels(self, rows: Indices, label_panes: PaneCodes) -> None:
+        """Give labels of new rows another pane on the label axis."""
+        self._rows["label_pane"][rows] = label_panes
+
+    def give_up(self, before_us: int) -> tuple[int, int | None]:
+        """Labels older than `before_us` wait no longer: how many, and the oldest time at which one still
+        does."""
+        rows = self._rows[: self._count]
+        waiting = np.flatnonzero(rows["series"] == WAITING)
+        times_us = self._starts[rows["pane"][waiting]]
+        expired = waiting[times_us < before_us]
+        rows["series"][expired] = GONE
+        self.touch(expired)
+        kept = times_us[times_us >= before_us]
+        return len(expired), int(kept.min()) if len(kept) else None
+
+    def touch(self, rows: Indices) -> None:
+        """Mark rows as changed."""
+        older = rows[rows < self._logged]
+        if len(older):
+            self._touched.append(older)
+
+    def take_changed(self, piece_rows: int) -> list[tuple[bytes, int]]:
+        """What was added or changed since the last call, in pieces for the state topic, each with the latest
+        time in it."""
+        touched = np.unique(np.concatenate(self._touched)) if self._touched else np.zeros(0, dtype=np.int64)
+        new = range(self._logged, self._count, piece_rows)
+        chosen = [touched[start : start + piece_rows] for start in range(0, len(touched), piece_rows)]
+        added = [slice(start, min(start + piece_rows, self._count)) for start in new]
+        self._touched.clear()
+        self._logged = self._count
+        return [self._piece(part) for part in (*chosen, *added)]
+
+    def expire(self, before_us: int) -> None:
+        """Forget rows older than `before_us`, now or later: call it when nothing has changed since
+        `take_changed`."""
+        found = self.aged(before_us, _FIRST_CAPACITY)
+        if found is not None:
+            self._drop(found.chosen)
+
+    def aged(self, before_us: int, least_rows: int, most_rows: int | None = None) -> Aged | None:
+        """Rows older than `before_us`, once they are half of the table and it has more than `least_rows`; no more than
+        `most_rows`, the oldest, where one pane does not hold more."""
+        if self._count <= max(self._look_at, least_rows):
+            return None
+        rows = self._rows[: self._count]
+        series, panes = rows["series"], rows["pane"]
+        chosen = ((self._starts[panes] < before_us) & (series != WAITING)) | (series == GONE)
+        found = int(np.count_nonzero(chosen))
+        if 2 * found < self._count:
+            self._look_at = int(_LOOK_AGAIN * self._count)
+            return None
+        if most_rows is not None:
+            before_us = min(before_us, self._end_of_oldest(panes[chosen & (series < GONE)], most_rows))
+            chosen &= (self._starts[panes] < before_us) | (series == GONE)
+        return Aged(before_us, chosen)
+
+    def held(self, aged: Aged) -> Held:
+        """A copy of the predictions among these rows, in order of arrival."""
+        rows = self._rows[: self._count]
+        return Held(rows[aged.chosen & (rows["series"] < GONE)], self._starts)
+
+    def cut(self, aged: Aged, piece_rows: int) -> list[tuple[bytes, int]]:
+        """Let rows go: call it when nothing has changed since `take_changed`. What the state topic must hold from now
+        on instead of everything about panes before `aged.before_us`, in pieces as in `take_changed`."""
+        self._drop(aged.chosen)
+        rows = self._rows[: self._count]
+        older = np.flatnonzero((rows["series"] == WAITING) & (self._starts[rows["pane"]] < aged.before_us))
+        found: list[tuple[bytes, int]] = []
+        for start in range(0, max(1, len(older)), piece_rows):
+            piece, latest_us = self._piece(
+                older[start : start + piece_rows], None if found else aged.before_us
+            )
+            found.append((piece, max(latest_us, aged.before_us)))
+        return found
+
+    def restore(self, logged: Iterable[bytes], before_us: int) -> None:
+        """Become the table whose changed rows were logged, in this order; the last state of a row counts."""
+        for data in logged:
+            piece = msgspec.msgpack.decode(data, type=_Logged)
+            if piece.cut_us is not None:
+                self._keep_from(piece.cut_us)
+            codes = np.atleast_1d(self.codes(np.frombuffer(piece.starts, dtype=np.int64)))
+            rows = np.frombuffer(piece.rows, dtype=ROW).copy()
+            for field in ("pane", "label_pane"):
+                rows[field] = codes[rows[field] - piece.first]
+            self._reserve(len(rows))
+            self._count = kernels.replay(self._rows, self._slots, self._count, rows)
+        self._keep_from(before_us)
+        self._logged = self._count
+
+    def _keep_from(self, before_us: int) -> None:
+        rows = self._rows[: self._count]
+        self._count = kernels.keep(
+            self._rows, (self._starts[rows["pane"]] < before_us) | (rows["series"] == GONE)
+        )
+        self._index(self._capacity())
+
+    def _drop(self, chosen: npt.NDArray[np.bool_]) -> None:
+        self._count = self._logged = kernels.keep(self._rows, chosen)
+        self._look_at = 0
+        self._forget_places()
+        if len(self._rows) > 4 * self._count:
+            self._rows.resize(max(_FIRST_CAPACITY, 2 * self._count), refcheck=False)
+        self._index(self._capacity(2 * self._count))
+
+    def _end_of_oldest(self, panes: npt.NDArray[np.uint32], most_rows: int) -> int:
+        """Before which time there are at most `most_rows` of the rows in these panes, or one pane's."""
+        counts = np.bincount(panes, minlength=len(self._starts))
+        order = np.argsort(self._starts)
+        order = order[counts[order] > 0]
+        taken = max(1, int(np.searchsorted(np.cumsum(counts[order]), most_rows, side="right")))
+        return int(self._starts[order[taken]]) if taken < len(order) else _NEVER_US
+
+    def _piece(self, chosen: Indices | slice, cut_us: int | None = None) -> tuple[bytes, int]:
+        rows = self._rows[: self._count][chosen]
+        if not len(rows):
+            return msgspec.msgpack.encode(_Logged(0, b"", b"", cut_us)), -_NEVER_US
+        first = int(min(rows["pane"].min(), rows["label_pane"].min()))
+        end = int(max(rows["pane"].max(), rows["label_pane"].max())) + 1
+        starts = self._starts[first:end]
+        logged = _Logged(first, starts.tobytes(), rows.tobytes(), cut_us)
+        return msgspec.msgpack.encode(logged), int(starts.max())
+
+    def _code(self, start_us: int) -> int:
+        found = self._places.get(start_us)
+        if found is None:
+            found = self._places[start_us] = len(self._starts)
+            self._starts = np.append(self._starts, start_us)
+        return found
+
+    def _forget_places(self) -> None:
+        rows = self._rows[: self._count]
+        starts = self._starts
+        used = np.union1d(rows["pane"], rows["label_pane"]).astype(np.int64)
+        codes = np.zeros(len(starts), dtype=np.uint32)
+        codes[used] = np.arange(len(used))
+        rows["pane"], rows["label_pane"] = codes[rows["pane"]], codes[rows["label_pane"]]
+        self._starts = starts[used]
+        self._places = {start: code for code, start in enumerate(self._starts.tolist())}
+
+    def _reserve(self, extra: int) -> None:
+        needed = self._count + extra
+        if needed > len(self._rows):
+            # In place: where the system can remap memory, a large table is not copied.
+            self._rows.resize(max(needed, int(_GROWTH * len(self._rows))), refcheck=False)
+        if needed > _FULL * len(self._slots):
+            larger = np.full(self._capacity(needed), EMPTY, dtype=np.uint64)
+            kernels.move_slots(self._slots, larger)
+            self._slots = larger
+
+    def _capacity(self, needed: int | None = None) -> int:
+        least = max(needed or self._count, _FIRST_CAPACITY) / _FULL
+        return 1 << int(np.ceil(np.log2(least)))
+
+    def _index(self, capacity: int) -> None:
+        self._slots = np.full(capacity, EMPTY, dtype=np.uint64)
+        kernels.insert(self._rows, self._slots, 0, self._count)

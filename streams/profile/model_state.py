@@ -1,0 +1,295 @@
+"""The profile stage's state of one model: what was seen, what was predicted, which labels are known or
+wait."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.values import Monitor, PaneSnapshot
+from homeostat.contract import PredictionBatch
+from streams.control.configuration import Configuration
+from streams.control.evolution import outcomes as outcomes_of
+from streams.control.schemas import Schema
+from streams.profile.cold_tier import ColdTier
+from streams.profile.counts import Counts
+from streams.profile.id_kernels import ACCEPTED, DUPLICATE, LATE
+from streams.profile.id_table import ROW, Floats, IdTable, Indices, Keys, PaneCodes, Rows
+from streams.profile.panes import AxisPanes, Pane, PaneKey
+from streams.profile.series import ALL, Codes, SeriesCodes
+from streams.times import MICROSECONDS, NEVER_US
+
+Chosen = Indices | slice
+SeriesOf = Codes | int
+
+NEVER_EXPIRES_US = 2**62
+
+
+class ModelState:
+    """Tables, panes and counters of one model in one input partition."""
+
+    def __init__(
+        self,
+        model: str,
+        source: int,
+        configuration: Configuration,
+        send: Callable[[PaneSnapshot], None],
+        cold: ColdTier | None = None,
+    ) -> None:
+        self.model = model
+        self.configuration = configuration
+        self.table = IdTable()
+        self.cold = cold
+        self.series = SeriesCodes()
+        self.counts = Counts()
+        self.told = Counts()
+        self.waiting_since_us = NEVER_EXPIRES_US
+        self.event = AxisPanes(model, "event", source, configuration, send)
+        self.label = AxisPanes(model, "label", source, configuration, send)
+
+    @property
+    def clock_us(self) -> int:
+        """The latest time seen on either axis."""
+        return max(self.event.state.watermark_us, self.label.state.watermark_us)
+
+    @property
+    def horizon_us(self) -> int:
+        """Before this time predictions are forgotten; nothing is before the first event."""
+        mark_us = self.event.state.watermark_us
+        return NEVER_US if mark_us == NEVER_US else mark_us - _us(self.monitor_at(mark_us).label_horizon_s)
+
+    @property
+    def segment_names(self) -> list[str]:
+        """The segment files in use."""
+        return [] if self.cold is None else [info.name for info in self.cold.manifest()]
+
+    def monitor_at(self, time_us: int) -> Monitor:
+        """The monitor in force."""
+        return self.configuration.monitor(self.model, time_us)
+
+    def take_predictions(self, batch: PredictionBatch, schema: Schema | None = None) -> None:
+        """Tell duplicates and late events, profile the rest, and give them the labels that were already
+        here. Names of classes are read by the schema."""
+        times_us = batch.times_us
+        said = batch.predictions if schema is None else outcomes_of(schema, batch)
+        monitor = self.monitor_at(int(times_us[0]))
+        length_us = _us(monitor.pane_s)
+        rows = np.zeros(batch.rows, dtype=ROW)
+        rows["key"], rows["label"] = batch.keys, np.nan
+        panes = self.table.codes(times_us // length_us * length_us)
+        series = self.series.of(batch, monitor.segments)
+        rows["pane"] = rows["label_pane"] = panes
+        rows["prediction"], rows["score"], rows["series"] = said, batch.scores, series
+        admission = self.table.admit(
+            rows,
+            times_us,
+            self.series.versions,
+            (self.event.state.watermark_us, self.label.state.watermark_us),
+            _us(monitor.label_horizon_s),
+            _us(monitor.lateness_s),
+            _hot_us(monitor),
+        )
+        fates = np.bincount(admission.fates, minlength=3).tolist()
+        self.counts.received += batch.rows
+        self.counts.profiled += fates[ACCEPTED]
+        self.counts.duplicates += fates[DUPLICATE]
+        self.counts.late += fates[LATE]
+        self.counts.waiting -= admission.used
+        self.counts.joined += admission.used
+        accepted = np.flatnonzero(admission.fates == ACCEPTED)
+        cells = self._fold(batch, said, accepted, _of(series, accepted), _of(panes, accepted), monitor)
+        self.table.set_cells(admission.first, cells[accepted])
+        if len(admission.labelled):
+            self._give_labels(admission.labelled, monitor)
+        self.expire_waiting(monitor)
+
+    def recall(self, keys: Keys, monitor: Monitor) -> None:
+        """Bring predictions of these keys back into the table that are in the cold tier."""
+        if not self.cold:
+            return
+        from_us = self.event.state.watermark_us - _us(monitor.label_horizon_s)
+        found = self.cold.find(keys, self.series.versions, from_us)
+        if found is not None:
+            self.table.recall(found, self.series.versions)
+
+    def age(self, piece_rows: int) -> tuple[list[tuple[bytes, int]], int]:
+        """Forget what is too old, or let it go to the cold tier: call it when nothing has changed since the table's
+        `take_changed`. What the state topic must hold instead of panes before a time, and this time."""
+        if self.cold is None:
+            self.table.expire(self.horizon_us)
+            return [], NEVER_US
+        self.cold.drop_before(self.horizon_us)
+        mark_us = self.event.state.watermark_us
+        hot_us = NEVER_US if mark_us == NEVER_US else mark_us - _hot_us(self.monitor_at(mark_us))
+        config = self.cold.config
+        aged = self.table.aged(hot_us, config.least_rows, config.most_rows)
+        if aged is None:
+            return [], NEVER_US
+        if not self.cold.add(self.table.held(aged), self.series.versions, self.horizon_us):
+            return [], NEVER_US
+        return self.table.cut(aged, piece_rows), aged.before_us
+
+    def count_labels(self, joined: int, same: int, revised: int, orphaned: int, waiting: int) -> None:
+        """Account for the labels of a batch."""
+        self.counts.joined += joined
+        self.counts.label_duplicates += same
+        self.counts.revised += revised
+        self.counts.orphaned += orphaned
+        self.counts.waiting += waiting
+
+    def add_outcomes(self, rows: Rows, labels: Floats, monitor: Monitor, new: bool = False) -> None:
+        """Count the outcomes of predictions: in the prediction's own pane, where it is still open to
+        corrections, and in the label's pane on the label axis. `new`: predictions of this very batch."""
+
+        def label_pane(key: PaneKey) -> Pane | None:
+            return self.label.pane(key, monitor)
+
+        def event_pane(key: PaneKey) -> Pane | None:
+            return self.event.correctable(key, _us(monitor.lateness_s))
+
+        self._each_pane(rows, labels, rows["pane"], self.event.panes.get if new else event_pane, 1)
+        for pane, count in self._each_pane(rows, labels, rows["label_pane"], label_pane, 1):
+            pane.rows += count
+
+    def correct_outcomes(self, rows: Rows, old: Floats, new: Floats, monitor: Monitor) -> None:
+        """Replace outcomes by those of revised labels, in the panes that hold the old ones and can still be
+        corrected."""
+        lateness_us = _us(monitor.lateness_s)
+        for sign, labels in ((-1, old), (1, new)):
+            for axis, panes in ((self.event, rows["pane"]), (self.label, rows["label_pane"])):
+                self._each_pane(
+                    rows, labels, panes, lambda key, on=axis: on.correctable(key, lateness_us), sign
+                )
+
+    def expire_waiting(self, monitor: Monitor) -> None:
+        """Give up labels whose prediction has not come within the horizon."""
+        before_us = self.clock_us - _us(monitor.label_horizon_s)
+        if before_us <= self.waiting_since_us:
+            return
+        expired, oldest_us = self.table.give_up(before_us)
+        self.waiting_since_us = NEVER_EXPIRES_US if oldest_us is None else oldest_us
+        self.counts.waiting -= expired
+        self.counts.orphaned += expired
+
+    def note_waiting(self, times_us: Indices) -> None:
+        """Labels of these times wait from now on."""
+        self.waiting_since_us = int(times_us.min(initial=self.waiting_since_us))
+
+    def look_for_waiting(self) -> None:
+        """After a restore: since when labels wait."""
+        _, oldest_us = self.table.give_up(-NEVER_EXPIRES_US)
+        self.waiting_since_us = NEVER_EXPIRES_US if oldest_us is None else oldest_us
+
+    def pane_keys(self, series: SeriesOf, panes: PaneCodes) -> list[PaneKey]:
+        """The panes in which rows of these series and pane codes count."""
+        return [key for key, _ in self._groups(series, panes)]
+
+    def _fold(
+        self,
+        batch: PredictionBatch,
+        said: npt.NDArray[np.float64],
+        accepted: Indices,
+        series: SeriesOf,
+        panes: PaneCodes,
+        monitor: Monitor,
+    ) -> npt.NDArray[np.uint16]:
+        """Fold the accepted rows, whose series and panes are given, sealing on the way; returns the cell of
+        each row's features."""
+        cells = np.zeros(batch.rows, dtype=np.uint16)
+        groups = list(self._groups(series, panes)) if len(accepted) else []
+        for first, end in self.event.stretches(batch.times_us, [key for key, _ in groups], monitor):
+            inside, parts = accepted, groups
+            if end - first < batch.rows:
+                low, high = np.searchsorted(accepted, (first, end))
+                inside, part = accepted[low:high], slice(int(low), int(high))
+                parts = self._groups(_of(series, part), _of(panes, part)) if len(inside) else ()
+            for key, members in parts:
+                chosen = _span(inside[members])
+                columns = {name: column[chosen] for name, column in batch.compact_features.items()}
+                pane = self.event.pane(key, monitor)
+                found = pane.change().fold(columns, said[chosen], batch.scores[chosen])
+                pane.rows += len(found)
+                if key.segment == ALL:
+                    cells[chosen] = found
+        return cells
+
+    def _give_labels(self, labelled: Indices, monitor: Monitor) -> None:
+        """Labels that came before these predictions, or that belong to the same event under another version:
+        their outcomes count now, in no pane of the label axis that is already beyond correction."""
+        length_us = _us(monitor.pane_s)
+        oldest_us = (self.label.state.watermark_us - _us(monitor.lateness_s)) // length_us * length_us
+        places_us = np.maximum(self.table.starts_us(self.table.row(labelled)["label_pane"]), oldest_us)
+        self.table.move_labels(labelled, self.table.codes(places_us))
+        rows = self.table.row(labelled)
+        self.add_outcomes(rows, rows["label"], monitor, new=True)
+
+    def _groups(self, series: SeriesOf, panes: PaneCodes) -> Iterator[tuple[PaneKey, Chosen]]:
+        """Which rows count in which pane."""
+        if isinstance(series, int) and isinstance(panes, int):
+            yield from ((key, slice(None)) for key in self._keys(series, panes))
+            return
+        pairs = np.left_shift(series, 32, dtype=np.int64) | panes
+        if not len(pairs):
+            return
+        distinct, inverse = np.unique(pairs, return_inverse=True)
+        members: dict[PaneKey, list[int]] = {}
+        for number, pair in enumerate(distinct.tolist()):
+            for key in self._keys(pair >> 32, pair & 0xFFFF_FFFF):
+                members.setdefault(key, []).append(number)
+        for key, numbers in members.items():
+            if len(numbers) == len(distinct):
+                yield key, slice(None)
+            elif len(numbers) == 1:
+                yield key, np.flatnonzero(inverse == numbers[0])
+            else:
+                yield key, np.flatnonzero(np.isin(inverse, numbers))
+
+    def _keys(self, series: int, pane: int) -> list[PaneKey]:
+        start_us = int(self.table.starts_us(np.array([pane]))[0])
+        version = self.series.version(series)
+        return [PaneKey(version, segment, start_us) for segment in self.series.segments(series)]
+
+    def _each_pane(
+        self,
+        rows: Rows,
+        labels: Floats,
+        panes: PaneCodes,
+        pane_of: Callable[[PaneKey], Pane | None],
+        sign: int,
+    ) -> list[tuple[Pane, int]]:
+        """Fold outcomes pane by pane; which panes were found, and with how many rows."""
+        folded: list[tuple[Pane, int]] = []
+        for key, members in self._groups(rows["series"], panes):
+            pane = pane_of(key)
+            if pane is None:
+                continue
+            profile, part = pane.change(), rows[members]
+            fold = profile.fold_outcomes if sign > 0 else profile.unfold_outcomes
+            fold(part["prediction"], part["score"], labels[members], part["cell"])
+            folded.append((pane, len(part)))
+        return folded
+
+
+def _of(codes: Codes | PaneCodes, rows: Chosen) -> Any:
+    """The codes of some rows, where not all are the same."""
+    return codes if isinstance(codes, int) else codes[rows]
+
+
+def _span(rows: Indices) -> Chosen:
+    """The same rows as a slice, where they follow each other: views instead of copies."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def _hot_us(monitor: Monitor) -> int:
+    """How far back duplicates are told: whatever is older must be late, whatever pane it is in."""
+    return min(
+        _us(monitor.label_horizon_s),
+        max(_us(monitor.hot_horizon_s), _us(monitor.lateness_s + monitor.pane_s)),
+    )
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * MICROSECONDS)

@@ -1,0 +1,337 @@
+"""Panes of the profile stage: slices of time with their profile, sealed in the order of the input."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from detectors.profile import Profile
+from detectors.reference import Reference
+from detectors.values import Axis, Monitor, PaneSnapshot
+from streams.control.configuration import Configuration
+from streams.profile.id_table import Indices
+from streams.times import IDLE_US, MICROSECONDS, NEVER_US
+
+
+class PaneKey(NamedTuple):
+    """What a pane counts, and where it begins."""
+
+    version: str
+    segment: str
+    start_us: int
+
+
+class PaneRecord(msgspec.Struct, array_like=True):
+    """A pane as the state topic keeps it. `sequence` counts the snapshots sent; `unsent`: one more is due."""
+
+    model: str
+    version: str
+    segment: str
+    axis: Axis
+    pane_us: int
+    length_us: int
+    rows: int
+    sealed_rows: int | None
+    sequence: int
+    unsent: bool
+    monitor_revision: int
+    reference_revision: str
+    profile: bytes
+
+
+class Pane:
+    """A slice of time of one version and segment on one axis. `rows` are predictions (event axis) or outcomes
+    (label axis)."""
+
+    def __init__(
+        self, key: PaneKey, length_us: int, monitor_revision: int, reference: Reference | None
+    ) -> None:
+        self.key = key
+        self.length_us = length_us
+        self.monitor_revision = monitor_revision
+        self.reference = reference
+        self._profile: Profile | None = Profile.empty(reference)
+        self._packed = b""
+        self.rows = 0
+        self.sealed_rows: int | None = None
+        self.sequence = 0
+        self.unsent = False
+        self.changed = True
+        self.sent_us = NEVER_US
+        self.offset = -1
+
+    @property
+    def end_us(self) -> int:
+        """Where the next pane begins."""
+        return self.key.start_us + self.length_us
+
+    @property
+    def reference_revision(self) -> str:
+        """The revision of the reference it is counted on; empty without one."""
+        return self.reference.revision if self.reference else ""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile, for reading only: `change` it."""
+        if self._profile is None:
+            self._profile = Profile.from_bytes(self.reference, self._packed)
+        return self._profile
+
+    def change(self) -> Profile:
+        """The profile, which the caller is about to change; what was sealed owes a correction."""
+        self.changed = True
+        self.unsent = self.sealed_rows is not None
+        profile = self.profile
+        self._packed = b""
+        return profile
+
+    def pack(self) -> bytes:
+        """The profile in few bytes."""
+        if not self._packed:
+            self._packed = self.profile.to_bytes()
+        return self._packed
+
+    def rest(self) -> None:
+        """Keep only the packed profile of a pane at which nothing happens: panes are many."""
+        if self._packed and not self.changed:
+            self._profile = None
+
+    def record(self, model: str, axis: Axis) -> PaneRecord:
+        """The pane for the state topic."""
+        return PaneRecord(
+            model=model,
+            version=self.key.version,
+            segment=self.key.segment,
+            axis=axis,
+            pane_us=self.key.start_us,
+            length_us=self.length_us,
+            rows=self.rows,
+            sealed_rows=self.sealed_rows,
+            sequence=self.sequence,
+            unsent=self.unsent,
+            monitor_revision=self.monitor_revision,
+            reference_revision=self.reference_revision,
+            profile=self.pack(),
+        )
+
+    @classmethod
+    def of_record(cls, record: PaneRecord, configuration: Configuration) -> "Pane":
+        """The pane that a record tells of."""
+        reference = configuration.reference_revision(record.reference_revision)
+        key = PaneKey(record.version, record.segment, record.pane_us)
+        pane = cls(key, record.length_us, record.monitor_revision, reference)
+        pane._profile, pane._packed = Profile.from_bytes(reference, record.profile), record.profile
+        pane.rows, pane.sealed_rows = record.rows, record.sealed_rows
+        pane.sequence, pane.unsent, pane.changed = record.sequence, record.unsent, False
+        return pane
+
+
+class AxisState(msgspec.Struct):
+    """How far one axis of a model is. `watermark_us`: the largest time seen; `sealed_us`: up to where panes
+    are sealed, which silence may carry further; `idle`: said to be idle; `silent_since_us`: processing time,
+    not restored."""
+
+    watermark_us: int = NEVER_US
+    sealed_us: int = NEVER_US
+    idle: bool = False
+    announce: bool = False
+    touched: bool = False
+    silent_since_us: int = NEVER_US
+
+
+class AxisPanes:
+    """The panes of one model on one axis. `send` is called with every snapshot."""
+
+    def __init__(
+        self,
+        model: str,
+        axis: Axis,
+        source: int,
+        configuration: Configuration,
+        send: Callable[[PaneSnapshot], None],
+    ) -> None:
+        self._model = model
+        self.axis: Axis = axis
+        self._source = source
+        self._configuration = configuration
+        self._send = send
+        self.state = AxisState()
+        self.panes: dict[PaneKey, Pane] = {}
+        self._open: dict[PaneKey, Pane] = {}
+        self._final_us: int | None = None
+
+    def stretches(
+        self, times_us: Indices, touched: Iterable[PaneKey], monitor: Monitor
+    ) -> Iterator[tuple[int, int]]:
+        """Walk a batch in stretches between which panes are sealed, moving the watermark.
+
+        times_us: event times in order of the input, shape (rows,). touched: panes in which the batch
+        has rows. Yields (first row, end): fold these rows before asking for the next.
+        """
+        state, delay_us = self.state, int(monitor.watermark_delay_s * MICROSECONDS)
+        length_us = int(monitor.pane_s * MICROSECONDS)
+        marks = np.maximum.accumulate(np.maximum(times_us, state.watermark_us))
+        sealing = np.maximum(marks, state.sealed_us)
+        due = {key: key.start_us + length_us + delay_us for key in touched if key not in self.panes}
+        due |= {key: pane.end_us + delay_us for key, pane in self._open.items()}
+        cuts = np.searchsorted(sealing, list(due.values()))
+        groups: dict[int, list[PaneKey]] = {}
+        for key, cut in sorted(zip(due, cuts.tolist(), strict=True), key=lambda item: item[1]):
+            if cut < len(sealing):
+                groups.setdefault(cut, []).append(key)
+        start = 0
+        for cut, keys in groups.items():
+            if cut > start:
+                state.sealed_us = int(sealing[start])
+                yield start, cut
+                start = cut
+            state.sealed_us = int(sealing[cut])
+            self._seal([self.panes[key] for key in keys if key in self.panes], delay_us)
+        state.sealed_us = int(sealing[start])
+        yield start, len(sealing)
+        state.watermark_us, state.sealed_us = int(marks[-1]), int(sealing[-1])
+        state.announce = state.announce or state.idle
+        state.touched, state.idle = True, False
+
+    def pane(self, key: PaneKey, monitor: Monitor) -> Pane:
+        """The pane, made when it is new: already sealed, and empty at that moment, where sealing has passed
+        it."""
+        found = self.panes.get(key)
+        if found is None:
+            reference = self._configuration.reference(self._model, key.version)
+            found = Pane(key, int(monitor.pane_s * MICROSECONDS), monitor.revision, reference)
+            delay_us = int(monitor.watermark_delay_s * MICROSECONDS)
+            if found.end_us + delay_us <= self.state.sealed_us:
+                found.sealed_rows = 0
+            self.add(found)
+        return found
+
+    def correctable(self, key: PaneKey, lateness_us: int) -> Pane | None:
+        """The pane, where what comes now may still change it. That follows from the order of the input alone, and not
+        from when `drop_old` was last called."""
+        found = self.panes.get(key)
+        return None if found is None or found.end_us <= self.state.watermark_us - lateness_us else found
+
+    def add(self, pane: Pane) -> None:
+        """Take a pane in."""
+        self.panes[pane.key] = pane
+        if pane.sealed_rows is None:
+            self._open[pane.key] = pane
+
+    def tick(self, now_us: int, caught_up: bool, monitor: Monitor) -> None:
+        """Let an idle axis be sealed as if its time went on with the clock, once the input is known to be
+        silent."""
+        state = self.state
+        if state.touched or state.silent_since_us == NEVER_US:
+            state.touched, state.silent_since_us = False, now_us
+        silent_us = now_us - state.silent_since_us
+        if not caught_up or state.idle or silent_us < int(monitor.idle_s * MICROSECONDS):
+            return
+        if state.watermark_us == NEVER_US:
+            return
+        state.sealed_us = max(state.sealed_us, state.watermark_us + silent_us)
+        delay_us = int(monitor.watermark_delay_s * MICROSECONDS)
+        open_panes = list(self._open.values())
+        due = [pane for pane in open_panes if pane.end_us + delay_us <= state.sealed_us]
+        self._seal(due, delay_us)
+        if len(due) == len(open_panes):
+            state.idle = state.announce = True
+
+    def seal_all(self, monitor: Monitor) -> None:
+        """The end of a file: nothing more will come."""
+        delay_us = int(monitor.watermark_delay_s * MICROSECONDS)
+        panes = list(self._open.values())
+        self.state.sealed_us = max([self.state.sealed_us, *(pane.end_us + delay_us for pane in panes)])
+        self._seal(panes, delay_us)
+        self.state.idle = self.state.announce = True
+
+    def forget_silence(self) -> None:
+        """Count silence from now on: processing time does not survive a restart."""
+        self.state.touched, self.state.silent_since_us = False, NEVER_US
+
+    def send_due(self, now_us: int, hold_us: int) -> bool:
+        """Send the corrections that have been held for `hold_us`, and the watermark where that is news."""
+        sent = False
+        for pane in self.panes.values():
+            if pane.unsent and now_us - pane.sent_us >= hold_us:
+                pane.sent_us = now_us
+                self._send_pane(pane, self._visible_watermark())
+                sent = True
+        if self.state.announce:
+            self.state.announce = False
+            self._send(self._watermark())
+            sent = True
+        return sent
+
+    def changed_panes(self) -> list[Pane]:
+        """The panes that have changed since they were last recorded; the others are laid to rest."""
+        for pane in self.panes.values():
+            pane.rest()
+        return [pane for pane in self.panes.values() if pane.changed]
+
+    def drop_old(self, lateness_us: int) -> None:
+        """Forget the panes that no event can reach any more and whose last correction is out."""
+        before = self.state.watermark_us - lateness_us
+        for key in [k for k, pane in self.panes.items() if pane.end_us <= before and not pane.unsent]:
+            if self.panes[key].sealed_rows is not None:
+                del self.panes[key]
+        kept = [pane.end_us - 1 for pane in self.panes.values() if pane.end_us <= before]
+        if self.state.watermark_us != NEVER_US:
+            self._final_us = max(NEVER_US if self._final_us is None else self._final_us, min([before, *kept]))
+
+    def _seal(self, panes: list[Pane], delay_us: int) -> None:
+        """Seal panes at one moment, in order of time. Until the last is sent, the watermark that goes with
+        them stays below the next one: nobody may take a pane for absent whose snapshot is still to come."""
+        ordered = sorted(panes, key=lambda pane: (pane.end_us, pane.key))
+        for pane, following in zip_longest(ordered, ordered[1:]):
+            told_us = following.end_us + delay_us - 1 if following else self.state.sealed_us
+            pane.sealed_rows = pane.rows
+            del self._open[pane.key]
+            self._send_pane(pane, min(told_us, self.state.sealed_us))
+
+    def _send_pane(self, pane: Pane, watermark_us: int) -> None:
+        pane.sequence += 1
+        pane.unsent = False
+        pane.changed = True
+        self._send(
+            PaneSnapshot(
+                model=self._model,
+                version=pane.key.version,
+                segment=pane.key.segment,
+                axis=self.axis,
+                pane_us=pane.key.start_us,
+                pane_length_us=pane.length_us,
+                source=self._source,
+                sequence=pane.sequence,
+                rows=pane.rows,
+                sealed_rows=pane.sealed_rows,
+                watermark_us=watermark_us,
+                monitor_revision=pane.monitor_revision,
+                reference_revision=pane.reference_revision,
+                profile=pane.pack(),
+                final_us=self._final_us,
+            )
+        )
+
+    def _watermark(self) -> PaneSnapshot:
+        return PaneSnapshot(
+            model=self._model,
+            version="",
+            axis=self.axis,
+            pane_us=0,
+            pane_length_us=0,
+            source=self._source,
+            sequence=0,
+            rows=0,
+            sealed_rows=0,
+            watermark_us=self._visible_watermark(),
+            monitor_revision=0,
+            reference_revision="",
+            profile=b"",
+            final_us=self._final_us,
+        )
+
+    def _visible_watermark(self) -> int:
+        return IDLE_US if self.state.idle else self.state.sealed_us

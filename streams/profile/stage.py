@@ -1,0 +1,218 @@
+"""The profile stage: folds batches of events into panes, joins labels, and accounts for every row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from homeostat.contract import (
+    HEADER_KIND,
+    HEADER_MODEL,
+    HEADER_VERSION,
+    KIND_LABELS,
+    ContractError,
+    LabelBatch,
+    PredictionBatch,
+    decode,
+)
+from streams.control.configuration import Configuration
+from streams.deadletters import UNKNOWN_MODEL, DeadLetter
+from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
+from streams.profile.intake import take_in
+from streams.profile.label_join import take_labels
+from streams.profile.log import ProfileLog
+from streams.profile.model_state import ModelState
+from streams.profile.outputs import Outputs
+from streams.stages import Flush, InputRecord, Snapshot
+from streams.telemetry import Sample, accounting_samples
+from streams.telemetry_names import COLD_IDS, IDS, PANES, WATERMARK
+from streams.times import MICROSECONDS
+
+CORRECTION_HOLD_US = 2 * MICROSECONDS
+"""A sealed pane that keeps changing (labels trickle in) is sent again at most this often."""
+_MAX_PRODUCERS = 4_096
+
+
+class _Models(dict[str, ModelState]):
+    """The models of a partition, made when they are first asked for."""
+
+    def __init__(
+        self, partition: int, configuration: Configuration, outputs: Outputs, shelf: Shelf | None
+    ) -> None:
+        super().__init__()
+        self._shelf = shelf
+        self._partition = partition
+        self._configuration = configuration
+        self._outputs = outputs
+
+    def __missing__(self, name: str) -> ModelState:
+        cold = None if self._shelf is None else ColdTier(name, self._shelf)
+        self[name] = ModelState(name, self._partition, self._configuration, self._outputs.snapshot, cold)
+        return self[name]
+
+
+class ProfileStage:
+    """One input partition of events. See `streams.stages.Stage` for how it is driven. `cold`: where predictions older
+    than the hot horizon go; without it they stay in memory."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        configuration: Configuration,
+        cold: ColdConfig | None = None,
+    ) -> None:
+        self.offset = -1
+        self._partition = partition
+        self._configuration = configuration
+        self._outputs = Outputs(partitions)
+        self._shelf = None if cold is None else Shelf(cold)
+        self._models = _Models(partition, configuration, self._outputs, self._shelf)
+        self._producers: dict[str, int] = {}
+        self._log = ProfileLog()
+        self._flushed_offset = -1
+        self._now_us = 0
+
+    def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
+        """See `Stage`."""
+        headers = dict(record.headers)
+        if HEADER_MODEL not in headers:
+            return None
+        model = headers[HEADER_MODEL].decode(errors="replace")
+        version = headers.get(HEADER_VERSION, b"").decode(errors="replace")
+        known = self._configuration.knows(model, version) if version else self._configuration.watches(model)
+        return None if known else (model, version)
+
+    def process(self, record: InputRecord) -> None:
+        """Take one batch of predictions or labels; one that cannot be read goes to the dead letters."""
+        self.offset = record.offset
+        try:
+            batch = decode(record.value, record.headers)
+        except ContractError as error:
+            self._dead_letter(record, error)
+            return
+        if batch.sequence <= self._producers.get(batch.producer, -1):
+            self._count_again(batch)
+            return
+        self._remember(batch.producer, batch.sequence)
+        self._measure(record, batch)
+
+    def reject(self, record: InputRecord, rows: int) -> None:
+        """See `streams.worker.poison.Rejecting`."""
+        self.offset = record.offset
+        model = dict(record.headers).get(HEADER_MODEL, b"").decode(errors="replace")
+        self._refuse(model if model in self._models else UNKNOWN_MODEL, record, rows)
+
+    def samples(self) -> Iterator[Sample]:
+        """See `streams.telemetry.Measured`."""
+        place = str(self._partition)
+        for state in self._models.values():
+            yield from accounting_samples(state.counts.accounting(state.model, self._partition))
+            for axis in (state.event, state.label):
+                if axis.state.watermark_us > 0:
+                    watermark_s = axis.state.watermark_us / MICROSECONDS
+                    yield Sample(WATERMARK, (place, state.model, axis.axis), watermark_s)
+        models = self._models.values()
+        panes = sum(len(state.event.panes) + len(state.label.panes) for state in models)
+        yield Sample(PANES, (place,), panes)
+        yield Sample(IDS, (place,), sum(len(state.table) for state in models))
+        yield Sample(COLD_IDS, (place,), sum(len(state.cold or ()) for state in models))
+
+    def tick(self, now_us: int, caught_up: bool) -> None:
+        """See `Stage`: idle models are sealed."""
+        self._now_us = now_us
+        for state in self._models.values():
+            for axis in (state.event, state.label):
+                axis.tick(now_us, caught_up, state.monitor_at(axis.state.watermark_us))
+
+    def end(self) -> None:
+        """The end of a file: seal everything."""
+        for state in self._models.values():
+            for axis in (state.event, state.label):
+                axis.seal_all(state.monitor_at(axis.state.watermark_us))
+
+    def flush(self, final: bool = False) -> Flush | None:
+        """See `Stage`."""
+        hold_us = 0 if final else CORRECTION_HOLD_US
+        for state in self._models.values():
+            for axis in (state.event, state.label):
+                axis.send_due(self._now_us, hold_us)
+                axis.drop_old(int(state.monitor_at(axis.state.watermark_us).lateness_s * MICROSECONDS))
+            if state.counts != state.told:
+                state.told = msgspec.structs.replace(state.counts)
+                self._outputs.accounting(state.counts.accounting(state.model, self._partition))
+        deltas = self._log.deltas(self._models.values(), self._producers)
+        if self._shelf is not None:
+            self._shelf.settle(name for state in self._models.values() for name in state.segment_names)
+        if self.offset == self._flushed_offset and not (self._outputs or any(deltas.values())):
+            return None
+        self._flushed_offset = self.offset
+        return Flush(self._outputs.take(), deltas)
+
+    def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
+        """See `Stage`."""
+        return self._log.snapshot(written)
+
+    def committed(self) -> None:
+        """See `streams.stages.Confirmed`."""
+        if self._shelf is not None:
+            self._shelf.committed()
+
+    def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
+        """See `Stage`."""
+        self.offset = self._flushed_offset = offset
+        self._producers = self._log.restore(state, log, self._configuration, self._models)
+
+    def _measure(self, record: InputRecord, batch: PredictionBatch | LabelBatch) -> None:
+        version = batch.version if isinstance(batch, PredictionBatch) else None
+        state = self._models[batch.model]
+        schema = self._configuration.schema(batch.model, version)
+        taken = take_in(record, batch, schema, state.monitor_at(int(batch.times_us[0])).max_ahead_s)
+        if taken.evolution.notable:
+            self._outputs.evolution(batch.model, version, taken.evolution)
+        if taken.refused:
+            self._refuse(batch.model, record, taken.refused)
+            for letter in taken.letters:
+                self._outputs.letter(letter)
+        if isinstance(taken.batch, PredictionBatch):
+            state.take_predictions(taken.batch, schema)
+        elif taken.batch is not None:
+            take_labels(state, taken.batch, schema)
+
+    def _count_again(self, batch: PredictionBatch | LabelBatch) -> None:
+        """A batch that was taken before."""
+        counts = self._models[batch.model].counts
+        if isinstance(batch, PredictionBatch):
+            counts.received += batch.rows
+            counts.duplicates += batch.rows
+        else:
+            counts.label_received += batch.rows
+            counts.label_duplicates += batch.rows
+
+    def _remember(self, producer: str, sequence: int) -> None:
+        self._producers.pop(producer, None)
+        self._producers[producer] = sequence
+        if len(self._producers) > _MAX_PRODUCERS:
+            del self._producers[next(iter(self._producers))]
+
+    def _dead_letter(self, record: InputRecord, error: ContractError) -> None:
+        self._refuse(UNKNOWN_MODEL, record, 1)
+        letter = DeadLetter(
+            reason=str(error),
+            field=error.field,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            stage="profile",
+            original=record.value or b"",
+            headers=tuple(record.headers),
+        )
+        self._outputs.letter(letter)
+
+    def _refuse(self, model: str, record: InputRecord, rows: int) -> None:
+        counts = self._models[model].counts
+        if dict(record.headers).get(HEADER_KIND) == KIND_LABELS.encode():
+            counts.label_received += rows
+            counts.label_deadlettered += rows
+        else:
+            counts.received += rows
+            counts.deadlettered += rows

@@ -1,0 +1,1 @@
+"""The same stages over what has been: backtest and replay."""

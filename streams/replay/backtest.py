@@ -1,0 +1,344 @@
+"""What would have alarmed, and when: a file through the same stages as the live stream."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from detectors.reference import Reference
+from detectors.values import Accounting, Alert, Monitor
+from streams.control.configuration import Configuration
+from streams.control.monitor_build import build_from, build_monitor, open_table, reference_of
+from streams.control.window_spec import window_spec
+from streams.files.columns import Roles, as_times
+from streams.files.labels import LabelFile
+from streams.files.monitor import MonitorFile, MonitorFileInvalid, seconds
+from streams.files.tables import FileInvalid, TableFile
+from streams.judge.seals import Seal
+from streams.replay.backtest_feed import Feed, RowIndex
+from streams.replay.inprocess import InProcess, Results
+from streams.times import MICROSECONDS
+from streams.topics import METRICS, SEALS
+
+_ROW_US = 1_000
+"""Time of a row in a file without time."""
+_FLUSH_ROWS = 65_536
+_LEAST_PANE_ROWS = 50
+_ROWS_KEPT = 100_000
+"""In a file without time: how many rows back a duplicate is told, and a label finds its prediction."""
+_PANES_S = (
+    0.001,
+    0.01,
+    0.1,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1_800,
+    3_600,
+    7_200,
+    21_600,
+    43_200,
+    86_400,
+)
+_PANES_PER_WINDOW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a backtest is. `share`: 0 to 1."""
+
+    rows: int
+    share: float
+    rows_per_s: float
+
+
+@dataclass
+class Found(Results):
+    """What a backtest keeps: alerts, and how many windows there were. Points only where asked for, for they
+    grow with the file."""
+
+    keep_points: bool = False
+    windows: dict[str, int] = field(default_factory=dict[str, int])
+
+    def take(self, topic: str, kind: bytes, value: bytes) -> None:
+        """Read one output record."""
+        if topic == SEALS:
+            seal = msgspec.json.decode(value, type=Seal)
+            self.windows[seal.axis] = self.windows.get(seal.axis, 0) + seal.decided
+        elif topic != METRICS or kind != b"point" or self.keep_points:
+            super().take(topic, kind, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A kind of alert from its beginning to its end. Rows count from 0: `opened_row` is the first one after
+    the window that decided, `change_row` the first of the window where the change shows."""
+
+    opened: Alert
+    closed: Alert | None
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The outcome."""
+
+    monitor: Monitor
+    references: tuple[Reference, ...]
+    rows: int
+    labels: int
+    elapsed_s: float
+    timed: bool
+    results: Found
+    index: RowIndex
+    skipped: dict[str, int]
+    labels_unused: int
+
+    @property
+    def incidents(self) -> list[Incident]:
+        """In order of their beginning."""
+        open_at: dict[tuple[str, str, str], int] = {}
+        found: list[Incident] = []
+        for alert in sorted(self.results.alerts, key=lambda alert: (alert.end_us, alert.state == "firing")):
+            series = (alert.version, alert.segment, alert.kind)
+            if alert.state == "firing":
+                open_at[series] = len(found)
+                found.append(Incident(alert, None))
+            elif series in open_at:
+                place = open_at.pop(series)
+                found[place] = Incident(found[place].opened, alert)
+        return found
+
+    @property
+    def firing(self) -> bool:
+        """Whether an incident is open at the end."""
+        return any(incident.closed is None for incident in self.incidents)
+
+    @property
+    def accounting(self) -> Accounting | None:
+        """Where every row and label went."""
+        return self.results.accounting.get((self.monitor.model, 0))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON. Times are there only where the file has times."""
+        account = self.accounting
+        return {
+            "model": self.monitor.model,
+            "rows": self.rows,
+            "labels": self.labels,
+            "windows": self.results.windows.get("event", 0),
+            "label_windows": self.results.windows.get("label", 0),
+            "rows_per_s": round(self.rows / self.elapsed_s) if self.elapsed_s else None,
+            "pane_s": self.monitor.pane_s if self.timed else None,
+            "pane_rows": None if self.timed else round(self.monitor.pane_s * MICROSECONDS / _ROW_US),
+            "skipped": self.skipped,
+            "labels_unused": self.labels_unused,
+            "accounting": msgspec.to_builtins(account) if account else None,
+            "incidents": [self._incident(each) for each in self.incidents],
+        }
+
+    def _incident(self, incident: Incident) -> dict[str, Any]:
+        opened, closed = incident.opened, incident.closed
+        names = [one.feature for one in opened.evidence if one.feature]
+        return {
+            "opened_row": self.index.row(opened.end_us),
+            "opened_time": self._time(opened.end_us),
+            "change_row": self.index.row(opened.change_us),
+            "change_time": self._time(opened.change_us),
+            "kind": opened.kind,
+            "version": opened.version,
+            "segment": opened.segment,
+            "axis": opened.axis,
+            "summary": opened.reason,
+            "features": list(dict.fromkeys(names)),
+            "measures": [
+                {
+                    "name": one.measure,
+                    "feature": one.feature,
+                    "segment": opened.segment,
+                    "value": one.value,
+                    "reference": one.reference,
+                    "threshold": one.threshold,
+                    "n": one.rows,
+                }
+                for one in opened.evidence
+            ],
+            "closed_row": self.index.row(closed.end_us) if closed else None,
+            "closed_time": self._time(closed.end_us) if closed else None,
+        }
+
+    def _time(self, time_us: int) -> str | None:
+        return datetime.fromtimestamp(time_us / MICROSECONDS, UTC).isoformat() if self.timed else None
+
+
+def _silent(_: Progress) -> None:
+    return None
+
+
+def backtest(
+    data: Path,
+    file: MonitorFile,
+    labels: Path | None = None,
+    *,
+    keep_points: bool = False,
+    tell: Callable[[Progress], None] = _silent,
+) -> Backtest:
+    """Run a file through the profile and judge stages; revisions are final.
+
+    The file's rows should be in order of time; one that comes later than the lateness is left out and
+    counted. Memory does not grow with the rows, but by the ids within the label horizon (under 100 bytes
+    each), the labels of a file of their own (24 bytes each), the panes (16 bytes each) and, with
+    `keep_points`, the points. Raises `FileInvalid`, `MonitorFileInvalid`, `MonitorInvalid` or
+    `ReferenceInvalid` with what is wrong.
+    """
+    started_s = time.monotonic()
+    table = open_table(data, file)
+    roles = Roles.of(file, table)
+    batches = table.batches(roles.needed)
+    reference, batches = _reference(file, roles, batches)
+    first = next(batches, None)
+    if first is None:
+        raise FileInvalid(
+            f"{data}: it has no rows" + (" after those of the reference" if file.reference.rows else "")
+        )
+    timed = "time" in roles.by_role
+    monitor = _timed(file, roles, first) if timed else _by_rows(file, roles)
+    configuration = Configuration()
+    configuration.add_monitor(monitor)
+    configuration.add_reference(reference)
+    label_file = LabelFile(labels, file) if labels is not None else None
+    skipped_rows = file.reference.rows or 0
+    index = RowIndex(round(monitor.pane_s * MICROSECONDS))
+    feed = Feed(monitor.model, reference.version, roles, label_file, _ROW_US, index)
+    feed.rows = skipped_rows
+    run = InProcess(configuration, 1, results=Found(keep_points=keep_points))
+    _run(feed, run, chain([first], batches), table, tell, started_s)
+    return Backtest(
+        monitor=monitor,
+        references=(reference,),
+        rows=feed.rows - skipped_rows,
+        labels=feed.labels,
+        elapsed_s=time.monotonic() - started_s,
+        timed=timed,
+        results=_found(run),
+        index=index,
+        skipped=vars(feed.skipped),
+        labels_unused=label_file.unused if label_file else 0,
+    )
+
+
+def _found(run: InProcess) -> Found:
+    if not isinstance(run.results, Found):
+        raise AssertionError("the run was given other results")
+    return run.results
+
+
+def _run(
+    feed: Feed,
+    run: InProcess,
+    batches: Iterator[pa.RecordBatch],
+    table: TableFile,
+    tell: Callable[[Progress], None],
+    started_s: float,
+) -> None:
+    flushed = start = feed.rows
+    for batch in batches:
+        run.feed(feed.records(batch), flush_every=1 << 62)
+        if feed.rows - flushed >= _FLUSH_ROWS:
+            flushed = feed.rows
+            run.flush(final=True)
+            rows = feed.rows - start
+            tell(Progress(rows, table.progress, rows / max(time.monotonic() - started_s, 1e-9)))
+    run.feed(feed.rest(), flush_every=1 << 62)
+    run.end()
+
+
+def _reference(
+    file: MonitorFile, roles: Roles, batches: Iterator[pa.RecordBatch]
+) -> tuple[Reference, Iterator[pa.RecordBatch]]:
+    """The reference, and the rows that are left to look at."""
+    if file.reference.file is not None:
+        return reference_of(file)[0], batches
+    wanted = file.reference.rows
+    if wanted is None:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: reference is `registered: true`, which a backtest cannot see; name a "
+            "file, or `rows: 10000` for the first rows of the data"
+        )
+    taken: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        taken.append(batch.slice(0, wanted - rows))
+        rows += taken[-1].num_rows
+        if rows == wanted:
+            rest = batch.slice(taken[-1].num_rows)
+            return build_from(file, roles, pa.Table.from_batches(taken)), chain(
+                [rest] if rest.num_rows else [], batches
+            )
+    raise FileInvalid(f"the data have {rows} rows; reference.rows asks for the first {wanted}")
+
+
+def _by_rows(file: MonitorFile, roles: Roles) -> Monitor:
+    """Row n is at n milliseconds; a pane is a number of rows, so that windows hold exactly what they shall."""
+    if file.window.every is not None or file.label_window.every is not None:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: windows by time need columns.time; without it write `window: {{rows: 1000}}`"
+        )
+    draft = build_monitor(file, roles.features, pane_s=_ROW_US / MICROSECONDS)
+    hop = window_spec(draft, "event").hop_rows
+    both = gcd(hop, draft.label_window_rows)
+    pane_rows = both if both >= _LEAST_PANE_ROWS else hop
+    row_s = _ROW_US / MICROSECONDS
+    return msgspec.structs.replace(
+        draft,
+        pane_s=pane_rows * row_s,
+        watermark_delay_s=0.0,
+        lateness_s=2 * _FLUSH_ROWS * row_s,
+        label_horizon_s=max(_ROWS_KEPT, 2 * _FLUSH_ROWS) * row_s,
+        hot_horizon_s=max(_ROWS_KEPT, 2 * _FLUSH_ROWS) * row_s,
+        series_ttl_s=1e9,
+    )
+
+
+def _timed(file: MonitorFile, roles: Roles, first: pa.RecordBatch) -> Monitor:
+    """With the pane of the file, or one that holds about a tenth of a window at the pace of the first rows."""
+    name = roles.by_role["time"]
+    times = as_times(first.column(name), name, "time")
+    times = times[times >= 0]
+    draft = build_monitor(file, roles.features, pane_s=_PANES_S[0])
+    if file.pane is not None or len(times) < 2:
+        return build_monitor(file, roles.features)
+    spec = window_spec(draft, "event")
+    row_s = max(float(np.ptp(times)) / MICROSECONDS / (len(times) - 1), 1e-6)
+    hop_s = spec.hop_us / MICROSECONDS if spec.by_time else spec.hop_rows * row_s
+    wanted_s = max(hop_s / _PANES_PER_WINDOW, _LEAST_PANE_ROWS * row_s)
+    whole = [one for one in _PANES_S if _divides(one, file)]
+    pane_s = max((one for one in whole if one <= wanted_s), default=min(whole, default=_PANES_S[0]))
+    return build_monitor(file, roles.features, pane_s=float(pane_s))
+
+
+def _divides(pane_s: float, file: MonitorFile) -> bool:
+    lengths = [file.window.every, file.label_window.every, file.window.slide]
+    return all(
+        round(seconds(one) * MICROSECONDS) % round(pane_s * MICROSECONDS) == 0
+        for one in lengths
+        if isinstance(one, str)
+    )

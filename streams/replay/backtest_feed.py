@@ -1,0 +1,194 @@
+"""The rows of a file as the records that a live service would have sent."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownParameterType=false
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from homeostat.contract import (
+    SCORE_TOLERANCE,
+    LabelBatch,
+    PredictionBatch,
+    encode_labels,
+    encode_predictions,
+    headers_of,
+)
+from streams.files.columns import Floats, Roles, Rows, Times
+from streams.files.labels import LabelFile
+from streams.stages import InputRecord
+from streams.topics import EVENTS
+
+_PRODUCER = "backtest"
+
+
+@dataclass
+class Skipped:
+    """Rows of the file that are no event, by reason."""
+
+    time: int = 0
+    id: int = 0
+    prediction: int = 0
+    score: int = 0
+
+
+@dataclass
+class RowIndex:
+    """Where in the file a moment is: the first row of each pane."""
+
+    pane_us: int
+    starts_us: list[int] = field(default_factory=list[int])
+    rows: list[int] = field(default_factory=list[int])
+    total: int = 0
+
+    def note(self, times_us: Times, first_row: int) -> None:
+        """Take the times of the next rows."""
+        self.total = first_row + len(times_us)
+        last_us = self.starts_us[-1] if self.starts_us else -1
+        starts = np.maximum.accumulate(np.maximum(times_us // self.pane_us * self.pane_us, last_us))
+        new = np.flatnonzero(np.diff(starts, prepend=last_us))
+        self.starts_us += starts[new].tolist()
+        self.rows += (new + first_row).tolist()
+
+    def row(self, time_us: int) -> int:
+        """The first row at or after this moment; the number of rows where there is none."""
+        place = bisect_left(self.starts_us, time_us)
+        return self.rows[place] if place < len(self.rows) else self.total
+
+
+@dataclass
+class _Labels:
+    """Labels on their way, in no order."""
+
+    ids: npt.NDArray[np.object_]
+    times_us: Times
+    values: Floats
+
+    @classmethod
+    def none(cls) -> "_Labels":
+        return cls(np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0))
+
+    def plus(self, other: "_Labels") -> "_Labels":
+        return _Labels(
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.times_us, other.times_us]),
+            np.concatenate([self.values, other.values]),
+        )
+
+    def only(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "_Labels":
+        return _Labels(self.ids[chosen], self.times_us[chosen], self.values[chosen])
+
+
+class Feed:
+    """Makes records of batches of a file: the predictions, and each label behind the predictions of its time.
+
+    `row_us`: time of a row where the file has none. Labels without a time are known at once.
+    """
+
+    def __init__(
+        self, model: str, version: str, roles: Roles, labels: LabelFile | None, row_us: int, index: RowIndex
+    ) -> None:
+        self.skipped = Skipped()
+        self.rows = 0
+        self.labels = 0
+        self.index = index
+        self._model = model
+        self._version = version
+        self._roles = roles
+        self._label_file = labels
+        self._row_us = row_us
+        self._waiting = _Labels.none()
+        self._offset = 0
+
+    def records(self, batch: pa.RecordBatch) -> Iterator[InputRecord]:
+        """The records of the next rows of the file. Raises `FileInvalid`."""
+        rows = self._roles.rows(batch, self.rows, self._row_us)
+        self.index.note(np.maximum(rows.times_us, 0), self.rows)
+        self.rows += batch.num_rows
+        chosen = self._good(rows)
+        yield from self._predictions(rows, chosen)
+        self._waiting = self._waiting.plus(self._labels_of(rows, chosen))
+        if len(chosen):
+            yield from self._labels_until(int(rows.times_us[chosen].max()))
+
+    def rest(self) -> Iterator[InputRecord]:
+        """The labels that became known after the last prediction."""
+        yield from self._labels_until(2**62)
+
+    def _good(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """The rows that can be events."""
+        timeless = rows.times_us < 0
+        nameless = np.array([not one for one in rows.ids])
+        silent = ~np.isfinite(rows.predictions)
+        outside = (rows.scores < -SCORE_TOLERANCE) | (rows.scores > 1 + SCORE_TOLERANCE)
+        bad = np.zeros(len(timeless), dtype=np.bool_)
+        for name, flags in (("time", timeless), ("id", nameless), ("prediction", silent), ("score", outside)):
+            setattr(self.skipped, name, getattr(self.skipped, name) + int((flags & ~bad).sum()))
+            bad |= flags
+        return np.flatnonzero(~bad)
+
+    def _predictions(self, rows: Rows, chosen: npt.NDArray[np.int64]) -> Iterator[InputRecord]:
+        if rows.versions is None:
+            groups = [(self._version, chosen)]
+        else:
+            given = rows.versions[chosen]
+            groups = [
+                (str(one) or self._version, chosen[given == one]) for one in dict.fromkeys(given.tolist())
+            ]
+        for version, places in groups:
+            if not len(places):
+                continue
+            batch = PredictionBatch.of(
+                model=self._model,
+                version=version,
+                producer=_PRODUCER,
+                sequence=self._offset,
+                ids=[rows.ids[place] for place in places] if len(places) < len(rows.ids) else rows.ids,
+                times_us=rows.times_us[places],
+                predictions=rows.predictions[places],
+                scores=rows.scores[places],
+                features={name: column[places] for name, column in rows.features.items()},
+                segments={name: [texts[place] for place in places] for name, texts in rows.segments.items()},
+            )
+            yield self._record(encode_predictions(batch), batch)
+
+    def _labels_of(self, rows: Rows, chosen: npt.NDArray[np.int64]) -> _Labels:
+        ids = np.array(rows.ids, dtype=object)
+        if self._label_file is not None:
+            places, values, times_us = self._label_file.of([rows.ids[place] for place in chosen])
+            places = chosen[places]
+            found = _Labels(ids[places], np.where(times_us < 0, rows.times_us[places], times_us), values)
+        else:
+            known_us = rows.label_times_us[chosen]
+            times_us = np.where(known_us < 0, rows.times_us[chosen], known_us)
+            found = _Labels(ids[chosen], times_us, rows.labels[chosen])
+        return found.only(np.isfinite(found.values))
+
+    def _labels_until(self, time_us: int) -> Iterator[InputRecord]:
+        due = self._waiting.times_us <= time_us
+        if not due.any():
+            return
+        ready = self._waiting.only(due)
+        self._waiting = self._waiting.only(~due)
+        ready = ready.only(np.argsort(ready.times_us, kind="stable"))
+        self.labels += len(ready.ids)
+        for start in range(0, len(ready.ids), 50_000):
+            part = ready.only(np.arange(start, min(start + 50_000, len(ready.ids))))
+            batch = LabelBatch.of(
+                model=self._model,
+                producer=_PRODUCER,
+                sequence=self._offset,
+                ids=part.ids.tolist(),
+                times_us=part.times_us,
+                values=part.values,
+            )
+            yield self._record(encode_labels(batch), batch)
+
+    def _record(self, value: bytes, batch: PredictionBatch | LabelBatch) -> InputRecord:
+        offset, self._offset = self._offset, self._offset + 1
+        return InputRecord(EVENTS, 0, offset, self._model.encode(), value, tuple(headers_of(batch)))

@@ -1,0 +1,303 @@
+"""A stretch of the live stream again, from the topics: the same stages over the same records, windows as they
+were logged.
+
+What the live workers decided by the clock is not decided again but read from the log: when a partition was
+silent and its models were said to be idle (profiles topic), and which panes make a window (seals).
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from detectors.values import Alert, MetricPoint
+from homeostat.contract import HEADER_MODEL, ContractError, PredictionBatch, decode
+from streams.broker.log import LogReader
+from streams.control.configuration import Configuration
+from streams.judge.seals import Planned, Seal
+from streams.judge.windows import NEVER_US, SeriesName
+from streams.replay.inprocess import InProcess, Results
+from streams.replay.replay_source import first_offsets, read_merged
+from streams.stages import InputRecord
+from streams.times import IDLE_US, MICROSECONDS
+from streams.topics import ALERTS, CONTROL, EVENTS, METRICS, PROFILES, SEALS
+
+_SLACK_US = MICROSECONDS // 2
+"""What a worker says about a silence may stand in the log a moment after the record that ended it."""
+_FLUSH_RECORDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is asked for: windows that begin at or after `from_us` and end at or before `to_us`, of one model or
+    of all. `read_from_us`: the broker's time from which events are read; None: all that are still there."""
+
+    from_us: int = 0
+    to_us: int = 2**62
+    model: str | None = None
+    read_from_us: int | None = None
+
+    def holds(self, one: MetricPoint | Alert | Seal) -> bool:
+        """Whether this belongs to the stretch."""
+        of_model = self.model is None or one.model == self.model
+        return of_model and one.start_us >= self.from_us and one.end_us <= self.to_us
+
+
+@dataclass(slots=True)
+class Silence:
+    """A source has told, at this time of the broker, that a model is idle on an axis. Its last pane was sealed
+    at the watermark `sealed_us`; when it woke up, it told `woke_us`."""
+
+    at_us: int
+    model: str
+    axis: str
+    sealed_us: int
+    woke_us: int = NEVER_US
+
+
+class _Told(msgspec.Struct):
+    """The part of a pane snapshot that tells how far its source is."""
+
+    model: str
+    version: str
+    segment: str
+    axis: str
+    source: int
+    pane_us: int
+    sequence: int
+    watermark_us: int
+
+
+@dataclass
+class Logged:
+    """What the live run has written. `silences`: by source, in order; `seen`: by series, where each pane (source,
+    start) first stands on the profiles topic."""
+
+    points: dict[str, MetricPoint] = field(default_factory=dict[str, MetricPoint])
+    alerts: dict[str, Alert] = field(default_factory=dict[str, Alert])
+    plans: dict[SeriesName, deque[Seal]] = field(default_factory=dict[SeriesName, deque[Seal]])
+    silences: dict[int, list[Silence]] = field(default_factory=dict[int, list[Silence]])
+    seen: dict[SeriesName, dict[tuple[int, int], int]] = field(
+        default_factory=dict[SeriesName, dict[tuple[int, int], int]]
+    )
+
+    def planned(self) -> dict[SeriesName, deque[Planned]]:
+        """The windows to be formed again."""
+        found: dict[SeriesName, deque[Planned]] = {}
+        for name, plan in self.plans.items():
+            panes = sorted(
+                (start_us, source, at) for (source, start_us), at in self.seen.get(name, {}).items()
+            )
+            found[name] = deque(Planned(seal, _absent(panes, seal)) for seal in plan)
+        return found
+
+
+def _absent(panes: Sequence[tuple[int, int, int]], seal: Seal) -> frozenset[tuple[int, int]]:
+    """Panes (start, source, place in the log), in order: those of the window that came after its seal."""
+    inside = panes[bisect_left(panes, (seal.after_us,)) : bisect_left(panes, (seal.end_us,))]
+    return frozenset((source, start_us) for start_us, source, at in inside if at > seal.offset)
+
+
+@dataclass
+class Replayed:
+    """What came out, and how far it can be compared. `complete_from_us`, by model: the events before are gone
+    in part; absent where all are there. `in_order`: the events came as they had come live, so that what was
+    sealed, and the alerts that rest on it, can be compared, and not only final revisions. `horizons_us`: how
+    long predictions wait for labels, by model. `records`, `rows`: read."""
+
+    results: Results
+    logged: Logged
+    complete_from_us: dict[str, int]
+    in_order: bool = True
+    horizons_us: dict[str, int] = field(default_factory=dict[str, int])
+    records: int = 0
+    rows: int = 0
+
+    def complete_from(self, model: str) -> int:
+        """From when on the events of a model are all there, in microseconds."""
+        return self.complete_from_us.get(model, NEVER_US)
+
+    def is_covered(self, one: MetricPoint | Alert | Seal) -> bool:
+        """Whether all events are there on which this rests: in windows of label arrival also the predictions,
+        which may be as old as the label horizon."""
+        horizon_us = self.horizons_us.get(one.model, 0) if one.axis == "label" else 0
+        return one.start_us >= self.complete_from(one.model) + horizon_us
+
+
+def _nothing(records: int, rows: int) -> None:
+    del records, rows
+
+
+async def replay(broker: str, stretch: Stretch, tell: Callable[[int, int], None] = _nothing) -> Replayed:
+    """Read events, labels, configuration and seals from the broker and run the stages over them.
+
+    `tell` is called now and then with the records and rows read. Nothing is written.
+    """
+    async with (
+        LogReader(broker, "homeostat-replay") as reader,
+        LogReader(broker, "homeostat-replay-log") as other,
+    ):
+        offsets = await first_offsets(broker, EVENTS, stretch.read_from_us)
+        logged, control = await read_logged(other, broker, stretch)
+        topics = [(EVENTS, number) for number in range(len(offsets))]
+        records = read_merged(reader, topics, [offset for offset, _ in offsets])
+        run = ReplayRun(logged, stretch, control, [complete for _, complete in offsets])
+        async for record in records:
+            run.take(record)
+            if run.replayed.records % 1_000 == 0:
+                tell(run.replayed.records, run.replayed.rows)
+        return run.end()
+
+
+async def read_logged(reader: LogReader, broker: str, stretch: Stretch) -> tuple[Logged, list[InputRecord]]:
+    """Points in their last revision, alerts, and all seals in order (also those outside of the stretch, for
+    they are what the memory of deciding rests on); and the records of configuration."""
+    logged = Logged()
+    for number in range(len(await first_offsets(broker, SEALS, None))):
+        async for record in _committed(reader, METRICS, number):
+            if dict(record.headers).get("kind") == b"point":
+                point = msgspec.json.decode(record.value or b"", type=MetricPoint)
+                known = logged.points.get(point.id)
+                if stretch.holds(point) and (known is None or known.revision <= point.revision):
+                    logged.points[point.id] = point
+        async for record in _committed(reader, ALERTS, number):
+            alert = msgspec.json.decode(record.value or b"", type=Alert)
+            if stretch.holds(alert):
+                logged.alerts[alert.id] = alert
+        async for record in _committed(reader, SEALS, number):
+            seal = msgspec.json.decode(record.value or b"", type=Seal)
+            if stretch.model in (None, seal.model) and seal.end_us <= stretch.to_us:
+                name = SeriesName(
+                    seal.model, seal.version, seal.segment, "event" if seal.axis == "event" else "label"
+                )
+                logged.plans.setdefault(name, deque()).append(seal)
+    await _read_profiles(reader, broker, logged)
+    return logged, [record async for record in _committed(reader, CONTROL, 0)]
+
+
+async def _read_profiles(reader: LogReader, broker: str, logged: Logged) -> None:
+    """When sources were silent, and when the judge could see which pane."""
+    sealed_us: dict[tuple[int, str, str], int] = {}
+    asleep: dict[tuple[int, str, str], Silence] = {}
+    for number in range(len(await first_offsets(broker, PROFILES, None))):
+        async for record in _committed(reader, PROFILES, number):
+            try:
+                told = msgspec.msgpack.decode(record.value or b"", type=_Told)
+            except msgspec.DecodeError:
+                continue
+            name = (told.source, told.model, told.axis)
+            if told.version and told.sequence == 1:
+                axis = "event" if told.axis == "event" else "label"
+                series = SeriesName(told.model, told.version, told.segment, axis)
+                seen = logged.seen.setdefault(series, {})
+                seen[told.source, told.pane_us] = record.offset
+            if told.watermark_us < IDLE_US:
+                sealed_us[name] = told.watermark_us
+                if name in asleep:
+                    asleep.pop(name).woke_us = told.watermark_us
+            elif not told.version and name in sealed_us:
+                silence = Silence(record.timestamp_us, told.model, told.axis, sealed_us[name])
+                asleep[name] = silence
+                logged.silences.setdefault(told.source, []).append(silence)
+    for found in logged.silences.values():
+        found.sort(key=lambda silence: silence.at_us)
+
+
+async def _committed(reader: LogReader, topic: str, partition: int) -> AsyncIterator[InputRecord]:
+    first, _ = await reader.bounds(topic, partition)
+    async for record in read_merged(reader, [(topic, partition)], [first]):
+        yield record
+
+
+class ReplayRun:
+    """The stages, fed record by record. The first monitor of a model and the first reference of a version are
+    known from the start, as a live worker waits for them; later revisions from their broker's time on."""
+
+    def __init__(
+        self, logged: Logged, stretch: Stretch, control: Sequence[InputRecord], complete: Sequence[bool]
+    ) -> None:
+        self._configuration = Configuration()
+        self._process = InProcess(self._configuration, len(complete), logged.planned())
+        self._stretch = stretch
+        self._complete = complete
+        self._last_us: dict[int, int] = {}
+        self._newest_us: dict[tuple[str, str], int] = {}
+        self._silences = {source: deque(found) for source, found in logged.silences.items()}
+        self.replayed = Replayed(self._process.results, logged, {})
+        known: set[bytes] = set()
+        self._control: deque[InputRecord] = deque()
+        for record in control:
+            subject = (record.key or b"").rpartition(b"/")[0]
+            if subject in known:
+                self._control.append(record)
+            else:
+                known.add(subject)
+                self._configuration.apply(record.key, record.value)
+
+    def take(self, record: InputRecord) -> None:
+        """Take one record of the events topic."""
+        while self._control and self._control[0].timestamp_us <= record.timestamp_us:
+            control = self._control.popleft()
+            self._configuration.apply(control.key, control.value)
+        self._pass_silence(record)
+        self.replayed.records += 1
+        model = dict(record.headers).get(HEADER_MODEL, b"").decode(errors="replace")
+        if self._stretch.model not in (None, model):
+            return
+        self._note(model, record)
+        self._process.feed([record], flush_every=1 << 62)
+        if self.replayed.records % _FLUSH_RECORDS == 0:
+            self._process.flush(final=True)
+
+    def end(self) -> Replayed:
+        """The end of what is there."""
+        self._process.end()
+        for model in self.replayed.complete_from_us:
+            horizon_s = self._configuration.monitor(model, 2**62).label_horizon_s
+            self.replayed.horizons_us[model] = int(horizon_s * MICROSECONDS)
+        results = self._process.results
+        results.points = {name: point for name, point in results.points.items() if self._stretch.holds(point)}
+        results.alerts = [alert for alert in results.alerts if self._stretch.holds(alert)]
+        results.seals = [seal for seal in results.seals if self._stretch.holds(seal)]
+        return self.replayed
+
+    def _pass_silence(self, record: InputRecord) -> None:
+        """Where the live worker found its partition silent and said that models are idle, it had sealed their
+        panes: so does this one, as far as it told then."""
+        last_us = self._last_us.get(record.partition)
+        now_us = max(record.timestamp_us, last_us or 0)
+        self._last_us[record.partition] = now_us
+        told, lasted = self._silences.get(record.partition), set[int]()
+        while told and told[0].at_us <= now_us + _SLACK_US:
+            silence = told.popleft()
+            if last_us is not None and silence.at_us > last_us:
+                lasted.add(self._lasted_us(silence, last_us))
+        if lasted and last_us is not None:
+            self._process.flush(final=True)
+            for lasted_us in (0, *sorted(lasted)):
+                self._process.tick(record.partition, last_us + lasted_us)
+            self._process.flush(final=True)
+
+    def _lasted_us(self, silence: Silence, last_us: int) -> int:
+        """How long a silence had lasted when it was told: at least what makes a model idle and what carried its
+        seals beyond its newest event, at most the broker's time since the last record; in between, how far
+        the source said that it had been carried, when it woke up."""
+        newest_us = self._newest_us.get((silence.model, silence.axis), silence.sealed_us)
+        idle_s = self._configuration.monitor(silence.model, newest_us).idle_s
+        least_us = max(round(idle_s * MICROSECONDS), silence.sealed_us - newest_us)
+        return max(least_us, min(silence.woke_us - newest_us, silence.at_us - last_us))
+
+    def _note(self, model: str, record: InputRecord) -> None:
+        """Count, and note from when on a model's events are complete."""
+        try:
+            batch = decode(record.value, record.headers)
+        except ContractError:
+            return
+        self.replayed.rows += batch.rows
+        axis = "event" if isinstance(batch, PredictionBatch) else "label"
+        newest_us = max(self._newest_us.get((model, axis), NEVER_US), int(batch.times_us.max()))
+        self._newest_us[model, axis] = newest_us
+        if not self._complete[record.partition] and model not in self.replayed.complete_from_us:
+            self.replayed.complete_from_us[model] = int(batch.times_us.max())

@@ -1,0 +1,1 @@
+"""How the stages are driven: group membership, checkpoints, telemetry."""

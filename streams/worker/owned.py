@@ -1,0 +1,141 @@
+"""A partition that a worker owns: its stage, the right to write its checkpoints, and what has happened to it."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from streams.deadletters import DeadLetter
+from streams.stages import Confirmed, Flush, InputRecord, OutputRecord, Stage
+from streams.telemetry import Measured, Sample
+from streams.telemetry_names import (
+    BYTES,
+    CHECKPOINT_AGE,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_SECONDS,
+    CHECKPOINT_SECONDS_TOTAL,
+    CHECKPOINTS,
+    LAG_RECORDS,
+    LAG_SECONDS,
+    POISONED,
+    RECORDS,
+    RESTORE_SECONDS,
+)
+from streams.times import MICROSECONDS, now_us
+from streams.topics import DEADLETTERS
+from streams.worker.checkpoint import CheckpointLog, Written
+
+
+@dataclass(slots=True)
+class Meters:
+    """What a worker has done for a partition since it took it over."""
+
+    records: int = 0
+    bytes: int = 0
+    checkpoints: int = 0
+    checkpoint_s_total: float = 0.0
+    checkpoint_s: float = 0.0
+    checkpoint_bytes: int = 0
+    restore_s: float = 0.0
+    poisoned: int = 0
+
+
+@dataclass(slots=True)
+class Owned:
+    """`lock` is held while the stage's state is written or replaced. `unsaved_bytes`: input since the last flush.
+    `letters` go out with the next checkpoint. `last_record_us` is when a record last came, `dated_us` its own time."""
+
+    partition: int
+    stage: Stage
+    log: CheckpointLog
+    first_offset: int
+    last_record_us: int
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    meters: Meters = field(default_factory=Meters)
+    letters: list[DeadLetter] = field(default_factory=list[DeadLetter])
+    last_probe_us: int = 0
+    caught_up_us: int = 0
+    dated_us: int = 0
+    saved_offset: int = -1
+    unsaved_bytes: int = 0
+    unsaved_since_us: int = 0
+    sought_offset: int | None = None
+    sought_us: int = 0
+    reseeks: int = 0
+    isolating: bool = False
+    given_up: bool = False
+
+    def took(self, record: InputRecord) -> None:
+        """The stage contains one record more."""
+        now, size = now_us(), len(record.value or b"")
+        self.last_record_us = now
+        self.dated_us = record.timestamp_us
+        self.reseeks = 0
+        self.unsaved_bytes += size
+        self.unsaved_since_us = self.unsaved_since_us or now
+        self.meters.records += 1
+        self.meters.bytes += size
+
+    async def save(self) -> Written | None:
+        """Write a checkpoint of the stage as it is; None when nothing has changed. `lock` must be held.
+
+        Raises `CheckpointError`: see `CheckpointLog.save`.
+        """
+        stage, offset = self.stage, self.stage.offset
+        flush = stage.flush()
+        if flush is None and not self.letters:
+            return None
+        flush = flush or Flush()
+        flush.outputs.extend(_letter_record(letter) for letter in self.letters)
+        self.letters = []
+        self.unsaved_bytes, waiting_since_us, self.unsaved_since_us = 0, self.unsaved_since_us, 0
+        started_s = time.monotonic()
+        try:
+            written = await self.log.save(stage, flush, offset)
+        except BaseException:
+            self.unsaved_since_us = waiting_since_us
+            raise
+        if isinstance(stage, Confirmed):
+            stage.committed()
+        self.saved_offset = offset
+        meters = self.meters
+        meters.checkpoint_s = time.monotonic() - started_s
+        meters.checkpoint_s_total += meters.checkpoint_s
+        meters.checkpoint_bytes = written.size_bytes
+        meters.checkpoints += 1
+        return written
+
+    def samples(self, waiting: int | None) -> Iterator[Sample]:
+        """See `Measured`; `waiting` is the number of records that the stage has not seen yet, if known."""
+        label, meters, now = (str(self.partition),), self.meters, now_us()
+        if waiting is not None:
+            if waiting == 0:
+                self.caught_up_us = now
+            yield Sample(LAG_RECORDS, label, waiting)
+            yield Sample(LAG_SECONDS, label, self._lag_s(waiting, now))
+        unsaved_s = (now - self.unsaved_since_us) / MICROSECONDS if self.unsaved_since_us else 0.0
+        yield from (
+            Sample(RECORDS, label, meters.records),
+            Sample(BYTES, label, meters.bytes),
+            Sample(CHECKPOINTS, label, meters.checkpoints),
+            Sample(CHECKPOINT_SECONDS_TOTAL, label, meters.checkpoint_s_total),
+            Sample(CHECKPOINT_SECONDS, label, meters.checkpoint_s),
+            Sample(CHECKPOINT_BYTES, label, meters.checkpoint_bytes),
+            Sample(CHECKPOINT_AGE, label, max(0.0, unsaved_s)),
+            Sample(RESTORE_SECONDS, label, meters.restore_s),
+            Sample(POISONED, label, meters.poisoned),
+        )
+        if isinstance(self.stage, Measured) and not self.isolating:
+            yield from self.stage.samples()
+
+    def _lag_s(self, waiting: int, now: int) -> float:
+        """What waits is younger than what was worked on last, and it came after the last moment at which nothing
+        waited. Before anything was worked on only the time since the take-over is known."""
+        if waiting == 0:
+            return 0.0
+        since_us = max(self.dated_us, self.caught_up_us) or self.last_record_us
+        return max(0.0, (now - since_us) / MICROSECONDS)
+
+
+def _letter_record(letter: DeadLetter) -> OutputRecord:
+    return OutputRecord(DEADLETTERS, 0, letter.model.encode(), letter.to_json())
