@@ -6,7 +6,7 @@ which can be sent again in its turn.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -60,9 +60,9 @@ async def replay_deadletters(
 ) -> Replayed:
     """Send the letters that are wanted again, oldest first.
 
-    Letters of the gate carry what is needed; those of later stages are taken from the events topic, where they still
-    are, and sent as a batch of their own. Raises aiokafka's `KafkaError` with no broker, and `ReplayOvertaken` where
-    another replay has begun meanwhile.
+    Letters carry what is needed; of a batch that was cut the record is taken from the events topic, where it still is.
+    What a later stage than the gate refused is sent as a batch of its own. Raises aiokafka's `KafkaError` with no
+    broker, and `ReplayOvertaken` where another replay has begun meanwhile.
     """
     result = Replayed()
     producer = AIOKafkaProducer(
@@ -110,7 +110,9 @@ async def _content(reader: LogReader, letter: DeadLetter, events: str) -> tuple[
     marked: Headers = [(HEADER_REPLAY_OF, str(letter.number).encode())]
     if letter.stage == _GATE:
         if letter.truncated:
-            raise Unsendable("only the beginning of the original was kept")
+            kept = "only the beginning of the original was kept"
+            shared = "its bytes are kept by the first dead letters of the same record only"
+            raise Unsendable(kept if letter.original else shared)
         if not letter.original:
             raise Unsendable("the original is empty")
         if letter.only_row is not None:
@@ -118,6 +120,8 @@ async def _content(reader: LogReader, letter: DeadLetter, events: str) -> tuple[
         return letter.original, [*letter.headers, *marked]
     if letter.topic != events:
         raise Unsendable(f"it was a record of {letter.topic}, which the system itself writes")
+    if letter.headers and not letter.truncated:
+        return letter.original, [*_of_its_own(letter, letter.headers), *marked]
     record = await _source(reader, letter)
     value, headers = _alone(letter, record)
     return value, [*headers, *marked]
@@ -131,10 +135,15 @@ async def _source(reader: LogReader, letter: DeadLetter) -> InputRecord:
     raise Unsendable(f"{letter.topic} does not hold its record any more")
 
 
-def _alone(letter: DeadLetter, record: InputRecord) -> tuple[bytes, Headers]:
-    """The refused row, or the batch, under a producer of its own, so that it is no redelivery."""
+def _of_its_own(letter: DeadLetter, headers: Iterable[tuple[str, bytes]]) -> Headers:
+    """Under a producer of its own, so that it is no redelivery."""
     own = {HEADER_PRODUCER: f"replay-{letter.number}".encode(), HEADER_SEQUENCE: b"0"}
-    headers = [(name, own.get(name, value)) for name, value in record.headers]
+    return [(name, own.get(name, value)) for name, value in headers]
+
+
+def _alone(letter: DeadLetter, record: InputRecord) -> tuple[bytes, Headers]:
+    """The refused row, or the batch."""
+    headers = _of_its_own(letter, record.headers)
     if letter.row is None:
         return record.value or b"", headers
     try:

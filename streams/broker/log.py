@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
 
 from streams.stages import InputRecord, OffsetRange
 
@@ -14,6 +15,19 @@ _FETCH_WAIT_MS = 10
 """A request waits behind a fetch on the same connection, so fetches must not linger."""
 _FIRST_SPAN = 4
 _MAX_FETCH_BYTES = 8 * 1024 * 1024
+
+
+def input_record(record: "ConsumerRecord[bytes, bytes]") -> InputRecord:
+    """As the stages know it."""
+    return InputRecord(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        record.headers,
+        record.timestamp * 1_000,
+    )
 
 
 class LogReader:
@@ -78,18 +92,6 @@ class LogReader:
             self._consumer.seek(where, first)
             while await self._consumer.position(where) <= last:
                 batches = await self._consumer.getmany(where, timeout_ms=_POLL_MS)
-                found += [
-                    InputRecord(
-                        topic,
-                        partition,
-                        item.offset,
-                        item.key,
-                        item.value,
-                        tuple(item.headers),
-                        item.timestamp * 1_000,
-                    )
-                    for item in batches.get(where, [])
-                    if item.offset <= last
-                ]
+                found += [input_record(item) for item in batches.get(where, []) if item.offset <= last]
             self._consumer.pause(where)
         return found

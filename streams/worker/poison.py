@@ -173,6 +173,7 @@ def _letter(record: InputRecord, error: Exception, stage_name: str, row: int | N
         model=model.decode(errors="replace"),
         stage=stage_name,
         original=record.value or b"",
+        headers=tuple(record.headers),
     )
 
 

@@ -17,7 +17,7 @@ from faust.types import TP
 
 from streams.broker import memory
 from streams.broker.admin import wait_for_broker
-from streams.broker.log import LogReader
+from streams.broker.log import LogReader, input_record
 from streams.control.configuration import Configuration
 from streams.control.feed import ControlFeed
 from streams.stages import InputRecord
@@ -26,6 +26,7 @@ from streams.telemetry_names import BEAT, PARTITIONS
 from streams.times import now_us
 from streams.worker.checkpoint import CheckpointError, CheckpointLog
 from streams.worker.driver import Chunk, StageApp, commit_offsets, new_app, waiting
+from streams.worker.last_resort import LastResort
 from streams.worker.owned import Owned
 from streams.worker.rescue import Rescue
 from streams.worker.role import Role, StreamsConfig
@@ -41,7 +42,12 @@ _REVOKE_TIMEOUT_S = 3.0
 group."""
 _QUIET_US = 1_000_000
 _READY_INTERVAL_S = 1.0
-_STOP_TIMEOUT_S = 8.0
+_SAVE_TIMEOUT_S = 7.0
+_RELEASE_TIMEOUT_S = 2.0
+_STOP_TIMEOUT_S = 3.0
+_LAST_RESORT_S = 1.5
+"""Together less than the 15 s that a worker is given between SIGTERM and SIGKILL. The last resort waits so much longer
+than what it guards."""
 _MAX_RESEEKS = 20
 _SEEK_TAKES_US = 5_000_000
 """Chunks that were fetched before a seek still arrive after it."""
@@ -53,7 +59,7 @@ _YIELD_S = 0.01
 
 
 def run_worker(config: StreamsConfig, role: Role) -> None:
-    """Run until SIGTERM or SIGINT, which end in a last checkpoint.
+    """Run until SIGTERM or SIGINT, which end in a last checkpoint; the process ends within 15 s of one.
 
     Raises `CheckpointError` when a partition cannot go on here (fenced, damaged, or the broker refused): the
     process must end, and a new one starts from the last checkpoint. Raises `ConnectionError` when no broker
@@ -66,16 +72,19 @@ def run_worker(config: StreamsConfig, role: Role) -> None:
 async def _serve(config: StreamsConfig, role: Role) -> None:
     await wait_for_broker(config.broker, _BROKER_WAIT_S)
     async with LogReader(config.broker, f"homeostat-{role.name}-restore") as reader:
-        await Worker(config, role, reader).run()
+        await Worker(config, role, reader, LastResort()).run()
 
 
 class Worker:
-    """The owner of some partitions of one role's input."""
+    """The owner of some partitions of one role's input. `last_resort` belongs to a process that is nothing else."""
 
-    def __init__(self, config: StreamsConfig, role: Role, reader: LogReader) -> None:
+    def __init__(
+        self, config: StreamsConfig, role: Role, reader: LogReader, last_resort: LastResort | None = None
+    ) -> None:
         self._config = config
         self._role = role
         self._reader = reader
+        self._last_resort = last_resort
         self._configuration = Configuration()
         self._control = ControlFeed(reader, self._configuration)
         self._owned: dict[int, Owned] = {}
@@ -106,8 +115,7 @@ class Worker:
         await stop
         for task in aside:
             task.cancel()
-        await self._shut_down()
-        self._config.telemetry.remove(self)
+        await self._leave()
         if self._failure is not None:
             raise self._failure
 
@@ -161,7 +169,7 @@ class Worker:
                 if previous > owned.stage.offset and previous >= owned.first_offset:
                     await self._seek_back(owned, message)
                     return
-                await self._take(owned, _record(message))
+                await self._take(owned, input_record(message))
                 if time.monotonic() - yielded_s >= _YIELD_S:
                     await asyncio.sleep(0)
                     yielded_s = time.monotonic()
@@ -250,6 +258,9 @@ class Worker:
             )
         owned = Owned(partition, stage, log, first, now_us())
         owned.meters.restore_s = time.monotonic() - started_s
+        if self._stop.is_set():
+            await self._release(owned)
+            return
         self._owned[partition] = owned
         _log.info(
             "A partition is restored.", role=self._role.name, partition=partition, next=stage.offset + 1
@@ -337,24 +348,41 @@ class Worker:
             self._cleaner.note(owned.partition, written.needed_from)
             await commit_offsets(self._app, {TP(self._role.input, owned.partition): owned.saved_offset + 1})
 
-    async def _shut_down(self) -> None:
+    async def _leave(self) -> None:
+        """The last checkpoints, then everything else, which may fail or hang: nothing is lost from there on."""
+        self._end_within(
+            _SAVE_TIMEOUT_S + _RELEASE_TIMEOUT_S, 1, "it was busy until now; some work is redone"
+        )
         if self._failure is None:
-            for owned in self._owned.values():
-                try:
-                    await self._checkpoint(owned)
-                except CheckpointError as error:
-                    self._fail(error)
-        for owned in self._owned.values():
-            await self._release(owned)
+            await self._save_all()
+        await asyncio.gather(*[self._release(owned) for owned in self._owned.values()])
+        self._config.telemetry.remove(self)
+        if self._last_resort is not None:
+            self._config.telemetry.close()
+        code = 0 if self._failure is None else 1
+        self._end_within(_STOP_TIMEOUT_S, code, "its Kafka consumer does not stop; the rest is done")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._app.stop()
+
+    async def _save_all(self) -> None:
+        try:
+            async with asyncio.timeout(_SAVE_TIMEOUT_S):
+                await asyncio.gather(*[self._checkpoint(owned) for owned in self._owned.values()])
+        except CheckpointError as error:
+            self._fail(error)
+        except TimeoutError:
+            self._fail(CheckpointError(f"The last checkpoint was not written within {_SAVE_TIMEOUT_S:g} s."))
+
+    def _end_within(self, limit_s: float, code: int, why: str) -> None:
+        if self._last_resort is not None:
+            self._last_resort.within(limit_s + _LAST_RESORT_S, code, why)
 
     async def _release(self, owned: Owned) -> None:
         """From here on nobody writes for this partition: whoever still waits to do so is told by `given_up`."""
         owned.given_up = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
+            async with asyncio.timeout(_RELEASE_TIMEOUT_S):
                 await owned.log.release()
 
     def _fail(self, error: Exception) -> None:
@@ -367,15 +395,3 @@ class Worker:
                 exc_info=not isinstance(error, CheckpointError),
             )
         self._stop.set()
-
-
-def _record(message: Any) -> InputRecord:
-    return InputRecord(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.key,
-        message.value,
-        message.headers,
-        message.timestamp * 1_000,
-    )

@@ -27,24 +27,34 @@ from streams.worker.runtime import StreamsConfig, run_worker
 from tests.streams.counting import counting_role
 broker, prefix, folder, instance = sys.argv[1:5]
 ready = Path(folder) / f"{instance}.ready"
+(Path(folder) / f"{instance}.begun").touch()
 run_worker(
     StreamsConfig(broker=broker, data_dir=Path(folder), partitions=4, checkpoint_interval_s=0.2, instance=instance,
         ready_callback=ready.touch, cleaning_interval_s=1.0),
     counting_role(prefix),
 )
 """
+STUCK = """
+import threading
+from faust.transport.drivers import aiokafka as driver
+async def on_thread_stop(self):
+    threading.Event().wait()
+driver.AIOKafkaConsumerThread.on_thread_stop = on_thread_stop
+"""
 
 
 class CountingWorker:
     """A worker of the counting role as a process of its own."""
 
-    def __init__(self, broker: str, prefix: str, folder: Path, instance: str) -> None:
-        self._argv = [sys.executable, "-c", PROGRAM, broker, prefix, str(folder), instance]
+    def __init__(self, broker: str, prefix: str, folder: Path, instance: str, program: str = PROGRAM) -> None:
+        self._argv = [sys.executable, "-c", program, broker, prefix, str(folder), instance]
         self._ready, self.log = folder / f"{instance}.ready", folder / f"{instance}.log"
+        self._begun = folder / f"{instance}.begun"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._ready.unlink(missing_ok=True)
+        self._begun.unlink(missing_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self._argv, stdout=output, stderr=output, env=os.environ | {"PYTHONPATH": os.getcwd()}
@@ -54,6 +64,10 @@ class CountingWorker:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()[-2_000:]
         return self._ready.exists()
+
+    def has_begun(self) -> bool:
+        """What it needs is imported."""
+        return self._begun.exists()
 
     def end(self, number: signal.Signals) -> tuple[int, float]:
         """The exit code, and the seconds that it took."""
@@ -109,6 +123,66 @@ async def assert_all_counted_once(broker: str, prefix: str, sent: list[int]) -> 
     for partition in range(PARTITIONS):
         expected = [10 * (number + 1) for number in range(sent[partition])]
         assert await counts(broker, prefix, partition) == expected
+
+
+async def _come_and_go(
+    broker: str, prefix: str, workers: list[CountingWorker], rounds: int, seed: int
+) -> float:
+    """Each round one worker gets SIGTERM while the last one to come is still joining; the slowest end, in seconds."""
+    await make_counting_topics(broker, prefix, PARTITIONS)
+    rng, slowest_s = np.random.default_rng(seed), 0.0
+    for worker in workers:
+        worker.start()
+    flow = Flow(broker, prefix, 400)
+    for number in range(rounds):
+        worker = workers[number % len(workers)]
+        await until("it has begun", worker.has_begun)
+        await asyncio.sleep(float(rng.uniform(0.0, 1.5)))
+        code, took_s = await asyncio.to_thread(worker.end, signal.SIGTERM)
+        # Who has no handler yet is ended by the system.
+        assert code in (0, -signal.SIGTERM), worker.log.read_text()[-3_000:]
+        assert took_s < 15, worker.log.read_text()[-3_000:]
+        slowest_s = max(slowest_s, took_s)
+        worker.start()
+    await flow.stop()
+    await assert_all_counted_once(broker, prefix, flow.sent)
+    return slowest_s
+
+
+async def test_workers_end_soon_in_the_middle_of_a_rebalance(
+    kafka: str, topic_prefix: str, workers: list[CountingWorker]
+) -> None:
+    await _come_and_go(kafka, topic_prefix, workers[:2], 2, seed=1)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+async def test_workers_end_soon_whenever_they_are_told_to(
+    kafka: str, topic_prefix: str, workers: list[CountingWorker]
+) -> None:
+    slowest_s = await _come_and_go(kafka, topic_prefix, workers, 20, seed=2)
+    ended = [worker.log.read_text().count("is ended") for worker in workers]
+    print(f"slowest end: {slowest_s:.1f} s; ended by the last resort: {ended}")
+
+
+async def test_a_consumer_that_does_not_stop_keeps_no_worker(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    await make_counting_topics(kafka, topic_prefix, PARTITIONS)
+    worker = CountingWorker(kafka, topic_prefix, tmp_path, "0", STUCK + PROGRAM)
+    worker.start()
+    try:
+        flow = Flow(kafka, topic_prefix, 100)
+        await until("it is ready", worker.is_ready)
+        await flow.stop()
+        code, took_s = await asyncio.to_thread(worker.end, signal.SIGTERM)
+    finally:
+        worker.kill()
+    assert (code, took_s < 15) == (0, True)
+    assert "its Kafka consumer does not stop; the rest is done" in worker.log.read_text()
+    for partition in range(PARTITIONS):
+        found = await counts(kafka, topic_prefix, partition)
+        assert found == [10 * (number + 1) for number in range(len(found))]
 
 
 @pytest.mark.soak

@@ -79,6 +79,7 @@ async def test_the_letter_says_what_happened_and_where() -> None:
         model="loan",
         stage="profile",
         original=b"[2]",
+        headers=(("model", b"loan"),),
     )
 
 
