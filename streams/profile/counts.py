@@ -6,7 +6,8 @@ from detectors.values import Accounting
 
 
 class Counts(msgspec.Struct):
-    """The running counters behind `Accounting`; the same names."""
+    """The running counters behind `Accounting`; the same names. `future`: of the rows that became dead letters those
+    from the future, predictions and labels together."""
 
     received: int = 0
     profiled: int = 0
@@ -20,7 +21,10 @@ class Counts(msgspec.Struct):
     revised: int = 0
     label_deadlettered: int = 0
     label_duplicates: int = 0
+    future: int = 0
 
     def accounting(self, model: str, partition: int) -> Accounting:
         """The counters as a value, cumulative."""
-        return Accounting(model=model, stage="profile", partition=partition, **msgspec.structs.asdict(self))
+        counts = msgspec.structs.asdict(self)
+        del counts["future"]
+        return Accounting(model=model, stage="profile", partition=partition, **counts)

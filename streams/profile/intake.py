@@ -23,12 +23,13 @@ Batch = PredictionBatch | LabelBatch
 
 class Taken(NamedTuple):
     """`batch`: the rows to measure, None where there are none. `letters`, `refused`: what was set aside, and how
-    many rows that are. `evolution`: how the batch differs from the schema."""
+    many rows that are, `future` of them from the future. `evolution`: how the batch differs from the schema."""
 
     batch: Batch | None
     letters: tuple[DeadLetter, ...] = ()
     refused: int = 0
     evolution: Evolution = Evolution()
+    future: int = 0
 
 
 def take_in(record: InputRecord, batch: Batch, schema: Schema | None, max_ahead_s: float) -> Taken:
@@ -52,7 +53,7 @@ def take_in(record: InputRecord, batch: Batch, schema: Schema | None, max_ahead_
     original = encode_columns(_rows(batch.columns, future))
     letter = _letter(record, batch, reason, "time", original)
     kept = None if count == batch.rows else replace(batch, columns=_rows(batch.columns, ~future))
-    return Taken(kept, (letter,), count, evolution)
+    return Taken(kept, (letter,), count, evolution, count)
 
 
 def _rows(columns: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:

@@ -24,7 +24,7 @@ from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
 from streams.stages import Flush, InputRecord, Snapshot
 from streams.telemetry import Sample, accounting_samples
-from streams.telemetry_names import COLD_IDS, IDS, PANES, WATERMARK
+from streams.telemetry_names import COLD_IDS, EVENTS, IDS, PANES, WATERMARK
 from streams.times import MICROSECONDS
 
 CORRECTION_HOLD_US = 2 * MICROSECONDS
@@ -107,6 +107,7 @@ class ProfileStage:
         place = str(self._partition)
         for state in self._models.values():
             yield from accounting_samples(state.counts.accounting(state.model, self._partition))
+            yield Sample(EVENTS, (place, state.model, "future"), state.counts.future)
             for axis in (state.event, state.label):
                 if axis.state.watermark_us > 0:
                     watermark_s = axis.state.watermark_us / MICROSECONDS
@@ -171,6 +172,7 @@ class ProfileStage:
             self._outputs.evolution(batch.model, version, taken.evolution)
         if taken.refused:
             self._refuse(batch.model, record, taken.refused)
+            state.counts.future += taken.future
             for letter in taken.letters:
                 self._outputs.letter(letter)
         if isinstance(taken.batch, PredictionBatch):

@@ -1,9 +1,15 @@
 """Rows from the future."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from homeostat.contract import decode
 from streams.profile.clock_skew import ahead_s, from_the_future
+from streams.profile.stage import ProfileStage
+from streams.telemetry_names import EVENTS
+from tests.streams.stream_data import START_US, interleaved, make_configuration, make_events
 
 NOW_US = 1_760_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -42,3 +48,23 @@ def test_how_far_ahead() -> None:
 def test_a_negative_bound_is_refused() -> None:
     with pytest.raises(ValueError, match="max_ahead_s is -1"):
         from_the_future(times(0), NOW_US, -1.0)
+
+
+def test_prometheus_hears_of_rows_from_the_future_also_after_a_restart() -> None:
+    configuration = make_configuration("loan")
+    records = interleaved(make_events(100, 1), "loan")
+    ahead = [replace(record, timestamp_us=START_US - HOUR_US) for record in records]
+    rows = sum(decode(record.value, record.headers).rows for record in records)
+    stage = ProfileStage(0, 1, configuration)
+    for record in ahead:
+        stage.process(record)
+    assert future(stage) == rows == 200
+    stage.flush()
+    restored = ProfileStage(0, 1, configuration)
+    restored.restore(stage.offset, stage.snapshot({}).state, {})
+    assert future(restored) == rows
+
+
+def future(stage: ProfileStage) -> float:
+    (value,) = [value for name, labels, value in stage.samples() if name is EVENTS and labels[2] == "future"]
+    return value
