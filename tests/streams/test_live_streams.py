@@ -101,7 +101,7 @@ async def publish_configuration_of_models(broker: str) -> None:
     )
 
 
-async def assert_same(broker: str, expected: Results, timeout_s: float = 60) -> Results:
+async def assert_same(broker: str, expected: Results, timeout_s: float = 150) -> Results:
     """Wait until everything has come through, then compare all of it."""
     deadline = time.monotonic() + timeout_s
     while True:
