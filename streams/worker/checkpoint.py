@@ -9,10 +9,13 @@ of log that a restore must read. The offsets of the deltas are known before the 
 sends are awaited. A state that does not fit one record goes in pieces before the record, in the same transaction.
 Readers read committed, so outputs and state are seen together or not at all. After a kill at any moment the new owner
 starts from a state whose outputs are exactly those that were seen.
+
+Every record carries the CRC-32 of its value: what a disk, a tool or a mistake has changed is told, and never believed.
 """
 
 import asyncio
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,21 +60,33 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     at: OffsetRange = (0, 0)
 
 
+HEADER_CRC = "crc32"
+
 _WHOLE, _IN_PIECES = 1, 2
+_ADVICE = (
+    "Restore the topic from a copy. Without one delete the checkpoint's records: the worker then begins again at the "
+    "start of its input"
+)
 _decode = msgspec.msgpack.Decoder(Checkpoint).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A state as a checkpoint holds it: what `Stage.restore` takes."""
+    """A state as a checkpoint holds it: what `Stage.restore` takes. `place`: where the checkpoint stands, in words."""
 
     offset: int
     state: bytes
     log: Mapping[str, Sequence[InputRecord]]
+    place: str
 
     def into(self, stage: Stage) -> None:
-        """Bring a new stage to this state."""
-        stage.restore(self.offset, self.state, self.log)
+        """Bring a new stage to this state; raises `CheckpointError` where the stage does not understand it."""
+        try:
+            stage.restore(self.offset, self.state, self.log)
+        except Exception as error:
+            # Whatever a damaged state makes of a stage.
+            why = f"{type(error).__name__}: {error}"
+            raise CheckpointError(f"{self.place} cannot be restored ({why}). {_ADVICE}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,40 +156,44 @@ class CheckpointLog:
             record, found = await self._last(reader)
         if record is None or found is None:
             return None
+        place = f"{self._name}: the checkpoint at offset {record.offset} of {self._topic}/{self._partition}"
         log = {
             topic: await reader.read_ranges(topic, self._partition, ranges)
             for topic, ranges in found.needed.items()
         }
-        return Saved(found.offset, await self._whole_state(reader, record.offset, found), log)
+        for records in log.values():
+            _check(place, records)
+        return Saved(found.offset, await self._whole_state(reader, place, found), log, place)
 
     async def _last(self, reader: LogReader) -> tuple[InputRecord | None, Checkpoint | None]:
         record = await reader.last(self._topic, self._partition)
         if record is None or record.value is None:
             return None, None
+        place = f"{self._name}: the checkpoint at offset {record.offset} of {self._topic}/{self._partition}"
+        _check(place, [record])
         try:
             found = _decode(record.value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise CheckpointError(
-                f"{self._name}: the checkpoint at offset {record.offset} is damaged: {error}"
-            ) from error
+            raise CheckpointError(f"{place} is damaged: {error}. {_ADVICE}") from error
         if found.format not in (_WHOLE, _IN_PIECES):
             raise CheckpointError(
-                f"{self._name}: the checkpoint at offset {record.offset} has format {found.format}; this "
-                f"version of Homeostat reads the formats {_WHOLE} and {_IN_PIECES}"
+                f"{place} has format {found.format}; this version of Homeostat reads the formats {_WHOLE} and "
+                f"{_IN_PIECES}"
             )
         return record, found
 
-    async def _whole_state(self, reader: LogReader, place: int, found: Checkpoint) -> bytes:
+    async def _whole_state(self, reader: LogReader, place: str, found: Checkpoint) -> bytes:
         if not found.pieces:
             return found.state
         records = await reader.read(self._topic, self._partition, *found.at)
-        pieces = [record.value or b"" for record in records if record.key != self._key]
+        pieces = [record for record in records if record.key != self._key]
         if len(pieces) != found.pieces:
             raise CheckpointError(
-                f"{self._name}: the checkpoint at offset {place} is damaged: it has {len(pieces)} of "
-                f"{found.pieces} pieces at the offsets {found.at[0]} to {found.at[1]}"
+                f"{place} is damaged: it has {len(pieces)} of {found.pieces} pieces at the offsets "
+                f"{found.at[0]} to {found.at[1]}. {_ADVICE}"
             )
-        return b"".join([*pieces, found.state])
+        _check(place, pieces)
+        return b"".join([*(record.value or b"" for record in pieces), found.state])
 
     async def save(self, stage: Stage, flush: Flush, offset: int) -> Written:
         """Write `flush` and the stage's snapshot at `offset` in one transaction; returns when it is
@@ -226,12 +245,33 @@ class CheckpointLog:
     async def _send_output(self, item: OutputRecord) -> asyncio.Future[RecordMetadata]:
         return _watched(
             await self._producer.send(
-                item.topic, item.value, key=item.key, partition=item.partition, headers=list(item.headers)
+                item.topic,
+                item.value,
+                key=item.key,
+                partition=item.partition,
+                headers=[*item.headers, _crc(item.value)],
             )
         )
 
     async def _send(self, topic: str, key: bytes, value: bytes) -> asyncio.Future[RecordMetadata]:
-        return _watched(await self._producer.send(topic, value, key=key, partition=self._partition))
+        return _watched(
+            await self._producer.send(topic, value, key=key, partition=self._partition, headers=[_crc(value)])
+        )
+
+
+def _crc(value: bytes) -> tuple[str, bytes]:
+    return HEADER_CRC, zlib.crc32(value).to_bytes(4, "big")
+
+
+def _check(place: str, records: Iterable[InputRecord]) -> None:
+    """Raises `CheckpointError` for a record whose value is not what was written."""
+    for record in records:
+        wanted = dict(record.headers).get(HEADER_CRC)
+        if wanted is not None and wanted != _crc(record.value or b"")[1]:
+            raise CheckpointError(
+                f"{place} needs the record at offset {record.offset} of {record.topic}/{record.partition}, whose "
+                f"content is damaged: its checksum is not {wanted.hex()}. {_ADVICE}"
+            )
 
 
 def _watched(sent: asyncio.Future[RecordMetadata]) -> asyncio.Future[RecordMetadata]:

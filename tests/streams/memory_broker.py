@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import RecordMetadata
 
 from streams.broker.log import LogReader
-from streams.stages import InputRecord, OffsetRange
+from streams.stages import Headers, InputRecord, OffsetRange
 
 OPEN, COMMITTED, ABORTED = "open", "committed", "aborted"
 
@@ -25,6 +25,7 @@ class Entry:
     value: bytes | None
     state: str
     is_mark: bool = False
+    headers: Headers = ()
 
 
 @dataclass
@@ -79,10 +80,13 @@ class MemoryBroker:
         self._end(self.running.pop(name, []), ABORTED)
         return self.epochs[name]
 
-    def write(self, name: str, epoch: int, topic: str, key: bytes | None, value: bytes | None) -> int:
+    def write(
+        self, name: str, epoch: int, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> int:
         self._check(name, epoch)
         self.marks_come()
         entry = self.append(topic, key, value, OPEN)
+        entry.headers = headers
         self.running.setdefault(name, []).append((topic, entry))
         return entry.offset
 
@@ -163,11 +167,11 @@ class MemoryProducer:
         *,
         key: bytes | None = None,
         partition: int | None = None,
-        headers: object = None,
+        headers: Headers = (),
     ) -> asyncio.Future[RecordMetadata]:
         await gate_of.get().step()
         self._check()
-        offset = self.broker.write(self._name, self._epoch, topic, key, value)
+        offset = self.broker.write(self._name, self._epoch, topic, key, value, headers)
         done: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         done.set_result(RecordMetadata(topic, 0, TopicPartition(topic, 0), offset, 0, 0, 0))
         return done
@@ -196,7 +200,7 @@ class MemoryReader(LogReader):
 
     async def read(self, topic: str, partition: int, first: int, last: int) -> list[InputRecord]:
         return [
-            InputRecord(topic, partition, entry.offset, entry.key, entry.value, ())
+            InputRecord(topic, partition, entry.offset, entry.key, entry.value, entry.headers)
             for entry in self._broker.committed(topic)
             if first <= entry.offset <= last
         ]

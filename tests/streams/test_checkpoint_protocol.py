@@ -229,7 +229,7 @@ class Protocol(RuleBasedStateMachine):
 
     def _finish(self, process: Process) -> None:
         process.gate.open(1_000_000)
-        for _ in range(60):
+        for _ in range(2_000):
             self.settle()
             self.broker.marks_come()
             if all(task.done() for task in process.tasks):
