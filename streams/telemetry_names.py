@@ -94,6 +94,61 @@ GATE_HALVES = MetricName(
     "homeostat_gate_halves", "gauge", "Requests and answers that wait for their other half.", _PARTITION
 )
 
+ARCHIVE_FILES = MetricName("homeostat_archive_files_total", "counter", "Files that the archive has written.")
+ARCHIVE_ROWS = MetricName("homeostat_archive_rows_total", "counter", "Rows in the files written.")
+ARCHIVE_BYTES = MetricName("homeostat_archive_bytes_total", "counter", "Bytes of the files written.")
+ARCHIVE_PENDING = MetricName(
+    "homeostat_archive_pending_rows", "gauge", "Rows that are read and in no file yet."
+)
+ARCHIVE_OVERDUE = MetricName(
+    "homeostat_archive_overdue_seconds",
+    "gauge",
+    "How long the oldest of these rows has waited beyond HOMEOSTAT_ARCHIVE_FLUSH_S; 0 when none has.",
+)
+ARCHIVE_AWAY = MetricName(
+    "homeostat_archive_storage_away",
+    "gauge",
+    "1 while the storage takes no files and reading waits for it, else 0.",
+)
+ARCHIVE_FAILURES = MetricName(
+    "homeostat_archive_storage_failures_total", "counter", "Attempts to write that the storage failed."
+)
+ARCHIVE_REFUSED = MetricName(
+    "homeostat_archive_refused_records_total",
+    "counter",
+    "Records that are not archived because they break the contract; their dead letters are the profile stage's.",
+)
+ARCHIVE_UNFIT = MetricName(
+    "homeostat_archive_unfit_rows_total",
+    "counter",
+    "Rows that could not be archived; the log names each record.",
+)
+ARCHIVE_ERASED = MetricName(
+    "homeostat_archive_erased_rows_total",
+    "counter",
+    "Rows left out because an order to erase names their id.",
+)
+ARCHIVE_MERGED = MetricName(
+    "homeostat_archive_merged_files_total", "counter", "Small files that upkeep has merged into larger ones."
+)
+ARCHIVE_RETIRED = MetricName(
+    "homeostat_archive_retired_files_total",
+    "counter",
+    "Files deleted because their day is past its retention.",
+)
+ARCHIVE_UPKEEP_FAILURES = MetricName(
+    "homeostat_archive_upkeep_failures_total", "counter", "Rounds of upkeep that failed as a whole."
+)
+ARCHIVE_STORED_FILES = MetricName(
+    "homeostat_archive_stored_files", "gauge", "Files in the archive, as the last upkeep found it."
+)
+ARCHIVE_STORED_BYTES = MetricName(
+    "homeostat_archive_stored_bytes", "gauge", "Bytes in the archive, as the last upkeep found it."
+)
+ARCHIVE_DAMAGED = MetricName(
+    "homeostat_archive_damaged_files", "gauge", "Files that upkeep cannot read and leaves alone."
+)
+
 CATALOGUE: tuple[MetricName, ...] = (
     *(LAG_RECORDS, LAG_SECONDS, RECORDS, BYTES, EVENTS, WAITING, WATERMARK, PANES, IDS, COLD_IDS, SERIES),
     *(
@@ -106,5 +161,8 @@ CATALOGUE: tuple[MetricName, ...] = (
     ),
     *(POISONED, PARTITIONS, BEAT),
     GATE_HALVES,
+    *(ARCHIVE_FILES, ARCHIVE_ROWS, ARCHIVE_BYTES, ARCHIVE_PENDING, ARCHIVE_OVERDUE, ARCHIVE_AWAY),
+    *(ARCHIVE_FAILURES, ARCHIVE_REFUSED, ARCHIVE_UNFIT, ARCHIVE_ERASED, ARCHIVE_MERGED, ARCHIVE_RETIRED),
+    *(ARCHIVE_UPKEEP_FAILURES, ARCHIVE_STORED_FILES, ARCHIVE_STORED_BYTES, ARCHIVE_DAMAGED),
 )
 """Every metric; a room that adds one adds it here."""

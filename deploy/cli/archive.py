@@ -1,12 +1,13 @@
-"""Commands of the archive: status, files, compact, retention, erase."""
+"""Commands of the archive: status, check, files, compact, retention, erase."""
 
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli.printing import progress, show_table
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Model = Annotated[str | None, typer.Option(help="Only this model.")]
 
 archive = typer.Typer(
     no_args_is_help=True,
-    help="The Parquet archive of all events: what it holds, tidying, and erasing a person's rows.",
+    help="The Parquet archive of all events: what it holds, whether it is sound, tidying, and erasing a person's rows.",
     rich_markup_mode="markdown",
 )
 
@@ -37,11 +38,48 @@ def archive_status(model: Model = None, as_json: AsJson = False) -> None:
     from streams.archive.status import status_of
 
     store = _store()
-    rows = [each.to_data() for each in status_of(store, model)]
+    found = status_of(store, model)
+    rows = [each.to_data() for each in found]
     if as_json:
         typer.echo(json.dumps({"archive": store.location, "models": rows}, indent=2))
         return
-    _table(rows, ["model", "kind", "files", "small_files", "rows", "bytes", "days", "oldest", "newest"])
+    columns = ["model", "kind", "files", "small_files", "rows", "bytes", "days", "oldest", "newest"]
+    show_table(rows, columns, _nothing(store, model))
+    damaged = [path for row in rows for path in row["damaged"]]
+    if damaged:
+        typer.echo(f"Damaged, and not counted in rows: {len(damaged)} files.", err=True)
+        typer.echo("\n".join(f"  {store.location}/{path}" for path in damaged), err=True)
+
+
+@archive.command("check")
+def archive_check(model: Model = None, as_json: AsJson = False) -> None:
+    """Read every row of every file, and list the files that are damaged. Changes nothing. Exit 1 when there are some.
+
+    Examples: `homeostat archive check` · `homeostat archive check --model car-loan --json`
+    """
+    from streams.archive.status import check
+
+    store = _store()
+    with progress() as bar:
+        task = bar.add_task("reading", total=None)
+        files, damaged = check(
+            store,
+            model,
+            lambda done, of: bar.update(task, completed=done, total=of, description=f"{done} of {of} files"),
+        )
+    if as_json:
+        reasons = {error.path: str(error) for error in damaged}
+        typer.echo(
+            json.dumps({"archive": store.location, "sound_files": files, "damaged": reasons}, indent=2)
+        )
+    else:
+        typer.echo(
+            f"{files} files are sound, {len(damaged)} are damaged."
+            if files or damaged
+            else _nothing(store, model)
+        )
+        typer.echo("".join(f"{error}\n" for error in damaged), nl=False)
+    raise typer.Exit(1 if damaged else 0)
 
 
 @archive.command("files")
@@ -62,7 +100,12 @@ def archive_files(
     if chosen is None:
         raise typer.BadParameter(f"{kind!r} is neither of {', '.join(KINDS)}", param_hint="--kind")
     paths = [f"{store.location}/{path}" for path in ArchiveReader(store).files(model, chosen)]
-    typer.echo(json.dumps(paths, indent=2) if as_json else "\n".join(paths))
+    if as_json:
+        typer.echo(json.dumps(paths, indent=2))
+    elif paths:
+        typer.echo("\n".join(paths))
+    else:
+        typer.echo(_nothing(store, model), err=True)
 
 
 @archive.command("compact")
@@ -88,6 +131,9 @@ def archive_compact(
         f"{report.merged} files merged into {report.into}, {report.swept} left-over and {report.retired} retired "
         "files deleted."
     )
+    if report.damaged:
+        typer.echo(f"{len(report.damaged)} files are damaged and were left alone:", err=True)
+        typer.echo("\n".join(f"  {path}" for path in report.damaged), err=True)
 
 
 @archive.command("retention")
@@ -149,6 +195,15 @@ def archive_erase(
         typer.echo("There is no database here: keep this receipt, it is in no audit log.", err=True)
 
 
+def _nothing(store: "Store", model: str | None) -> str:
+    from streams.archive.read import ArchiveReader
+
+    known = ArchiveReader(store).models()
+    if not known:
+        return f"The archive {store.location} is empty."
+    return f"The archive {store.location} has nothing of {model!r} here. It knows {', '.join(known)}."
+
+
 def _store() -> "Store":
     from streams.store import open_store
 
@@ -173,19 +228,3 @@ def _audit(settings: Settings, receipt: "Receipt") -> bool:
     with SqlJournal(database(settings), SystemClock()).transaction() as unit:
         unit.audit(actor=receipt.by, action="archive.erased", subject=f"model/{receipt.model}", detail=detail)
     return True
-
-
-def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not rows:
-        typer.echo("The archive is empty.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(row[column])) for column in columns))
-    Console().print(table)

@@ -1,17 +1,17 @@
 """Commands of the dead letters: list, show, replay."""
 
-import asyncio
 import json
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.broker import on_broker
+from deploy.cli.printing import show_table
 from deploy.errors import UserError
-from deploy.settings import Settings
 
 if TYPE_CHECKING:
     from streams.deadletters import DeadLetter, Wanted
@@ -53,27 +53,13 @@ def deadletters_list(
     from streams.deadletters import list_deadletters
 
     wanted = _wanted(model, reason, since)
-    letters = _run(list_deadletters(_broker(), limit, wanted=wanted))
+    letters = _run(lambda broker: list_deadletters(broker, limit, wanted=wanted))
     if as_json:
         typer.echo(json.dumps({"items": [_data(letter) for letter in letters]}, indent=2))
         return
-    if not letters:
-        typer.echo("None.")
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("number", "written", "model", "stood at", "field", "reason"):
-        table.add_column(title, overflow="fold")
-    for letter in letters:
-        row = "" if letter.row is None else f"#{letter.row}"
-        place = f"{letter.topic}/{letter.partition}@{letter.offset}{row}"
-        short = _first(letter.reason)
-        cells = (str(letter.number), _written(letter), letter.model, place, letter.field, short)
-        table.add_row(*(escape(cell) for cell in cells))
-    Console().print(table)
+    show_table(
+        [_row(letter) for letter in letters], ["number", "written", "model", "stood at", "field", "reason"]
+    )
     if any(_first(letter.reason) != letter.reason for letter in letters):
         typer.echo("`homeostat deadletters show NUMBER` says what can be done, and prints the original.")
 
@@ -86,7 +72,8 @@ def deadletters_show(number: int) -> None:
     """
     from streams.deadletters import Wanted, list_deadletters
 
-    found = _run(list_deadletters(_broker(), 1, wanted=Wanted(numbers=frozenset((number,)))))
+    wanted = Wanted(numbers=frozenset((number,)))
+    found = _run(lambda broker: list_deadletters(broker, 1, wanted=wanted))
     if not found:
         raise UserError(f"There is no dead letter {number}. `homeostat deadletters list` shows the newest.")
     typer.echo(json.dumps(_data(found[0]), indent=2))
@@ -112,7 +99,8 @@ def deadletters_replay(
 
     if not (numbers or model or reason or since or all_of_them):
         raise UserError("Say which letters to send: numbers, --model, --reason, --since, or --all.")
-    result = _run(replay_deadletters(_broker(), _wanted(model, reason, since, numbers), dry_run=dry_run))
+    wanted = _wanted(model, reason, since, numbers)
+    result = _run(lambda broker: replay_deadletters(broker, wanted, dry_run=dry_run))
     if as_json:
         typer.echo(
             json.dumps(
@@ -178,6 +166,19 @@ def _data(letter: "DeadLetter") -> dict[str, Any]:
     }
 
 
+def _row(letter: "DeadLetter") -> dict[str, Any]:
+    """A letter as a line of the list."""
+    row = "" if letter.row is None else f"#{letter.row}"
+    return {
+        "number": letter.number,
+        "written": _written(letter),
+        "model": letter.model,
+        "stood at": f"{letter.topic}/{letter.partition}@{letter.offset}{row}",
+        "field": letter.field,
+        "reason": _first(letter.reason),
+    }
+
+
 def _first(reason: str) -> str:
     """The first sentence: what is wrong. The others, what to do, stand in `show`."""
     return reason.split(". ", 1)[0]
@@ -187,35 +188,10 @@ def _written(letter: "DeadLetter") -> str:
     return datetime.fromtimestamp(letter.written_ms / 1_000, UTC).isoformat(timespec="seconds")
 
 
-def _broker() -> str:
-    """The configured broker, or that of the stack that runs in the home."""
-    from deploy.stack.lifecycle import status
-
-    settings = Settings()
-    if settings.broker:
-        return settings.broker
-    part = status(settings.home).part("kafka")
-    if part is not None and part.url:
-        return part.url
-    raise UserError(
-        f"No Homeostat runs in {settings.home}. Start one with `homeostat up`, name another home with --home, or set "
-        "HOMEOSTAT_BROKER to the address of a Kafka broker."
-    )
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    from streams.broker.admin import BrokerUnreachable, wait_for_broker
-    from streams.broker.group import KAFKA_TROUBLE
+def _run(work: Callable[[str], Coroutine[Any, Any, T]]) -> T:
     from streams.deadletters_replay import ReplayOvertaken
 
-    async def main() -> T:
-        try:
-            await wait_for_broker(_broker(), 10.0)
-            return await work
-        except ReplayOvertaken as error:
-            raise UserError(f"Stopped: {error}.") from error
-        except (BrokerUnreachable, *KAFKA_TROUBLE) as error:
-            work.close()
-            raise UserError(f"Kafka at {_broker()} does not answer: {error}") from error
-
-    return asyncio.run(main())
+    try:
+        return on_broker(work)
+    except ReplayOvertaken as error:
+        raise UserError(f"Stopped: {error}.") from error

@@ -1,17 +1,18 @@
 """Commands over measuring: backtest a file, replay the stream, and the monitors."""
 
-import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.broker import on_broker
+from deploy.cli.printing import progress, show_table
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
+    from streams.control.bus import ControlBus
     from streams.files.monitor import MonitorFile
     from streams.replay.backtest import Backtest
     from streams.replay.replay import Replayed
@@ -55,7 +56,7 @@ def backtest(
     """
     from streams.replay.backtest import backtest as run
 
-    with _progress() as bar:
+    with progress() as bar:
         task = bar.add_task("reading", total=1.0)
         found = _checked(
             lambda: run(
@@ -112,13 +113,13 @@ def replay(
         model=model,
         read_from_us=_moment_us(read_from, "--read-from"),
     )
-    with _progress() as bar:
+    with progress() as bar:
         task = bar.add_task("reading", total=None)
 
         def tell(records: int, rows: int) -> None:
             bar.update(task, description=f"{records:,} batches, {rows:,} rows")
 
-        found = asyncio.run(_replay(settings, stretch, archive, tell))
+        found = on_broker(lambda broker: _replay(broker, settings, stretch, archive, tell))
     compared = check(found) if compare else None
     if as_json:
         typer.echo(json.dumps(_replay_as_data(found, compared), indent=2))
@@ -169,7 +170,7 @@ def monitors_list(as_json: AsJson = False) -> None:
         typer.echo(json.dumps([each.as_dict() for each in found], indent=2))
         return
     rows = [each.row() for each in found]
-    _table(rows, ["model", "revision", "windows", "pane", "features", "segments", "references"])
+    show_table(rows, ["model", "revision", "windows", "pane", "features", "segments", "references"])
 
 
 @monitors.command("show")
@@ -206,7 +207,7 @@ def _monitor_file(path: Path) -> "MonitorFile":
     return _checked(lambda: read_monitor_file(path))
 
 
-def _checked(work: Any) -> Any:
+def _checked(work: Callable[[], _Result]) -> _Result:
     """What is wrong with a file of the person's is told in its own words."""
     from deploy.errors import UserError
     from detectors.errors import DetectorError
@@ -219,44 +220,23 @@ def _checked(work: Any) -> Any:
         raise UserError(str(error)) from error
 
 
-def _with_bus(work: Any) -> Any:
-    from deploy.errors import UserError
-
-    async def run() -> Any:
+def _with_bus(work: "Callable[[ControlBus], Coroutine[Any, Any, _Result]]") -> _Result:
+    async def run(broker: str) -> _Result:
         from streams.bus import KafkaBus
 
-        async with KafkaBus(_broker(Settings()), "homeostat-monitors") as bus, asyncio.timeout(_TIMEOUT_S):
+        async with KafkaBus(broker, "homeostat-monitors") as bus:
             return await work(bus)
 
-    try:
-        return _checked(lambda: asyncio.run(run()))
-    except TimeoutError as error:
-        raise UserError(
-            f"The broker has not answered in {_TIMEOUT_S:g} s. Is it up? `homeostat status`"
-        ) from error
+    return _checked(lambda: on_broker(run, _TIMEOUT_S))
 
 
-async def _replay(settings: Settings, stretch: Any, archive: bool, tell: Any) -> "Replayed":
+async def _replay(broker: str, settings: Settings, stretch: Any, archive: bool, tell: Any) -> "Replayed":
     from streams.replay.replay import replay as run
     from streams.replay.replay_archive import replay_archive
 
     if archive:
-        return await replay_archive(_broker(settings), settings.archive_location, stretch, tell)
-    return await run(_broker(settings), stretch, tell)
-
-
-def _broker(settings: Settings) -> str:
-    """The configured broker, or that of the stack in the home."""
-    from deploy.errors import UserError
-    from deploy.stack.lifecycle import status
-
-    part = status(settings.home).part("kafka")
-    address = settings.broker or (part.url if part else None)
-    if address is None:
-        raise UserError(
-            f"No Kafka is known: set HOMEOSTAT_BROKER, or start the stack of {settings.home} with `homeostat up`."
-        )
-    return address
+        return await replay_archive(broker, settings.archive_location, stretch, tell)
+    return await run(broker, stretch, tell)
 
 
 def _moment_us(text: str | None, option: str) -> int | None:
@@ -292,30 +272,6 @@ def _seconds(text: str, option: str) -> float:
         raise UserError(f"{option}: {error}") from error
 
 
-def _progress() -> "Bar":
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not rows:
-        typer.echo("None.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape("" if row.get(name) is None else str(row[name])) for name in columns))
-    Console().print(table)
-
-
 def _show_backtest(found: "Backtest") -> None:
     data = found.as_dict()
     typer.echo(
@@ -340,7 +296,7 @@ def _show_backtest(found: "Backtest") -> None:
         for one in data["incidents"]
     ]
     if rows:
-        _table(rows, ["kind", "since_row", "opened_row", "closed_row", "segment", "summary"])
+        show_table(rows, ["kind", "since_row", "opened_row", "closed_row", "segment", "summary"])
     else:
         typer.echo("Nothing would have alarmed.")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.cli.printing import show_table
 from deploy.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -44,19 +45,7 @@ def _show(answer: dict[str, Any], as_json: bool, columns: dict[str, str]) -> Non
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not answer["items"]:
-        typer.echo("None.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in columns:
-        table.add_column(title, overflow="fold")
-    for item in answer["items"]:
-        table.add_row(*("" if item.get(key) is None else escape(str(item[key])) for key in columns.values()))
-    Console().print(table)
+    show_table(answer["items"], columns)
     if answer.get("next_cursor"):
         typer.echo("There are more: raise --limit.", err=True)
 

@@ -1,16 +1,15 @@
 """Commands over schemas: what the events of a model version look like, and what a change would break."""
 
-import asyncio
 import json
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.broker import on_broker
+from deploy.cli.printing import show_table
 from deploy.errors import UserError
-from deploy.settings import Settings
 
 if TYPE_CHECKING:
     from detectors.values import Task
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from streams.control.schema_publish import Catalogue, Known, Registration
 
 _TIMEOUT_S = 60.0
-_ANSWER_S = 10.0
 _Result = TypeVar("_Result")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -77,7 +75,7 @@ def schemas_list(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        _table(rows, ["model", "version", "origin", "task", "features", "revision"])
+        show_table(rows, ["model", "version", "origin", "task", "features", "revision"])
 
 
 @schemas.command("show")
@@ -246,58 +244,10 @@ def _checked(work: Callable[[], _Result]) -> _Result:
 
 
 def _with_bus(work: "Callable[[ControlBus], Coroutine[Any, Any, _Result]]") -> _Result:
-    from streams.broker.admin import BrokerUnreachable, wait_for_broker
-    from streams.broker.group import KAFKA_TROUBLE
-    from streams.bus import KafkaBus
+    async def run(broker: str) -> _Result:
+        from streams.bus import KafkaBus
 
-    broker = _broker()
-
-    async def run() -> _Result:
-        await wait_for_broker(broker, _ANSWER_S)
-        async with KafkaBus(broker, "homeostat-schemas") as bus, asyncio.timeout(_TIMEOUT_S):
+        async with KafkaBus(broker, "homeostat-schemas") as bus:
             return await work(bus)
 
-    client = logging.getLogger("aiokafka")
-    level = client.level
-    # It says five times a second that it cannot connect; what is wrong is said once, below.
-    client.setLevel(logging.CRITICAL)
-    try:
-        return asyncio.run(run())
-    except BrokerUnreachable as error:
-        raise UserError(f"{error} Is it up? `homeostat status`") from error
-    except (TimeoutError, *KAFKA_TROUBLE) as error:
-        raise UserError(
-            f"Kafka at {broker} does not answer ({error or 'timed out'}). Is it up? `homeostat status`"
-        ) from error
-    finally:
-        client.setLevel(level)
-
-
-def _broker() -> str:
-    """The configured broker, or that of the stack in the home."""
-    from deploy.stack.lifecycle import status
-
-    settings = Settings()
-    part = None if settings.broker else status(settings.home).part("kafka")
-    address = settings.broker or (part.url if part else None)
-    if address is None:
-        raise UserError(
-            f"No Kafka is known: set HOMEOSTAT_BROKER, or start the stack of {settings.home} with `homeostat up`."
-        )
-    return address
-
-
-def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not rows:
-        typer.echo("None.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in ("origin", "revision"))
-    for row in rows:
-        table.add_row(*(escape(str(row[name])) for name in columns))
-    Console().print(table)
+    return on_broker(run, _TIMEOUT_S)

@@ -22,10 +22,10 @@ import pyarrow as pa
 import structlog
 
 from homeostat.keys import keys_of
-from streams.archive.errors import ArchiveError
+from streams.archive.errors import ArchiveDamaged, ArchiveError
 from streams.archive.files import list_files, open_parquet, tables_in
 from streams.archive.layout import ArchiveFile, day_of, model_part
-from streams.archive.tables import open_writer
+from streams.archive.tables import writing
 from streams.store import Store
 
 _log = structlog.get_logger()
@@ -219,7 +219,7 @@ def _held(store: Store, file: ArchiveFile, keys: Keys) -> tuple[int, int]:
 def rewrite(store: Store, file: ArchiveFile, keys: Keys) -> None:
     """The file without rows that have one of `keys`; without a row left it goes."""
     scratch, left = store.scratch(), 0
-    with open_parquet(store, file) as opened, open_writer(scratch, opened.schema_arrow) as writer:
+    with open_parquet(store, file) as opened, writing(scratch, opened.schema_arrow) as writer:
         for group in range(opened.num_row_groups):
             table = opened.read_row_group(group)
             kept = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), keys)))
@@ -235,8 +235,9 @@ def rewrite(store: Store, file: ArchiveFile, keys: Keys) -> None:
 
 def enforce(
     store: Store, erasures: Erasures, files: Iterable[ArchiveFile], checked: set[tuple[str, float, int]]
-) -> int:
-    """Obey orders in files that were written within a day after the order; how many were rewritten.
+) -> tuple[int, list[ArchiveDamaged]]:
+    """Obey orders in files that were written within a day after the order; how many were rewritten, and which cannot
+    be read.
 
     Such a file can hold rows to erase when its writer was stopped for long between reading the orders and writing,
     or was killed right after. `checked` remembers the files that need no second look.
@@ -246,18 +247,22 @@ def enforce(
         given_s.setdefault(model_part(order.model), []).append(order.made_us / 1e6)
     for times_s in given_s.values():
         times_s.sort()
-    rewritten, marks = 0, set[tuple[str, float, int]]()
+    rewritten, marks, damaged = 0, set[tuple[str, float, int]](), list[ArchiveDamaged]()
     for file in files:
         before = bisect(given_s.get(file.place.model, []), file.changed_s + _CLOCK_SKEW_S)
         if not before or file.changed_s - given_s[file.place.model][before - 1] > _WATCH_S:
             continue
         mark = (file.path, file.changed_s, before)
-        marks.add(mark)
-        if mark not in checked:
-            rewritten += _obey(store, file, erasures.keys(file.place.model))
+        try:
+            if mark not in checked:
+                rewritten += _obey(store, file, erasures.keys(file.place.model))
+        except ArchiveDamaged as error:
+            damaged.append(error)
+        else:
+            marks.add(mark)
     checked.clear()
     checked.update(marks)
-    return rewritten
+    return rewritten, damaged
 
 
 def _obey(store: Store, file: ArchiveFile, keys: Keys) -> bool:

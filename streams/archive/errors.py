@@ -8,4 +8,8 @@ class ArchiveError(StorageInvalid):
 
 
 class ArchiveDamaged(ArchiveError):
-    """A file of the archive cannot be read; the message names it."""
+    """A file of the archive cannot be read; the message names it, and so does `path` (relative to the archive)."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from streams.archive.errors import ArchiveDamaged
 from streams.archive.layout import ArchiveFile, Kind, Place, file_at
+from streams.archive.seal import read_footer
 from streams.archive.tables import TIME_TYPE, Shape, shape_of_footer
 from streams.store import Store
 
@@ -60,13 +61,15 @@ def list_files(
 
 @contextmanager
 def open_parquet(store: Store, file: ArchiveFile) -> Generator[pq.ParquetFile]:
-    """A file to read. Raises `FileNotFoundError` when it is gone, `ArchiveDamaged` when it is no Parquet file."""
+    """A file to read. Raises `FileNotFoundError` when it is gone, `ArchiveDamaged` when it is not what was written."""
     source = store.open(file.path)
     try:
         try:
-            opened = pq.ParquetFile(source, page_checksum_verification=True)
-        except FileNotFoundError:
-            raise
+            footer = read_footer(source)
+        except ValueError as error:
+            raise _damaged(store, file, error) from error
+        try:
+            opened = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
         except _UNREADABLE as error:
             raise _damaged(store, file, error) from error
         yield opened
@@ -96,6 +99,21 @@ def footers_of(store: Store, files: Sequence[ArchiveFile]) -> list[Footer]:
         return list(pool.map(lambda file: footer_of(store, file), files))
 
 
+def sound_footers(store: Store, files: Sequence[ArchiveFile]) -> tuple[list[Footer], list[ArchiveDamaged]]:
+    """The footers of the files that can be read, and what is wrong with the others."""
+
+    def look(file: ArchiveFile) -> Footer | ArchiveDamaged:
+        try:
+            return footer_of(store, file)
+        except ArchiveDamaged as error:
+            return error
+
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        found = list(pool.map(look, files))
+    sound = [one for one in found if isinstance(one, Footer)]
+    return sound, [one for one in found if isinstance(one, ArchiveDamaged)]
+
+
 def tables_in(store: Store, file: ArchiveFile, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a file, in its order, a row group at a time; of `columns` those that it has."""
     with open_parquet(store, file) as opened:
@@ -108,14 +126,23 @@ def tables_in(store: Store, file: ArchiveFile, columns: Sequence[str] | None = N
                 for group in range(opened.num_row_groups):
                     yield opened.read_row_group(group, columns=names)
                 return
-        except FileNotFoundError:
-            raise
         except _UNREADABLE as error:
+            if isinstance(error, OSError):
+                _reach(store, file)
             raise _damaged(store, file, error) from error
     yield whole
 
 
+def _reach(store: Store, file: ArchiveFile) -> None:
+    """For pages that cannot be decoded pyarrow raises `OSError`, as for a storage that is away: this raises it only
+    for the latter."""
+    with store.open(file.path) as source:
+        source.read_at(1, 0)
+
+
 def _damaged(store: Store, file: ArchiveFile, error: BaseException) -> Any:
     return ArchiveDamaged(
-        f"{store.location}/{file.path} cannot be read as Parquet ({error}); move it away to go on"
+        f"{store.location}/{file.path} is damaged ({error}); restore it from a backup, or move it away to go on "
+        "without its rows",
+        file.path,
     )

@@ -59,7 +59,8 @@ class Mark:
 @dataclass(slots=True)
 class Block:
     """Records from the offset `start` on; `last` is the offset up to which it is known, `size` in bytes of memory.
-    `cut` is its end (excluded), once that is decided."""
+    `cut` is its end (excluded), once that is decided. `erased` and `unfit` rows were left out of the files that were
+    made last: by an order to erase, and because they cannot be archived."""
 
     start: int
     last: int
@@ -67,6 +68,8 @@ class Block:
     cut: int | None = None
     size: int = 0
     rows: int = 0
+    erased: int = 0
+    unfit: int = 0
     records: _Records = field(default_factory=list[tuple[PredictionBatch | LabelBatch, int]])
 
     @property
@@ -137,9 +140,14 @@ class Lane:
         for batch, offset in block.records:
             kind: Kind = "predictions" if isinstance(batch, PredictionBatch) else "labels"
             models.setdefault((kind, batch.model), []).append((batch, offset))
+        block.erased = block.unfit = 0
         for (kind, model), records in sorted(models.items(), key=lambda item: item[0]):
             part = model_part(model)
-            for day, table in by_day(erasures.without(self._table(kind, records), part)):
+            came = self._table(kind, records)
+            kept = erasures.without(came, part)
+            block.unfit += sum(batch.rows for batch, _ in records) - came.num_rows
+            block.erased += came.num_rows - kept.num_rows
+            for day, table in by_day(kept):
                 yield Place(kind, part, day), span, to_parquet(table, kind), table.num_rows
 
     def _table(self, kind: Kind, records: _Records) -> pa.Table:

@@ -1,9 +1,12 @@
 """What the archive holds, in numbers."""
 
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from streams.archive.files import footers_of, list_files
+from streams.archive.errors import ArchiveDamaged
+from streams.archive.files import footer_of, list_files, sound_footers, tables_in
 from streams.archive.layout import ArchiveFile, Kind, model_of_part, model_part, split_live
 from streams.archive.upkeep import UpkeepConfig
 from streams.store import Store
@@ -13,7 +16,8 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class DayStatus:
-    """One day of one model and kind; `replaced_files` wait for the next upkeep."""
+    """One day of one model and kind; `replaced_files` wait for the next upkeep. `damaged` are the paths of files whose
+    footer cannot be read: their rows are not in `rows`."""
 
     day: str
     files: int
@@ -21,6 +25,7 @@ class DayStatus:
     replaced_files: int
     rows: int
     bytes: int
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class ModelStatus:
             "model": self.model,
             "kind": self.kind,
             **sums,
+            "damaged": [path for day in self.by_day for path in day.damaged],
             "days": len(self.by_day),
             "oldest": self.by_day[0].day,
             "newest": self.by_day[-1].day,
@@ -64,12 +70,45 @@ def status_of(
     raise AssertionError("unreachable")
 
 
-def _status_of(store: Store, model: str | None, small_bytes: int) -> list[ModelStatus]:
+def check(
+    store: Store, model: str | None = None, tell: Callable[[int, int], None] = lambda done, files: None
+) -> tuple[int, list[ArchiveDamaged]]:
+    """Read every row of every file, or of one model: how many files were read, and what is wrong with the others.
+
+    `tell` is called with how many of how many files are done. Files that are compacted meanwhile are not missed: what
+    has replaced them is read then.
+    """
+    sound, damaged, gone = set[str](), dict[str, ArchiveDamaged](), Counter[str]()
+    while True:
+        files = _files(store, model)[0]
+        left = [file for file in files if file.path not in sound and file.path not in damaged]
+        if not left:
+            return len(sound), [damaged[path] for path in sorted(damaged)]
+        for file in left:
+            try:
+                deque(tables_in(store, file), maxlen=0)
+                footer_of(store, file)
+            except ArchiveDamaged as error:
+                damaged[file.path] = error
+            except FileNotFoundError:
+                gone[file.path] += 1  # compacted in this moment
+                if gone[file.path] == _ATTEMPTS:
+                    raise
+            else:
+                sound.add(file.path)
+            tell(len(sound) + len(damaged), len(files))
+
+
+def _files(store: Store, model: str | None) -> tuple[list[ArchiveFile], list[ArchiveFile]]:
     part = None if model is None else model_part(model)
-    files, replaced = split_live(
-        file for file in list_files(store) if part is None or file.place.model == part
-    )
-    rows = {footer.file: footer.rows for footer in footers_of(store, files)}
+    return split_live(file for file in list_files(store) if part is None or file.place.model == part)
+
+
+def _status_of(store: Store, model: str | None, small_bytes: int) -> list[ModelStatus]:
+    files, replaced = _files(store, model)
+    footers, errors = sound_footers(store, files)
+    rows = {footer.file: footer.rows for footer in footers}
+    damaged = {error.path for error in errors}
     groups: dict[tuple[str, Kind], dict[str, list[ArchiveFile]]] = {}
     for file in files:
         days = groups.setdefault((file.place.model, file.place.kind), {})
@@ -84,8 +123,9 @@ def _status_of(store: Store, model: str | None, small_bytes: int) -> list[ModelS
                     files=len(here),
                     small_files=sum(file.size < small_bytes for file in here),
                     replaced_files=sum(file.place == here[0].place for file in replaced),
-                    rows=sum(rows[file] for file in here),
+                    rows=sum(rows.get(file, 0) for file in here),
                     bytes=sum(file.size for file in here),
+                    damaged=tuple(file.path for file in here if file.path in damaged),
                 )
                 for day, here in sorted(days.items())
             ),

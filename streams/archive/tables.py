@@ -10,7 +10,9 @@ among texts are written as text; what finds no place is kept, as text, in a colu
 # pyright: reportUnknownParameterType=false
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +22,8 @@ import pyarrow.parquet as pq
 
 from homeostat.contract import FEATURE_PREFIX, SEGMENT_PREFIX, LabelBatch, PredictionBatch
 from streams.archive.layout import DAY_US, Kind, day_of
+from streams.archive.seal import METADATA as SEALED
+from streams.archive.seal import seal_file, sealed
 
 TEXT_PREFIX = "t."
 SCORES_COLUMN = "scores"
@@ -287,14 +291,23 @@ def to_parquet(table: pa.Table, kind: Kind) -> pa.Buffer:
     """A whole file; the table is in order."""
     empty = [name for name, (_, values) in shape_of(table, kind).items() if not values]
     sink = pa.BufferOutputStream()
-    with open_writer(sink, file_schema(table.schema, empty)) as writer:
+    with _open_writer(sink, file_schema(table.schema, empty)) as writer:
         writer.write_table(table.drop_columns(empty), row_group_size=ROW_GROUP_ROWS)
-    return sink.getvalue()
+    return sealed(sink.getvalue())
 
 
-def open_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+@contextmanager
+def writing(path: Path, schema: pa.Schema) -> Generator[pq.ParquetWriter]:
+    """A local file, whole and sealed at the end of the block."""
+    with _open_writer(path, schema) as writer:
+        yield writer
+    seal_file(path)
+
+
+def _open_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Pages have checksums, so that a file that changes while it is read over a network is noticed."""
-    return pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True)
+    told = schema.with_metadata({**(schema.metadata or {}), SEALED: b"1"})
+    return pq.ParquetWriter(sink, told, compression="zstd", write_page_checksum=True)
 
 
 def readable(table: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ whoever reads by `split_live` sees each row once, and the next upkeep deletes wh
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from streams.archive.layout import (
     split_live,
 )
 from streams.archive.merge import Source, distinct, merged
-from streams.archive.tables import ROW_GROUP_ROWS, file_schema, fitted, joined_schema, open_writer
+from streams.archive.tables import ROW_GROUP_ROWS, file_schema, fitted, joined_schema, writing
 from streams.store import Store
 
 _log = structlog.get_logger()
@@ -55,8 +55,12 @@ class UpkeepConfig:
 
 @dataclass(slots=True)
 class UpkeepReport:
-    """What one upkeep did, in files; `erased_again`: see `archive_erasure.enforce`. `busy`: somebody else is at it."""
+    """What one upkeep did, in files; `erased_again`: see `archive.erasure.enforce`. `busy`: somebody else is at it.
+    `files` and `bytes` are what the archive held when it began, `damaged` the paths that it could not read."""
 
+    files: int = 0
+    bytes: int = 0
+    damaged: list[str] = field(default_factory=list[str])
     merged: int = 0
     into: int = 0
     swept: int = 0
@@ -85,6 +89,7 @@ class Upkeep:
         self._store = store
         self._config = config
         self._checked: set[tuple[str, float, int]] = set()
+        self._damaged: set[ArchiveFile] = set()
 
     def run(
         self, now_s: float, *, closed: bool = False, stop: Callable[[], bool] = lambda: False
@@ -98,8 +103,9 @@ class Upkeep:
                 return report
             self._store.tidy()
             files, replaced = split_live(list_files(self._store))
-            erasures = read_erasures(self._store)
-            report.erased_again = enforce(self._store, erasures, files, self._checked)
+            report.files, report.bytes = len(files), sum(file.size for file in files)
+            self._damaged.intersection_update(files)
+            report.erased_again = self._enforce(read_erasures(self._store), files, self._checked)
             for file in replaced:
                 self._store.delete(file.path)
             report.swept = len(replaced)
@@ -108,10 +114,11 @@ class Upkeep:
                 self._store.delete(path)
             report.retired = len(retired)
         kept = [file for file in files if file.path not in retired]
-        for place in plan(kept, now_s, self._config, closed=closed):
+        for place in plan(kept, now_s, self._config, closed=closed, apart=self._damaged):
             if stop():
                 break
             self._compact(place, now_s, closed, report)
+        report.damaged = sorted(file.path for file in self._damaged)
         if report.merged or report.retired:
             _log.info(
                 "The archive was tidied.", merged=report.merged, into=report.into, retired=report.retired
@@ -138,13 +145,33 @@ class Upkeep:
                 report.busy = True
                 return
             files, _ = split_live(list_files(self._store, place.kind, place.model, place.day))
-            merges = plan(files, now_s, self._config, closed=closed).get(place, [])
-            if self._merge(place, merges):
-                report.merged += sum(len(merge.files) for merge in merges)
-                report.into += len(merges)
+            while True:
+                merges = plan(files, now_s, self._config, closed=closed, apart=self._damaged).get(place, [])
+                try:
+                    if merges and self._merge(place, merges):
+                        report.merged += sum(len(merge.files) for merge in merges)
+                        report.into += len(merges)
+                    return
+                except ArchiveDamaged as error:
+                    self._leave_alone(files, error)
+
+    def _leave_alone(self, files: Sequence[ArchiveFile], error: ArchiveDamaged) -> None:
+        """Its neighbours are merged without it, until somebody mends it."""
+        found = {file for file in files if file.path == error.path}
+        if not found <= self._damaged:
+            _log.error("A file of the archive is damaged and left alone.", reason=str(error))
+        self._damaged |= found
+
+    def _enforce(
+        self, erasures: Erasures, files: Sequence[ArchiveFile], checked: set[tuple[str, float, int]]
+    ) -> int:
+        rewritten, damaged = enforce(self._store, erasures, files, checked)
+        for error in damaged:
+            self._leave_alone(files, error)
+        return rewritten
 
     def _merge(self, place: Place, merges: Sequence[Merge]) -> bool:
-        """False when the folder was left alone, because somebody else has changed it or a file is damaged."""
+        """False when the folder was left alone, because somebody else has changed it. Raises `ArchiveDamaged`."""
         erasures = read_erasures(self._store)
         new: list[tuple[str, Path]] = []
         try:
@@ -156,9 +183,11 @@ class Upkeep:
                     new.pop()
             old = [file.span.name for merge in merges for file in merge.files]
             self._store.replace(place.folder, old, new)
-        except (FileNotFoundError, ArchiveDamaged) as error:
+        except Exception as error:
             for _, path in new:
                 path.unlink(missing_ok=True)
+            if not isinstance(error, FileNotFoundError):
+                raise
             _log.warning(
                 "A folder of the archive is not compacted now.", folder=place.folder, reason=str(error)
             )
@@ -166,14 +195,20 @@ class Upkeep:
         after = read_erasures(self._store, erasures)
         if len(after.orders) > len(erasures.orders):
             here, _ = split_live(list_files(self._store, place.kind, place.model, place.day))
-            enforce(self._store, after, here, set())
+            self._enforce(after, here, set())
         return True
 
 
 def plan(
-    files: Sequence[ArchiveFile], now_s: float, config: UpkeepConfig, *, closed: bool = False
+    files: Sequence[ArchiveFile],
+    now_s: float,
+    config: UpkeepConfig,
+    *,
+    closed: bool = False,
+    apart: Set[ArchiveFile] = frozenset(),
 ) -> dict[Place, list[Merge]]:
-    """Which files that count shall be merged now, by folder. Pure; the same files give the same plan."""
+    """Which files that count shall be merged now, by folder; not those that are kept `apart`, and never across one.
+    Pure; the same files give the same plan."""
     places: dict[Place, list[ArchiveFile]] = {}
     for file in files:
         places.setdefault(file.place, []).append(file)
@@ -189,7 +224,10 @@ def plan(
         for lane in lanes.values():
             ordered = sorted(lane, key=_first)
             double = overlapping(ordered)
-            merges += [Merge(group) for group in double] if double else choose(ordered, config)
+            if double:
+                merges += [Merge(group) for group in double if apart.isdisjoint(group)]
+            else:
+                merges += choose(ordered, config, apart)
         if merges:
             found[place] = merges
     return found
@@ -199,8 +237,10 @@ def _first(file: ArchiveFile) -> int:
     return file.span.first
 
 
-def _closed_day(lane: Sequence[ArchiveFile], config: UpkeepConfig) -> Iterator[Merge]:
-    for run in _runs(lane, config.target_bytes // 2):
+def _closed_day(
+    lane: Sequence[ArchiveFile], config: UpkeepConfig, apart: Set[ArchiveFile]
+) -> Iterator[Merge]:
+    for run in _runs(lane, config.target_bytes // 2, apart):
         group: list[ArchiveFile] = []
         for file in run:
             if group and sum(one.size for one in group) + file.size > config.target_bytes:
@@ -211,19 +251,19 @@ def _closed_day(lane: Sequence[ArchiveFile], config: UpkeepConfig) -> Iterator[M
             yield Merge(tuple(group))
 
 
-def _open_day(lane: Sequence[ArchiveFile], config: UpkeepConfig) -> Iterator[Merge]:
+def _open_day(lane: Sequence[ArchiveFile], config: UpkeepConfig, apart: Set[ArchiveFile]) -> Iterator[Merge]:
     for limit in config.tiers_bytes:
-        runs = [run for run in _runs(lane, limit) if len(run) >= config.fan_in]
+        runs = [run for run in _runs(lane, limit, apart) if len(run) >= config.fan_in]
         if runs:
             yield from (Merge(tuple(run)) for run in runs)
             return
 
 
-def _runs(lane: Sequence[ArchiveFile], limit: int) -> Iterator[list[ArchiveFile]]:
+def _runs(lane: Sequence[ArchiveFile], limit: int, apart: Set[ArchiveFile]) -> Iterator[list[ArchiveFile]]:
     """Neighbours that are all smaller than `limit`."""
     run: list[ArchiveFile] = []
     for file in lane:
-        if file.size < limit:
+        if file.size < limit and file not in apart:
             run.append(file)
             continue
         if run:
@@ -244,7 +284,7 @@ def write_merged(store: Store, files: Sequence[ArchiveFile], erasures: Erasures,
         Source(footer.first_us, partial(_fitted_tables, store, footer.file, schema)) for footer in footers
     ]
     rows = 0
-    with open_writer(path, file_schema(schema, empty)) as writer:
+    with writing(path, file_schema(schema, empty)) as writer:
         rows_in_order = distinct(merged(sources)) if overlapping(files) else merged(sources)
         for table in _in_chunks(rows_in_order, ROW_GROUP_ROWS):
             kept = erasures.without(table, part).drop_columns(empty)

@@ -13,7 +13,7 @@ Storage that is away costs no memory: reading pauses until it is back.
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from homeostat.contract import ContractError, LabelBatch, PredictionBatch, decode
+from streams.archive.counters import ArchiveCounters
 from streams.archive.erasure import Erasures, read_erasures
 from streams.archive.files import list_files
 from streams.archive.lane import Block, Lane, Mark
@@ -39,6 +40,7 @@ from streams.broker.group import (
     wait_for_stop,
 )
 from streams.store import StorageInvalid, Store, open_store
+from streams.telemetry import Sample
 from streams.topics import EVENTS
 
 _log = structlog.get_logger()
@@ -46,32 +48,6 @@ _log = structlog.get_logger()
 _BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 30.0)
 _CLOSE_TIMEOUT_S = 5.0
 _STORAGE_TROUBLE = (OSError, StorageInvalid)
-
-
-@dataclass(slots=True)
-class ArchiveCounters:
-    """What the archive has done since it started, and how it stands; for whoever asks.
-
-    `pending_*`: what is read and in no file yet; `pending_since_s`: when the oldest of it came (`time.time`), 0 for
-    nothing. `storage_away`: reading is paused until the storage answers. `refused_records` break the contract; their
-    dead letters are the profile stage's. `written_again`: files of blocks that were begun before this process.
-    """
-
-    records: int = 0
-    refused_records: int = 0
-    rows: int = 0
-    bytes: int = 0
-    files: int = 0
-    blocks: int = 0
-    written_again: int = 0
-    storage_failures: int = 0
-    storage_away: bool = False
-    pending_rows: int = 0
-    pending_bytes: int = 0
-    pending_since_s: float = 0.0
-    merged_files: int = 0
-    retired_files: int = 0
-    upkeep_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +147,10 @@ class _Archive:
         self._lanes = {}
         self._tell(None, 0.0)
 
+    def samples(self) -> Iterator[Sample]:
+        """See `streams.telemetry.Measured`."""
+        return self._counters.samples(self._config.flush_s)
+
     def _read(self, record: Record) -> PredictionBatch | LabelBatch | None:
         """The batch in a record; one that breaks the contract is left to the profile stage and its dead letters."""
         self._counters.records += 1
@@ -236,6 +216,8 @@ class _Archive:
         self._counters.files += files
         self._counters.rows += rows
         self._counters.bytes += size
+        self._counters.erased_rows += block.erased
+        self._counters.unfit_rows += block.unfit
         return files
 
     def _pause(self, consumer: AIOKafkaConsumer, error: BaseException) -> None:
@@ -337,5 +319,4 @@ async def _keep_upkeep(config: ArchiveConfig, store: Store, stop: asyncio.Event)
             config.counters.upkeep_failures += 1
             _log.warning("The archive could not be tidied; trying again later.", reason=str(error))
             continue
-        config.counters.merged_files += report.merged
-        config.counters.retired_files += report.retired
+        config.counters.tidied(report)

@@ -77,10 +77,10 @@ def test_mistakes_are_told_in_a_sentence(
             "window.every: 'soon' is no duration",
         ),
         (("backtest", folder / "good.csv", "--monitor", folder / "no.yaml"), "No such file"),
-        (("monitors", "apply", folder / "loan.yaml"), "No Kafka is known"),
+        (("monitors", "apply", folder / "loan.yaml"), "No Homeostat runs in"),
         (("monitors", "apply", folder / "loan.yaml", "--effective-in", "3"), "--effective-in"),
         (("replay", "--from", "yesterday"), "--from is 'yesterday'"),
-        (("replay",), "No Kafka is known"),
+        (("replay",), "No Homeostat runs in"),
     ]:
         assert run(monkeypatch, *arguments) == 1
         assert words in capsys.readouterr().err.replace("\n", " ")

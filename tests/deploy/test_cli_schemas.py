@@ -119,7 +119,7 @@ def test_mistakes_are_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
         (("infer", *good, "--classes", "a,b,c"), "3 classes; task binary has 0 or 2"),
         (("infer", *good, "--leave-out", "x"), "there are no columns ['x']; it has ['age']"),
         (("register", str(tmp_path / "bad.yaml")), "features.0 (a): type is 'number'"),
-        (("list",), "No Kafka is known"),
+        (("list",), "No Homeostat runs in"),
     ]:
         assert words in run(*command, code=1)
 

@@ -12,12 +12,16 @@ import pyarrow.fs as pafs
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
 from streams.archive.erasure import read_erasures
 from streams.archive.lane import Lane, Mark
+from streams.archive.layout import Place
 from streams.broker.group import Record
 from streams.store import ObjectStore, Store
 
 START_US = 1_789_948_800_000_000
 DAY_US = 86_400_000_000
 PER_DAY = 100
+NOW_S = START_US / 1e6 + 400 * 86_400
+"""When every day of these events is over."""
+PLACE = Place("predictions", "m", "2026-09-21")
 
 
 def predictions(start: int, rows: int, model: str = "churn", **more: Any) -> PredictionBatch:

@@ -295,7 +295,9 @@ async def test_a_cut_that_was_committed_is_kept(kafka: str, topic_prefix: str, t
     await make_topics(kafka, {topic: 1})
     await _send(kafka, topic, [predictions(start, 10) for start in range(0, 100, 10)])
     at = TopicPartition(topic, 0)
-    async with AIOKafkaConsumer(bootstrap_servers=kafka, group_id=topic_prefix) as consumer:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka, group_id=topic_prefix, enable_auto_commit=False
+    ) as consumer:
         consumer.assign([at])
         await consumer.commit({at: (2, Mark(4, 7).to_text())})
     config = ArchiveConfig(

@@ -48,6 +48,21 @@ def test_status_files_and_compaction(home: Path) -> None:
     _run("files", "--model", "churn", "--kind", "guesses", code=2)
 
 
+def test_damage_is_shown_and_named(home: Path) -> None:
+    assert "is empty" in _run("check")
+    fill(LocalStore(home / "archive"), 2)
+    assert "4 files are sound, 0 are damaged" in _run("check")
+    assert "It knows churn" in _run("check", "--model", "chrun")
+    [path, _] = _run("files", "--model", "churn").split()
+    Path(path).write_bytes(Path(path).read_bytes()[:-1])
+    assert Path(path).name in _run("check", code=1)
+    found = json.loads(_run("check", "--json", code=1))
+    assert (found["sound_files"], len(found["damaged"])) == (3, 1)
+    for command in (["status"], ["compact", "--all"]):
+        result = RUN.invoke(app, ["archive", *command])
+        assert (result.exit_code, Path(path).name in result.stderr) == (0, True), result.output
+
+
 def test_retention_is_shown_and_done(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(LocalStore(home / "archive"), [predictions(-20 * 365 * 100, 1, "old"), predictions(0, 1)])
     assert "None" in _run("retention")

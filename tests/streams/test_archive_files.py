@@ -28,29 +28,17 @@ from streams.archive.worker import first_start
 from streams.store import LocalStore, Store
 from tests.streams.archive_parts import (
     DAY_US,
+    NOW_S,
     PER_DAY,
+    PLACE,
     START_US,
     fill,
     ids_of,
     labels,
-    object_store,
     predictions,
     record,
     write,
 )
-
-NOW_S = START_US / 1e6 + 400 * 86_400
-PLACE = Place("predictions", "m", "2026-09-21")
-
-
-@pytest.fixture(params=[LocalStore, object_store])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return request.param(tmp_path / "archive")
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
 
 # --- names
 
@@ -263,6 +251,7 @@ def _same(held: Any, value: Any) -> bool:
 # --- order
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 5), max_size=30), max_size=5), st.integers(1, 7))
 def test_rows_of_many_sources_come_in_order(times: list[list[int]], step: int) -> None:
     def table(partition: int, found: list[int]) -> pa.Table:

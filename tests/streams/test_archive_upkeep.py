@@ -17,15 +17,17 @@ import pytest
 
 from streams import store as archive_store
 from streams.archive.erasure import Erasures, erase, read_erasures, receipt_lines
-from streams.archive.errors import ArchiveDamaged, ArchiveError
+from streams.archive.errors import ArchiveError
 from streams.archive.files import list_files
-from streams.archive.layout import ArchiveFile, Place, Span
+from streams.archive.layout import ArchiveFile, Span
 from streams.archive.read import ArchiveReader
 from streams.archive.status import status_of
 from streams.archive.upkeep import Merge, Upkeep, UpkeepConfig, plan, write_merged
 from streams.store import LocalStore, ObjectStore, StorageInvalid, Store, open_store
 from tests.streams.archive_parts import (
     DAY_US,
+    NOW_S,
+    PLACE,
     START_US,
     Bucket,
     fill,
@@ -36,14 +38,6 @@ from tests.streams.archive_parts import (
     predictions,
     write,
 )
-
-NOW_S = START_US / 1e6 + 400 * 86_400
-PLACE = Place("predictions", "m", "2026-09-21")
-
-
-@pytest.fixture(params=[LocalStore, object_store])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return request.param(tmp_path / "archive")
 
 
 class Killed(BaseException):
@@ -254,17 +248,6 @@ def test_a_reader_goes_on_behind_what_it_has_given_out(store: Store) -> None:
         if number == 1:
             Upkeep(store, UpkeepConfig()).run(NOW_S)
     assert found == ids
-
-
-def test_a_damaged_file_is_named_and_left_alone(store: Store) -> None:
-    fill(store, 3)
-    damaged = Path(store.location) / list_files(store, "predictions")[1].path
-    damaged.write_bytes(b"broken")
-    with pytest.raises(ArchiveDamaged, match=damaged.name):
-        ArchiveReader(store).predictions("churn")
-    Upkeep(store, UpkeepConfig()).run(NOW_S)
-    assert damaged.read_bytes() == b"broken"
-    assert ArchiveReader(store).labels("churn").num_rows == 9
 
 
 # --- retention and erasure
