@@ -24,6 +24,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from benchmarks.report import Scenario, parser, say, show
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
 from streams.broker.admin import ensure_topics
+from streams.broker.memory import settle
+from streams.gate.config import GateConfig
 from streams.topics import TopicSpec
 
 PARTITIONS = 2
@@ -38,7 +40,7 @@ def main() -> int:
     options.add_argument("--broker", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.worker:
-        seconds = asyncio.run(_WORKERS[given.worker](given.broker, given.events))
+        seconds = asyncio.run(WORKERS[given.worker](_config(given.broker), PARTITIONS, given.events))
         print(json.dumps({"cpu_s": seconds}))
         return 0
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +72,7 @@ def _measure(broker: str, events: int, seed: int) -> list[Scenario]:
 
 
 async def _fill(broker: str, events: int, seed: int) -> None:
-    counts = dict.fromkeys(TOPICS, PARTITIONS) | {"deadletters": 1}
+    counts = dict.fromkeys(TOPICS, PARTITIONS) | {"deadletters": 1, "control": 1}
     await ensure_topics(broker, [TopicSpec(name, partitions) for name, partitions in counts.items()])
     rng = random.Random(seed)
     async with AIOKafkaProducer(bootstrap_servers=broker, linger_ms=20, max_batch_size=262_144) as producer:
@@ -91,12 +93,17 @@ async def _fill(broker: str, events: int, seed: int) -> None:
         await producer.flush()
 
 
-async def _bare(broker: str, events: int) -> float:
+def _config(broker: str) -> GateConfig:
+    return GateConfig(broker=broker, **{name: name for name in (*TOPICS, "deadletters", "control")})
+
+
+async def read_bare(config: GateConfig, count: int, events: int) -> float:
+    """CPU-seconds of reading and decoding so many events of the ingest topic's partitions."""
     before = _cpu_s()
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker)
+    consumer = AIOKafkaConsumer(bootstrap_servers=config.broker)
     await consumer.start()
     try:
-        partitions = [TopicPartition("ingest", number) for number in range(PARTITIONS)]
+        partitions = [TopicPartition(config.ingest, number) for number in range(count)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         seen = 0
@@ -110,21 +117,21 @@ async def _bare(broker: str, events: int) -> float:
     return _cpu_s() - before
 
 
-async def _gate(broker: str, events: int) -> float:
-    from streams.gate.config import GateConfig
+async def run_gate(config: GateConfig, count: int, events: int) -> float:
+    """CPU-seconds of a gate until it has committed so many events of the ingest topic's partitions."""
     from streams.gate.worker import prepare_process, serve_gate
 
+    settle()
     prepare_process()
     before = _cpu_s()
     stop = asyncio.Event()
-    config = GateConfig(broker=broker, **{name: name for name in (*TOPICS, "deadletters")})
     gate = asyncio.create_task(serve_gate(config, stop))
-    watch = AIOKafkaConsumer(bootstrap_servers=broker, group_id=config.group, enable_auto_commit=False)
+    watch = AIOKafkaConsumer(bootstrap_servers=config.broker, group_id=config.group, enable_auto_commit=False)
     await watch.start()
     try:
         while True:
             await asyncio.sleep(0.25)
-            places = [TopicPartition("ingest", number) for number in range(PARTITIONS)]
+            places = [TopicPartition(config.ingest, number) for number in range(count)]
             done = [await watch.committed(place) or 0 for place in places]
             if sum(done) >= events:
                 break
@@ -146,7 +153,7 @@ def _cpu_s() -> float:
     return found
 
 
-_WORKERS = {"gate": _gate, "bare": _bare}
+WORKERS = {"gate": run_gate, "bare": read_bare}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from remediation.values import Desired
     from streams.archive.upkeep import UpkeepConfig
     from streams.bus import KafkaBus
+    from streams.control.configuration import Configuration
     from streams.gate.mapping import IngestMap
     from streams.telemetry import Telemetry
 
@@ -103,14 +104,14 @@ def ingest_map(settings: Settings) -> "IngestMap":
         raise UserError(str(error)) from error
 
 
-def ingest_routes(settings: Settings, bus: "KafkaBus") -> "APIRouter":
-    """Events over HTTP, put on the topic that the gate reads."""
+def ingest_routes(settings: Settings, bus: "KafkaBus", registered: "Configuration") -> "APIRouter":
+    """Events over HTTP, put on the topic that the gate reads, and held against what is registered at once."""
     from serving.ingest import ingest_router
     from serving.ingest_body import IngestLimits
     from streams.gate.intake import Intake
 
     limits = IngestLimits(in_flight_bytes=settings.ingest_in_flight_bytes)
-    return ingest_router(Intake(bus.publish, ingest_map(settings)), limits)
+    return ingest_router(Intake(bus.publish, ingest_map(settings), models=registered), limits)
 
 
 def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":

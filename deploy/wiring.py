@@ -184,12 +184,16 @@ async def _run_api(settings: Settings) -> None:
     from serving.api import ApiServices, create_api
     from serving.console import add_console
     from serving.registry import MlflowRegistry
+    from streams.control.feed import followed
 
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
     registry = MlflowRegistry(pieces.mlflow(settings))
-    async with pieces.open_bus(settings, "api") as bus:
+    async with (
+        pieces.open_bus(settings, "api") as bus,
+        followed(pieces.broker(settings), "homeostat-api-control") as registered,
+    ):
         services = ApiServices(
             journal=journal,
             records=SqlRecordStore(engine),
@@ -202,7 +206,7 @@ async def _run_api(settings: Settings) -> None:
         )
         app = create_api(services)
         add_console(app, services)
-        app.include_router(pieces.ingest_routes(settings, bus))
+        app.include_router(pieces.ingest_routes(settings, bus, registered))
         if settings.slack_signing_secret:
             from serving.slack import SlackVerifier
             from serving.slack_clicks import interactions

@@ -17,6 +17,8 @@ log = structlog.get_logger()
 MAX_ERRORS = 100
 """So many refused rows are named in an answer; all of them are dead letters."""
 
+MAX_NOTES = 20
+
 _BROKER_RETRY_S = 5
 _MAX_KEY_CHARS = 255
 _STATUS = {
@@ -39,6 +41,7 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
                     "rejected": 1,
                     "errors": [{"row": 17, "field": "score", "reason": "1.2 is not from 0 to 1"}],
                     "errors_left_out": 0,
+                    "notes": ["churn version 7: in the schema but not sent, so counted as missing: f.age"],
                 }
             }
         },
@@ -59,7 +62,8 @@ class RowProblem(Protocol):
 
 
 class Taken(Protocol):
-    """Rows by outcome; or why nothing was taken: unreadable, unsupported, too_large."""
+    """Rows by outcome, and how accepted ones differ from what is registered; or why nothing was taken: unreadable,
+    unsupported, too_large."""
 
     @property
     def accepted(self) -> int: ...
@@ -69,6 +73,8 @@ class Taken(Protocol):
     def refused(self) -> str | None: ...
     @property
     def detail(self) -> str: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
 
 
 class Intake(Protocol):
@@ -126,6 +132,7 @@ def _answer(taken: Taken) -> dict[str, Any]:
         "rejected": len(errors),
         "errors": [{"row": one.row, "field": one.field, "reason": one.reason} for one in errors[:MAX_ERRORS]],
         "errors_left_out": max(0, len(errors) - MAX_ERRORS),
+        "notes": taken.notes[:MAX_NOTES],
     }
 
 

@@ -61,15 +61,16 @@ class TopicSpec:
     config: dict[str, str] = field(default_factory=dict)
 
 
-_COMPACT = {"cleanup.policy": "compact"}
-COMPACT_SOON = {**_COMPACT, "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.01"}
+COMPACT = {"cleanup.policy": "compact"}
+"""The last record of each key is kept."""
+COMPACT_SOON = {**COMPACT, "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.01"}
 """For state that is read from its start: an active segment is not compacted, so it must not grow old."""
 
 _DATED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
 """So that a producer's wrong clock can be told by comparing with it."""
 _STATE = {"retention.ms": "-1", "segment.bytes": str(64 * 1024 * 1024)}
 """Deltas: kept as long as a checkpoint needs them, then deleted by their owner; a segment is the least that goes."""
-_CHECKPOINTS = {**_COMPACT, "segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
+_CHECKPOINTS = {**COMPACT, "segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
 
 
 def all_topics(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
@@ -78,7 +79,7 @@ def all_topics(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
         TopicSpec(INGEST, partitions),
         TopicSpec(EVENTS, partitions, _DATED_BY_BROKER),
         TopicSpec(DEADLETTERS, 1),
-        TopicSpec(CONTROL, 1, _COMPACT),
+        TopicSpec(CONTROL, 1, COMPACT),
         TopicSpec(PROFILES, partitions, _DATED_BY_BROKER),
         TopicSpec(SEALS, partitions),
         TopicSpec(METRICS, partitions),
@@ -90,7 +91,7 @@ def all_topics(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
         TopicSpec(JUDGE_PANES, partitions, _STATE),
         TopicSpec(GATE_STATE, partitions, COMPACT_SOON),
         TopicSpec(GATE_HALVES, partitions),
-        TopicSpec(REPLAYS, 1, _COMPACT),
-        TopicSpec(DESIRED, 1, _COMPACT),
+        TopicSpec(REPLAYS, 1, COMPACT),
+        TopicSpec(DESIRED, 1, COMPACT),
         TopicSpec(ACKNOWLEDGEMENTS, 1),
     ]

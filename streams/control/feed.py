@@ -1,6 +1,8 @@
 """The control topic as a running worker follows it."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -16,11 +18,27 @@ _INTERVAL_S = 1.0
 _UNKNOWN_RECHECK_US = 1_000_000
 
 
-class ControlFeed:
-    """Keeps `configuration` up to date."""
+@asynccontextmanager
+async def followed(broker: str, client_id: str, topic: str = CONTROL) -> AsyncGenerator[Configuration, None]:
+    """Everything that is registered, kept up to date while the block runs. Raises aiokafka's `KafkaError` with no
+    broker."""
+    configuration = Configuration()
+    async with LogReader(broker, client_id) as reader:
+        feed = ControlFeed(reader, configuration, topic)
+        await feed.refresh()
+        watch = asyncio.create_task(feed.watch())
+        try:
+            yield configuration
+        finally:
+            watch.cancel()
 
-    def __init__(self, reader: LogReader, configuration: Configuration) -> None:
+
+class ControlFeed:
+    """Keeps `configuration` up to date. `topic` differs from the default in tests only."""
+
+    def __init__(self, reader: LogReader, configuration: Configuration, topic: str = CONTROL) -> None:
         self._reader = reader
+        self._topic = topic
         self._configuration = configuration
         self._offset = 0
         self._looked_us: dict[tuple[str, str], int] = {}
@@ -29,10 +47,10 @@ class ControlFeed:
     async def refresh(self) -> None:
         """Read the control topic to its end of this moment."""
         async with self._lock:
-            _, end = await self._reader.bounds(CONTROL, 0)
+            _, end = await self._reader.bounds(self._topic, 0)
             if end <= self._offset:
                 return
-            for record in await self._reader.read(CONTROL, 0, self._offset, end - 1):
+            for record in await self._reader.read(self._topic, 0, self._offset, end - 1):
                 self._configuration.apply(record.key, record.value)
             self._offset = end
 

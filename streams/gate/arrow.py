@@ -13,93 +13,48 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from homeostat.batches import FEATURE_PREFIX, SCORES_COLUMN, SEGMENT_PREFIX, TRACE_COLUMN
+from homeostat.batches import FEATURE_PREFIX, SEGMENT_PREFIX, TRACE_COLUMN
+from streams.gate.arrow_table import MAX_JSON_BYTES, TROUBLE, json_bytes, read_table
 from streams.gate.payloads import PayloadError
-from streams.gate.rows import BadRow, Row, read_row
-
-MAX_ROWS = 100_000
-MAX_COLUMNS = 2_000
-MAX_BYTES = 64 * 1024 * 1024
+from streams.gate.rows import Row, read_row
 
 _RENAMED = {TRACE_COLUMN: "trace_id"}
-_FIELDS = frozenset(
-    {
-        "kind",
-        "model",
-        "version",
-        "id",
-        "time",
-        "prediction",
-        "score",
-        SCORES_COLUMN,
-        "latency_ms",
-        "status",
-        "value",
-    }
-)
 
 
 def arrow_rows(value: bytes, kind: str | None) -> Iterator[tuple[bytes, Row]]:
     """The rows of an IPC stream, each with itself as JSON: in columns a row has no bytes of its own.
 
-    Raises `PayloadError` where the stream as a whole cannot be read.
+    Raises `PayloadError` where the stream as a whole cannot be read, before the first row.
     """
     table = read_table(value)
+    if json_bytes(table) > MAX_JSON_BYTES:
+        raise PayloadError(
+            "",
+            f"{table.num_rows} rows of {table.num_columns} columns are more than {MAX_JSON_BYTES} bytes when written "
+            "as rows; send them in several records",
+        )
+    try:
+        originals = list(_as_json(table, kind))
+    except TROUBLE as error:
+        raise PayloadError("", f"holds values that cannot be read: {error}") from error
+    for number, raw in enumerate(originals):
+        yield raw, read_row(raw, number)
+
+
+def _as_json(table: pa.Table, kind: str | None) -> Iterator[bytes]:
     metadata = {
-        key.decode(): text.decode(errors="replace") for key, text in (table.schema.metadata or {}).items()
+        key.decode(errors="replace"): text.decode(errors="replace")
+        for key, text in (table.schema.metadata or {}).items()
     }
     shared = {name: metadata[name] for name in ("model", "version", "kind") if name in metadata}
     if "kind" not in shared:
         shared["kind"] = kind or ("label" if "value" in table.schema.names else "prediction")
-    number = 0
     for batch in table.to_batches(max_chunksize=1_000):
         for values in batch.to_pylist():
-            yield _row(shared, values, number)
-            number += 1
+            yield msgspec.json.encode(_event(shared, values), enc_hook=_number)
 
 
-def read_table(value: bytes) -> pa.Table:
-    """The table in an IPC stream, bounded. Raises `PayloadError`."""
-    try:
-        with pa.ipc.open_stream(pa.py_buffer(value)) as reader:
-            if len(reader.schema.names) > MAX_COLUMNS:
-                raise PayloadError("", f"{len(reader.schema.names)} columns; {MAX_COLUMNS} are allowed")
-            batches: list[pa.RecordBatch] = []
-            rows = size = 0
-            for batch in reader:
-                rows, size = rows + batch.num_rows, size + batch.nbytes
-                if rows > MAX_ROWS or size > MAX_BYTES:
-                    raise PayloadError("", f"more than {MAX_ROWS} rows or {MAX_BYTES} bytes")
-                batch.validate(full=True)
-                batches.append(batch)
-            return pa.Table.from_batches(batches, reader.schema)
-    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
-        if isinstance(error, PayloadError):
-            raise
-        raise PayloadError("", f"is not an Arrow IPC stream: {error}") from error
-
-
-def split_table(table: pa.Table, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """The table in IPC streams of at most `max_bytes` where rows allow, each with the number of its first row."""
-    step = max(1, table.num_rows)
-    first = 0
-    while first < table.num_rows:
-        piece = _stream(table.slice(first, step))
-        if len(piece) > max_bytes and step > 1:
-            step = max(1, step // 2)
-            continue
-        yield first, piece
-        first += step
-
-
-def _stream(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
-
-
-def _row(shared: dict[str, str], values: dict[str, Any], number: int) -> tuple[bytes, Row]:
+def _event(shared: dict[str, str], values: dict[str, Any]) -> dict[str, Any]:
     event: dict[str, Any] = dict(shared)
     features: dict[str, Any] = {}
     segments: dict[str, Any] = {}
@@ -108,20 +63,16 @@ def _row(shared: dict[str, str], values: dict[str, Any], number: int) -> tuple[b
             features[name.removeprefix(FEATURE_PREFIX)] = value
         elif name.startswith(SEGMENT_PREFIX):
             segments[name.removeprefix(SEGMENT_PREFIX)] = value
-        elif value is not None and (name in _FIELDS or name in _RENAMED):
+        elif value is not None:
             event[_RENAMED.get(name, name)] = value
     if event["kind"] == "prediction":
         event.setdefault("prediction", None)
         event |= {"features": features} | ({"segments": segments} if segments else {})
-    try:
-        raw = msgspec.json.encode(event, enc_hook=_plain)
-    except (TypeError, UnicodeError, NotImplementedError) as error:
-        raw = repr(event).encode(errors="replace")
-        return raw, BadRow(f"cannot be read: {error}", "", number, raw)
-    return raw, read_row(raw, number)
+    return event
 
 
-def _plain(value: Any) -> Any:
+def _number(value: Any) -> Any:
+    """Half-precision numbers come as NumPy's."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not a value of an event")

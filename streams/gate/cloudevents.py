@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import msgspec
-
 from streams.gate.exchange import Exchange, parse_json, parse_time
 from streams.gate.mapping import Format
 from streams.gate.payloads import PayloadError, rows_of
+from streams.gate.rows import UNREADABLE, TooManyRows, pieces
 
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
@@ -25,6 +24,7 @@ _TYPES = {
     for prefix in ("org.kubeflow.serving", "io.seldon.serving")
     for part in ("request", "response")
 }
+_MAX_JOIN_CHARS = 2_048
 _SERVICE = ("inferenceservicename", "modelid", "endpoint")
 _SAME_EXCHANGE = ("namespace", "inferenceservicename", "modelid", "component", "endpoint")
 
@@ -50,7 +50,12 @@ class CloudEvent:
         identity = self.attributes.get("requestid") or self.attributes.get("id")
         if not identity:
             raise PayloadError("id", "is missing")
-        return "/".join([*(self.attributes.get(name, "") for name in _SAME_EXCHANGE), identity])
+        join = "/".join([*(self.attributes.get(name, "") for name in _SAME_EXCHANGE), identity])
+        if len(join) > _MAX_JOIN_CHARS:
+            raise PayloadError(
+                "id", f"has {len(join)} characters with its service; {_MAX_JOIN_CHARS} are allowed"
+            )
+        return join
 
     def body(self) -> Any:
         """The data as JSON, whatever media type the sender of the request claimed. Raises `PayloadError`."""
@@ -71,10 +76,12 @@ def cloud_events(
         return
     if value.lstrip()[:1] == b"[":
         try:
-            parts = [bytes(part) for part in msgspec.json.decode(value, type=list[msgspec.Raw])]
-        except (msgspec.DecodeError, RecursionError) as error:
+            parts = pieces(value)
+        except UNREADABLE as error:
             raise PayloadError("", f"is not JSON: {error}") from error
-        for number, part in enumerate(parts):
+        except TooManyRows as error:
+            raise PayloadError("", str(error)) from error
+        for number, part in parts:
             yield number, part, _structured(part)
         return
     yield None, value, _structured(value)

@@ -10,7 +10,7 @@ mistake must not turn all numbers into text.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, groupby
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
@@ -29,6 +29,8 @@ from homeostat.batches import (
     TRACE_COLUMN,
 )
 from homeostat.contract import SCORE_TOLERANCE, keys_of
+from streams.control.schemas import Schema
+from streams.gate.conform import conform
 from streams.gate.known import Known
 from streams.gate.rows import MAX_NAME_CHARS, LabelRow, PredictionRow, is_text
 
@@ -38,7 +40,8 @@ MAX_VECTOR = 4_096
 MAX_CLASSES = 1_024
 
 _MILLISECONDS_FROM = 1e11
-_MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
+MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
+_STRETCH_US = 30_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBERS: set[type] = {float, int, bool}
 _NOTHING: set[type] = {NoneType}
@@ -95,17 +98,8 @@ class _Column:
         return ids, pa.array(keys_of(names if self.good.all() else ids.to_pylist()), pa.uint64())
 
     def times(self, values: Sequence[datetime | float]) -> pa.Array:
-        kinds = set(map(_type, values))
-        if datetime in kinds:
-            values = [_seconds(value) if isinstance(value, datetime) else value for value in values]
-        seconds = cast("Sequence[float]", values)
-        try:
-            given = np.array(seconds, dtype=np.float64)
-        except OverflowError:
-            given = np.array([_float(value) for value in seconds])
-        with np.errstate(over="ignore", invalid="ignore"):
-            times_us = np.rint(given * np.where(np.abs(given) < _MILLISECONDS_FROM, 1e6, 1e3))
-        outside = ~((times_us >= 0) & (times_us < _MAX_TIME_US))
+        times_us = times_of(values)
+        outside = ~((times_us >= 0) & (times_us < MAX_TIME_US))
         self.refuse_where(
             outside, "time", lambda row: f"{values[row]} is not a time in the years 1970 to 9999"
         )
@@ -136,7 +130,9 @@ class _Column:
         return pa.array(numbers, mask=np.isnan(numbers)).cast(type)
 
 
-def label_batches(rows: Sequence[LabelRow], places: Sequence[int], bad: Refusals) -> Iterator[pa.RecordBatch]:
+def label_batches(
+    rows: Sequence[LabelRow], places: Sequence[int], bad: Refusals, schema: Schema | None = None
+) -> Iterator[pa.RecordBatch]:
     """The same for labels."""
     try:
         column = _Column(places, bad)
@@ -144,22 +140,29 @@ def label_batches(rows: Sequence[LabelRow], places: Sequence[int], bad: Refusals
         times = column.times([row.time for row in rows])
         values = column.finite("value", [row.value for row in rows])
     except Mixed:
-        for texts in (True, False):
-            part = [i for i, row in enumerate(rows) if isinstance(row.value, str) is texts]
-            yield from label_batches([rows[i] for i in part], [places[i] for i in part], bad)
+        # A later label of an event replaces an earlier one, so the order is kept.
+        for _, run in groupby(range(len(rows)), lambda i: isinstance(rows[i].value, str)):
+            part = list(run)
+            yield from label_batches([rows[i] for i in part], [places[i] for i in part], bad, schema)
         return
     fields = [*LABEL_FIELDS[:3], LABEL_FIELDS[3].with_type(values.type)]
     batch = pa.RecordBatch.from_arrays([ids, keys, times, values], schema=pa.schema(fields))
+    if schema is not None:
+        batch = conform(batch, schema, labels=True, refuse=column.refuse)
     yield from _without_bad(batch, column.good)
 
 
 def prediction_batches(
-    rows: Sequence[PredictionRow], places: Sequence[int], bad: Refusals, known: Known | None = None
+    rows: Sequence[PredictionRow],
+    places: Sequence[int],
+    bad: Refusals,
+    known: Known | None = None,
+    schema: Schema | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The good rows as record batches of the contract: one, or more where values cannot share a column.
 
     `places` says where each row stands in the caller's list; `bad` gets the refusals by place. `known` is given where
-    the rows' features are its structs.
+    the rows' features are its structs, `schema` where one is registered for their version.
     """
     column = _Column(places, bad)
     try:
@@ -167,9 +170,14 @@ def prediction_batches(
     except Mixed:
         for row in rows:
             row.features = _as_mapping(row.features)
-        for part in _alike(rows, places, bad):
-            yield from prediction_batches([rows[i] for i in part], [places[i] for i in part], bad)
+        for stretch in _stretches(rows):
+            for part in _alike(rows, places, bad, stretch):
+                yield from prediction_batches(
+                    [rows[i] for i in part], [places[i] for i in part], bad, schema=schema
+                )
         return
+    if schema is not None:
+        batch = conform(batch, schema, labels=False, refuse=column.refuse)
     yield from _without_bad(batch, column.good)
 
 
@@ -184,7 +192,9 @@ def _predictions(rows: Sequence[PredictionRow], column: _Column, known: Known | 
     )
     statuses = column.texts("status", [row.status for row in rows])
     more: dict[str, pa.Array] = {}
-    named = _known_features(rows, column, known) if known else _features(rows, column)
+    # Rows that could not share a batch have been given mappings.
+    as_structs = not isinstance(cast("object", rows[0].features), dict)
+    named = _known_features(rows, column, known) if known and as_structs else _features(rows, column)
     for name, values in named:
         more[FEATURE_PREFIX + name] = values
     more |= _optional(rows, column)
@@ -304,10 +314,23 @@ def _class_scores(scores: Sequence[list[float] | None], column: _Column) -> pa.A
     return _vectors(SCORES_COLUMN, scores, column, 2, MAX_CLASSES)
 
 
-def _alike(rows: Sequence[PredictionRow], places: Sequence[int], bad: Refusals) -> Iterator[list[int]]:
-    """Rows that can share a batch, in their order; a row goes into the first group that it does not contradict."""
+def _stretches(rows: Sequence[PredictionRow]) -> Iterator[list[int]]:
+    """Rows that follow each other while their time goes on by no more than `_STRETCH_US`: within one they may change
+    places."""
+    times_us = np.nan_to_num(times_of([row.time for row in rows]))
+    seen_us = np.maximum.accumulate(np.clip(times_us, 0, MAX_TIME_US))
+    for _, stretch in groupby(range(len(rows)), lambda i: seen_us[i] // _STRETCH_US):
+        yield list(stretch)
+
+
+def _alike(
+    rows: Sequence[PredictionRow], places: Sequence[int], bad: Refusals, stretch: Sequence[int]
+) -> Iterator[list[int]]:
+    """Rows of a stretch that can share a batch, in their order; a row goes into the first group that it does not
+    contradict."""
     groups: list[tuple[dict[str, object], list[int]]] = []
-    for i, row in enumerate(rows):
+    for i in stretch:
+        row = rows[i]
         if places[i] in bad:
             continue
         kinds = _kinds(row)
@@ -344,6 +367,19 @@ def _without_bad(batch: pa.RecordBatch, good: npt.NDArray[np.bool_]) -> Iterator
         yield batch
     elif good.any():
         yield batch.filter(pa.array(good))
+
+
+def times_of(values: Sequence[datetime | float]) -> npt.NDArray[np.float64]:
+    """Whole microseconds since the epoch, of whatever age; NaN where there is no such number."""
+    if datetime in set(map(_type, values)):
+        values = [_seconds(value) if isinstance(value, datetime) else value for value in values]
+    seconds = cast("Sequence[float]", values)
+    try:
+        given = np.array(seconds, dtype=np.float64)
+    except OverflowError:
+        given = np.array([_float(value) for value in seconds])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.rint(given * np.where(np.abs(given) < _MILLISECONDS_FROM, 1e6, 1e3))
 
 
 def _seconds(value: datetime) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from streams.broker.group import GroupConfig
 from streams.gate.mapping import IngestMap
-from streams.topics import DEADLETTERS, EVENTS, GATE_HALVES, GATE_STATE, INGEST, METRICS
+from streams.topics import CONTROL, DEADLETTERS, EVENTS, GATE_HALVES, GATE_STATE, INGEST, METRICS
 
 _NO_MAP = IngestMap()
 
@@ -12,7 +12,8 @@ _NO_MAP = IngestMap()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig(GroupConfig):
     """The names of the topics differ from the defaults in tests only. `mapping` names further input topics and says how
-    foreign payloads become events. `spread`: on how many partitions the events of one model are put."""
+    foreign payloads become events; `control` has the schemas that rows are held against, and on how many partitions the
+    events of a model are put."""
 
     group: str = "homeostat-gate"
     max_records: int = 5_000
@@ -22,8 +23,8 @@ class GateConfig(GroupConfig):
     deadletters: str = DEADLETTERS
     metrics: str = METRICS
     state: str = GATE_STATE
+    control: str = CONTROL
     mapping: IngestMap = _NO_MAP
-    spread: int = 1
 
     @property
     def inputs(self) -> list[str]:

@@ -17,20 +17,25 @@ import xxhash
 from aiokafka import ConsumerRecord
 
 from homeostat.contract import CONTENT_TYPE as ARROW_STREAM
-from streams.gate.arrow import read_table, split_table
+from streams.control.configuration import Configuration
+from streams.gate.arrow_table import read_table, split_table
 from streams.gate.cloudevents import BATCHED, STRUCTURED
 from streams.gate.exchange import parse_json
 from streams.gate.known import KnownModels
 from streams.gate.mapping import IngestMap
-from streams.gate.output import check
+from streams.gate.output import examine
 from streams.gate.payloads import PayloadError
-from streams.gate.places import HEADER_FIRST_ROW, HEADER_IDEMPOTENCY, HEADER_KIND
+from streams.gate.places import HEADER_FIRST_ROW, HEADER_IDEMPOTENCY, HEADER_KIND, short
 from streams.gate.reader import Reader
-from streams.gate.rows import UNREADABLE, pieces
+from streams.gate.rows import MAX_ROWS as RECORD_ROWS
+from streams.gate.rows import UNREADABLE, TooManyRows, pieces
 from streams.gate.waiting import Seen
 from streams.topics import INGEST
 
 MAX_ROWS = 50_000
+_TOO_MANY = (
+    f"There are more than {MAX_ROWS} rows in the request, which is the most that are allowed; send several."
+)
 _RECORD_BYTES = 800_000
 """Of one record: a broker takes 1 MiB with headers."""
 _ARRAY_BYTES = 250_000
@@ -62,10 +67,12 @@ class RowError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of a request: rows by outcome, or why it was not taken at all."""
+    """What became of a request: rows by outcome, or why it was not taken at all. `notes`: how accepted rows differ
+    from the schema of their version."""
 
     accepted: int = 0
     errors: Sequence[RowError] = field(default_factory=tuple[RowError, ...])
+    notes: Sequence[str] = ()
     refused: Why | None = None
     detail: str = ""
 
@@ -79,12 +86,16 @@ class _Refused(Exception):
 
 
 class Intake:
-    """Takes bodies of requests. `ingest` is the gate's own mapping, so that both judge alike."""
+    """Takes bodies of requests. `ingest` is the gate's own mapping, and `models` what is registered, so that both judge
+    alike."""
 
-    def __init__(self, publish: Publish, ingest: IngestMap, topic: str = INGEST) -> None:
+    def __init__(
+        self, publish: Publish, ingest: IngestMap, topic: str = INGEST, models: Configuration | None = None
+    ) -> None:
         self._publish = publish
         self._ingest = ingest
         self._topic = topic
+        self._models = models or Configuration()
 
     async def take(
         self, body: bytes, headers: Mapping[str, str], *, kind: str, idempotency_key: str | None
@@ -122,31 +133,37 @@ class Intake:
     ) -> tuple[list[tuple[int, bytes]], Receipt]:
         """The records to write, each with the number of its first row, and what to answer."""
         parts = list(_parts(body, headers))
-        reader = Reader(self._ingest, KnownModels(), Seen())
         about = tuple(_record_headers(headers, kind).items())
         now_ms = int(time.time() * 1_000)
+        rows, told = 0, dict[str, None]()
+        errors: list[RowError] = []
         for first, value in parts:
             named = (*about, (HEADER_FIRST_ROW, str(first).encode()))
             record: ConsumerRecord[bytes | None, bytes | None] = ConsumerRecord(
                 self._topic, 0, 0, now_ms, 0, None, value, None, 0, len(value), named
             )
+            reader = Reader(self._ingest, KnownModels(), Seen())
             reader.read([record])
-        bad = check(reader)
-        rows = sum(len(table.rows) for table in reader.tables) + len(reader.bad) + len(reader.halves)
-        if rows > MAX_ROWS:
-            raise _Refused("too_large", f"{rows} rows in one request; {MAX_ROWS} are allowed")
-        errors = [RowError(place.row, row.field, row.reason) for place, row in bad]
+            bad = examine(reader, self._models, told)
+            errors += [RowError(place.row, row.field, short(row.reason)) for place, row in bad]
+            rows += sum(len(table.rows) for table in reader.tables) + len(reader.bad) + len(reader.halves)
+            if rows > MAX_ROWS:
+                raise _Refused("too_large", _TOO_MANY)
         errors.sort(key=lambda error: -1 if error.row is None else error.row)
-        return parts, Receipt(accepted=rows - len(errors), errors=errors)
+        return parts, Receipt(accepted=rows - len(errors), errors=errors, notes=list(told))
 
 
 def _parts(body: bytes, headers: Mapping[str, str]) -> Iterator[tuple[int, bytes]]:
     media_type = _media_type(headers)
     if media_type == ARROW_STREAM:
         try:
-            yield from split_table(read_table(body), _RECORD_BYTES)
+            table = read_table(body)
         except PayloadError as error:
-            raise _Refused("unreadable", f"The body {error.reason}.") from error
+            what = f"The column {error.field}" if error.field else "The body"
+            raise _Refused("unreadable", f"{what} {error.reason}.") from error
+        if table.num_rows > MAX_ROWS:
+            raise _Refused("too_large", _TOO_MANY)
+        yield from split_table(table, _RECORD_BYTES)
         return
     if not (_is_event(headers) or media_type in (*_JSON, *_CLOUD_EVENTS)):
         known = ", ".join((*_JSON[1:], *_CLOUD_EVENTS, ARROW_STREAM))
@@ -163,11 +180,11 @@ def _json_parts(body: bytes) -> Iterator[tuple[int, bytes]]:
     if not body.strip():
         raise _Refused("unreadable", "The body is empty; an event, an array or lines of events are needed.")
     try:
-        numbered = pieces(body)
+        numbered = pieces(body, MAX_ROWS)
     except UNREADABLE as error:
         raise _Refused("unreadable", f"The body is not JSON: {error}.") from error
-    if len(numbered) > MAX_ROWS:
-        raise _Refused("too_large", f"{len(numbered)} rows in one request; {MAX_ROWS} are allowed.")
+    except TooManyRows as error:
+        raise _Refused("too_large", _TOO_MANY) from error
     rows = [raw.strip() for _, raw in numbered]
     too_large = next((i for i, raw in enumerate(rows) if len(raw) > _RECORD_BYTES), None)
     if too_large is not None:
@@ -180,7 +197,7 @@ def _json_parts(body: bytes) -> Iterator[tuple[int, bytes]]:
         return
     first, size = 0, 0
     for number, raw in enumerate(rows):
-        if size + len(raw) > _ARRAY_BYTES and number > first:
+        if number > first and (size + len(raw) > _ARRAY_BYTES or number - first == RECORD_ROWS):
             yield first, b"[" + b",".join(rows[first:number]) + b"]"
             first, size = number, 0
         size += len(raw) + 1

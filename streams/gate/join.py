@@ -11,7 +11,7 @@ from streams.gate.cloudevents import BATCHED, CloudEvent, cloud_events, exchange
 from streams.gate.mapping import IngestMap
 from streams.gate.payloads import PayloadError
 from streams.gate.places import Place
-from streams.gate.reader import Reader, model_of
+from streams.gate.reader import MARK_EVERY, Reader, model_of
 from streams.gate.rows import BadRow
 from streams.gate.waiting import Half, Waiting
 
@@ -40,6 +40,8 @@ def join_halves(records: Sequence[Record], waiting: Waiting, reader: Reader, ing
         if other is not None:
             request, response = (other, half) if half.response else (half, other)
             _add(request, response, reader, ingest)
+        if record.offset % MARK_EVERY == 0:
+            reader.mark()
 
 
 def give_up(now_ms: int, waiting: Waiting, reader: Reader, ingest: IngestMap) -> None:

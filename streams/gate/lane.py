@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from detectors.values import Accounting
 from homeostat.contract import key_of
 from streams.broker.group import Record, close_within
+from streams.control.configuration import Configuration
 from streams.gate.config import GateConfig
 from streams.gate.join import encode_half, give_up, join_halves
 from streams.gate.known import KnownModels
@@ -42,9 +43,16 @@ _MAX_PENDING_S = 0.4
 class Lane:
     """One input partition. `take` reads records, `commit` writes what came of them, in one transaction."""
 
-    def __init__(self, config: GateConfig, partition: TopicPartition, models: KnownModels) -> None:
+    def __init__(
+        self,
+        config: GateConfig,
+        partition: TopicPartition,
+        models: KnownModels,
+        registered: Configuration,
+    ) -> None:
         self._config = config
         self._models = models
+        self._registered = registered
         self.partition = partition
         self.next_offset: int | None = None
         self.accounts: dict[str, Accounting] = {}
@@ -118,9 +126,9 @@ class Lane:
         """One transaction for everything that was read since the last one."""
         target = Target(
             partitions=self._event_partitions,
-            spread=self._config.spread,
             producer=f"gate-{self._name}",
             offset=(self.next_offset or 1) - 1,
+            models=self._registered,
         )
         output = output_of(self._reader, target)
         for model, counts in output.counts.items():

@@ -3,6 +3,7 @@
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -14,10 +15,14 @@ import structlog
 
 from detectors.values import Accounting
 from homeostat.contract import MAX_RECORD_BYTES, encode_columns, key_of, record_headers
+from streams.control.configuration import Configuration
+from streams.control.schemas import Schema
 from streams.deadletters import UNKNOWN_MODEL, DeadLetter
 from streams.gate.columns import Refusal, Refusals, label_batches, prediction_batches
+from streams.gate.conform import notes
 from streams.gate.places import Place, letter_of
-from streams.gate.reader import Reader, Table, place_at
+from streams.gate.reader import Places, Reader, Table
+from streams.gate.rounds import rounds
 from streams.gate.rows import BadRow, GoodRow, LabelRow, PredictionRow, is_text
 from streams.gate.waiting import Half
 
@@ -25,6 +30,10 @@ _log = structlog.get_logger()
 
 MAX_ROWS = 2_000
 
+MAX_COPIES = 16
+"""Of the bytes of one record in its dead letters."""
+
+_NEWEST_US = 2**62
 _SEQUENCE_BITS = 20
 """A batch's sequence is its last input offset and a number: the 63 bits of the contract hold a million
 batches of one transaction and offsets up to 2**43."""
@@ -70,13 +79,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where batches go: the partitions of the events topic, how many of them a model has, and what names the batches:
-    a producer, and the last input offset that rows come from, which rises."""
+    """Where batches go: the partitions of the events topic, and what names the batches: a producer, and the last input
+    offset that rows come from, which rises. `models`: what is registered, the spread and the schemas among it."""
 
     partitions: int
-    spread: int = 1
     producer: str
     offset: int
+    models: Configuration = field(default_factory=Configuration)
 
 
 @dataclass(slots=True)
@@ -98,33 +107,54 @@ def output_of(reader: Reader, target: Target) -> Output:
     for place, bad in reader.bad:
         output.letters.append(letter_of(place, bad))
         output.count(bad.model, 1, 1, label=bad.label)
-    for table in reader.tables:
-        _write(table, target, output)
+    for table, start, end in rounds(reader.tables, reader.marks, target.models):
+        _write(table, start, end, target, output)
+    _share_originals(output.letters)
     return output
 
 
-def check(reader: Reader) -> list[tuple[Place, BadRow]]:
-    """All refusals of what the reader has collected, without writing anything."""
+def _share_originals(letters: list[DeadLetter]) -> None:
+    """Of many refused rows that are in the same bytes, the first few letters keep them: a request of 100,000 rows
+    must not be written 100,000 times."""
+    kept: Counter[tuple[str, int, int]] = Counter()
+    for number, letter in enumerate(letters):
+        if letter.only_row is not None:
+            record = letter.topic, letter.partition, letter.offset
+            kept[record] += 1
+            if kept[record] > MAX_COPIES:
+                letters[number] = msgspec.structs.replace(letter, original=b"", truncated=True)
+
+
+def examine(reader: Reader, models: Configuration, told: dict[str, None]) -> list[tuple[Place, BadRow]]:
+    """All refusals of what the reader has collected, without writing anything. `told` gets what else there is to say
+    of the rows."""
     found = list(reader.bad)
     for table in reader.tables:
         bad: Refusals = {}
-        for _ in _columns(table, 0, len(table.rows), bad):
-            pass
-        found += [_refused(table, place, refusal) for place, refusal in sorted(bad.items())]
+        schema = models.schema(table.model, table.version)
+        for columns in _columns(table, 0, len(table.rows), bad, schema):
+            if schema is not None:
+                who = f"{table.model} version {schema.version}"
+                said = notes(columns, schema, labels=table.version is None)
+                told |= dict.fromkeys(f"{who}: {one}" for one in said)
+        places = Places()
+        for place, refusal in sorted(bad.items()):
+            found.append(_refused(table, places.at(table.places[place]), refusal))
     return found
 
 
-def _write(table: Table, target: Target, output: Output) -> None:
+def _write(table: Table, first: int, stop: int, target: Target, output: Output) -> None:
     bad: Refusals = {}
-    model, rows = _name(table), len(table.rows)
-    for start in range(0, rows, MAX_ROWS):
-        end = min(start + MAX_ROWS, rows)
+    model, rows = _name(table), stop - first
+    for start in range(first, stop, MAX_ROWS):
+        end = min(start + MAX_ROWS, stop)
         for partition, value in _encoded(table, start, end, target, bad):
             sequence = (target.offset << _SEQUENCE_BITS) + len(output.batches)
             headers = record_headers(model, table.version, target.producer, sequence)
             output.batches.append(Batch(partition, model.encode(), value, headers))
+    places = Places()
     for place, refusal in bad.items():
-        at, row = _refused(table, place, refusal)
+        at, row = _refused(table, places.at(table.places[place]), refusal)
         output.letters.append(letter_of(at, row))
     output.count(model, rows, len(bad), label=table.version is None)
     if table.known is not None:
@@ -137,7 +167,7 @@ def _encoded(table: Table, start: int, end: int, target: Target, bad: Refusals) 
     try:
         found = [
             (partition, encode_columns(part))
-            for columns in _columns(table, start, end, bad)
+            for columns in _columns(table, start, end, bad, target.models.schema(table.model, table.version))
             for partition, part in _spread(columns, _name(table), target)
         ]
         if all(len(value) <= MAX_RECORD_BYTES for _, value in found):
@@ -154,7 +184,9 @@ def _encoded(table: Table, start: int, end: int, target: Target, bad: Refusals) 
     return _encoded(table, start, middle, target, bad) + _encoded(table, middle, end, target, bad)
 
 
-def _columns(table: Table, start: int, end: int, bad: Refusals) -> Iterator[pa.RecordBatch]:
+def _columns(
+    table: Table, start: int, end: int, bad: Refusals, schema: Schema | None
+) -> Iterator[pa.RecordBatch]:
     if not is_text(table.model) or not is_text(table.version or ""):
         field = "version" if is_text(table.model) else "model"
         refusal = Refusal(field, "holds half of a surrogate pair, which is no text")
@@ -163,18 +195,19 @@ def _columns(table: Table, start: int, end: int, bad: Refusals) -> Iterator[pa.R
     rows: Sequence[GoodRow] = table.rows[start:end]
     places = range(start, end)
     if table.version is None:
-        yield from label_batches(cast("Sequence[LabelRow]", rows), places, bad)
+        yield from label_batches(cast("Sequence[LabelRow]", rows), places, bad, schema)
     else:
-        yield from prediction_batches(cast("Sequence[PredictionRow]", rows), places, bad, table.known)
+        predictions = cast("Sequence[PredictionRow]", rows)
+        yield from prediction_batches(predictions, places, bad, table.known, schema)
 
 
 def _spread(columns: pa.RecordBatch, model: str, target: Target) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The rows by the partition of their key (see `homeostat.contract.partition_of`)."""
-    first = key_of(model)
-    if target.spread == 1:
+    first, spread = key_of(model), target.models.monitor(model, _NEWEST_US).spread
+    if spread == 1:
         yield first % target.partitions, columns
         return
-    steps = columns.column("key").to_numpy() % np.uint64(target.spread)
+    steps = columns.column("key").to_numpy() % np.uint64(spread)
     for step in np.unique(steps).tolist():
         yield (first + step) % target.partitions, columns.filter(pa.array(steps == step))
 
@@ -183,6 +216,5 @@ def _name(table: Table) -> str:
     return table.model if is_text(table.model) else UNKNOWN_MODEL
 
 
-def _refused(table: Table, place: int, refusal: Refusal) -> tuple[Place, BadRow]:
-    at = place_at(table.places[place])
+def _refused(table: Table, at: Place, refusal: Refusal) -> tuple[Place, BadRow]:
     return at, BadRow(refusal.reason, refusal.field, at.row, at.original, _name(table), table.version is None)

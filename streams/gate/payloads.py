@@ -16,11 +16,16 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias, cast
+
+from streams.gate.rows import MAX_NAME_CHARS
 
 PayloadRow: TypeAlias = dict[str, Any]
 
 MAX_ROWS = 100_000
+MAX_DIMENSIONS = 8
+_MAX_SIZE = 2**31
 _KEYS = ("predictions", "outputs", "instances", "inputs")
 
 
@@ -35,19 +40,26 @@ class PayloadError(ValueError):
 
 def rows_of(body: Any) -> list[PayloadRow]:
     """The rows of a request's or a response's body, parsed from JSON. Raises `PayloadError`."""
-    rows = _rows(body)
-    if len(rows) > MAX_ROWS:
-        raise PayloadError("", f"{len(rows)} rows in one request; {MAX_ROWS} are allowed")
-    return rows
+    return _rows(body)
 
 
 def csv_rows(text: str) -> list[PayloadRow]:
     """Lines of comma-separated cells without names; a cell that reads as a number is one, an empty one is missing."""
     try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+        found = (line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line)
+        lines = list(islice(found, MAX_ROWS + 1))
     except csv.Error as error:
         raise PayloadError("", f"is not CSV: {error}") from error
+    _check_rows(len(lines))
     return [{str(i): _cell(cell) for i, cell in enumerate(line)} for line in lines]
+
+
+def _check_rows(rows: int) -> None:
+    """Before memory is taken for them."""
+    if rows > MAX_ROWS:
+        raise PayloadError(
+            "", f"more than {MAX_ROWS} rows in one request, which is the most that are allowed"
+        )
 
 
 def _rows(body: Any) -> list[PayloadRow]:
@@ -57,7 +69,9 @@ def _rows(body: Any) -> list[PayloadRow]:
         raise PayloadError("", f"{type(body).__name__} is not a body of a known protocol")
     named = cast("dict[str, Any]", body)
     if "dataframe_records" in named:
-        return [_record(row, i) for i, row in enumerate(_list(named, "dataframe_records"))]
+        records = _list(named, "dataframe_records")
+        _check_rows(len(records))
+        return [_record(row, i) for i, row in enumerate(records)]
     if "dataframe_split" in named:
         return _split_frame(named["dataframe_split"])
     if "data" in named and isinstance(named["data"], dict):
@@ -80,6 +94,7 @@ def _values(key: str, value: Any) -> list[PayloadRow]:
 
 
 def _unnamed(values: list[Any]) -> list[PayloadRow]:
+    _check_rows(len(values))
     found: list[PayloadRow] = []
     for value in values:
         if isinstance(value, dict):
@@ -98,8 +113,10 @@ def _columns(key: str, columns: Mapping[str, Any]) -> list[PayloadRow]:
         return [dict(columns)]
     sizes = {len(cast("list[Any]", value)) for value in lists}
     if len(sizes) > 1:
-        raise PayloadError(key, f"columns of different lengths: {sorted(sizes)}")
-    return [{name: value[i] for name, value in columns.items()} for i in range(sizes.pop() if sizes else 0)]
+        raise PayloadError(key, f"columns of different lengths: {sorted(sizes)[:5]}")
+    rows = sizes.pop() if sizes else 0
+    _check_rows(rows)
+    return [{name: value[i] for name, value in columns.items()} for i in range(rows)]
 
 
 def _tensors(key: str, tensors: Sequence[Mapping[str, Any]]) -> list[PayloadRow]:
@@ -107,6 +124,7 @@ def _tensors(key: str, tensors: Sequence[Mapping[str, Any]]) -> list[PayloadRow]
     for number, tensor in enumerate(tensors):
         name, values = _tensor(f"{key}.{number}", tensor)
         if rows is None:
+            _check_rows(len(values))
             rows = [{} for _ in values]
         if len(values) != len(rows):
             raise PayloadError(
@@ -123,13 +141,13 @@ def _tensors(key: str, tensors: Sequence[Mapping[str, Any]]) -> list[PayloadRow]
 def _tensor(field: str, tensor: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """The name, and a value for each row: a scalar, or a flat list where a row holds several."""
     name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
-    if not isinstance(name, str) or not name:
-        raise PayloadError(f"{field}.name", "is missing")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS:
+        raise PayloadError(f"{field}.name", f"is not a name of 1 to {MAX_NAME_CHARS} characters")
     if data is None:
         raise PayloadError(f"{field}.data", "is missing; tensors in the binary extension are not read")
-    if not isinstance(shape, list) or not all(_is_size(size) for size in cast("list[Any]", shape)):
-        raise PayloadError(f"{field}.shape", f"{shape!r} is not a list of sizes")
     sizes = cast("list[int]", shape)
+    if not isinstance(shape, list) or len(sizes) > MAX_DIMENSIONS or not all(map(_is_size, sizes)):
+        raise PayloadError(f"{field}.shape", f"is not a list of at most {MAX_DIMENSIONS} sizes")
     flat = _flat(data, f"{field}.data")
     if len(flat) != math.prod(sizes):
         raise PayloadError(
@@ -157,7 +175,7 @@ def _flat(data: Any, field: str) -> list[Any]:
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_SIZE
 
 
 def _seldon(data: Mapping[str, Any]) -> list[PayloadRow]:
@@ -188,6 +206,7 @@ def _split_frame(frame: Any) -> list[PayloadRow]:
         raise PayloadError("dataframe_split", "is not an object with columns and data")
     named = cast("dict[str, Any]", frame)
     rows = _list(named, "data")
+    _check_rows(len(rows))
     names = named.get("columns")
     if names is None:
         return _unnamed(rows)

@@ -1,6 +1,6 @@
 """Where rows stood in the input, so that a refused one can be found, shown and sent again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -19,6 +19,9 @@ HEADER_IDEMPOTENCY = "idempotency"
 
 _KEPT = ("content-type", HEADER_KIND)
 _MAX_HEADER_BYTES = 4_096
+_MAX_HEADERS_BYTES = 32_768
+_MAX_REASON_CHARS = 1_000
+"""What was found may be in a reason, whatever its size."""
 
 Headers = Mapping[str, bytes]
 
@@ -52,11 +55,6 @@ def place_of(
     whole: bool = False,
 ) -> Place:
     """The place of a row. `whole`: the original is the record's, not the row's alone."""
-    kept = tuple(
-        (name, value)
-        for name, value in headers.items()
-        if (name in _KEPT or name.startswith(("ce_", "ce-"))) and len(value) <= _MAX_HEADER_BYTES
-    )
     first = number_in(headers, HEADER_FIRST_ROW) or 0
     return Place(
         topic=record.topic,
@@ -64,10 +62,20 @@ def place_of(
         offset=record.offset,
         original=(record.value or b"") if original is None else original,
         row=None if row is None else row + first,
-        headers=kept,
+        headers=tuple(_kept(headers)),
         only_row=row if whole else None,
         replay_of=number_in(headers, HEADER_REPLAY_OF),
     )
+
+
+def _kept(headers: Headers) -> Iterator[tuple[str, bytes]]:
+    """The headers that the bytes are not understood without, as far as they have room in a record."""
+    size = 0
+    for name, value in headers.items():
+        if (name in _KEPT or name.startswith(("ce_", "ce-"))) and len(value) <= _MAX_HEADER_BYTES:
+            size += len(name) + len(value)
+            if size <= _MAX_HEADERS_BYTES:
+                yield name, value
 
 
 def number_in(headers: Headers, name: str) -> int | None:
@@ -81,11 +89,16 @@ def wanted_row(headers: Headers) -> int | None:
     return number_in(headers, HEADER_ONLY_ROW)
 
 
+def short(text: str) -> str:
+    """As much of a reason as anybody reads."""
+    return text if len(text) <= _MAX_REASON_CHARS else text[:_MAX_REASON_CHARS] + "…"
+
+
 def letter_of(place: Place, bad: BadRow) -> DeadLetter:
     """The dead letter of a refused row."""
     return DeadLetter(
-        reason=bad.reason,
-        field=bad.field,
+        reason=short(bad.reason),
+        field=short(bad.field),
         topic=place.topic,
         partition=place.partition,
         offset=place.offset,

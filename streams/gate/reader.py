@@ -4,12 +4,13 @@ The common case, one JSON event in a record without headers, is the loop in `Rea
 longer way below it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import msgspec
 import structlog
+import xxhash
 
 from homeostat.contract import CONTENT_TYPE as ARROW_STREAM
 from streams.broker.group import Record
@@ -45,6 +46,7 @@ from streams.gate.rows import (
     GoodRow,
     LabelRow,
     PredictionRow,
+    TooManyRows,
     decode_array,
     is_name,
     pieces,
@@ -59,6 +61,9 @@ Where: TypeAlias = Record | tuple[Record, int] | Place
 """Where a row stood: a record that is the row, one and the row's number in its array, or a place."""
 
 _OWN_HEADERS = (HEADER_KIND, HEADER_FIRST_ROW, HEADER_IDEMPOTENCY, HEADER_REPLAY_OF, HEADER_ONLY_ROW)
+MARK_EVERY = 128
+"""Records between two marks."""
+_MAX_KEY_BYTES = 255
 _MAX_FOREIGN_BYTES = 900_000
 """A half travels and waits in a record of its own, which a broker takes up to 1 MiB."""
 
@@ -76,7 +81,7 @@ class Table:
 
 class Reader:
     """Collects rows, refusals and halves until they are taken. `models` is what is known of models that come often;
-    it outlives the reader."""
+    it outlives the reader. `marks`: how many rows each of `tables` had, now and then."""
 
     def __init__(self, ingest: IngestMap, models: KnownModels, seen: Seen) -> None:
         self._ingest = ingest
@@ -84,21 +89,28 @@ class Reader:
         self._seen = seen
         self._by_name: dict[tuple[str, str | int | None], Table] = {}
         self._by_known: dict[tuple[int, str | int], Table] = {}
+        self.tables: list[Table] = []
+        self.marks: list[list[int]] = []
         self.bad: list[tuple[Place, BadRow]] = []
         self.halves: list[Half] = []
         self.records = 0
 
-    @property
-    def tables(self) -> Iterator[Table]:
-        """All rows."""
-        yield from self._by_known.values()
-        yield from self._by_name.values()
+    def mark(self) -> None:
+        """Remember how many rows there are: so is known, roughly, which came before which (`streams.gate.rounds`)."""
+        self.marks.append([len(table.rows) for table in self.tables])
 
     def read(self, records: Sequence[Record]) -> None:
         """Sort the rows of these records into tables."""
         self.records += len(records)
-        by_hint, by_known = self._models.by_hint, self._by_known
         configured = self._ingest.topics.get(records[0].topic, Format.AUTO) if records else Format.AUTO
+        for start in range(0, len(records), MARK_EVERY):
+            self._read(records[start : start + MARK_EVERY], configured)
+            self.mark()
+        for table in self._by_name.values():
+            _learn(table, self._models)
+
+    def _read(self, records: Sequence[Record], configured: Format) -> None:
+        by_hint, by_known = self._models.by_hint, self._by_known
         plain = configured in (Format.AUTO, Format.HOMEOSTAT)
         for record in records:
             value = record.value
@@ -123,8 +135,6 @@ class Reader:
             table = by_known.get((id(known), row.version)) or self._known_table(known, row)
             table.rows.append(row)
             table.places.append(record)
-        for table in self._by_name.values():
-            _learn(table, self._models)
 
     def add(self, row: GoodRow, place: Where) -> None:
         """A good row."""
@@ -138,12 +148,14 @@ class Reader:
         if table is None:
             name = None if version is None else str(version)
             table = self._by_name[row.model, version] = Table(row.model, name)
+            self.tables.append(table)
         return table
 
     def _known_table(self, known: Known, row: PredictionRow) -> Table:
         table = self._by_known.get((id(known), row.version))
         if table is None:
             table = self._by_known[id(known), row.version] = Table(row.model, str(row.version), known)
+            self.tables.append(table)
         return table
 
     def _read_any(self, record: Record, configured: Format) -> bool:
@@ -154,7 +166,7 @@ class Reader:
             if form in (Format.AUTO, Format.HOMEOSTAT) and not any(name in headers for name in _OWN_HEADERS):
                 return self._read_json(record, headers, form)
             key = headers.get(HEADER_IDEMPOTENCY)
-            if key is not None and not self._seen.is_new(key.decode(errors="replace"), record.timestamp):
+            if key is not None and not self._seen.is_new(_name_of(key), record.timestamp):
                 return False
             if form in (Format.AUTO, Format.HOMEOSTAT):
                 return self._read_json(record, headers, form)
@@ -222,6 +234,9 @@ class Reader:
             parts = pieces(value)
         except UNREADABLE as error:
             self._refuse(place_of(record, headers), PayloadError("", f"the record is not JSON: {error}"))
+            return
+        except TooManyRows as error:
+            self._refuse(place_of(record, headers), PayloadError("", str(error)))
             return
         for number, raw in parts:
             self._read_piece(form, record, headers, number, raw)
@@ -301,15 +316,23 @@ def _learn(table: Table, models: KnownModels) -> None:
         models.learn(record.value, table.model, len(table.rows), kinds)
 
 
-def place_at(where: Where) -> Place:
-    """The place of a row, with its own bytes."""
-    if isinstance(where, Place):
-        return where
-    if isinstance(where, tuple):
+class Places:
+    """Where rows stood, with their own bytes: an array is cut up once for those of its rows that follow each other."""
+
+    def __init__(self) -> None:
+        self._record: Record | None = None
+        self._pieces: list[tuple[int | None, bytes]] = []
+
+    def at(self, where: Where) -> Place:
+        """The place of a row."""
+        if isinstance(where, Place):
+            return where
+        if not isinstance(where, tuple):
+            return place_of(where, {})
         record, number = where
-        [*_, (_, raw)] = pieces(record.value or b"")[: number + 1]
-        return place_of(record, headers_of(record), row=number, original=raw)
-    return place_of(where, {})
+        if record is not self._record:
+            self._record, self._pieces = record, pieces(record.value or b"")
+        return place_of(record, headers_of(record), row=number, original=self._pieces[number][1])
 
 
 def model_of(event: CloudEvent, topic: str, ingest: IngestMap) -> str:
@@ -346,6 +369,11 @@ def _format(headers: Mapping[str, bytes], configured: Format) -> Format:
     if media_type in (STRUCTURED, BATCHED) or has_attributes(headers):
         return Format.CLOUDEVENTS
     return configured
+
+
+def _name_of(key: bytes) -> str:
+    """An idempotency key that fits into a record of the gate's state, whatever its length."""
+    return key.decode(errors="replace") if len(key) <= _MAX_KEY_BYTES else xxhash.xxh3_128_hexdigest(key)
 
 
 def _half(event: CloudEvent, place: Place, arrived_ms: int, only_row: int | None) -> Half:

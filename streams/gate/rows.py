@@ -6,16 +6,20 @@ can be told of many rows at once (ranges, finite numbers, times) is checked in c
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
 from streams.deadletters import UNKNOWN_MODEL
 
+T = TypeVar("T")
+
 MAX_ROW_BYTES = 256_000
+MAX_ROWS = 10_000
+"""Of one record: every row may become a dead letter of its own, and two bytes are enough for a row."""
 MAX_NAME_CHARS = 255
 
 FeatureValue: TypeAlias = float | bool | str | list[float] | None
@@ -49,6 +53,15 @@ class LabelRow(msgspec.Struct, tag_field="kind", tag="label", kw_only=True, gc=F
     value: float | bool | str
 
 
+class TooManyRows(ValueError):
+    """There are more rows than may come at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"more than {most} rows at once, which is the most that are allowed; send them in several parts"
+        )
+
+
 class _Head(msgspec.Struct):
     """As much of a refused row as can be told."""
 
@@ -80,18 +93,17 @@ UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _head = msgspec.json.Decoder(_Head).decode
 
+_read_value = json.JSONDecoder().raw_decode
+_SPARSE_BYTES = 16
+_BLANKS = frozenset(" \t\r\n")
+
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
-def parse_record(value: bytes | None, kind: str | None = None) -> Iterator[Row]:
-    """The rows of one record, in order, each accepted or refused. `kind` is that of rows that do not say it."""
-    for _, _, row in read_rows(value, kind):
-        yield row
-
-
 def read_rows(value: bytes | None, kind: str | None = None) -> Iterator[tuple[int | None, bytes, Row]]:
-    """The same, each with its place in an array and its own bytes."""
+    """The rows of one record, in order, each with its place in an array and its own bytes, accepted or refused. `kind`
+    is that of rows that do not say it."""
     if not value or value.isspace():
         reason = "the record is empty; an event or an array of events is needed"
         yield None, value or b"", BadRow(reason, "", None, value or b"")
@@ -101,18 +113,25 @@ def read_rows(value: bytes | None, kind: str | None = None) -> Iterator[tuple[in
     except UNREADABLE as error:
         yield None, value, BadRow(f"the record is not JSON: {error}", "", None, value)
         return
+    except TooManyRows as error:
+        yield None, value, BadRow(str(error), "", None, value)
+        return
     for number, raw in numbered:
         yield number, raw, read_row(raw, number, kind)
 
 
-def pieces(value: bytes) -> list[tuple[int | None, bytes]]:
-    """The JSON values of an array or of lines with their numbers, or the one value. Raises one of `UNREADABLE`."""
+def pieces(value: bytes, most: int = MAX_ROWS) -> list[tuple[int | None, bytes]]:
+    """The JSON values of an array or of lines with their numbers, or the one value. Raises one of `UNREADABLE`, or
+    `TooManyRows`, before it takes memory for them."""
     if value.lstrip()[:1] == b"[":
+        _check_array(value, most)
         try:
-            return [(number, bytes(raw)) for number, raw in enumerate(_split(value))]
+            return [(number, bytes(raw)) for number, raw in enumerate(_few(_split(value), most))]
         except UNREADABLE as error:
-            return _split_loosely(value, error)
+            return _split_loosely(value, error, most)
     if b"\n" in value.strip() and not _is_one_object(value):
+        if value.count(b"\n") > most:
+            raise TooManyRows(most)
         return [(number, line) for number, line in enumerate(value.split(b"\n")) if line.strip()]
     return [(None, value)]
 
@@ -194,13 +213,46 @@ def _is_one_object(value: bytes) -> bool:
     return True
 
 
-def _split_loosely(value: bytes, error: Exception) -> list[tuple[int | None, bytes]]:
+def _split_loosely(value: bytes, error: Exception, most: int) -> list[tuple[int | None, bytes]]:
     """One NaN, which Python's own encoder writes, must not take the rest of its array with it."""
     try:
         rows = json.loads(value)
     except (ValueError, RecursionError):
         raise error from None
-    return [(number, json.dumps(row).encode()) for number, row in enumerate(rows)]
+    return [(number, json.dumps(row).encode()) for number, row in enumerate(_few(rows, most))]
+
+
+def _few(rows: Sequence[T], most: int) -> Sequence[T]:
+    if len(rows) > most:
+        raise TooManyRows(most)
+    return rows
+
+
+def _check_array(value: bytes, most: int) -> None:
+    """Where commas stand so close that cutting the array up could take many times its bytes, its rows are counted one
+    after the other. What is no JSON is left to the decoder."""
+    commas = value.count(b",")
+    if commas < most or commas * _SPARSE_BYTES < len(value):
+        return
+    text = value.decode(errors="replace")
+    at, rows = text.index("[") + 1, 0
+    try:
+        while rows <= most:
+            _, at = _read_value(text, _after_blanks(text, at))
+            at = _after_blanks(text, at)
+            rows += 1
+            if text[at : at + 1] != ",":
+                return
+            at += 1
+    except (ValueError, RecursionError):
+        return
+    raise TooManyRows(most)
+
+
+def _after_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
 
 
 def _head_of(raw: bytes) -> _Head:

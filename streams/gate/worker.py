@@ -8,6 +8,7 @@ whichever partitions they came from.
 import asyncio
 import gc
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pyarrow as pa
@@ -23,12 +24,15 @@ from streams.broker.group import (
     run_until_signal,
     wait_for_stop,
 )
+from streams.broker.log import LogReader
+from streams.control.configuration import Configuration
+from streams.control.feed import ControlFeed
 from streams.gate.config import GateConfig
 from streams.gate.known import KnownModels
 from streams.gate.lane import Lane
 from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import GATE_HALVES
-from streams.topics import COMPACT_SOON, TopicSpec
+from streams.topics import COMPACT, COMPACT_SOON, TopicSpec
 
 _log = structlog.get_logger()
 
@@ -117,12 +121,18 @@ class _Gate:
         self._config = config
         self._models = KnownModels()
         self._lanes: dict[TopicPartition, Lane] = {}
+        self._registered = Configuration()
+        self._open = AsyncExitStack()
+        self._control: ControlFeed | None = None
 
     async def assigned(
         self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]
     ) -> dict[TopicPartition, int]:
         await self._ensure_state(consumer, {partition.topic for partition in partitions})
-        lanes = [Lane(self._config, partition, self._models) for partition in sorted(partitions)]
+        await self._follow()
+        lanes = [
+            Lane(self._config, partition, self._models, self._registered) for partition in sorted(partitions)
+        ]
         self._lanes = {lane.partition: lane for lane in lanes}
         await asyncio.gather(*(lane.open() for lane in lanes))
         starts: dict[TopicPartition, int] = {}
@@ -148,14 +158,18 @@ class _Gate:
                 lane.idle()
         busy = records >= _BUSY_RECORDS
         due = [lane for lane in self._lanes.values() if lane.is_due(busy=busy)]
-        if due:
+        if due and self._control is not None:
+            # What was registered before an event was sent holds for it.
+            await self._control.refresh()
             await asyncio.gather(*(lane.commit() for lane in due))
             if not busy:
                 await asyncio.sleep(_LINGER_S)
 
     async def released(self, consumer: AIOKafkaConsumer | None) -> None:
         lanes, self._lanes = self._lanes, {}
+        self._control = None
         await asyncio.gather(*(lane.close() for lane in lanes.values()))
+        await close_within(self._open.aclose(), _STOP_TIMEOUT_S)
 
     def samples(self) -> Iterable[Sample]:
         """For Prometheus (see `streams.telemetry`)."""
@@ -164,6 +178,14 @@ class _Gate:
                 yield from accounting_samples(account)
             if lane.partition.topic == self._config.halves:
                 yield Sample(GATE_HALVES, (str(lane.partition.partition),), len(lane.waiting.halves))
+
+    async def _follow(self) -> None:
+        """Read what is registered, all of it, and be ready to read on."""
+        config = self._config
+        await ensure_topics(config.broker, [TopicSpec(config.control, 1, COMPACT)])
+        reader = await self._open.enter_async_context(LogReader(config.broker, f"{config.group}-control"))
+        self._control = ControlFeed(reader, self._registered, config.control)
+        await self._control.refresh()
 
     async def _ensure_state(self, consumer: AIOKafkaConsumer, topics: set[str]) -> None:
         """Foreign topics come at any time; each needs a place for the gate's state."""

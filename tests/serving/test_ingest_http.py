@@ -17,8 +17,11 @@ from serving.api.problems import MEDIA_TYPE, add_problems
 from serving.api.protection import add_protection
 from serving.ingest import ingest_router
 from serving.ingest_body import IngestLimits
+from streams.control.configuration import Configuration
+from streams.control.schemas import FeatureSchema, build_schema
 from streams.gate.intake import Intake
 from streams.gate.mapping import IngestMap
+from streams.gate.rows import MAX_ROWS
 from streams.topics import INGEST
 from tests.streams.test_gate_foreign import TABLE_ROW, V2_REQUEST, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION
@@ -223,7 +226,7 @@ async def test_a_token_is_needed_where_one_is_set(topic: Topic) -> None:
 async def test_foreign_formats_come_over_http_too(client: httpx.AsyncClient, topic: Topic) -> None:
     headers = {name.replace("_", "-"): value for name, value in kserve("request", V2_REQUEST).items()}
     answer = await client.post("/v1/events", json=V2_REQUEST, headers=headers)
-    assert answer.json() == {"accepted": 1, "rejected": 0, "errors": [], "errors_left_out": 0}
+    assert answer.json() == {"accepted": 1, "rejected": 0, "errors": [], "errors_left_out": 0, "notes": []}
     assert topic.records[0][2]["ce_inferenceservicename"] == b"churn-service"
     assert (await client.post("/v1/events", json=[TABLE_ROW])).json()["accepted"] == 2
     bad = headers | {"ce-type": "something.else"}
@@ -254,3 +257,57 @@ async def test_arrow_is_split_into_records(client: httpx.AsyncClient, topic: Top
     assert answer.json()["accepted"] == rows
     assert len(topic.records) > 1
     assert all(headers["content-type"] == CONTENT_TYPE.encode() for _, _, headers in topic.records)
+
+
+async def test_rows_are_held_against_their_schema_at_once(topic: Topic) -> None:
+    registered = Configuration()
+    features = [FeatureSchema(name="age"), FeatureSchema(name="plan", kind="categorical", type="text")]
+    registered.add_schema(build_schema("churn", "7", features))
+    app = FastAPI()
+    add_problems(app)
+    app.include_router(ingest_router(Intake(topic.publish, IngestMap(), models=registered)))
+    rows = [
+        _event(0, features={"age": 41, "plan": "gold"}),
+        _event(1, features={"age": "forty", "plan": "gold"}),
+        _event(2, features={"agee": 41, "plan": None}),
+    ]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        told = (await client.post("/v1/events", json=rows)).json()
+        labels = [LABEL, LABEL | {"value": "lost"}]
+        of_labels = (await client.post("/v1/labels", json=labels)).json()
+    assert (told["accepted"], told["rejected"]) == (2, 1)
+    [error] = told["errors"]
+    assert (error["row"], error["field"]) == (1, "features.age")
+    assert "a number (float64), or null" in error["reason"]
+    [note] = told["notes"]
+    assert note.startswith("churn version 7: not in the schema")
+    assert "f.agee" in note
+    assert [(one["row"], one["field"]) for one in of_labels["errors"]] == [(1, "value")]
+    assert len(topic.records) == 2
+
+
+async def test_rows_and_tables_beyond_the_limits_are_refused_as_a_whole(
+    client: httpx.AsyncClient, topic: Topic
+) -> None:
+    zipped = {"content-encoding": "gzip", "content-type": "application/json"}
+    for body in (b"[" + b"1," * 1_000_000 + b"1]", b"[" + b"{}," * 50_000 + b"{}]", b"{}\n" * 50_001):
+        answer = await client.post("/v1/events", content=gzip.compress(body), headers=zipped)
+        assert answer.status_code == 413
+        assert "50000 rows" in answer.json()["detail"]
+    sink = pa.BufferOutputStream()
+    table = pa.table({"id": ["a"] * 1_000, "f.x": [0.0] * 1_000})
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    content = sink.getvalue().to_pybytes()
+    answer = await client.post("/v1/events", content=content, headers={"content-type": CONTENT_TYPE})
+    assert answer.status_code == 400
+    assert "compressed" in answer.json()["detail"]
+    assert not topic.records
+
+
+async def test_many_small_rows_go_on_in_records_that_the_gate_takes(
+    client: httpx.AsyncClient, topic: Topic
+) -> None:
+    answer = await client.post("/v1/events", content=b"[" + b"{}," * 24_999 + b"{}]")
+    assert answer.json()["rejected"] == 25_000
+    assert max(len(json.loads(value)) for _, value, _ in topic.records) == MAX_ROWS

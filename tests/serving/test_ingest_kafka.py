@@ -21,12 +21,14 @@ from tests.streams.parts import make_topics, read, until
 from tests.streams.test_gate_foreign import V2_REQUEST, V2_RESPONSE, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION
 
-PARTS = ("ingest", "halves", "events", "metrics", "state", "deadletters")
+PARTS = ("ingest", "halves", "events", "metrics", "state", "deadletters", "control")
 
 
 async def test_what_http_takes_comes_out_of_the_gate_once(kafka: str, topic_prefix: str) -> None:
     names = {name: f"{topic_prefix}-{name}" for name in PARTS}
-    await make_topics(kafka, {topic: 1 if "deadletters" in topic else 2 for topic in names.values()})
+    await make_topics(
+        kafka, {topic: 1 if topic.endswith(("deadletters", "control")) else 2 for topic in names.values()}
+    )
     config, stop = GateConfig(broker=kafka, group=f"{topic_prefix}-gate", **names), asyncio.Event()
     gate = asyncio.create_task(serve_gate(config, stop))
     app = FastAPI()

@@ -42,7 +42,7 @@ from streams.control.configuration import Configuration, monitor_record, referen
 from streams.control.evolution import check, outcomes
 from streams.control.schemas import Schema, SchemaInvalid, schema_of_reference, schema_record
 from streams.deadletters import DeadLetter, _letter  # pyright: ignore[reportPrivateUsage]
-from streams.gate.rows import BadRow, parse_record
+from streams.gate.rows import BadRow, read_rows
 from streams.judge.stage import JudgeStage
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
@@ -214,9 +214,9 @@ def read_control(value: bytes) -> None:
         configuration.apply(key, value)
 
 
-def read_rows(value: bytes) -> None:
+def read_rows_of(value: bytes) -> None:
     for kind in (None, "prediction", "label"):
-        for row in parse_record(value, kind):
+        for _, _, row in read_rows(value, kind):
             assert not isinstance(row, BadRow) or row.reason
 
 
@@ -354,7 +354,7 @@ DECODERS = [
             msgspec.json.encode([EVENT, LABEL]),
             b'{"model":\n1}\n{"id": NaN}',
         ),
-        read_rows,
+        read_rows_of,
         tree=msgspec.json,
     ),
     Decoder(

@@ -7,6 +7,7 @@ from aiokafka import ConsumerRecord
 
 from homeostat.contract import LabelBatch, PredictionBatch, decode
 from streams.broker.group import Record
+from streams.control.configuration import Configuration
 from streams.gate.known import KnownModels
 from streams.gate.mapping import IngestMap
 from streams.gate.output import Output, Target, output_of
@@ -41,16 +42,21 @@ def new_reader(
 
 
 def written(
-    *records: Record, ingest: IngestMap | None = None, models: KnownModels | None = None, partitions: int = 1
+    *records: Record,
+    ingest: IngestMap | None = None,
+    models: KnownModels | None = None,
+    partitions: int = 1,
+    registered: Configuration | None = None,
 ) -> Output:
     """What the gate writes for these records of one topic."""
     reader = new_reader(ingest, models)
     reader.read(records)
-    return taken(reader, partitions)
+    return taken(reader, partitions, registered)
 
 
-def taken(reader: Reader, partitions: int = 1) -> Output:
-    return output_of(reader, Target(partitions=partitions, producer="gate-0", offset=9))
+def taken(reader: Reader, partitions: int = 1, registered: Configuration | None = None) -> Output:
+    models = registered or Configuration()
+    return output_of(reader, Target(partitions=partitions, producer="gate-0", offset=9, models=models))
 
 
 def batches(output: Output) -> list[PredictionBatch | LabelBatch]:

@@ -17,7 +17,7 @@ from streams.topics import DEADLETTERS
 from tests.streams.parts import make_topics, produce, read, until
 from tests.streams.test_gate_rows import PREDICTION
 
-PARTS = ("ingest", "halves", "events", "metrics", "state", "deadletters", "marks")
+PARTS = ("ingest", "halves", "events", "metrics", "state", "deadletters", "marks", "control")
 
 
 async def _names(kafka: str, prefix: str) -> dict[str, str]:

@@ -191,6 +191,14 @@ def long_text() -> bytes:
     return encode_columns(columns.append_column("s.text", text))
 
 
+def nulls() -> bytes:
+    """100 columns without a byte in 50,000 rows."""
+    batch = pa.record_batch(
+        {"id": pa.array(["a"] * 50_000), **{f"f.{i}": pa.nulls(50_000) for i in range(100)}}
+    )
+    return encode_columns(batch)
+
+
 def same_field(times: int, name_chars: int) -> bytes:
     """A schema of `times` fields that are the same bytes: one with a long name."""
     schema = pa.schema(
@@ -236,6 +244,13 @@ BOMBS: list[tuple[str, str, Callable[[], bytes]]] = [
     ("gate rows", "one number", lambda: b"9" * 2_000_000),
     ("gate rows", "an exponent", lambda: b'{"id":1e999999999}'),
     ("gate rows", "lines", lambda: b"{}\n" * 20_000),
+    ("gate rows", "numbers without end", lambda: b"[" + b"1," * 500_000 + b"1]"),
+    ("gate", "lz4", lambda: compressed("lz4")),
+    ("gate", "zstd", lambda: compressed("zstd")),
+    ("gate", "a long text in every row", long_text),
+    ("gate", "one field many times", lambda: same_field(4_000, 250_000)),
+    ("gate", "one buffer many times", same_buffer),
+    ("gate", "columns of nulls", nulls),
     ("profile", "zeros", lambda: profile()[:10] + bytes(2_000_000)),
     ("profile", "ones", lambda: profile()[:10] + b"\xff" * 2_000_000),
     ("judge stage", "an array without end", lambda: b"\xdd\xff\xff\xff\xff"),

@@ -32,9 +32,9 @@ PARTITIONS = 3
 
 async def _config(kafka: str, prefix: str, **more: Any) -> dict[str, Any]:
     parts = ("ingest", "halves", "events", "metrics", "state")
-    names = {name: f"{prefix}-{name}" for name in (*parts, "deadletters")}
+    names = {name: f"{prefix}-{name}" for name in (*parts, "deadletters", "control")}
     counts = {names[name]: PARTITIONS for name in parts}
-    await make_topics(kafka, counts | {names["deadletters"]: 1})
+    await make_topics(kafka, counts | {names["deadletters"]: 1, names["control"]: 1})
     return {"broker": kafka, "group": f"{prefix}-gate", **names, **more}
 
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.values import Monitor
 from homeostat.contract import LabelBatch, PredictionBatch, partition_of
+from streams.control.configuration import Configuration
 from streams.gate import output as gate_output
 from streams.gate.known import KnownModels
 from streams.gate.rows import PredictionRow
@@ -142,8 +144,9 @@ def test_batches_are_cut_to_fit_a_record() -> None:
 def test_a_hot_model_is_spread_over_partitions() -> None:
     reader = new_reader()
     reader.read([json_record(PREDICTION | {"id": f"id-{number}"}, number) for number in range(100)])
-    target = gate_output.Target(partitions=8, spread=3, producer="g", offset=1)
-    output = gate_output.output_of(reader, target)
+    registered = Configuration()
+    registered.add_monitor(Monitor(model="churn", spread=3))
+    output = taken(reader, 8, registered)
     assert len({batch.partition for batch in output.batches}) == 3
     for one, batch in zip(output.batches, batches(output), strict=True):
         assert {partition_of("churn", key, 8, 3) for key in batch.keys.tolist()} == {one.partition}

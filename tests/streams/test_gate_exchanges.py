@@ -36,10 +36,10 @@ PARTS = ("ingest", "halves", "events", "metrics", "state")
 
 
 async def _config(kafka: str, prefix: str, topics: dict[str, Format], **more: Any) -> dict[str, Any]:
-    names = {name: f"{prefix}-{name}" for name in (*PARTS, "deadletters")}
+    names = {name: f"{prefix}-{name}" for name in (*PARTS, "deadletters", "control")}
     foreign = {f"{prefix}-{name}": form for name, form in topics.items()}
     counts = {names[name]: 3 for name in PARTS} | dict.fromkeys(foreign, 2)
-    await make_topics(kafka, counts | {names["deadletters"]: 1})
+    await make_topics(kafka, counts | {names["deadletters"]: 1, names["control"]: 1})
     sources = (Source(when={"topic": f"{prefix}-captures"}, model="captured", threshold=0.5),)
     mapping = IngestMap(topics=foreign, sources=sources)
     return {"broker": kafka, "group": f"{prefix}-gate", **names, "mapping": mapping, **more}

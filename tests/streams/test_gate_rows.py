@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.gate.rows import MAX_ROW_BYTES, BadRow, LabelRow, PredictionRow, parse_record
+from streams.gate.rows import MAX_ROW_BYTES, BadRow, LabelRow, PredictionRow, read_rows
 
 PREDICTION: dict[str, Any] = {
     "kind": "prediction",
@@ -24,12 +24,16 @@ PREDICTION: dict[str, Any] = {
 LABEL: dict[str, Any] = {"kind": "label", "model": "churn", "id": "a-1", "value": 0, "time": 1_790_000_000}
 
 
+def _rows(value: bytes | None, kind: str | None = None) -> list[Any]:
+    return [row for _, _, row in read_rows(value, kind)]
+
+
 def _parse(*events: object) -> list[Any]:
-    return list(parse_record(json.dumps(list(events)).encode()))
+    return _rows(json.dumps(list(events)).encode())
 
 
 def test_an_event_an_array_and_lines_are_read() -> None:
-    [row] = parse_record(json.dumps(PREDICTION).encode())
+    [row] = _rows(json.dumps(PREDICTION).encode())
     assert isinstance(row, PredictionRow)
     assert (row.model, row.version, row.id) == ("churn", "7", "a-1")
     assert row.features == PREDICTION["features"]
@@ -38,13 +42,13 @@ def test_an_event_an_array_and_lines_are_read() -> None:
         LabelRow(model="churn", id="a-1", value=0.0, time=1_790_000_000),
     ]
     lines = "\n".join(json.dumps(event) for event in (PREDICTION, LABEL, {"kind": "label"})) + "\n"
-    assert [type(one) for one in parse_record(lines.encode())] == [PredictionRow, LabelRow, BadRow]
-    assert list(parse_record(json.dumps(PREDICTION, indent=2).encode())) == [row]
+    assert [type(one) for one in _rows(lines.encode())] == [PredictionRow, LabelRow, BadRow]
+    assert (_rows(json.dumps(PREDICTION, indent=2).encode())) == [row]
 
 
 def test_the_kind_can_come_from_outside() -> None:
     bare = {name: value for name, value in LABEL.items() if name != "kind"}
-    found = list(parse_record(json.dumps([bare, PREDICTION, bare | {"id": ""}]).encode(), "label"))
+    found = _rows(json.dumps([bare, PREDICTION, bare | {"id": ""}]).encode(), "label")
     assert [type(one) for one in found] == [LabelRow, PredictionRow, BadRow]
     assert found[2].label
     assert json.loads(found[2].original) == bare | {"id": ""}
@@ -97,7 +101,7 @@ def test_a_refused_label_counts_as_a_label() -> None:
 
 def test_one_nan_does_not_take_its_array_with_it() -> None:
     text = json.dumps([PREDICTION, PREDICTION | {"prediction": float("nan")}, LABEL])
-    rows = list(parse_record(text.encode()))
+    rows = _rows(text.encode())
     assert [type(row) for row in rows] == [PredictionRow, BadRow, LabelRow]
     assert rows[1].model == "churn"
 
@@ -106,7 +110,7 @@ def test_one_nan_does_not_take_its_array_with_it() -> None:
     "value", [None, b"", b"  ", b"{", b"[1,", b"\xff\xfe", b"[" * 100_000, b"nothing", b"3"]
 )
 def test_what_is_no_event_is_one_bad_row(value: bytes | None) -> None:
-    [bad] = parse_record(value)
+    [bad] = _rows(value)
     assert isinstance(bad, BadRow)
     assert bad.model == "_unknown"
     assert bad.original == (value or b"")
@@ -121,4 +125,4 @@ def test_an_event_that_is_too_large_is_refused() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode(errors="surrogatepass")))
 def test_no_bytes_make_it_raise(value: bytes) -> None:
-    assert all(isinstance(row, BadRow) for row in parse_record(value))
+    assert all(isinstance(row, BadRow) for row in _rows(value))
