@@ -11,10 +11,10 @@ from remediation.config import AgentConfig, RetrainingConfig, VerificationConfig
 from remediation.promotion import promote
 from remediation.publisher import BusPublisher
 from remediation.values import CLOSED_INCIDENTS, Desired, Incident
+from tests.remediation.fake_journal import FakeJournal
 from tests.remediation.fakes import (
     FakeArchive,
     FakeBus,
-    FakeJournal,
     FakeNotifier,
     FakeRegistry,
     FakeScorer,

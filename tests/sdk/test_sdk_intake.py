@@ -1,84 +1,20 @@
-"""The way in: however an event is put down, the same batch comes out, and memory keeps to its bounds."""
+"""The way in: however an event is put down, the same batch comes out, and no call ever raises."""
 
-import asyncio
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat import Client, Config, Stats
+from homeostat import Stats
 from homeostat.arguments import Label, Prediction
 from homeostat.batches import LabelBatch, PredictionBatch
 from homeostat.contract import decode
-from homeostat.intake import Intake
 from homeostat.lanes import gathered
 from homeostat.ledger import Ledger
-from homeostat.packing import Parcel, parcels_of, parcels_of_unit
+from homeostat.packing import Parcel, parcels_of
+from tests.sdk.intake_parts import VALUES, Quiet, log_rows, rows, rows_of
 
-NOBODY = "127.0.0.1:1"
-
-
-def drained(intake: Intake, config: Config, ledger: Ledger) -> list[Parcel]:
-    intake.close_lanes(older_than_s=0)
-    parcels: list[Parcel] = []
-    while (unit := intake.take()) is not None:
-        parcels += parcels_of_unit(unit, config, ledger)
-    return parcels
-
-
-def rows_of(parcels: list[Parcel]) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = []
-    for parcel in parcels:
-        assert parcel.value is not None
-        batch = decode(parcel.value, parcel.headers("p", 1))
-        names = batch.columns.schema.names
-        found += [
-            (batch.model, parcel.version, *(str((name, row[name])) for name in names))
-            for row in batch.columns.to_pylist()
-        ]
-    return sorted(found, key=str)
-
-
-class Quiet:
-    """A client whose background thread never starts: what it holds stays where it is."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.client = Client()
-        self.client.open(NOBODY, exit_timeout_s=0, **settings)
-        running = self.client._running
-        assert running is not None
-        running.delivery.start = lambda: None  # type: ignore[method-assign]
-        self.intake, self.config, self.ledger = running.delivery.intake, running.config, running.ledger
-        self.intake._start = lambda: None  # type: ignore[attr-defined]
-
-    def parcels(self) -> list[Parcel]:
-        return drained(self.intake, self.config, self.ledger)
-
-
-@pytest.fixture
-def quiet() -> Iterator[Quiet]:
-    made = Quiet(max_rows=1_000, batch_rows=100)
-    yield made
-    made.client.close(timeout_s=0)
-
-
-VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-5, 5),
-    st.just(2**70),
-    st.floats(),
-    st.text(max_size=3),
-    st.just(np.float32(1.5)),
-    st.just(np.int64(7)),
-    st.just([1.0, 2.0]),
-    st.just(object()),
-)
 EVENTS = st.fixed_dictionaries(
     {
         "model": st.sampled_from(["m", "n"]),
@@ -124,11 +60,6 @@ def test_numbers_then_texts_then_other_names(quiet: Quiet) -> None:
         quiet.client.log("m", version="1", id=str(len(str(features))), features=features, prediction=1)
     found = [row.get("f.x", "-") for parcel in quiet.parcels() for row in rows(parcel)]
     assert sorted(map(str, found)) == ["-", "1.0", "4.0", "5.0", "None"]
-
-
-def rows(parcel: Parcel) -> list[dict[str, Any]]:
-    assert parcel.value is not None
-    return decode(parcel.value, parcel.headers("p", 1)).columns.to_pylist()
 
 
 def test_batches_hold_batch_rows_at_most(quiet: Quiet) -> None:
@@ -229,134 +160,6 @@ def test_float32_columns_stay_float32(quiet: Quiet) -> None:
     quiet.client.log("m", version="1", id=["a", "b"], features=features, prediction=[0, 1])
     (parcel,) = quiet.parcels()
     assert str(decode(parcel.value, parcel.headers("p", 1)).columns.schema.field("f.x").type) == "float"
-
-
-def log_rows(client: Client, start: int, stop: int) -> None:
-    for i in range(start, stop):
-        client.log("m", version="1", id=str(i), features={"x": 1.0}, prediction=1)
-
-
-def test_the_oldest_batches_make_room() -> None:
-    quiet = Quiet(max_rows=1_000, batch_rows=100, on_full="drop_oldest")
-    log_rows(quiet.client, 0, 950)
-    in_parcels = quiet.parcels()
-    log_rows(quiet.client, 950, 1_250)
-    stats = quiet.client.stats()
-    assert (stats.dropped, stats.pending) == ({"oldest": 300}, 950)
-    assert [parcel.given_up for parcel in in_parcels] == [True] * 3 + [False] * 7
-    ids = [str(i) for i in range(5_000, 6_500)]
-    quiet.client.log("m", version="1", id=ids, features={"x": np.ones(1_500)}, prediction=np.ones(1_500))
-    stats = quiet.client.stats()
-    assert stats.pending <= 1_000
-    assert stats.logged == stats.pending + sum(stats.dropped.values())
-    found = {row["id"] for parcel in quiet.parcels() for row in rows(parcel)}
-    assert {"6499", "6000"} <= found
-    quiet.client.close(timeout_s=0)
-
-
-def test_blocking_waits_for_room_and_no_longer_than_told() -> None:
-    quiet = Quiet(max_rows=100, batch_rows=100, on_full="block", block_timeout_s=0.2)
-    log_rows(quiet.client, 0, 100)
-    started_s = time.monotonic()
-    log_rows(quiet.client, 100, 101)
-    assert 0.15 < time.monotonic() - started_s < 5
-    assert quiet.client.stats().dropped == {"block_timeout": 1}
-
-    parcel = quiet.parcels()[0]
-    quiet.ledger.take(parcel)
-    timer = threading.Timer(0.05, lambda: quiet.ledger.acknowledged(parcel))
-    timer.start()
-    log_rows(quiet.client, 101, 102)
-    timer.join()
-    assert quiet.client.stats().dropped == {"block_timeout": 1}
-    assert (quiet.client.stats().acknowledged, quiet.client.stats().pending) == (100, 1)
-    quiet.client.close(timeout_s=0)
-
-
-def test_memory_is_bounded_in_bytes() -> None:
-    quiet = Quiet(max_bytes=1 << 20)
-    text = "x" * 4_000
-    for i in range(1_000):
-        quiet.client.log("m", version="1", id=str(i), features={"x": text + str(i)}, prediction=1)
-    stats = quiet.client.stats()
-    assert 200 < stats.pending < 300
-    assert stats.dropped == {"memory_full": 1_000 - stats.pending}
-    array = np.ones((2_000, 100))
-    quiet.client.log(
-        "m", version="1", id=[str(i) for i in range(2_000)], features={"e": array}, prediction=np.ones(2_000)
-    )
-    assert quiet.ledger.nbytes <= (1 << 20) + 10_000
-    quiet.parcels()
-    assert quiet.ledger.nbytes <= 2 << 20
-    quiet.client.close(timeout_s=0)
-
-
-def test_the_bytes_that_are_counted_come_down_to_nothing(quiet: Quiet) -> None:
-    log_rows(quiet.client, 0, 150)
-    quiet.client.log("m", version="1", id="a", features={"x": "text" * 50}, prediction=1)
-    quiet.client.log("m", version="1", id="b", features={"x": [1.0, 2.0]}, prediction=1)
-    quiet.client.log("m", version="1", id="c", features={"x": object()}, prediction=1)
-    quiet.client.log("m", version="1", id=["d"], features={"x": [1.0]}, prediction=[1])
-    quiet.client.label("m", id="d", value=1)
-    assert quiet.ledger.nbytes > 150 * 100
-    for parcel in quiet.parcels():
-        assert quiet.ledger.take(parcel)
-        quiet.ledger.acknowledged(parcel)
-    assert (quiet.ledger.nbytes, quiet.ledger.rows) == (0, 0)
-    assert quiet.client.stats().acknowledged == 154
-    assert quiet.client.stats().rejected == 1
-
-
-@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest", "block"])
-def test_threads_and_a_packer_keep_every_count(policy: str) -> None:
-    client = Client()
-    client.open(
-        NOBODY,
-        max_rows=3_000,
-        batch_rows=100,
-        linger_s=0.01,
-        on_full=policy,
-        block_timeout_s=0.0002,
-        exit_timeout_s=0,
-    )
-
-    def work(name: int) -> None:
-        for i in range(1_500):
-            client.log("m", version=str(i % 3), id=f"{name}-{i}", features={"x": 1.0, "y": i}, prediction=1)
-            if i % 500 == 0:
-                client.label("m", id=[f"{name}-{i}"] * 50, value=[1] * 50)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    stats = client.stats()
-    assert (stats.logged, stats.labelled) == (4_500, 450)
-    assert stats.logged + stats.labelled == stats.pending + sum(stats.dropped.values())
-    assert stats.pending <= 3_000
-    client.close(timeout_s=0)
-
-
-async def test_in_an_event_loop_nothing_waits() -> None:
-    async with Client() as client:
-        client.open(NOBODY, exit_timeout_s=0)
-        delays_s: list[float] = []
-
-        async def heartbeat() -> None:
-            while True:
-                before_s = time.perf_counter()
-                await asyncio.sleep(0.01)
-                delays_s.append(time.perf_counter() - before_s)
-
-        beating = asyncio.create_task(heartbeat())
-        await asyncio.gather(*(asyncio.to_thread(log_rows, client, i, i + 50) for i in range(5)))
-        log_rows(client, 0, 500)
-        assert await client.aflush(timeout_s=0.3) is False
-        beating.cancel()
-        assert client.stats().logged == 750
-    assert len(delays_s) > 10
-    assert client.stats().logged == 0
 
 
 def test_the_trace_is_that_of_the_current_span(quiet: Quiet) -> None:

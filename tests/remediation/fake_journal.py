@@ -1,0 +1,254 @@
+"""The journal in memory: serialised transactions over a copy of the state."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from detectors.values import Alert, Axis, MetricPoint
+from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
+from tests.remediation.fakes import Faults, ManualClock
+
+
+@dataclass
+class State:
+    """What a database would hold."""
+
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    alerts: dict[str, tuple[Alert, str | None]] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    actions: dict[str, Action] = field(default_factory=dict)
+    desired: dict[str, Desired] = field(default_factory=dict)
+    deployments: list[Desired] = field(default_factory=list)
+    audit: list[AuditEntry] = field(default_factory=list)
+    points: list[MetricPoint] = field(default_factory=list)
+
+    def copy(self) -> "State":
+        return State(**{name: type(value)(value) for name, value in vars(self).items()})
+
+
+class FakeUnit:
+    """One transaction over a copy of the state."""
+
+    def __init__(self, state: State, clock: ManualClock) -> None:
+        self.state = state
+        self._clock = clock
+
+    def add_incident(self, incident: Incident, *, actor: str) -> None:
+        assert incident.id not in self.state.incidents
+        self.state.incidents[incident.id] = incident
+        self._log(actor, "incident.open", incident.id)
+
+    def save_incident(self, incident: Incident, *, expected: str, actor: str, why: str) -> bool:
+        return self._replace(self.state.incidents, incident, expected, actor, "incident", why)
+
+    def incident(self, incident_id: str) -> Incident | None:
+        return self.state.incidents.get(incident_id)
+
+    def incidents(
+        self,
+        *,
+        model: str | None = None,
+        states: Sequence[str] | None = None,
+        cause: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Incident]:
+        found = [
+            each
+            for each in reversed(self.state.incidents.values())
+            if (model is None or each.model == model)
+            and (states is None or each.state in states)
+            and (cause is None or each.cause == cause)
+        ]
+        return found[:limit]
+
+    def link_alert(self, alert: Alert, incident_id: str | None) -> bool:
+        assert incident_id is None or incident_id in self.state.incidents
+        if alert.id in self.state.alerts:
+            return False
+        self.state.alerts[alert.id] = (alert, incident_id)
+        self._log("agent", "alert.linked", alert.id)
+        return True
+
+    def alerts(self, incident_id: str) -> list[Alert]:
+        return [alert for alert, linked in self.state.alerts.values() if linked == incident_id]
+
+    def add_plan(self, plan: Plan, approval: Approval, *, actor: str) -> None:
+        assert plan.id not in self.state.plans
+        self.state.plans[plan.id] = plan
+        self.state.approvals[approval.id] = approval
+        self._log(actor, "plan.proposed", plan.id)
+
+    def plan(self, plan_id: str) -> Plan | None:
+        return self.state.plans.get(plan_id)
+
+    def plans(self, incident_id: str) -> list[Plan]:
+        return [each for each in self.state.plans.values() if each.incident_id == incident_id]
+
+    def approval(self, approval_id: str) -> Approval | None:
+        return self.state.approvals.get(approval_id)
+
+    def approvals(
+        self,
+        *,
+        state: str | None = None,
+        incident_id: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        found = [
+            each
+            for each in reversed(self.state.approvals.values())
+            if (state is None or each.state == state)
+            and (incident_id is None or each.incident_id == incident_id)
+        ]
+        return found[:limit]
+
+    def save_approval(self, approval: Approval, *, expected: str, actor: str) -> bool:
+        return self._replace(self.state.approvals, approval, expected, actor, "approval")
+
+    def add_action(self, action: Action, *, actor: str) -> bool:
+        if action.id in self.state.actions:
+            return False
+        self.state.actions[action.id] = action
+        self._log(actor, "action.intended", action.id)
+        return True
+
+    def save_action(self, action: Action, *, expected: str, actor: str) -> bool:
+        return self._replace(self.state.actions, action, expected, actor, "action")
+
+    def action(self, action_id: str) -> Action | None:
+        return self.state.actions.get(action_id)
+
+    def actions(
+        self,
+        *,
+        model: str | None = None,
+        incident_id: str | None = None,
+        states: Sequence[str] | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Action]:
+        found = [
+            each
+            for each in reversed(self.state.actions.values())
+            if (incident_id is None or each.incident_id == incident_id)
+            and (model is None or each.model == model)
+            and (states is None or each.state in states)
+        ]
+        return found[:limit]
+
+    def desired(self, model: str) -> Desired | None:
+        return self.state.desired.get(model)
+
+    def set_desired(self, desired: Desired, *, expected_epoch: int, actor: str) -> bool:
+        current = self.state.desired.get(desired.model)
+        if (current.epoch if current else 0) != expected_epoch:
+            return False
+        assert desired.epoch > expected_epoch
+        self.state.desired[desired.model] = desired
+        self.state.deployments.append(desired)
+        self._log(actor, "model.desired", desired.model)
+        return True
+
+    def deployments(self, model: str) -> list[Desired]:
+        return [each for each in self.state.deployments if each.model == model]
+
+    def deployed_models(self) -> list[str]:
+        return sorted(self.state.desired)
+
+    def points(
+        self,
+        model: str,
+        *,
+        version: str | None = None,
+        measures: Sequence[str] | None = None,
+        axis: Axis | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        limit: int = 10_000,
+    ) -> list[MetricPoint]:
+        found = [
+            each
+            for each in self.state.points
+            if each.model == model
+            and (version is None or each.version == version)
+            and (measures is None or each.measure in measures)
+            and (axis is None or each.axis == axis)
+            and (since_us is None or each.end_us >= since_us)
+            and (until_us is None or each.end_us < until_us)
+        ]
+        return sorted(found, key=lambda each: each.end_us)[-limit:]
+
+    def audit(self, *, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
+        self._log(actor, action, subject, dict(detail))
+
+    def audit_entries(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> list[AuditEntry]:
+        found = [
+            each
+            for each in self.state.audit
+            if (action is None or each.action == action) and (subject is None or each.subject == subject)
+        ]
+        return found[-limit:]
+
+    def _replace(
+        self, table: dict[str, Any], value: Any, expected: str, actor: str, kind: str, why: str = ""
+    ) -> bool:
+        if table[value.id].state != expected:
+            return False
+        table[value.id] = value
+        self._log(actor, f"{kind}.{value.state}", value.id, {"why": why})
+        return True
+
+    def _log(self, actor: str, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
+        index = len(self.state.audit)
+        entry = AuditEntry(
+            index=index,
+            id=str(index),
+            at_us=self._clock.now_us(),
+            actor=actor,
+            action=action,
+            subject=subject,
+            detail=detail or {},
+        )
+        self.state.audit.append(entry)
+
+
+class FakeJournal:
+    """Serialised transactions; what raises changes nothing."""
+
+    def __init__(self, clock: ManualClock, faults: Faults) -> None:
+        self.state = State()
+        self.faults = faults
+        self._clock = clock
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[FakeUnit]:
+        with self._lock:
+            unit = FakeUnit(self.state.copy(), self._clock)
+            written = len(self.state.audit)
+            yield unit
+            if len(unit.state.audit) == written:
+                return
+            self.faults("before commit")
+            self.state = unit.state
+            self.faults("after commit")
+
+    @contextmanager
+    def reading(self) -> Iterator[FakeUnit]:
+        with self._lock:
+            yield FakeUnit(self.state.copy(), self._clock)

@@ -1,0 +1,134 @@
+"""Memory keeps to its bounds: what makes room, what is dropped and counted, and that no caller waits for it."""
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from homeostat import Client
+from tests.sdk.intake_parts import NOBODY, Quiet, log_rows, rows
+
+
+def test_the_oldest_batches_make_room() -> None:
+    quiet = Quiet(max_rows=1_000, batch_rows=100, on_full="drop_oldest")
+    log_rows(quiet.client, 0, 950)
+    in_parcels = quiet.parcels()
+    log_rows(quiet.client, 950, 1_250)
+    stats = quiet.client.stats()
+    assert (stats.dropped, stats.pending) == ({"oldest": 300}, 950)
+    assert [parcel.given_up for parcel in in_parcels] == [True] * 3 + [False] * 7
+    ids = [str(i) for i in range(5_000, 6_500)]
+    quiet.client.log("m", version="1", id=ids, features={"x": np.ones(1_500)}, prediction=np.ones(1_500))
+    stats = quiet.client.stats()
+    assert stats.pending <= 1_000
+    assert stats.logged == stats.pending + sum(stats.dropped.values())
+    found = {row["id"] for parcel in quiet.parcels() for row in rows(parcel)}
+    assert {"6499", "6000"} <= found
+    quiet.client.close(timeout_s=0)
+
+
+def test_blocking_waits_for_room_and_no_longer_than_told() -> None:
+    quiet = Quiet(max_rows=100, batch_rows=100, on_full="block", block_timeout_s=0.2)
+    log_rows(quiet.client, 0, 100)
+    started_s = time.monotonic()
+    log_rows(quiet.client, 100, 101)
+    assert 0.15 < time.monotonic() - started_s < 5
+    assert quiet.client.stats().dropped == {"block_timeout": 1}
+
+    parcel = quiet.parcels()[0]
+    quiet.ledger.take(parcel)
+    timer = threading.Timer(0.05, lambda: quiet.ledger.acknowledged(parcel))
+    timer.start()
+    log_rows(quiet.client, 101, 102)
+    timer.join()
+    assert quiet.client.stats().dropped == {"block_timeout": 1}
+    assert (quiet.client.stats().acknowledged, quiet.client.stats().pending) == (100, 1)
+    quiet.client.close(timeout_s=0)
+
+
+def test_memory_is_bounded_in_bytes() -> None:
+    quiet = Quiet(max_bytes=1 << 20)
+    text = "x" * 4_000
+    for i in range(1_000):
+        quiet.client.log("m", version="1", id=str(i), features={"x": text + str(i)}, prediction=1)
+    stats = quiet.client.stats()
+    assert 200 < stats.pending < 300
+    assert stats.dropped == {"memory_full": 1_000 - stats.pending}
+    array = np.ones((2_000, 100))
+    quiet.client.log(
+        "m", version="1", id=[str(i) for i in range(2_000)], features={"e": array}, prediction=np.ones(2_000)
+    )
+    assert quiet.ledger.nbytes <= (1 << 20) + 10_000
+    quiet.parcels()
+    assert quiet.ledger.nbytes <= 2 << 20
+    quiet.client.close(timeout_s=0)
+
+
+def test_the_bytes_that_are_counted_come_down_to_nothing(quiet: Quiet) -> None:
+    log_rows(quiet.client, 0, 150)
+    quiet.client.log("m", version="1", id="a", features={"x": "text" * 50}, prediction=1)
+    quiet.client.log("m", version="1", id="b", features={"x": [1.0, 2.0]}, prediction=1)
+    quiet.client.log("m", version="1", id="c", features={"x": object()}, prediction=1)
+    quiet.client.log("m", version="1", id=["d"], features={"x": [1.0]}, prediction=[1])
+    quiet.client.label("m", id="d", value=1)
+    assert quiet.ledger.nbytes > 150 * 100
+    for parcel in quiet.parcels():
+        assert quiet.ledger.take(parcel)
+        quiet.ledger.acknowledged(parcel)
+    assert (quiet.ledger.nbytes, quiet.ledger.rows) == (0, 0)
+    assert quiet.client.stats().acknowledged == 154
+    assert quiet.client.stats().rejected == 1
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest", "block"])
+def test_threads_and_a_packer_keep_every_count(policy: str) -> None:
+    client = Client()
+    client.open(
+        NOBODY,
+        max_rows=3_000,
+        batch_rows=100,
+        linger_s=0.01,
+        on_full=policy,
+        block_timeout_s=0.0002,
+        exit_timeout_s=0,
+    )
+
+    def work(name: int) -> None:
+        for i in range(1_500):
+            client.log("m", version=str(i % 3), id=f"{name}-{i}", features={"x": 1.0, "y": i}, prediction=1)
+            if i % 500 == 0:
+                client.label("m", id=[f"{name}-{i}"] * 50, value=[1] * 50)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stats = client.stats()
+    assert (stats.logged, stats.labelled) == (4_500, 450)
+    assert stats.logged + stats.labelled == stats.pending + sum(stats.dropped.values())
+    assert stats.pending <= 3_000
+    client.close(timeout_s=0)
+
+
+async def test_in_an_event_loop_nothing_waits() -> None:
+    async with Client() as client:
+        client.open(NOBODY, exit_timeout_s=0)
+        delays_s: list[float] = []
+
+        async def heartbeat() -> None:
+            while True:
+                before_s = time.perf_counter()
+                await asyncio.sleep(0.01)
+                delays_s.append(time.perf_counter() - before_s)
+
+        beating = asyncio.create_task(heartbeat())
+        await asyncio.gather(*(asyncio.to_thread(log_rows, client, i, i + 50) for i in range(5)))
+        log_rows(client, 0, 500)
+        assert await client.aflush(timeout_s=0.3) is False
+        beating.cancel()
+        assert client.stats().logged == 750
+    assert len(delays_s) > 10
+    assert client.stats().logged == 0
