@@ -24,7 +24,6 @@ class ArchiveCounters:
     rows: int = 0
     bytes: int = 0
     files: int = 0
-    blocks: int = 0
     written_again: int = 0
     erased_rows: int = 0
     unfit_rows: int = 0

@@ -141,11 +141,6 @@ def model_of_part(part: str) -> str:
     return unquote(part, errors="replace")
 
 
-def place_of(kind: Kind, model: str, day: str) -> Place:
-    """The place of a model's events of one day."""
-    return Place(kind, model_part(model), day)
-
-
 def day_of(time_us: int) -> str:
     """The UTC day, as YYYY-MM-DD."""
     return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%d")

@@ -193,7 +193,6 @@ class _Archive:
             await asyncio.wait_for(consumer.commit(ends), COMMIT_TIMEOUT_S)
         for at, block in ready.items():
             self._lanes[at].done(block)
-        self._counters.blocks += len(ready)
         self._resume(consumer)
 
     def _write(self, lane: Lane, block: Block) -> int:

@@ -19,13 +19,7 @@ from streams.judge.windows import ClosedWindow, SeriesName
 def context_of(name: SeriesName, window: ClosedWindow, profile: Profile) -> Window:
     """The window as `detectors` knows it."""
     return Window(
-        model=name.model,
-        version=name.version,
-        segment=name.segment,
-        axis=name.axis,
-        window=window.name,
-        start_us=window.start_us,
-        end_us=window.end_us,
+        **_of_window(name, window),
         rows=profile.rows if name.axis == "event" else profile.labelled,
     )
 
@@ -54,14 +48,8 @@ def without_reference(name: SeriesName, window: ClosedWindow) -> MetricPoint:
 def seal_of(name: SeriesName, window: ClosedWindow, partition: int, offset: int) -> Seal:
     """The record of the decision that this is a window."""
     return Seal(
-        model=name.model,
-        version=name.version,
-        segment=name.segment,
-        axis=name.axis,
-        window=window.name,
+        **_of_window(name, window),
         after_us=window.after_us,
-        start_us=window.start_us,
-        end_us=window.end_us,
         rows=window.rows,
         monitor_revision=window.monitor_revision,
         reference_revision=window.reference_revision,
@@ -78,15 +66,19 @@ def _point(name: SeriesName, window: ClosedWindow, measure: str, **values: Any) 
         parts = (*parts, window.reference_revision)
     return MetricPoint(
         id=hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32],
-        model=name.model,
-        version=name.version,
-        segment=name.segment,
-        axis=name.axis,
-        window=window.name,
-        start_us=window.start_us,
-        end_us=window.end_us,
+        **_of_window(name, window),
         measure=measure,
         monitor_revision=window.monitor_revision,
         reference_revision=window.reference_revision,
         **values,
     )
+
+
+def _of_window(name: SeriesName, window: ClosedWindow) -> dict[str, Any]:
+    """What all that is said about a window says first: which one it is."""
+    return {
+        **msgspec.structs.asdict(name),
+        "window": window.name,
+        "start_us": window.start_us,
+        "end_us": window.end_us,
+    }

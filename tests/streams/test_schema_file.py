@@ -21,6 +21,7 @@ from streams.control.schemas import (
     build_schema,
 )
 from streams.files.tables import FileInvalid, TableFile
+from tests.streams.schema_parts import PETS
 
 WHOLE = """
 model: pets
@@ -34,19 +35,6 @@ features:
   - name: weight
 segments: [region]
 """
-PETS = build_schema(
-    "pets",
-    "2",
-    [
-        FeatureSchema(name="age", type="float32"),
-        FeatureSchema(name="breed", kind="categorical", type="any"),
-        FeatureSchema(name="picture", kind="embedding", type="vector", size=512, optional=True),
-        FeatureSchema(name="weight"),
-    ],
-    task="multiclass",
-    classes=["cat", "dog", "owl"],
-    segments=["region"],
-)
 
 
 def read(folder: Path, text: str, name: str = "schema.yaml") -> Schema:

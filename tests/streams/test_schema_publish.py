@@ -25,22 +25,9 @@ from streams.profile.intake import take_in
 from streams.profile.outputs import Outputs
 from streams.stages import InputRecord
 from streams.topics import CONTROL
+from tests.streams.schema_parts import PETS
 from tests.streams.stream_data import make_reference
 from tests.streams.test_monitor_file import Bus
-
-PETS = build_schema(
-    "pets",
-    "2",
-    [
-        FeatureSchema(name="age", type="float32"),
-        FeatureSchema(name="breed", kind="categorical", type="any"),
-        FeatureSchema(name="picture", kind="embedding", type="vector", size=512, optional=True),
-        FeatureSchema(name="weight"),
-    ],
-    task="multiclass",
-    classes=["cat", "dog", "owl"],
-    segments=["region"],
-)
 
 
 def changed(schema: Schema, **fields: object) -> Schema:
