@@ -5,7 +5,7 @@ The live workers, `replay`, `backtest` and the tests run the same stages; only w
 knows no broker and no clock: records and the time come as arguments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -102,9 +102,16 @@ class Stage(Protocol):
 
 
 @runtime_checkable
-class Confirmed(Protocol):
-    """A stage that keeps something outside of its snapshots."""
+class Filing(Protocol):
+    """A stage that keeps something in files, besides its snapshots. Both kinds of work may be done in another thread,
+    which the driver waits for: nobody else calls the stage meanwhile."""
+
+    def slow_work(self) -> Callable[[], None] | None:
+        """What would keep the next `flush` for long, to be done before it; None where nothing is due. Without it
+        `flush` does the work itself."""
+        ...
 
     def committed(self) -> None:
-        """The last snapshot is the checkpoint now: what only older ones need may go."""
+        """The last snapshot is the checkpoint now: what only older ones need may go. May be called while the stage
+        takes records."""
         ...

@@ -15,7 +15,7 @@ from streams.control.schemas import Schema
 from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
 from streams.profile.id_kernels import ACCEPTED, DUPLICATE, LATE
-from streams.profile.id_table import ROW, Floats, IdTable, Indices, Keys, PaneCodes, Rows
+from streams.profile.id_table import ROW, Aged, Floats, IdTable, Indices, Keys, PaneCodes, Rows
 from streams.profile.panes import AxisPanes, Pane, PaneKey
 from streams.profile.series import ALL, Codes, SeriesCodes
 from streams.times import MICROSECONDS, NEVER_US
@@ -45,6 +45,8 @@ class ModelState:
         self.counts = Counts()
         self.told = Counts()
         self.waiting_since_us = NEVER_EXPIRES_US
+        self._old: Aged | None = None
+        self._stored: bool | None = None
         self.event = AxisPanes(model, "event", source, configuration, send)
         self.label = AxisPanes(model, "label", source, configuration, send)
 
@@ -113,22 +115,36 @@ class ModelState:
         if found is not None:
             self.table.recall(found, self.series.versions)
 
+    def find_old(self) -> bool:
+        """Whether predictions are to go to the cold tier: then `store_old`, which takes long, and `age` follow, with
+        nothing else between them that changes the table."""
+        if self.cold is None:
+            return False
+        mark_us = self.event.state.watermark_us
+        hot_us = NEVER_US if mark_us == NEVER_US else mark_us - _hot_us(self.monitor_at(mark_us))
+        self._old = self.table.aged(hot_us, self.cold.config.least_rows, self.cold.config.most_rows)
+        return self._old is not None
+
+    def store_old(self) -> None:
+        """Write what `find_old` has found; what the storage does not take stays in memory."""
+        if self.cold is not None and self._old is not None:
+            held = self.table.held(self._old)
+            self._stored = self.cold.add(held, self.series.versions, self.horizon_us)
+
     def age(self, piece_rows: int) -> tuple[list[tuple[bytes, int]], int]:
-        """Forget what is too old, or let it go to the cold tier: call it when nothing has changed since the table's
+        """Forget what is too old, or is in the cold tier now: call it when nothing has changed since the table's
         `take_changed`. What the state topic must hold instead of panes before a time, and this time."""
         if self.cold is None:
             self.table.expire(self.horizon_us)
             return [], NEVER_US
         self.cold.drop_before(self.horizon_us)
-        mark_us = self.event.state.watermark_us
-        hot_us = NEVER_US if mark_us == NEVER_US else mark_us - _hot_us(self.monitor_at(mark_us))
-        config = self.cold.config
-        aged = self.table.aged(hot_us, config.least_rows, config.most_rows)
-        if aged is None:
+        if self._stored is None and self.find_old():
+            self.store_old()
+        old, stored = self._old, self._stored
+        self._old = self._stored = None
+        if old is None or not stored:
             return [], NEVER_US
-        if not self.cold.add(self.table.held(aged), self.series.versions, self.horizon_us):
-            return [], NEVER_US
-        return self.table.cut(aged, piece_rows), aged.before_us
+        return self.table.cut(old, piece_rows), old.before_us
 
     def count_labels(self, joined: int, same: int, revised: int, orphaned: int, waiting: int) -> None:
         """Account for the labels of a batch."""

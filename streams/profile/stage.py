@@ -1,6 +1,6 @@
 """The profile stage: folds batches of events into panes, joins labels, and accounts for every row."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -153,8 +153,18 @@ class ProfileStage:
         """See `Stage`."""
         return self._log.snapshot(written)
 
+    def slow_work(self) -> Callable[[], None] | None:
+        """See `streams.stages.Filing`: predictions that are old go to segments."""
+        due = [state for state in self._models.values() if state.find_old()]
+
+        def store() -> None:
+            for state in due:
+                state.store_old()
+
+        return store if due else None
+
     def committed(self) -> None:
-        """See `streams.stages.Confirmed`."""
+        """See `streams.stages.Filing`."""
         if self._shelf is not None:
             self._shelf.committed()
 

@@ -134,7 +134,7 @@ class CheckpointLog:
         saved = await self.read(reader)
         if saved is None:
             return False
-        saved.into(stage)
+        await asyncio.to_thread(saved.into, stage)
         return True
 
     async def read(self, reader: LogReader, at_least: int = -1) -> Saved | None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from streams.broker.log import LogReader
+from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
-from streams.stages import Confirmed, Flush, InputRecord, OutputRecord, Stage
+from streams.stages import Filing, Flush, InputRecord, OutputRecord, Stage
 from streams.telemetry import Measured, Sample
 from streams.telemetry_names import (
     BYTES,
@@ -23,7 +25,8 @@ from streams.telemetry_names import (
 )
 from streams.times import MICROSECONDS, now_us
 from streams.topics import DEADLETTERS
-from streams.worker.checkpoint import CheckpointLog, Written
+from streams.worker.checkpoint import CheckpointError, CheckpointLog, Written
+from streams.worker.role import Role
 
 
 @dataclass(slots=True)
@@ -40,10 +43,17 @@ class Meters:
     poisoned: int = 0
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class Owned:
-    """`lock` is held while the stage's state is written or replaced. `unsaved_bytes`: input since the last flush.
-    `letters` go out with the next checkpoint. `last_record_us` is when a record last came, `dated_us` its own time."""
+    """`lock` is held while the stage's state is written or replaced. While `free` is not set a thread works on the
+    stage, and nobody else may. `unsaved_bytes`: input since the last flush. `letters` go out with the next checkpoint.
+    `last_record_us` is when a record last came, `dated_us` its own time."""
 
     partition: int
     stage: Stage
@@ -51,6 +61,7 @@ class Owned:
     first_offset: int
     last_record_us: int
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    free: asyncio.Event = field(default_factory=_set)
     meters: Meters = field(default_factory=Meters)
     letters: list[DeadLetter] = field(default_factory=list[DeadLetter])
     last_probe_us: int = 0
@@ -81,8 +92,10 @@ class Owned:
 
         Raises `CheckpointError`: see `CheckpointLog.save`.
         """
-        stage, offset = self.stage, self.stage.offset
-        flush = stage.flush()
+        stage = self.stage
+        if isinstance(stage, Filing):
+            await self._file(stage.slow_work())
+        offset, flush = stage.offset, stage.flush()
         if flush is None and not self.letters:
             return None
         flush = flush or Flush()
@@ -95,8 +108,8 @@ class Owned:
         except BaseException:
             self.unsaved_since_us = waiting_since_us
             raise
-        if isinstance(stage, Confirmed):
-            stage.committed()
+        if isinstance(stage, Filing):
+            await _in_thread(stage.committed)
         self.saved_offset = offset
         meters = self.meters
         meters.checkpoint_s = time.monotonic() - started_s
@@ -104,6 +117,14 @@ class Owned:
         meters.checkpoint_bytes = written.size_bytes
         meters.checkpoints += 1
         return written
+
+    async def _file(self, work: Callable[[], None] | None) -> None:
+        if work is not None:
+            self.free.clear()
+            try:
+                await _in_thread(work)
+            finally:
+                self.free.set()
 
     def samples(self, waiting: int | None) -> Iterator[Sample]:
         """See `Measured`; `waiting` is the number of records that the stage has not seen yet, if known."""
@@ -135,6 +156,39 @@ class Owned:
             return 0.0
         since_us = max(self.dated_us, self.caught_up_us) or self.last_record_us
         return max(0.0, (now - since_us) / MICROSECONDS)
+
+
+async def take_over(
+    broker: str, role: Role, partition: int, configuration: Configuration, reader: LogReader
+) -> Owned:
+    """Fence the former owner and go on where it was.
+
+    Raises `CheckpointError` where the state cannot be read, or the input after it is gone.
+    """
+    started_s = time.monotonic()
+    log = CheckpointLog(broker, role.name, role.checkpoints, partition)
+    await log.acquire()
+    stage = role.stage(partition, configuration)
+    restored = await log.load(reader, stage)
+    first, _ = await reader.bounds(role.input, partition)
+    if restored and first > stage.offset + 1:
+        raise CheckpointError(
+            f"{role.input}/{partition}: retention has deleted the records {stage.offset + 1} to {first - 1} before "
+            "they were read; raise the topic's retention, then delete the checkpoint to go on without them"
+        )
+    owned = Owned(partition, stage, log, first, now_us())
+    owned.meters.restore_s = time.monotonic() - started_s
+    return owned
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Whoever is cancelled waits for the thread all the same: until then the stage is not free."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def _letter_record(letter: DeadLetter) -> OutputRecord:

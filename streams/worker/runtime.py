@@ -24,10 +24,10 @@ from streams.stages import InputRecord
 from streams.telemetry import Sample
 from streams.telemetry_names import BEAT, PARTITIONS
 from streams.times import now_us
-from streams.worker.checkpoint import CheckpointError, CheckpointLog
+from streams.worker.checkpoint import CheckpointError
 from streams.worker.driver import Chunk, StageApp, commit_offsets, new_app, waiting
 from streams.worker.last_resort import LastResort
-from streams.worker.owned import Owned
+from streams.worker.owned import Owned, take_over
 from streams.worker.rescue import Rescue
 from streams.worker.role import Role, StreamsConfig
 from streams.worker.state_cleaning import StateCleaner
@@ -104,7 +104,8 @@ class Worker:
         await self._control.refresh()
         self._config.telemetry.attach()
         self._config.telemetry.add(self)
-        aside = [asyncio.create_task(work) for work in (self._pulse(), self._clean(), self._follow_control())]
+        aside = [asyncio.create_task(work) for work in (self._clean(), self._follow_control())]
+        pulse = asyncio.create_task(self._pulse())
         start = asyncio.create_task(self._app.start())
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +116,7 @@ class Worker:
         await stop
         for task in aside:
             task.cancel()
-        await self._leave()
+        await self._leave(pulse)
         if self._failure is not None:
             raise self._failure
 
@@ -190,6 +191,10 @@ class Worker:
             await self._checkpoint(owned)
             if not self._is_next(owned, record):
                 return
+        while not owned.free.is_set():
+            await owned.free.wait()
+            if not self._is_next(owned, record):
+                return
         try:
             stage.process(record)
         except Exception as error:  # noqa: BLE001  (see above)
@@ -244,26 +249,13 @@ class Worker:
             self._fail(error)
 
     async def _acquire(self, partition: int) -> None:
-        started_s = time.monotonic()
-        log = CheckpointLog(self._config.broker, self._role.name, self._role.checkpoints, partition)
-        await log.acquire()
-        stage = self._role.stage(partition, self._configuration)
-        restored = await log.load(self._reader, stage)
-        first, _ = await self._reader.bounds(self._role.input, partition)
-        if restored and first > stage.offset + 1:
-            raise CheckpointError(
-                f"{self._role.input}/{partition}: retention has deleted the records {stage.offset + 1} to "
-                f"{first - 1} before they were read; raise the topic's retention, then delete the checkpoint "
-                "to go on without them"
-            )
-        owned = Owned(partition, stage, log, first, now_us())
-        owned.meters.restore_s = time.monotonic() - started_s
+        owned = await take_over(self._config.broker, self._role, partition, self._configuration, self._reader)
         if self._stop.is_set():
             await self._release(owned)
             return
         self._owned[partition] = owned
         _log.info(
-            "A partition is restored.", role=self._role.name, partition=partition, next=stage.offset + 1
+            "A partition is restored.", role=self._role.name, partition=partition, next=owned.stage.offset + 1
         )
 
     async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
@@ -298,8 +290,7 @@ class Worker:
     async def _pulse(self) -> None:
         """Checkpoints, and the sign of life."""
         told_s = 0.0
-        while True:
-            await asyncio.sleep(self._config.checkpoint_interval_s)
+        while not await self._stops_within(self._config.checkpoint_interval_s):
             try:
                 if self._app.crashed or (self._app.should_stop and not self._stop.is_set()):
                     raise CheckpointError(f"The {self._role.name} worker's consumer has ended unexpectedly.")
@@ -312,6 +303,12 @@ class Worker:
                 self._fail(error)
                 return
 
+    async def _stops_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        return self._stop.is_set()
+
     async def _beat(self, owned: Owned) -> None:
         now = now_us()
         caught_up = False
@@ -319,7 +316,8 @@ class Worker:
             owned.last_probe_us = now
             caught_up = await self._is_caught_up(owned)
         if self._owned.get(owned.partition) is owned and not owned.isolating:
-            owned.stage.tick(now, caught_up)
+            if owned.free.is_set():
+                owned.stage.tick(now, caught_up)
             await self._checkpoint(owned)
 
     async def _is_caught_up(self, owned: Owned) -> bool:
@@ -348,13 +346,14 @@ class Worker:
             self._cleaner.note(owned.partition, written.needed_from)
             await commit_offsets(self._app, {TP(self._role.input, owned.partition): owned.saved_offset + 1})
 
-    async def _leave(self) -> None:
+    async def _leave(self, pulse: asyncio.Task[None]) -> None:
         """The last checkpoints, then everything else, which may fail or hang: nothing is lost from there on."""
         self._end_within(
             _SAVE_TIMEOUT_S + _RELEASE_TIMEOUT_S, 1, "it was busy until now; some work is redone"
         )
         if self._failure is None:
-            await self._save_all()
+            await self._save_all(pulse)
+        pulse.cancel()
         await asyncio.gather(*[self._release(owned) for owned in self._owned.values()])
         self._config.telemetry.remove(self)
         if self._last_resort is not None:
@@ -365,10 +364,13 @@ class Worker:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._app.stop()
 
-    async def _save_all(self) -> None:
+    async def _save_all(self, pulse: asyncio.Task[None]) -> None:
+        """The checkpoint that is being written comes to its end first: who breaks it off cannot write another."""
         try:
             async with asyncio.timeout(_SAVE_TIMEOUT_S):
-                await asyncio.gather(*[self._checkpoint(owned) for owned in self._owned.values()])
+                await asyncio.wait({pulse})
+                if self._failure is None:
+                    await asyncio.gather(*[self._checkpoint(owned) for owned in self._owned.values()])
         except CheckpointError as error:
             self._fail(error)
         except TimeoutError:
