@@ -5,7 +5,7 @@ training set in float64 then agree on which bin 0.1 is in.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,6 +25,45 @@ Column = npt.NDArray[Any]
 SCORE_BINS = 64
 SKETCH_BITS = 10
 SKETCH_CELLS = 2**SKETCH_BITS
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block(Mapping[str, Column]):
+    """Numeric columns side by side, as they lie in memory: `matrix`, shape (columns, end or more), is float32 or
+    float64; the rows from `first` to `end` count."""
+
+    names: tuple[str, ...]
+    matrix: Column
+    first: int
+    end: int
+
+    def part(self, first: int, end: int) -> "Block":
+        """Some of the rows, without copying them."""
+        return Block(self.names, self.matrix, self.first + first, self.first + end)
+
+    def __getitem__(self, name: str) -> Column:
+        try:
+            place = self.names.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+        return self.matrix[place, self.first : self.end]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def readable(values: Column) -> Column:
+    """The same values as compiled code expects them: in one piece, and not to be changed. It is compiled for each kind
+    of memory anew, which takes seconds."""
+    flags = values.flags
+    if flags.c_contiguous and flags.aligned and not flags.writeable:
+        return values
+    found = np.require(values, requirements=("C", "A")).view()
+    found.flags.writeable = False
+    return found
 
 
 def numbers(column: Column) -> Floats:

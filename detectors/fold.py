@@ -6,7 +6,18 @@ from typing import Final
 
 import numpy as np
 
-from detectors.columns import Cells, Coded, Column, Integers, categories, encoded, numeric_matrix, vectors_of
+from detectors.columns import (
+    Block,
+    Cells,
+    Coded,
+    Column,
+    Integers,
+    categories,
+    encoded,
+    numeric_matrix,
+    readable,
+    vectors_of,
+)
 from detectors.kernels import (
     count_categories,
     finish_cells,
@@ -15,6 +26,7 @@ from detectors.kernels import (
     hash_categories,
     hash_columns,
 )
+from detectors.kernels_outputs import fold_numbers
 from detectors.kernels_rows import Bytes, Singles, Words, norms
 from detectors.layout import CategoricalSlots, Layout
 from detectors.tables import multiplier, multipliers
@@ -42,12 +54,34 @@ def fold_columns(
         hash_columns(found.T, multipliers(slots.name, slots.size), totals)
     features = {**features, **lengths} if lengths else features
     if layout.numeric:
-        matrix = numeric_matrix(features, layout.numeric_names, len(totals))
-        fold_numeric(matrix, layout.tables, counters, registers, totals)
+        block = (
+            features if isinstance(features, Block) else _block(layout.numeric_names, features, len(totals))
+        )
+        places, _ = layout.places_in(block.names)
+        fold_numeric(readable(block.matrix), places, block.first, layout.tables, counters, registers, totals)
     for slots in layout.categorical:
         names, codes, words = _coded(features.get(slots.name), len(totals))
         count_categories(codes, words, _places(slots, names), counters, registers[slots.registers])
         hash_categories(codes, words, np.uint32(multiplier(slots.name)), totals)
+
+
+def fold_block(layout: Layout, counters: Integers, registers: Bytes, block: Block) -> Cells:
+    """The same at once for a layout of nothing but numbers. Also counts the rows, the values that are not known, and
+    the cells, which it gives back."""
+    rows = block.end - block.first
+    cells = np.empty(rows, dtype=np.uint16)
+    places, unknown = layout.places_in(block.names)
+    counters[layout.rows] += rows
+    counters[layout.unknown] += rows * unknown
+    repeats = counters[layout.repeats]
+    fold_numbers(
+        readable(block.matrix), places, block.first, layout.tables, counters, registers, cells, repeats
+    )
+    return cells
+
+
+def _block(names: tuple[str, ...], features: Columns, rows: int) -> Block:
+    return Block(names, numeric_matrix(features, names, rows), 0, rows)
 
 
 def row_cells(layout: Layout, features: Columns, rows: int) -> Cells:

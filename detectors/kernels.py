@@ -26,6 +26,7 @@ from detectors.kernels_rows import (
     quantise,
     ranks,
     read,
+    read_missing,
 )
 
 BLOCK: Final = 512
@@ -229,14 +230,21 @@ def add_waves(
 
 @compiled
 def fold_numeric(
-    columns: npt.NDArray[Any], tables: NumericTables, counters: Longs, registers: Bytes, totals: Words
+    columns: npt.NDArray[Any],
+    places: Places,
+    start: int,
+    tables: NumericTables,
+    counters: Longs,
+    registers: Bytes,
+    totals: Words,
 ) -> None:
-    """Count a batch.
+    """Count a batch of as many rows as `totals` has.
 
-    columns: numeric values, shape (columns, rows), float32 or float64. counters, registers: the profile's,
+    columns: numeric values, shape (columns, rows or more), float32 or float64, of which the rows from `start` on
+    count. places: where in it each column of the tables is (negative: nowhere). counters, registers: the profile's,
     changed in place. totals: hashes of the rows so far, changed in place.
     """
-    count, rows = columns.shape
+    count, rows = len(places), len(totals)
     width = max(min(rows, BLOCK), 1)
     single, standard = np.empty(width, np.float32), np.empty(width, np.float64)
     hashes, scratch = np.empty(width, np.uint32), np.empty((UNROLLED, width), np.float32)
@@ -248,7 +256,11 @@ def fold_numeric(
         size = min(width, rows - begin)
         bits = single[:size].view(np.uint32)
         for c in range(count):
-            read(columns[c, begin : begin + size], tables.centers[c], tables.per_scales[c], single, standard)
+            if places[c] < 0:
+                read_missing(single[:size], standard)
+            else:
+                values = columns[places[c], start + begin : start + begin + size]
+                read(values, tables.centers[c], tables.per_scales[c], single, standard)
             at = tables.moments[c]
             add_moments(standard[:size], counters[at : at + 4])
             quantise(standard[:size], cross[c], wave[c])

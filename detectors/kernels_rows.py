@@ -56,6 +56,14 @@ def read(
         standard[row] = far if value == value else 0.0
 
 
+@compiled
+def read_missing(single: Singles, standard: Doubles) -> None:
+    """What `read` makes of a column that is not there."""
+    for row in range(len(single)):
+        single[row] = _S(np.nan)
+        standard[row] = 0.0
+
+
 @compiled_exact
 def add_moments(standard: Doubles, sums: Longs) -> None:
     """Add x and x^2, each as (whole parts, 2^-30ths)."""

@@ -10,7 +10,7 @@ import numpy as np
 from detectors.columns import SCORE_BINS, SKETCH_CELLS, Floats, Singles
 from detectors.errors import ReferenceInvalid
 from detectors.kernels import NumericTables
-from detectors.kernels_rows import MANTISSA_BITS, REGISTER_BITS, WAVE_UNIT
+from detectors.kernels_rows import MANTISSA_BITS, REGISTER_BITS, WAVE_UNIT, Places
 from detectors.outcome_counts import usable_scale
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, OutcomeSlots, RegressionSlots
 from detectors.reference import FeatureReference, Reference
@@ -111,6 +111,7 @@ class Layout:
         self.cross = self._many(0)
         self.cross_sums = self._many(0)
         self.waves = self._many(0)
+        self._places: dict[tuple[str, ...], tuple[Places, int]] = {}
 
     def _outcomes(self) -> OutcomeSlots:
         if self.reference is None or self.reference.task == "binary":
@@ -129,12 +130,37 @@ class Layout:
         """The names of the numeric columns, in order."""
         return tuple(slots.name for slots in self.numeric)
 
+    def places_in(self, names: tuple[str, ...]) -> tuple[Places, int]:
+        """Where each numeric column is among these names (-1: nowhere), and how many of the names are not known."""
+        found = self._places.get(names)
+        if found is None:
+            if len(self._places) >= _MEMO_SIZE:
+                self._places.clear()
+            index = {name: place for place, name in enumerate(names)}
+            places = np.array([index.get(name, -1) for name in self.numeric_names], dtype=np.int32)
+            found = self._places[names] = places, len(index.keys() - self.known)
+        return found
+
     @cached_property
     def tables(self) -> NumericTables:
         """What the kernel needs to fill the slots of the numeric columns."""
         crossed = len(range(self.size)[self.cross]) > 0
         cross, sums = (self.cross.start, self.cross_sums.start) if crossed else (-1, -1)
         return numeric_tables(self.numeric, cross, sums, self.waves.start)
+
+    @cached_property
+    def binary_outcomes(self) -> tuple[int, int, int, int] | None:
+        """Where the outcomes of a binary task are counted: confusion, scores of both classes, cells."""
+        slots = self.outcomes
+        if not isinstance(slots, BinarySlots):
+            return None
+        places = slots.confusion, slots.positive_scores, slots.negative_scores, self.label_repeats
+        return places[0].start, places[1].start, places[2].start, places[3].start
+
+    @property
+    def only_numbers(self) -> bool:
+        """Whether there are columns, and all of them hold single numbers."""
+        return bool(self.numeric) and not (self.categorical or self.embeddings)
 
     def _one(self) -> int:
         self.size += 1

@@ -1,20 +1,25 @@
 """Counting what the model said, and what was true, by the task of the model."""
 
-from typing import Final
+from typing import Final, TypeGuard
 
 import numpy as np
 
-from detectors.columns import Column, Flags, Floats, Integers, Singles, numbers, single_column
-from detectors.kernels_outputs import count_above_half, count_binary_outcomes, count_scores
+from detectors.columns import Column, Flags, Floats, Integers, Singles, numbers, readable, single_column
+from detectors.kernels_outputs import count_above_half, count_binary_outcomes, count_binary_said, count_scores
 from detectors.layout import Layout
 from detectors.outcome_counts import binned, class_codes, errors_of, regression_sums
-from detectors.outcome_slots import MulticlassSlots, OutcomeSlots, RegressionSlots
+from detectors.outcome_slots import BinarySlots, MulticlassSlots, OutcomeSlots, RegressionSlots
 
 _NO_SCORES: Final = np.zeros(0, dtype=np.float32)
 
 
 def count_said(layout: Layout, counters: Integers, predictions: Column | None, scores: Column | None) -> None:
     """Count predictions and scores; changes counters in place."""
+    outcomes = layout.outcomes
+    if isinstance(outcomes, BinarySlots) and _are_doubles(predictions) and _are_doubles(scores):
+        places = layout.predicted, outcomes.positive, layout.scores.start
+        count_binary_said(readable(predictions), readable(scores), counters, *places)
+        return
     if predictions is not None:
         said, slots = single_column(predictions), layout.outcomes
         if isinstance(slots, MulticlassSlots):
@@ -31,6 +36,10 @@ def count_said(layout: Layout, counters: Integers, predictions: Column | None, s
             counters[slots.positive] += positive
     if scores is not None:
         count_scores(single_column(scores), counters[layout.scores])
+
+
+def _are_doubles(column: Column | None) -> TypeGuard[Column]:
+    return column is not None and column.dtype == np.float64
 
 
 def count_outcomes(

@@ -8,10 +8,20 @@ import numpy as np
 
 from detectors import sketches
 from detectors.codec import pack, unpack
-from detectors.columns import Cells, Coded, Column, Floats, Integers, effective_rows
+from detectors.columns import (
+    Block,
+    Cells,
+    Coded,
+    Column,
+    Floats,
+    Integers,
+    effective_rows,
+    readable,
+    single_column,
+)
 from detectors.errors import ProfileInvalid
-from detectors.fold import cells_of, fold_columns, row_cells
-from detectors.kernels_outputs import count_cells
+from detectors.fold import cells_of, fold_block, fold_columns, row_cells
+from detectors.kernels_outputs import count_cells, fold_binary_outcomes
 from detectors.kernels_rows import Bytes
 from detectors.layout import Layout, NumericSlots, layout_of
 from detectors.outcome_slots import BinarySlots, RegressionSlots
@@ -164,8 +174,14 @@ class Profile:
         the positive class or of the class that was predicted.
         Raises `ProfileInvalid` when lengths differ.
         """
-        rows = self._rows_of({**features, "predictions": predictions, "scores": scores})
         layout, counters = self.layout, self.counters
+        if isinstance(features, Block) and layout.only_numbers:
+            column = features.matrix[0, features.first : features.end]
+            self._rows_of({"features": column, "predictions": predictions, "scores": scores})
+            cells = fold_block(layout, counters, self.registers, features)
+            count_said(layout, counters, predictions, scores)
+            return cells
+        rows = self._rows_of({**features, "predictions": predictions, "scores": scores})
         counters[layout.rows] += rows
         if layout.names:
             counters[layout.unknown] += rows * len(features.keys() - layout.known)
@@ -259,6 +275,11 @@ class Profile:
     ) -> None:
         self._rows_of({"predictions": predictions, "scores": scores, "labels": labels, "cells": cells})
         layout, counters = self.layout, self.counters
+        places = layout.binary_outcomes
+        if places is not None and scores is not None and cells is not None and labels.dtype == np.float32:
+            said, score, truth = (readable(single_column(column)) for column in (predictions, scores, labels))
+            fold_binary_outcomes(sign, said, score, truth, readable(cells), counters, places)
+            return
         known = count_outcomes(layout.outcomes, counters, sign, predictions, scores, labels)
         if cells is not None:
             count_cells(np.array(cells[known], dtype=np.uint16), sign, counters[layout.label_repeats])
@@ -286,3 +307,6 @@ def warm() -> None:
             profile.cells(columns)
             profile.fold_outcomes(columns["x"], columns["x"], columns["x"], cells)
             Profile.from_bytes(known, profile.to_bytes())
+        numbers = build_reference("warm", "1", {"x": columns["x"]}, specs[:1])
+        block = Block(("x",), np.zeros((1, 3), kind), 0, 3)
+        Profile.empty(numbers).fold(block, np.zeros(3), np.zeros(3))

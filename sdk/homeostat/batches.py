@@ -6,11 +6,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from homeostat.contract_dense import ID, KEY, SCORE, TIME
 from homeostat.contract_layout import (
     FEATURE_PREFIX,
     LABEL_FIELDS,
@@ -75,8 +77,14 @@ class _Batch:
     schema: str | None = None
     known_layout: Layout | None = field(default=None, repr=False, compare=False)
 
-    @property
+    def know(self, seen: Mapping[str, Any]) -> None:
+        """Take over what the decoder has seen in place, by the names of properties. A batch that is made of this one
+        with other columns begins without it."""
+        vars(self).update(seen)
+
+    @cached_property
     def rows(self) -> int:
+        """How many events."""
         return int(self.columns.num_rows)
 
     @cached_property
@@ -92,12 +100,17 @@ class _Batch:
     @cached_property
     def keys(self) -> npt.NDArray[np.uint64]:
         """XXH3 of each id, shape (rows,)."""
-        return self.columns.column(1).to_numpy()
+        return self.columns.column(KEY).to_numpy()
 
     @cached_property
     def times_us(self) -> npt.NDArray[np.int64]:
         """Microseconds since the epoch, UTC, shape (rows,)."""
-        return self.columns.column(2).view(pa.int64()).to_numpy()
+        return self.columns.column(TIME).view(pa.int64()).to_numpy()
+
+    @cached_property
+    def span_us(self) -> tuple[int, int]:
+        """The first and the last of the times."""
+        return int(np.minimum.reduce(self.times_us)), int(np.maximum.reduce(self.times_us))
 
     @property
     def is_text(self) -> bool:
@@ -105,7 +118,14 @@ class _Batch:
         return self.layout.outcome.kind.is_text
 
     @cached_property
-    def _outcomes(self) -> FloatArray:
+    def id_ends(self) -> npt.NDArray[np.int32]:
+        """Where in their text the ids begin, and where the last one ends, shape (rows + 1,)."""
+        column = self.columns.column(ID)
+        return np.frombuffer(column.buffers()[1], np.int32, self.rows + 1, 4 * column.offset)
+
+    @cached_property
+    def outcomes(self) -> FloatArray:
+        """What was said or turned out, shape (rows,); see `predictions` and `values`."""
         outcome = self.layout.outcome
         if outcome.kind.is_text:
             return np.full(self.rows, np.nan)
@@ -189,7 +209,7 @@ class PredictionBatch(_Batch):
     def predictions(self) -> FloatArray:
         """What the model said, shape (rows,): 0 or 1 where the task is binary, a value of a regression, the
         index of a class. NaN where nothing was said, and everywhere when `is_text`."""
-        return self._outcomes
+        return self.outcomes
 
     def prediction_classes(self) -> tuple[list[str], CodeArray]:
         """Names of classes, and for each row the index of its own in them (-1: none); for numbers no names."""
@@ -198,7 +218,7 @@ class PredictionBatch(_Batch):
     @cached_property
     def scores(self) -> FloatArray:
         """Probability of class 1 (binary) or of the predicted class, shape (rows,), NaN where none was given."""
-        return self.columns.column(4).to_numpy(zero_copy_only=False)
+        return self.columns.column(SCORE).to_numpy(zero_copy_only=False)
 
     @cached_property
     def class_scores(self) -> FeatureArray | None:
@@ -224,10 +244,17 @@ class PredictionBatch(_Batch):
         trace = self.layout.trace
         return None if trace is None else self.columns.column(trace).to_numpy(zero_copy_only=False)
 
+    @cached_property
+    def feature_matrix(self) -> FeatureArray | None:
+        """The features side by side as they lie in memory, shape (features, rows or more: what is behind the rows is
+        padding), float32 or float64, in the order of `feature_names`; None unless all are of one of these types,
+        without nulls and evenly spaced."""
+        return None
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """In the order of the columns, without the prefix."""
-        return tuple(column.name for column in self.layout.features)
+        return self.layout.feature_names
 
     @cached_property
     def features(self) -> dict[str, FeatureArray]:
@@ -320,7 +347,7 @@ class LabelBatch(_Batch):
     @property
     def values(self) -> FloatArray:
         """Shape (rows,); NaN everywhere when `is_text`."""
-        return self._outcomes
+        return self.outcomes
 
     def value_classes(self) -> tuple[list[str], CodeArray]:
         """Names of classes, and for each row the index of its own in them; for numbers no names."""

@@ -46,7 +46,8 @@ dictionaries, written out, 64 MiB. See docs/events.md for the reasons.
 # pyright: reportUnknownParameterType=false
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -58,6 +59,7 @@ from homeostat.contract_checks import (
     check_scores,
     check_written_out,
 )
+from homeostat.contract_dense import seen_of
 from homeostat.contract_frames import MAX_BATCH_ROWS, MAX_VALUE_BYTES, Frame, check_schema, frame_of
 from homeostat.contract_layout import Layout, layout_of
 from homeostat.errors import ContractError
@@ -179,50 +181,36 @@ def decode(value: bytes | None, headers: Headers) -> PredictionBatch | LabelBatc
     Raises `ContractError`, and nothing else, whatever the bytes and headers hold.
     """
     named = dict(headers.items() if isinstance(headers, Mapping) else headers)
-    contract = _one_of(named, HEADER_CONTRACT, CONTRACT_VERSIONS)
-    _one_of(named, HEADER_CONTENT_TYPE, (CONTENT_TYPE,))
-    kind = _one_of(named, HEADER_KIND, (KIND_PREDICTIONS, KIND_LABELS))
-    model = _text(named, HEADER_MODEL)
-    producer = _text(named, HEADER_PRODUCER)
+    told = _told(tuple([None if (raw := named.get(name)) is None else bytes(raw) for name in _LASTING]))
     sequence = _sequence(named)
     traceparent = _text(named, HEADER_TRACEPARENT) if HEADER_TRACEPARENT in named else None
-    schema = _text(named, HEADER_SCHEMA) if HEADER_SCHEMA in named else None
-    labels = kind == KIND_LABELS
-    if labels and HEADER_VERSION in named:
-        raise ContractError("header version", named[HEADER_VERSION], "no version on labels")
-    version = "" if labels else _text(named, HEADER_VERSION)
     if value is None:
         raise ContractError("value", "nothing", "an Arrow IPC stream")
     frame = frame_of(value)
-    layout = _layout(frame.schema, labels)
-    if contract == "1" and layout.beyond_1 is not None:
+    layout = _layout(frame.schema, told.version is None)
+    if told.contract == "1" and layout.beyond_1 is not None:
         found = f"1, with column {layout.beyond_1} of type {layout.schema.field(layout.beyond_1).type}"
         raise ContractError("header contract", found, CONTRACT_VERSION)
     columns = _read(value, frame, layout)
-    check_rows(columns)
-    check_written_out(columns, layout)
-    check_outcomes(columns, layout, may_lack=not labels and contract != "1")
-    if labels:
-        return LabelBatch(
-            columns=columns,
-            model=model,
-            producer=producer,
-            sequence=sequence,
-            traceparent=traceparent,
-            schema=schema,
-            known_layout=layout,
-        )
-    check_scores(columns, layout)
-    return PredictionBatch(
+    kind = LabelBatch if told.version is None else partial(PredictionBatch, version=told.version)
+    batch = kind(
         columns=columns,
-        model=model,
-        version=version,
-        producer=producer,
+        model=told.model,
+        producer=told.producer,
         sequence=sequence,
         traceparent=traceparent,
-        schema=schema,
+        schema=told.schema,
         known_layout=layout,
     )
+    batch.know(seen_of(value, frame, layout))
+    check_rows(batch)
+    check_written_out(columns, layout)
+    if isinstance(batch, LabelBatch):
+        check_outcomes(batch, layout, may_lack=False)
+        return batch
+    check_outcomes(batch, layout, may_lack=told.contract != "1")
+    check_scores(batch, layout)
+    return batch
 
 
 def encode_columns(columns: pa.RecordBatch) -> bytes:
@@ -231,6 +219,42 @@ def encode_columns(columns: pa.RecordBatch) -> bytes:
     with pa.ipc.new_stream(sink, columns.schema) as writer:
         writer.write_batch(columns)
     return sink.getvalue().to_pybytes()
+
+
+class _Told(NamedTuple):
+    """What the headers say that are the same in many records. `version`: None for labels."""
+
+    contract: str
+    model: str
+    version: str | None
+    producer: str
+    schema: str | None
+
+
+_LASTING = (
+    HEADER_CONTRACT,
+    HEADER_CONTENT_TYPE,
+    HEADER_KIND,
+    HEADER_MODEL,
+    HEADER_VERSION,
+    HEADER_PRODUCER,
+    HEADER_SCHEMA,
+)
+
+
+@lru_cache(maxsize=1_024)
+def _told(headers: tuple[bytes | None, ...]) -> _Told:
+    """`headers`: the values of `_LASTING`."""
+    named = {name: raw for name, raw in zip(_LASTING, headers, strict=True) if raw is not None}
+    contract = _one_of(named, HEADER_CONTRACT, CONTRACT_VERSIONS)
+    _one_of(named, HEADER_CONTENT_TYPE, (CONTENT_TYPE,))
+    kind = _one_of(named, HEADER_KIND, (KIND_PREDICTIONS, KIND_LABELS))
+    model, producer = _text(named, HEADER_MODEL), _text(named, HEADER_PRODUCER)
+    schema = _text(named, HEADER_SCHEMA) if HEADER_SCHEMA in named else None
+    if kind == KIND_LABELS and HEADER_VERSION in named:
+        raise ContractError("header version", named[HEADER_VERSION], "no version on labels")
+    version = None if kind == KIND_LABELS else _text(named, HEADER_VERSION)
+    return _Told(contract, model, version, producer, schema)
 
 
 def _text(named: Mapping[str, bytes], name: str) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from homeostat.batches import LabelBatch, PredictionBatch
+from homeostat.contract_dense import ID, KEY, TIME
 from homeostat.contract_layout import Layout
 from homeostat.contract_views import FeatureArray, vectors_of
 from homeostat.errors import ContractError
@@ -20,25 +22,23 @@ SCORE_TOLERANCE = 1e-6
 
 _MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
 _MAX_WRITTEN_OUT_BYTES = 64 * 2**20
-_ID, _KEY, _TIME, _SCORE, _STATUS = 0, 1, 2, 4, 6
+_STATUS = 6
 
 
-def check_rows(columns: pa.RecordBatch) -> None:
+def check_rows(batch: PredictionBatch | LabelBatch) -> None:
     """Ids, keys and times are there in every row and can be what they say."""
-    ids, keys, times = columns.column(_ID), columns.column(_KEY), columns.column(_TIME)
-    for name, column in (("id", ids), ("key", keys), ("time", times)):
-        if column.null_count:
-            raise _nulls(name, column.null_count)
-    _, offsets, texts = ids.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int32, count=len(ids) + 1, offset=4 * ids.offset)
+    columns, seen = batch.columns, vars(batch)
+    for name, place, known in (("id", ID, "id_ends"), ("key", KEY, "keys"), ("time", TIME, "times_us")):
+        if known not in seen and columns.column(place).null_count:
+            raise _nulls(name, columns.column(place).null_count)
+    ends = batch.id_ends
     if not (ends[1:] > ends[:-1]).all():
         raise ContractError("column id", "an empty id", "an id in every row")
-    times_us = times.to_numpy(zero_copy_only=False).view(np.int64)
-    first_us, last_us = times_us.min(), times_us.max()
+    first_us, last_us = batch.span_us
     if first_us < 0 or last_us >= _MAX_TIME_US:
         outside = first_us if first_us < 0 else last_us
         raise ContractError("column time", f"{outside} us", "a time from 1970 to 9999")
-    first_id, first_key = str(memoryview(texts)[ends[0] : ends[1]], "utf-8"), int(keys.to_numpy()[0])
+    first_id, first_key = columns.column(ID)[0].as_py(), int(batch.keys[0])
     if key_of(first_id) != first_key:
         raise ContractError("column key", str(first_key), f"xxh3_64 of the id {first_id!r}")
 
@@ -59,18 +59,24 @@ def check_written_out(columns: pa.RecordBatch, layout: Layout) -> None:
             raise ContractError(f"column {name}", f"texts of {total} bytes when written out", expected)
 
 
-def check_outcomes(columns: pa.RecordBatch, layout: Layout, *, may_lack: bool) -> None:
+def check_outcomes(batch: PredictionBatch | LabelBatch, layout: Layout, *, may_lack: bool) -> None:
     """A finite number or a name in every row. `may_lack`: null will do where there is a status."""
-    name, column = layout.outcome.name, columns.column(layout.outcome.place)
-    nulls = column.null_count
-    if nulls and not may_lack:
-        raise _nulls(name, nulls)
-    if nulls:
-        lacking = column.is_null().to_numpy(zero_copy_only=False)
-        if columns.column(_STATUS).is_null().to_numpy(zero_copy_only=False)[lacking].any():
-            raise ContractError(f"column {name}", "null", "a prediction or a status in every row")
-        column = column.drop_null()
-    if not layout.outcome.kind.is_text and not np.isfinite(column.to_numpy()).all():
+    name, columns = layout.outcome.name, batch.columns
+    values = vars(batch).get("outcomes")
+    if values is None:
+        column = columns.column(layout.outcome.place)
+        nulls = column.null_count
+        if nulls and not may_lack:
+            raise _nulls(name, nulls)
+        if nulls:
+            lacking = column.is_null().to_numpy(zero_copy_only=False)
+            if columns.column(_STATUS).is_null().to_numpy(zero_copy_only=False)[lacking].any():
+                raise ContractError(f"column {name}", "null", "a prediction or a status in every row")
+            column = column.drop_null()
+        if layout.outcome.kind.is_text:
+            return
+        values = column.to_numpy()
+    if not np.isfinite(values).all():
         raise ContractError(f"column {name}", "NaN or infinity", "a finite number, or null with a status")
 
 
@@ -78,11 +84,11 @@ def _nulls(name: str, nulls: int) -> ContractError:
     return ContractError(f"column {name}", f"{nulls} nulls", "a value in every row")
 
 
-def check_scores(columns: pa.RecordBatch, layout: Layout) -> None:
+def check_scores(batch: PredictionBatch, layout: Layout) -> None:
     """Scores are probabilities, or missing."""
-    _check_probabilities("score", columns.column(_SCORE).to_numpy(zero_copy_only=False))
+    _check_probabilities("score", batch.scores)
     if layout.scores is not None:
-        vectors = vectors_of(columns.column(layout.scores.place), layout.scores.size)
+        vectors = vectors_of(batch.columns.column(layout.scores.place), layout.scores.size)
         _check_probabilities(layout.scores.name, vectors)
 
 

@@ -10,6 +10,8 @@ Source: the Arrow columnar format (IPC streaming format, Message.fbs, Schema.fbs
 """
 
 import struct
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from homeostat.errors import ContractError
@@ -21,6 +23,7 @@ MAX_BATCH_ROWS = 100_000
 
 _CONTINUATION = 0xFFFFFFFF
 _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3
+_CACHED_META_BYTES = 16_384
 _MAX_NOTES = 64
 """Entries of custom metadata: of a schema, and of a field."""
 
@@ -29,22 +32,43 @@ _PREFIX = struct.Struct("<Ii")
 _EXPECTED = "an Arrow IPC stream of one record batch"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Meta:
+    """What the metadata of a message says: the kind of the message, where in the metadata its header is, how many bytes
+    its body has. Of a batch also how many rows, the nulls of each column, and the bytes of its body that belong to
+    it, as pairs of beginning and length. Compared by identity: it keys caches."""
+
+    kind: int
+    header: int
+    body_bytes: int
+    rows: int = 0
+    nulls: tuple[int, ...] = ()
+    spans: tuple[int, ...] = ()
+    named_bytes: int = 0
+    """All spans together; -1 where one is none."""
+
+
 class Frame(NamedTuple):
     """Where the parts of a stream are: `schema` its first message, `batch` where that of the batch begins,
-    `stop` where it ends."""
+    `stop` where it ends, `meta` what it says, `body` where its body begins."""
 
     schema: bytes
     dictionaries: int
     batch: int
     stop: int
+    meta: Meta
+    body: int
 
 
 class _Message(NamedTuple):
-    kind: int
     meta: bytes
-    header: int
-    body_bytes: int
+    known: Meta
+    body: int
     stop: int
+
+
+class _Refused(Exception):
+    """Metadata that is refused, whatever the record around it."""
 
 
 def frame_of(value: bytes) -> Frame:
@@ -67,7 +91,7 @@ def check_schema(message: bytes) -> None:
     """
     try:
         found = _message(message, 0)
-        if found.kind != _SCHEMA or found.stop != len(message):
+        if found.known.kind != _SCHEMA or found.stop != len(message):
             raise _wrong(message, "it does not begin with a schema")
         _check_schema(found.meta)
     except (struct.error, IndexError, OverflowError) as error:
@@ -91,29 +115,29 @@ def _walk(value: bytes, max_batches: int) -> Frame:
         raise _wrong(value, "it does not begin with a schema")
     if meta_bytes > MAX_METADATA_BYTES:
         raise _wrong(value, f"{meta_bytes} bytes of metadata; at most {MAX_METADATA_BYTES} are read")
-    at, dictionaries, batches, batch, stop = start, 0, 0, 0, 0
+    at, dictionaries, batches, batch, found = start, 0, 0, 0, None
     while at < len(value) and not _is_end(value, at):
         message = _message(value, at)
-        if message.kind == _DICTIONARY:
+        if message.known.kind == _DICTIONARY:
             _check_dictionary(value, message)
             dictionaries += 1
             if (batches and max_batches == 1) or dictionaries > MAX_COLUMNS:
                 raise _wrong(value, "a dictionary that replaces another")
-        elif message.kind == _BATCH:
-            _check_body(value, message.meta, message.header, message.body_bytes)
-            batch, stop = at, message.stop
+        elif message.known.kind == _BATCH:
+            _check_body(value, message.known, message.known.body_bytes)
+            batch, found = at, message
             batches += 1
             if batches > max_batches:
                 break
         else:
-            raise _wrong(value, f"a message of kind {message.kind}")
+            raise _wrong(value, f"a message of kind {message.known.kind}")
         at = message.stop
-    if not 1 <= batches <= max_batches:
+    if found is None or batches > max_batches:
         expected = "one record batch" if max_batches == 1 else f"1 to {max_batches} record batches"
         raise ContractError("value", f"{batches} record batches", expected)
     if at < len(value) and at + 8 != len(value):
         raise _wrong(value, "bytes after the end of the stream")
-    return Frame(value[:start], dictionaries, batch, stop)
+    return Frame(value[:start], dictionaries, batch, found.stop, found.known, found.body)
 
 
 def _is_end(value: bytes, at: int) -> bool:
@@ -127,42 +151,72 @@ def _message(value: bytes, at: int) -> _Message:
         raise _wrong(value, f"no message at byte {at}")
     if meta_bytes > MAX_METADATA_BYTES:
         raise _wrong(value, f"{meta_bytes} bytes of metadata; at most {MAX_METADATA_BYTES} are read")
-    meta = value[start : start + meta_bytes]
+    meta, body = value[start : start + meta_bytes], start + meta_bytes
+    try:
+        known = (_known_meta if meta_bytes <= _CACHED_META_BYTES else _read_meta)(meta)
+    except _Refused as error:
+        raise _wrong(value, str(error)) from error
+    if not known.kind or not known.header or not 0 <= known.body_bytes <= len(value) - body:
+        raise _wrong(value, f"a message at byte {at} that is cut off")
+    return _Message(meta, known, body, body + known.body_bytes)
+
+
+def _read_meta(meta: bytes) -> Meta:
+    """What metadata says, as far as that does not depend on the record around it."""
     table: int = _U32.unpack_from(meta, 0)[0]
-    kind, header, body, notes = _slot(meta, table, 1), _slot(meta, table, 2), 0, _slot(meta, table, 4)
+    kind, header, body = _slot(meta, table, 1), _slot(meta, table, 2), 0
     if place := _slot(meta, table, 3):
         body = _I64.unpack_from(meta, place)[0]
-    if not kind or not header or not 0 <= body <= len(value) - start - meta_bytes:
-        raise _wrong(value, f"a message at byte {at} that is cut off")
-    if notes:
-        raise _wrong(value, "metadata on a message")
-    return _Message(meta[kind], meta, _follow(meta, header), body, start + meta_bytes + body)
+    if not kind or not header:
+        return Meta(0, 0, body)
+    if _slot(meta, table, 4):
+        raise _Refused("metadata on a message")
+    found = Meta(meta[kind], _follow(meta, header), body)
+    return _read_batch(meta, found.header, found) if found.kind == _BATCH else found
+
+
+_known_meta = lru_cache(maxsize=512)(_read_meta)
+"""Batches of as many rows, with ids as long, have the same metadata."""
+
+
+def _read_batch(meta: bytes, table: int, found: Meta) -> Meta:
+    """`table`: a RecordBatch."""
+    if _slot(meta, table, 3):
+        raise _Refused("compressed; what it would inflate to has no bound")
+    place = _slot(meta, table, 0)
+    rows: int = _I64.unpack_from(meta, place)[0] if place else 0
+    nodes, spans = _pairs(meta, table, 1), _pairs(meta, table, 2)
+    named_bytes = -1 if min(spans, default=0) < 0 else sum(spans[1::2])
+    return replace(found, rows=rows, nulls=nodes[1::2], spans=spans, named_bytes=named_bytes)
+
+
+def _pairs(meta: bytes, table: int, index: int) -> tuple[int, ...]:
+    """A vector of structures of two numbers of 64 bits, one behind the other."""
+    place = _slot(meta, table, index)
+    if not place:
+        return ()
+    vector = _follow(meta, place)
+    count: int = _U32.unpack_from(meta, vector)[0]
+    return struct.unpack_from(f"<{2 * count}q", meta, vector + 4)
 
 
 def _check_dictionary(value: bytes, message: _Message) -> None:
-    data, delta = _slot(message.meta, message.header, 1), _slot(message.meta, message.header, 2)
-    if not data or (delta and message.meta[delta]):
+    meta, header = message.meta, message.known.header
+    data, delta = _slot(meta, header, 1), _slot(meta, header, 2)
+    if not data or (delta and meta[delta]):
         raise _wrong(value, "a dictionary in pieces")
-    _check_body(value, message.meta, _follow(message.meta, data), message.body_bytes, rows=None)
+    try:
+        found = _read_batch(meta, _follow(meta, data), message.known)
+    except _Refused as error:
+        raise _wrong(value, str(error)) from error
+    _check_body(value, found, message.known.body_bytes, rows=None)
 
 
-def _check_body(
-    value: bytes, meta: bytes, table: int, body_bytes: int, *, rows: int | None = MAX_BATCH_ROWS
-) -> None:
-    """`table`: a RecordBatch. Its buffers may not name more bytes than its body has."""
-    if _slot(meta, table, 3):
-        raise _wrong(value, "compressed; what it would inflate to has no bound")
-    place = _slot(meta, table, 0)
-    length: int = _I64.unpack_from(meta, place)[0] if place else 0
-    if rows is not None and not 1 <= length <= rows:
-        raise ContractError("value", f"{length} rows", f"1 to {rows} rows")
-    place = _slot(meta, table, 2)
-    if not place:
-        return
-    vector = _follow(meta, place)
-    count: int = _U32.unpack_from(meta, vector)[0]
-    numbers = struct.unpack_from(f"<{2 * count}q", meta, vector + 4)
-    if count and (min(numbers) < 0 or sum(numbers[1::2]) > body_bytes):
+def _check_body(value: bytes, batch: Meta, body_bytes: int, *, rows: int | None = MAX_BATCH_ROWS) -> None:
+    """The buffers of a batch may not name more bytes than its body has."""
+    if rows is not None and not 1 <= batch.rows <= rows:
+        raise ContractError("value", f"{batch.rows} rows", f"1 to {rows} rows")
+    if not 0 <= batch.named_bytes <= body_bytes:
         raise _wrong(value, "columns that share their bytes")
 
 

@@ -87,6 +87,7 @@ class Layout:
     """The columns that are dictionaries."""
     beyond_1: str | None = None
     """The first column, if any, that version 1 of the contract does not have."""
+    feature_names: tuple[str, ...] = ()
 
 
 def layout_of(schema: pa.Schema, *, labels: bool) -> Layout:
@@ -130,6 +131,7 @@ def layout_of(schema: pa.Schema, *, labels: bool) -> Layout:
         trace=trace,
         codes=tuple(column.place for column in columns if column.kind is ColumnKind.CODES),
         beyond_1=beyond_1,
+        feature_names=tuple(column.name for column in found["feature"]),
     )
 
 

@@ -25,11 +25,20 @@ def from_the_future(
 
     Example: `from_the_future(np.array([0, 400_000_000]), arrived_us=1)` gives `[False, True]`.
     """
+    latest_us = _latest_us(arrived_us, max_ahead_s)
+    return np.zeros(len(times_us), dtype=np.bool_) if latest_us is None else times_us > latest_us
+
+
+def is_from_the_future(time_us: int, arrived_us: int, max_ahead_s: float = DEFAULT_MAX_AHEAD_S) -> bool:
+    """The same for one time, such as the last of a batch."""
+    latest_us = _latest_us(arrived_us, max_ahead_s)
+    return latest_us is not None and time_us > latest_us
+
+
+def _latest_us(arrived_us: int, max_ahead_s: float) -> int | None:
     if max_ahead_s < 0:
         raise ValueError(f"max_ahead_s is {max_ahead_s:g}; it must be 0 or more seconds")
-    if arrived_us <= 0:
-        return np.zeros(len(times_us), dtype=np.bool_)
-    return times_us > arrived_us + round(max_ahead_s * MICROSECONDS)
+    return arrived_us + round(max_ahead_s * MICROSECONDS) if arrived_us > 0 else None
 
 
 def ahead_s(times_us: npt.NDArray[np.int64], arrived_us: int) -> float:

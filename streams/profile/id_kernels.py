@@ -133,30 +133,36 @@ def admit(
     count: int,
     starts: Array,
     versions: Array,
-    batch: Any,
+    keys: Array,
     times_us: Array,
+    said: Array,
+    scores: Array,
+    series: Array,
+    panes: Array,
     watermark_us: int,
     label_watermark_us: int,
     horizon_us: int,
     lateness_us: int,
     hot_us: int,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """Tell duplicates and late rows of a batch of predictions, append the others, give them known labels.
 
-    batch: rows of `ROW` without labels; there must be room for all of them. starts, versions: what `pane` and
-    `series` of a row mean. Predictions further back than `hot_us` are not looked at, whatever the time of labels.
-    Returns the fate of each row, the rows (of the table) that were given a label, and the waiting labels that were
-    used up.
+    keys, times_us, said, scores: of each row; there must be room for all of them. series, panes: of each row, or one
+    for all. starts, versions: what `pane` and `series` of a row mean. Predictions further back than `hot_us` are not
+    looked at, whatever the time of labels. Returns the fate of each row, how many rows met each fate, the rows (of the
+    table) that were given a label, and the waiting labels that were used up.
     """
-    fates = np.zeros(len(batch), np.uint8)
-    given, used = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+    fates, met = np.zeros(len(keys), np.uint8), np.zeros(3, np.int64)
+    given, used = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
     gave, spent, mark = 0, 0, watermark_us
     shift, mask = _shift(slots), len(slots) - 1
-    for i in range(len(batch)):
+    series_step, pane_step = np.int64(len(series) > 1), np.int64(len(panes) > 1)
+    for i in range(len(keys)):
         mark = max(mark, times_us[i])
         oldest_us = max(mark, label_watermark_us) - horizon_us
         known_us = mark - hot_us
-        key, version = batch[i].key, versions[batch[i].series]
+        key, code, pane = keys[i], series[i * series_step], panes[i * pane_step]
+        version = versions[code]
         waiting, labelled, duplicate = NONE, NONE, False
         slot = np.int64(key >> shift)
         while slots[slot] != EMPTY:
@@ -172,14 +178,19 @@ def admit(
             slot = (slot + 1) & mask
         if duplicate:
             fates[i] = DUPLICATE
+            met[DUPLICATE] += 1
             continue
         if times_us[i] < mark - lateness_us:
             fates[i] = LATE
+            met[LATE] += 1
             continue
-        rows[count] = batch[i]
+        new = rows[count]
+        new.key, new.series, new.cell = key, code, np.uint16(0)
+        new.prediction, new.score = np.float32(said[i]), np.float32(scores[i])
+        new.pane, new.label_pane, new.label = pane, pane, np.float32(np.nan)
         source = waiting if waiting != NONE else labelled
         if source != NONE:
-            rows[count].label, rows[count].label_pane = rows[source].label, rows[source].label_pane
+            new.label, new.label_pane = rows[source].label, rows[source].label_pane
             given[gave] = count
             gave += 1
         if waiting != NONE:
@@ -188,7 +199,8 @@ def admit(
             spent += 1
         slots[slot] = _entry(key, count)
         count += 1
-    return fates, given[:gave], used[:spent]
+    met[ACCEPTED] = len(keys) - met[DUPLICATE] - met[LATE]
+    return fates, met, given[:gave], used[:spent]
 
 
 @compiled
@@ -264,6 +276,50 @@ def join(
             slots[slot] = _entry(key, count)
             count += 1
     return position[:hits], found[:hits], before[:hits], revised[:corrections], fates
+
+
+@compiled
+def taken(rows: Any, chosen: Array) -> Any:
+    """A copy of the rows with these numbers: NumPy takes ten times as long for records."""
+    found = np.empty(len(chosen), rows.dtype)
+    for i in range(len(chosen)):
+        found[i] = rows[chosen[i]]
+    return found
+
+
+@compiled
+def distinct(first: Array, second: Array, most: int) -> tuple[Array, Array]:
+    """The distinct pairs of two columns of codes, in order of appearance, each as `first` shifted left by 32 bits with
+    `second` behind it, and for every row the index of its own. A column of one code stands for as many as there are
+    rows. Where there are `most` or more, it gives up after as many: every row looks through those before it."""
+    rows = max(len(first), len(second)) if len(first) and len(second) else 0
+    pairs, inverse = np.empty(most, np.int64), np.empty(rows, np.int64)
+    step, other_step = np.int64(len(first) > 1), np.int64(len(second) > 1)
+    count, place = 0, 0
+    for i in range(rows):
+        pair = (np.int64(first[i * step]) << 32) | np.int64(second[i * other_step])
+        if count == 0 or pairs[place] != pair:
+            place = 0
+            while place < count and pairs[place] != pair:
+                place += 1
+            if place == count:
+                pairs[count] = pair
+                count += 1
+                if count == most:
+                    break
+        inverse[i] = place
+    return pairs[:count], inverse
+
+
+@compiled
+def mark_aged(rows: Any, starts: Array, before_us: int, chosen: Array) -> int:
+    """Which rows are older than `before_us`, but for labels that wait, or `GONE`; how many they are."""
+    found = 0
+    for row in range(len(chosen)):
+        old = starts[rows[row].pane] < before_us
+        chosen[row] = rows[row].series == GONE or (old and rows[row].series != WAITING)
+        found += chosen[row]
+    return found
 
 
 @compiled

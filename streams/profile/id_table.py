@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from detectors.columns import readable
 from streams.profile import id_kernels as kernels
 from streams.profile.id_kernels import EMPTY, GONE, WAITING
 
@@ -40,8 +41,9 @@ pane on the label axis, the same where there is no label (see `IdTable.codes`). 
 `cell`: where the features' hash fell. `series`: code of version and segments; `WAITING`: a label without its
 prediction; `GONE`: one that was joined or given up."""
 
+_WORDS = ROW.itemsize // 8
 _FIRST_CAPACITY = 1_024
-_GROWTH = 1.5
+_GROWTH = 2
 _FULL = 0.75
 _NEVER_US = 2**62
 _LOOK_AGAIN = 1.125
@@ -58,12 +60,26 @@ class _Logged(msgspec.Struct, array_like=True):
     cut_us: int | None = None
 
 
+class Predicted(NamedTuple):
+    """A batch of predictions: arrays of one length; `series` and `panes` may be one code for all rows."""
+
+    keys: Keys
+    times_us: Indices
+    said: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    series: npt.NDArray[np.uint16] | int
+    panes: PaneCodes
+
+
 class Admission(NamedTuple):
-    """What became of a batch of predictions: the fate of each row, the first new row of the table, the new
-    rows that found a label, and how many labels no longer wait."""
+    """What became of a batch of predictions: the fate of each row, the first new row of the table, how many rows were
+    accepted, seen before and late, the new rows that found a label, and how many labels no longer wait."""
 
     fates: npt.NDArray[np.uint8]
     first: int
+    accepted: int
+    duplicates: int
+    late: int
     labelled: Indices
     used: int
 
@@ -115,7 +131,19 @@ class IdTable:
 
     def row(self, rows: Indices) -> Rows:
         """A copy of some rows."""
-        return self._rows[: self._count][rows]
+        return kernels.taken(self._rows[: self._count], rows)
+
+    def pane_codes(self, times_us: Indices, span_us: tuple[int, int], length_us: int) -> PaneCodes:
+        """The codes of the panes of this length in which events of these times lie. `span_us`: the first and the
+        last of the times."""
+        start_us = span_us[0] // length_us * length_us
+        if span_us[1] < start_us + length_us:
+            return self._code(start_us)
+        return self.codes(times_us // length_us * length_us)
+
+    def start_us(self, code: int) -> int:
+        """The beginning that a code stands for."""
+        return int(self._starts[code])
 
     def codes(self, starts_us: Indices) -> PaneCodes:
         """The codes of panes that begin at these times, one number where all are the same; new ones are
@@ -132,20 +160,24 @@ class IdTable:
         return self._starts[codes]
 
     def admit(
-        self, batch: Rows, times_us: Indices, versions: npt.NDArray[np.uint16], marks_us: tuple[int, int],
+        self, batch: Predicted, versions: npt.NDArray[np.uint16], marks_us: tuple[int, int],
         horizon_us: int, lateness_us: int, hot_us: int,
     ) -> Admission:  # fmt: skip
         """Take a batch of predictions (`kernels.admit`); `marks_us`: the watermarks of events and labels."""
-        self._reserve(len(batch))
-        kernels.touch_memory(self._rows, self._slots, batch["key"])
+        keys = readable(batch.keys)
+        self._reserve(len(keys))
+        kernels.touch_memory(self._rows, self._slots, keys)
         first = self._count
-        fates, given, used = kernels.admit(
-            self._rows, self._slots, first, self._starts, versions, batch, times_us, *marks_us,
-            horizon_us, lateness_us, hot_us,
+        fates, met, given, used = kernels.admit(
+            self._rows, self._slots, first, self._starts, versions, keys, readable(batch.times_us),
+            readable(batch.said), readable(batch.scores), spread(batch.series, np.uint16),
+            spread(batch.panes, np.uint32), *marks_us, horizon_us, lateness_us, hot_us,
         )  # fmt: skip
-        self._count = first + int(np.count_nonzero(fates == kernels.ACCEPTED))
-        self.touch(used)
-        return Admission(fates, first, given, len(used))
+        accepted, duplicates, late = met.tolist()
+        self._count = first + accepted
+        if len(used):
+            self.touch(used)
+        return Admission(fates, first, accepted, duplicates, late, given, len(used))
 
     def join(
         self, batch: Rows, times_us: Indices, versions: npt.NDArray[np.uint16], marks_us: tuple[int, int],
@@ -153,8 +185,9 @@ class IdTable:
     ) -> tuple[Outcomes, Sequence[int]]:  # fmt: skip
         """Take a batch of labels (`kernels.join`); `marks_us`: the watermarks of labels and events. With the
         outcomes come the numbers of labels joined, repeated, revised, orphaned and waiting."""
+        keys = readable(batch["key"])
         self._reserve(len(batch))
-        kernels.touch_memory(self._rows, self._slots, batch["key"])
+        kernels.touch_memory(self._rows, self._slots, keys)
         position, row, old, revised, fates = kernels.join(
             self._rows,
             self._slots,
@@ -162,7 +195,7 @@ class IdTable:
             self._starts,
             versions,
             batch,
-            times_us,
+            readable(times_us),
             *marks_us,
             horizon_us,
         )
@@ -242,13 +275,13 @@ class IdTable:
         if self._count <= max(self._look_at, least_rows):
             return None
         rows = self._rows[: self._count]
-        series, panes = rows["series"], rows["pane"]
-        chosen = ((self._starts[panes] < before_us) & (series != WAITING)) | (series == GONE)
-        found = int(np.count_nonzero(chosen))
+        chosen = np.empty(len(rows), dtype=np.bool_)
+        found = kernels.mark_aged(rows, self._starts, before_us, chosen)
         if 2 * found < self._count:
             self._look_at = int(_LOOK_AGAIN * self._count)
             return None
         if most_rows is not None:
+            series, panes = rows["series"], rows["pane"]
             before_us = min(before_us, self._end_of_oldest(panes[chosen & (series < GONE)], most_rows))
             chosen &= (self._starts[panes] < before_us) | (series == GONE)
         return Aged(before_us, chosen)
@@ -340,8 +373,13 @@ class IdTable:
     def _reserve(self, extra: int) -> None:
         needed = self._count + extra
         if needed > len(self._rows):
-            # In place: where the system can remap memory, a large table is not copied.
-            self._rows.resize(max(needed, int(_GROWTH * len(self._rows))), refcheck=False)
+            # What is behind the rows stays untouched, and so takes no memory, until it is needed. NumPy asks for huge
+            # pages here, and not where an array is resized in place: that cleared the memory page by page.
+            larger = np.empty(max(needed, _GROWTH * len(self._rows)), dtype=ROW)
+            larger.view(np.uint64)[: _WORDS * self._count] = self._rows.view(np.uint64)[
+                : _WORDS * self._count
+            ]
+            self._rows = larger
         if needed > _FULL * len(self._slots):
             larger = np.full(self._capacity(needed), EMPTY, dtype=np.uint64)
             kernels.move_slots(self._slots, larger)
@@ -354,3 +392,8 @@ class IdTable:
     def _index(self, capacity: int) -> None:
         self._slots = np.full(capacity, EMPTY, dtype=np.uint64)
         kernels.insert(self._rows, self._slots, 0, self._count)
+
+
+def spread(codes: npt.NDArray[Any] | int, kind: type[np.uint16] | type[np.uint32]) -> npt.NDArray[Any]:
+    """The code of each row; of all, where there is only one."""
+    return np.array([codes], dtype=kind) if isinstance(codes, int) else codes

@@ -15,7 +15,7 @@ from streams.control.evolution import Evolution, check
 from streams.control.schema_words import refusal
 from streams.control.schemas import Schema
 from streams.deadletters import DeadLetter
-from streams.profile.clock_skew import ahead_s, from_the_future
+from streams.profile.clock_skew import ahead_s, from_the_future, is_from_the_future
 from streams.stages import InputRecord
 
 Batch = PredictionBatch | LabelBatch
@@ -41,10 +41,10 @@ def take_in(record: InputRecord, batch: Batch, schema: Schema | None, max_ahead_
         reason = refusal(schema, refused, batch.rows)
         letter = _letter(record, batch, reason, refused.field, record.value or b"")
         return Taken(None, (letter,), batch.rows, evolution)
+    if not is_from_the_future(batch.span_us[1], record.timestamp_us, max_ahead_s):
+        return Taken(batch, (), 0, evolution)
     future = from_the_future(batch.times_us, record.timestamp_us, max_ahead_s)
     count = int(np.count_nonzero(future))
-    if not count:
-        return Taken(batch, (), 0, evolution)
     furthest_s = ahead_s(batch.times_us, record.timestamp_us)
     reason = (
         f"{count} of {batch.rows} rows are from the future, up to {furthest_s:,.0f} s after the broker got them; "

@@ -23,13 +23,16 @@ def take_labels(state: ModelState, batch: LabelBatch, schema: Schema | None = No
     monitor = state.monitor_at(int(times_us[0]))
     length_us = _us(monitor.pane_s)
     mark_us, event_mark_us = state.label.state.watermark_us, state.event.state.watermark_us
-    marks = np.maximum.accumulate(np.maximum(times_us, mark_us))
-    places_us = np.maximum(times_us, marks - _us(monitor.lateness_s)) // length_us * length_us
     values = batch.values if schema is None else outcomes_of(schema, batch)
     rows = np.zeros(batch.rows, dtype=ROW)
     rows["key"], rows["label"], rows["series"] = batch.keys, values, WAITING
-    rows["pane"] = state.table.codes(times_us // length_us * length_us)
-    rows["label_pane"] = state.table.codes(places_us)
+    rows["pane"] = rows["label_pane"] = state.table.pane_codes(times_us, batch.span_us, length_us)
+    lateness_us = _us(monitor.lateness_s)
+    if batch.span_us[0] < max(batch.span_us[1], mark_us) - lateness_us:
+        marks = np.maximum.accumulate(np.maximum(times_us, mark_us))
+        rows["label_pane"] = state.table.codes(
+            np.maximum(times_us, marks - lateness_us) // length_us * length_us
+        )
     state.recall(batch.keys, monitor)
     outcomes, fates = state.table.join(
         rows, times_us, state.series.versions, (mark_us, event_mark_us), _us(monitor.label_horizon_s)
@@ -38,26 +41,36 @@ def take_labels(state: ModelState, batch: LabelBatch, schema: Schema | None = No
     state.count_labels(*fates)
     if fates[-1]:
         state.note_waiting(times_us // length_us * length_us)
-    _apply(state, times_us, rows["label"], outcomes, monitor)
+    _apply(state, times_us, batch.span_us, rows["label"], outcomes, monitor)
     state.expire_waiting(monitor)
 
 
 def _apply(
-    state: ModelState, times_us: Indices, values: Floats, outcomes: Outcomes, monitor: Monitor
+    state: ModelState,
+    times_us: Indices,
+    span_us: tuple[int, int],
+    values: Floats,
+    outcomes: Outcomes,
+    monitor: Monitor,
 ) -> None:
     """Count the outcomes in order of the input, sealing panes of the label axis on the way."""
     rows = state.table.row(outcomes.row)
     new = values[outcomes.position]
     fresh = np.isnan(outcomes.old)
-    touched = state.pane_keys(rows["series"][fresh], rows["label_pane"][fresh])
-    for first, end in state.label.stretches(times_us, touched, monitor):
+    again = len(fresh) - int(np.count_nonzero(fresh))
+    known = rows if not again else rows[fresh]
+    touched = state.pane_keys(known["series"], known["label_pane"])
+    for first, end in state.label.stretches(times_us, span_us, touched, monitor):
         low, high = np.searchsorted(outcomes.position, (first, end))
         part = slice(int(low), int(high))
+        if not again:
+            state.add_outcomes(rows[part], new[part], monitor)
+            continue
         added = np.flatnonzero(fresh[part]) + part.start
         state.add_outcomes(rows[added], new[added], monitor)
-        again = np.flatnonzero(~fresh[part]) + part.start
-        if len(again):
-            state.correct_outcomes(rows[again], outcomes.old[again], new[again], monitor)
+        revised = np.flatnonzero(~fresh[part]) + part.start
+        if len(revised):
+            state.correct_outcomes(rows[revised], outcomes.old[revised], new[revised], monitor)
 
 
 def _us(seconds: float) -> int:

@@ -1,21 +1,23 @@
 """The profile stage's state of one model: what was seen, what was predicted, which labels are known or
 wait."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors.columns import Block
 from detectors.values import Monitor, PaneSnapshot
 from homeostat.contract import PredictionBatch
 from streams.control.configuration import Configuration
 from streams.control.evolution import outcomes as outcomes_of
 from streams.control.schemas import Schema
+from streams.profile import id_kernels as kernels
 from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
-from streams.profile.id_kernels import ACCEPTED, DUPLICATE, LATE
-from streams.profile.id_table import ROW, Aged, Floats, IdTable, Indices, Keys, PaneCodes, Rows
+from streams.profile.id_kernels import ACCEPTED, taken
+from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
 from streams.profile.panes import AxisPanes, Pane, PaneKey
 from streams.profile.series import ALL, Codes, SeriesCodes
 from streams.times import MICROSECONDS, NEVER_US
@@ -24,6 +26,7 @@ Chosen = Indices | slice
 SeriesOf = Codes | int
 
 NEVER_EXPIRES_US = 2**62
+_FEW_PAIRS = 64
 
 
 class ModelState:
@@ -73,35 +76,31 @@ class ModelState:
     def take_predictions(self, batch: PredictionBatch, schema: Schema | None = None) -> None:
         """Tell duplicates and late events, profile the rest, and give them the labels that were already
         here. Names of classes are read by the schema."""
-        times_us = batch.times_us
+        times_us, span_us = batch.times_us, batch.span_us
         said = batch.predictions if schema is None else outcomes_of(schema, batch)
         monitor = self.monitor_at(int(times_us[0]))
-        length_us = _us(monitor.pane_s)
-        rows = np.zeros(batch.rows, dtype=ROW)
-        rows["key"], rows["label"] = batch.keys, np.nan
-        panes = self.table.codes(times_us // length_us * length_us)
+        panes = self.table.pane_codes(times_us, span_us, _us(monitor.pane_s))
         series = self.series.of(batch, monitor.segments)
-        rows["pane"] = rows["label_pane"] = panes
-        rows["prediction"], rows["score"], rows["series"] = said, batch.scores, series
         admission = self.table.admit(
-            rows,
-            times_us,
+            Predicted(batch.keys, times_us, said, batch.scores, series, panes),
             self.series.versions,
             (self.event.state.watermark_us, self.label.state.watermark_us),
             _us(monitor.label_horizon_s),
             _us(monitor.lateness_s),
             _hot_us(monitor),
         )
-        fates = np.bincount(admission.fates, minlength=3).tolist()
         self.counts.received += batch.rows
-        self.counts.profiled += fates[ACCEPTED]
-        self.counts.duplicates += fates[DUPLICATE]
-        self.counts.late += fates[LATE]
+        self.counts.profiled += admission.accepted
+        self.counts.duplicates += admission.duplicates
+        self.counts.late += admission.late
         self.counts.waiting -= admission.used
         self.counts.joined += admission.used
-        accepted = np.flatnonzero(admission.fates == ACCEPTED)
-        cells = self._fold(batch, said, accepted, _of(series, accepted), _of(panes, accepted), monitor)
-        self.table.set_cells(admission.first, cells[accepted])
+        accepted = None
+        if admission.accepted < batch.rows:
+            accepted = np.flatnonzero(admission.fates == ACCEPTED)
+            series, panes = _of(series, accepted), _of(panes, accepted)
+        cells = self._fold(batch, said, accepted, series, panes, monitor)
+        self.table.set_cells(admission.first, cells if accepted is None else cells[accepted])
         if len(admission.labelled):
             self._give_labels(admission.labelled, monitor)
         self.expire_waiting(monitor)
@@ -205,26 +204,26 @@ class ModelState:
         self,
         batch: PredictionBatch,
         said: npt.NDArray[np.float64],
-        accepted: Indices,
+        accepted: Indices | None,
         series: SeriesOf,
         panes: PaneCodes,
         monitor: Monitor,
     ) -> npt.NDArray[np.uint16]:
-        """Fold the accepted rows, whose series and panes are given, sealing on the way; returns the cell of
+        """Fold the accepted rows (None: all), whose series and panes are given, sealing on the way; returns the cell of
         each row's features."""
         cells = np.zeros(batch.rows, dtype=np.uint16)
-        groups = list(self._groups(series, panes)) if len(accepted) else []
-        for first, end in self.event.stretches(batch.times_us, [key for key, _ in groups], monitor):
-            inside, parts = accepted, groups
+        groups = list(self._groups(series, panes)) if accepted is None or len(accepted) else []
+        stretches = self.event.stretches(batch.times_us, batch.span_us, [key for key, _ in groups], monitor)
+        for first, end in stretches:
+            part, parts = slice(0, None), groups
             if end - first < batch.rows:
-                low, high = np.searchsorted(accepted, (first, end))
-                inside, part = accepted[low:high], slice(int(low), int(high))
-                parts = self._groups(_of(series, part), _of(panes, part)) if len(inside) else ()
+                low, high = (first, end) if accepted is None else np.searchsorted(accepted, (first, end))
+                part = slice(int(low), int(high))
+                parts = self._groups(_of(series, part), _of(panes, part)) if high > low else ()
             for key, members in parts:
-                chosen = _span(inside[members])
-                columns = {name: column[chosen] for name, column in batch.compact_features.items()}
+                chosen = _span(_within(members, part, batch.rows, accepted))
                 pane = self.event.pane(key, monitor)
-                found = pane.change().fold(columns, said[chosen], batch.scores[chosen])
+                found = pane.change().fold(_features(batch, chosen), said[chosen], batch.scores[chosen])
                 pane.rows += len(found)
                 if key.segment == ALL:
                     cells[chosen] = found
@@ -245,10 +244,11 @@ class ModelState:
         if isinstance(series, int) and isinstance(panes, int):
             yield from ((key, slice(None)) for key in self._keys(series, panes))
             return
-        pairs = np.left_shift(series, 32, dtype=np.int64) | panes
-        if not len(pairs):
+        distinct, inverse = _distinct(spread(series, np.uint16), spread(panes, np.uint32))
+        if len(distinct) == 1:
+            pair = int(distinct[0])
+            yield from ((key, slice(None)) for key in self._keys(pair >> 32, pair & 0xFFFF_FFFF))
             return
-        distinct, inverse = np.unique(pairs, return_inverse=True)
         members: dict[PaneKey, list[int]] = {}
         for number, pair in enumerate(distinct.tolist()):
             for key in self._keys(pair >> 32, pair & 0xFFFF_FFFF):
@@ -262,7 +262,7 @@ class ModelState:
                 yield key, np.flatnonzero(np.isin(inverse, numbers))
 
     def _keys(self, series: int, pane: int) -> list[PaneKey]:
-        start_us = int(self.table.starts_us(np.array([pane]))[0])
+        start_us = self.table.start_us(pane)
         version = self.series.version(series)
         return [PaneKey(version, segment, start_us) for segment in self.series.segments(series)]
 
@@ -280,11 +280,28 @@ class ModelState:
             pane = pane_of(key)
             if pane is None:
                 continue
-            profile, part = pane.change(), rows[members]
+            profile, part = (
+                pane.change(),
+                rows[members] if isinstance(members, slice) else taken(rows, members),
+            )
             fold = profile.fold_outcomes if sign > 0 else profile.unfold_outcomes
             fold(part["prediction"], part["score"], labels[members], part["cell"])
             folded.append((pane, len(part)))
         return folded
+
+
+def _distinct(series: Codes, panes: npt.NDArray[np.uint32]) -> tuple[Indices, Indices]:
+    """The distinct pairs in their order as numbers, and for each row the index of its own."""
+    pairs, inverse = kernels.distinct(np.ascontiguousarray(series), np.ascontiguousarray(panes), _FEW_PAIRS)
+    if len(pairs) <= 1:
+        return pairs, inverse
+    if len(pairs) == _FEW_PAIRS:
+        mixed = np.left_shift(series.astype(np.int64), 32) | panes.astype(np.int64)
+        return np.unique(mixed, return_inverse=True)
+    order = np.argsort(pairs)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return pairs[order], rank[inverse]
 
 
 def _of(codes: Codes | PaneCodes, rows: Chosen) -> Any:
@@ -292,8 +309,26 @@ def _of(codes: Codes | PaneCodes, rows: Chosen) -> Any:
     return codes if isinstance(codes, int) else codes[rows]
 
 
-def _span(rows: Indices) -> Chosen:
+def _within(members: Chosen, part: slice, rows: int, accepted: Indices | None) -> Chosen:
+    """The rows of a batch of `rows` that are these members of a part of the accepted ones (None: of all)."""
+    if accepted is not None:
+        return accepted[part][members]
+    first, end, _ = part.indices(rows)
+    return slice(first, end) if isinstance(members, slice) else members + first
+
+
+def _features(batch: PredictionBatch, chosen: Chosen) -> Mapping[str, npt.NDArray[Any]]:
+    """The features of some rows, without a copy where they lie side by side."""
+    matrix = batch.feature_matrix
+    if matrix is not None and isinstance(chosen, slice):
+        return Block(batch.feature_names, matrix, *chosen.indices(batch.rows)[:2])
+    return {name: column[chosen] for name, column in batch.compact_features.items()}
+
+
+def _span(rows: Chosen) -> Chosen:
     """The same rows as a slice, where they follow each other: views instead of copies."""
+    if isinstance(rows, slice):
+        return rows
     if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows

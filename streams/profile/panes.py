@@ -14,6 +14,8 @@ from streams.control.configuration import Configuration
 from streams.profile.id_table import Indices
 from streams.times import IDLE_US, MICROSECONDS, NEVER_US
 
+_NO_END_US = 2**62
+
 
 class PaneKey(NamedTuple):
     """What a pane counts, and where it begins."""
@@ -163,19 +165,34 @@ class AxisPanes:
         self._final_us: int | None = None
 
     def stretches(
-        self, times_us: Indices, touched: Iterable[PaneKey], monitor: Monitor
+        self, times_us: Indices, span_us: tuple[int, int], touched: Iterable[PaneKey], monitor: Monitor
     ) -> Iterator[tuple[int, int]]:
         """Walk a batch in stretches between which panes are sealed, moving the watermark.
 
-        times_us: event times in order of the input, shape (rows,). touched: panes in which the batch
-        has rows. Yields (first row, end): fold these rows before asking for the next.
+        times_us: event times in order of the input, shape (rows,); span_us: the first and the last of them. touched:
+        panes in which the batch has rows. Yields (first row, end): fold these rows before asking for the next.
         """
         state, delay_us = self.state, int(monitor.watermark_delay_s * MICROSECONDS)
         length_us = int(monitor.pane_s * MICROSECONDS)
-        marks = np.maximum.accumulate(np.maximum(times_us, state.watermark_us))
-        sealing = np.maximum(marks, state.sealed_us)
         due = {key: key.start_us + length_us + delay_us for key in touched if key not in self.panes}
         due |= {key: pane.end_us + delay_us for key, pane in self._open.items()}
+        mark_us = max(span_us[1], state.watermark_us)
+        if max(mark_us, state.sealed_us) < min(due.values(), default=_NO_END_US):
+            state.sealed_us = max(int(times_us[0]), state.watermark_us, state.sealed_us)
+            yield 0, len(times_us)
+        else:
+            yield from self._sealing_stretches(times_us, due, delay_us)
+        state.watermark_us, state.sealed_us = mark_us, max(mark_us, state.sealed_us)
+        state.announce = state.announce or state.idle
+        state.touched, state.idle = True, False
+
+    def _sealing_stretches(
+        self, times_us: Indices, due: dict[PaneKey, int], delay_us: int
+    ) -> Iterator[tuple[int, int]]:
+        """The stretches of a batch within which panes are sealed. `due`: at which time each may be."""
+        state = self.state
+        marks = np.maximum.accumulate(np.maximum(times_us, state.watermark_us))
+        sealing = np.maximum(marks, state.sealed_us)
         cuts = np.searchsorted(sealing, list(due.values()))
         groups: dict[int, list[PaneKey]] = {}
         for key, cut in sorted(zip(due, cuts.tolist(), strict=True), key=lambda item: item[1]):
@@ -191,9 +208,6 @@ class AxisPanes:
             self._seal([self.panes[key] for key in keys if key in self.panes], delay_us)
         state.sealed_us = int(sealing[start])
         yield start, len(sealing)
-        state.watermark_us, state.sealed_us = int(marks[-1]), int(sealing[-1])
-        state.announce = state.announce or state.idle
-        state.touched, state.idle = True, False
 
     def pane(self, key: PaneKey, monitor: Monitor) -> Pane:
         """The pane, made when it is new: already sealed, and empty at that moment, where sealing has passed

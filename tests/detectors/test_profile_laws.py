@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.codec import pack, unpack
+from detectors.columns import Block, singles
 from detectors.errors import ProfileInvalid
 from detectors.profile import Profile
 from detectors.reference import build_reference
@@ -285,3 +286,33 @@ def test_wrong_material_is_refused_with_a_reason():
         unpack(b"\x00\x02", 2)
     with pytest.raises(ProfileInvalid, match="must have one length"):
         profile.fold({"age": np.zeros(3), "chol": np.zeros(4)}, None, None)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("names", [("age", "chol"), ("chol", "new", "age"), ("age", "other"), ("x", "y")])
+def test_columns_side_by_side_count_as_single_ones(kind, names):
+    rng = np.random.default_rng(4)
+    columns = {"age": rng.normal(50, 9, 300).round(1), "chol": rng.normal(240, 40, 300)}
+    reference = build_reference("heart", "1", columns, SPECS[:2], scores=rng.random(300))
+    matrix = rng.normal(100, 90, (len(names), 1_300)).astype(kind)
+    matrix[:, ::50], matrix[:, 7::50] = np.nan, np.inf
+    said, scores = rng.choice([0.0, 1.0, np.nan, 3.5e38], 1_200), rng.choice([np.nan, 0.2, 1.0, -0.0], 1_200)
+    together, apart = Profile.empty(reference), Profile.empty(reference)
+    block = Block(names, matrix, 0, 1_300).part(10, 1_210)
+    cells = together.fold(block, said, scores)
+    same = apart.fold(dict(block), singles(said), singles(scores))
+    assert cells.tolist() == same.tolist()
+    assert together.to_bytes() == apart.to_bytes()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_outcomes_at_single_precision_count_as_others(sign):
+    rng = np.random.default_rng(5)
+    said, truth = rng.choice([0.0, 1.0, np.nan], 500), rng.choice([0.0, 1.0, np.nan], 500)
+    scores, cells = rng.choice([np.nan, 0.2, 1.0, 0.7], 500), rng.integers(0, 1_024, 500).astype(np.uint16)
+    found = [Profile.empty(REFERENCE), Profile.empty(REFERENCE)]
+    for profile, kind in zip(found, (np.float32, np.float64), strict=True):
+        fold = profile.fold_outcomes if sign > 0 else profile.unfold_outcomes
+        fold(said.astype(kind), scores.astype(kind), truth.astype(kind), cells)
+    assert (found[0].counters == found[1].counters).all()
+    assert found[0].labelled != 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.profile import id_kernels as kernels
-from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Rows
+from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Indices, Predicted, Rows
 
 PANE_US = 10
 HORIZON_US = 200
@@ -141,6 +141,11 @@ def expected(plain: Plain) -> list[tuple[int, int, int, int, float]]:
     ]
 
 
+def predicted(rows: Rows, times_us: Indices) -> Predicted:
+    said, scores = rows["prediction"].astype(np.float64), rows["score"].astype(np.float64)
+    return Predicted(rows["key"], times_us, said, scores, rows["series"], rows["pane"])
+
+
 @settings(max_examples=150, deadline=None)
 @given(batches=EVENTS)
 def test_the_table_does_in_batches_what_is_said_of_single_events(
@@ -162,7 +167,9 @@ def test_the_table_does_in_batches_what_is_said_of_single_events(
             assert repr(list(found)) == repr(wanted)
         else:
             rows["series"], rows["label"] = [series for _, series, _ in events], np.nan
-            admission = table.admit(rows, times_us, VERSIONS, marks, HORIZON_US, LATENESS_US, HOT_US)
+            admission = table.admit(
+                predicted(rows, times_us), VERSIONS, marks, HORIZON_US, LATENESS_US, HOT_US
+            )
             fates = [plain.predict(key, series, clock_us + offset) for key, series, offset in events]
             assert admission.fates.tolist() == fates
         assert state_of(table) == expected(plain)
@@ -183,7 +190,9 @@ def test_the_table_is_rebuilt_from_its_log(
             table.join(rows, times_us, VERSIONS, (clock_us, clock_us), HORIZON_US)
         else:
             rows["series"], rows["label"] = [series for _, series, _ in events], np.nan
-            table.admit(rows, times_us, VERSIONS, (clock_us, clock_us), HORIZON_US, LATENESS_US, HORIZON_US)
+            table.admit(
+                predicted(rows, times_us), VERSIONS, (clock_us, clock_us), HORIZON_US, LATENESS_US, HORIZON_US
+            )
         log += [piece for piece, _ in table.take_changed(pieces)]
     assert table.take_changed(pieces) == []
     restored = IdTable()
@@ -201,7 +210,7 @@ def test_a_large_table_forgets_the_old_half_and_finds_the_rest() -> None:
         rows["key"], rows["label"] = keys[start : start + 500], np.nan
         times_us = np.full(500, start)
         rows["pane"] = rows["label_pane"] = table.codes(times_us)
-        table.admit(rows, times_us, VERSIONS, (0, 0), 10**9, 10**9, 10**9)
+        table.admit(predicted(rows, times_us), VERSIONS, (0, 0), 10**9, 10**9, 10**9)
     table.take_changed(8_192)
     held = table.nbytes
     table.expire(before_us=15_000)
@@ -213,3 +222,24 @@ def test_a_large_table_forgets_the_old_half_and_finds_the_rest() -> None:
     assert set(table.starts_us(table.row(np.arange(5_000))["pane"]).tolist()) == set(
         range(15_000, 20_000, 500)
     )
+
+
+@given(
+    codes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=200),
+    most=st.sampled_from([4, 64, 1_000]),
+)
+def test_distinct_pairs_are_found_in_order_of_appearance(codes: list[tuple[int, int]], most: int) -> None:
+    first = np.array([pair[0] for pair in codes], dtype=np.uint16)
+    second = np.array([pair[1] for pair in codes], dtype=np.uint32)
+    pairs, inverse = kernels.distinct(first, second, most)
+    expected = list(dict.fromkeys((one << 32) | other for one, other in codes))
+    assert pairs.tolist() == expected[:most]
+    if len(expected) < most:
+        assert pairs[inverse].tolist() == [(one << 32) | other for one, other in codes]
+
+
+def test_one_code_stands_for_all_rows() -> None:
+    second = np.array([3, 3, 5], dtype=np.uint32)
+    pairs, inverse = kernels.distinct(np.array([2], dtype=np.uint16), second, 64)
+    assert pairs.tolist() == [(2 << 32) | 3, (2 << 32) | 5]
+    assert inverse.tolist() == [0, 0, 1]
