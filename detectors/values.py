@@ -40,7 +40,8 @@ class Monitor(Value, frozen=True, kw_only=True):
     shown and not decided on. A series (version, segment) without rows for `series_ttl_s` is forgotten.
     `spread`: partitions on which the producers put the model's events.
     A prediction waits `label_horizon_s` for its label; a second one of its version is told as a duplicate within
-    `hot_horizon_s`, after which it may leave memory for disk.
+    `hot_horizon_s`, after which it may leave memory for disk. In each partition up to `max_waiting_labels` and an
+    eighth wait for their prediction.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     max_ahead_s: float = 300.0
     label_horizon_s: float = 86_400.0
     hot_horizon_s: float = 3_600.0
+    max_waiting_labels: int = 2_000_000
     idle_s: float = 5.0
     budget: Budget = Budget()
     autonomy: Literal["observe", "suggest", "act"] = "suggest"

@@ -48,6 +48,12 @@ EVENTS = MetricName(
 WAITING = MetricName(
     "homeostat_waiting_labels", "gauge", "Labels whose prediction has not come yet.", ("partition", "model")
 )
+CROWDED_OUT = MetricName(
+    "homeostat_crowded_out_labels_total",
+    "counter",
+    "Labels orphaned because more waited than the monitor allows.",
+    ("partition", "model"),
+)
 WATERMARK = MetricName(
     "homeostat_watermark_seconds",
     "gauge",
@@ -150,7 +156,8 @@ ARCHIVE_DAMAGED = MetricName(
 )
 
 CATALOGUE: tuple[MetricName, ...] = (
-    *(LAG_RECORDS, LAG_SECONDS, RECORDS, BYTES, EVENTS, WAITING, WATERMARK, PANES, IDS, COLD_IDS, SERIES),
+    *(LAG_RECORDS, LAG_SECONDS, RECORDS, BYTES, EVENTS, WAITING, CROWDED_OUT, WATERMARK),
+    *(PANES, IDS, COLD_IDS, SERIES),
     *(
         CHECKPOINTS,
         CHECKPOINT_SECONDS_TOTAL,

@@ -55,6 +55,7 @@ def build_monitor(
         lateness_s=seconds(file.lateness),
         label_horizon_s=seconds(file.label_horizon),
         hot_horizon_s=seconds(file.hot_horizon),
+        max_waiting_labels=file.waiting_labels,
         idle_s=seconds(file.idle),
         budget=_budget(file.alarms, window),
         autonomy=file.autonomy,

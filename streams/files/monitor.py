@@ -148,6 +148,11 @@ class MonitorFile(_Part):
         "1h",
         description="A prediction that comes again is told as a duplicate for so long; then it may leave memory.",
     )
+    waiting_labels: int = Field(
+        2_000_000,
+        ge=1,
+        description="So many labels of a partition wait for their prediction; of more the oldest are orphaned.",
+    )
     idle: Duration = Field("5s", description="Silence after which a source holds nobody back.")
     spread: int = Field(
         1, ge=1, le=1_000, description="Partitions on which the producers put the model's events."

@@ -233,17 +233,15 @@ class IdTable:
         """Give labels of new rows another pane on the label axis."""
         self._rows["label_pane"][rows] = label_panes
 
-    def give_up(self, before_us: int) -> tuple[int, int | None]:
-        """Labels older than `before_us` wait no longer: how many, and the oldest time at which one still
-        does."""
-        rows = self._rows[: self._count]
-        waiting = np.flatnonzero(rows["series"] == WAITING)
-        times_us = self._starts[rows["pane"][waiting]]
-        expired = waiting[times_us < before_us]
-        rows["series"][expired] = GONE
-        self.touch(expired)
-        kept = times_us[times_us >= before_us]
-        return len(expired), int(kept.min()) if len(kept) else None
+    def waiting(self) -> tuple[Indices, Indices]:
+        """The labels that wait: their rows, and when their panes begin."""
+        rows = np.flatnonzero(self._rows["series"][: self._count] == WAITING)
+        return rows, self._starts[self._rows["pane"][rows]]
+
+    def orphan(self, rows: Indices) -> None:
+        """These wait no longer."""
+        self._rows["series"][rows] = GONE
+        self.touch(rows)
 
     def touch(self, rows: Indices) -> None:
         """Mark rows as changed."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from detectors.columns import Block
 from detectors.values import Monitor, PaneSnapshot
@@ -20,10 +21,13 @@ from streams.profile.id_kernels import ACCEPTED, taken
 from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
 from streams.profile.panes import AxisPanes, Pane, PaneKey
 from streams.profile.series import ALL, Codes, SeriesCodes
+from streams.profile.waiting import crowd_out, give_up
 from streams.times import MICROSECONDS, NEVER_US
 
 Chosen = Indices | slice
 SeriesOf = Codes | int
+
+_log = structlog.get_logger()
 
 NEVER_EXPIRES_US = 2**62
 _FEW_PAIRS = 64
@@ -48,6 +52,7 @@ class ModelState:
         self.counts = Counts()
         self.told = Counts()
         self.waiting_since_us = NEVER_EXPIRES_US
+        self.crowded_out = 0
         self._old: Aged | None = None
         self._stored: bool | None = None
         self.event = AxisPanes(model, "event", source, configuration, send)
@@ -178,14 +183,32 @@ class ModelState:
                 )
 
     def expire_waiting(self, monitor: Monitor) -> None:
-        """Give up labels whose prediction has not come within the horizon."""
+        """Give up labels whose prediction has not come within the horizon, and the oldest of too many."""
+        self._crowd_out(monitor.max_waiting_labels)
         before_us = self.clock_us - _us(monitor.label_horizon_s)
         if before_us <= self.waiting_since_us:
             return
-        expired, oldest_us = self.table.give_up(before_us)
+        expired, oldest_us = give_up(self.table, before_us)
         self.waiting_since_us = NEVER_EXPIRES_US if oldest_us is None else oldest_us
         self.counts.waiting -= expired
         self.counts.orphaned += expired
+
+    def _crowd_out(self, most: int) -> None:
+        """A flood of labels without predictions may not take the memory. An eighth more than `most` is let in before
+        it is looked for the oldest, which means to look at all of them."""
+        if self.counts.waiting <= most + most // 8:
+            return
+        gone = crowd_out(self.table, most)
+        self.counts.waiting -= gone
+        self.counts.orphaned += gone
+        self.crowded_out += gone
+        _log.warning(
+            "More labels wait for their prediction than the monitor's `waiting_labels` allow; the oldest wait no "
+            "longer. Labels come that belong to no prediction, or much earlier than their predictions.",
+            model=self.model,
+            allowed=most,
+            orphaned=gone,
+        )
 
     def note_waiting(self, times_us: Indices) -> None:
         """Labels of these times wait from now on."""
@@ -193,7 +216,7 @@ class ModelState:
 
     def look_for_waiting(self) -> None:
         """After a restore: since when labels wait."""
-        _, oldest_us = self.table.give_up(-NEVER_EXPIRES_US)
+        _, oldest_us = give_up(self.table, -NEVER_EXPIRES_US)
         self.waiting_since_us = NEVER_EXPIRES_US if oldest_us is None else oldest_us
 
     def pane_keys(self, series: SeriesOf, panes: PaneCodes) -> list[PaneKey]:

@@ -24,7 +24,7 @@ from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
 from streams.stages import Flush, InputRecord, Snapshot
 from streams.telemetry import Sample, accounting_samples
-from streams.telemetry_names import COLD_IDS, EVENTS, IDS, PANES, WATERMARK
+from streams.telemetry_names import COLD_IDS, CROWDED_OUT, EVENTS, IDS, PANES, WATERMARK
 from streams.times import MICROSECONDS
 
 CORRECTION_HOLD_US = 2 * MICROSECONDS
@@ -108,6 +108,8 @@ class ProfileStage:
         for state in self._models.values():
             yield from accounting_samples(state.counts.accounting(state.model, self._partition))
             yield Sample(EVENTS, (place, state.model, "future"), state.counts.future)
+            if state.crowded_out:
+                yield Sample(CROWDED_OUT, (place, state.model), state.crowded_out)
             for axis in (state.event, state.label):
                 if axis.state.watermark_us > 0:
                     watermark_s = axis.state.watermark_us / MICROSECONDS
