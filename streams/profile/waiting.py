@@ -15,8 +15,8 @@ def give_up(table: IdTable, before_us: int) -> tuple[int, int | None]:
 
 
 def crowd_out(table: IdTable, keep: int) -> int:
-    """Let no more than `keep` labels wait: those of the oldest panes go first, within a pane those of the lowest keys, so
-    that neither batches nor the order of rows matter. How many went."""
+    """Let no more than `keep` labels wait: those of the oldest panes go first, within a pane those of the lowest keys,
+    so that the order of the rows does not matter. How many went."""
     waiting, times_us = table.waiting()
     over = len(waiting) - keep
     if over <= 0:
