@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from deploy.settings import Settings
+from detectors.values import Accounting
 from streams.telemetry_names import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +17,7 @@ MONITORING = ROOT / "deploy" / "monitoring"
 METRICS = {metric.name: metric for metric in CATALOGUE}
 OF_PROCESSES = {"process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds_total"}
 LABELS = {"role", "instance", "job"}
+OUTCOMES = {*Accounting.__struct_fields__, "future"}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -46,6 +48,8 @@ def test_every_metric_and_label_of_an_expression_exists(name: str, expression: s
             assert label in known, label
     for grouped in re.findall(r"\bby \(([^)]*)\)", expression):
         assert {label.strip() for label in grouped.split(",")} <= known
+    for named in re.findall(r'outcome=~?"([^"]*)"', expression):
+        assert set(named.split("|")) <= OUTCOMES
     assert expression.count("(") == expression.count(")")
     for metric in re.findall(r"(?:rate|increase)\((\w+)", expression):
         assert metric.endswith("_total"), "a rate of a gauge means nothing"

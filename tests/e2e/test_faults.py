@@ -69,6 +69,7 @@ def restarted(home: Path, part: str, was: psutil.Process) -> bool:
     )
 
 
+@pytest.mark.soak
 def test_killed_workers_and_a_broker_that_goes_away_change_nothing(tmp_path: Path) -> None:
     home = tmp_path / "demo"
     with quiet_demo(tmp_path) as running:

@@ -17,6 +17,7 @@ DOCUMENTS = [
     "docs/archive.md",
     "docs/backtest.md",
     "docs/events.md",
+    "docs/faults.md",
     "docs/ingest.md",
     "docs/monitor.md",
     "docs/operations.md",

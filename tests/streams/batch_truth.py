@@ -246,13 +246,13 @@ def assert_points(truth: Truth, seals: Iterable[Seal], points: Iterable[MetricPo
     windows by rows lie side by side without a gap."""
     by_window: dict[tuple[Any, ...], list[MetricPoint]] = {}
     for point in points:
-        by_window.setdefault(_window_of(point), []).append(point)
+        by_window.setdefault(window_of(point), []).append(point)
     seals = list(seals)
     _assert_side_by_side(seals)
     compared = rows = 0
     for seal in seals:
         expected = truth.measures(seal)
-        found = {(point.measure, point.feature): point for point in by_window.get(_window_of(seal), [])}
+        found = {(point.measure, point.feature): point for point in by_window.get(window_of(seal), [])}
         where = f"{seal.model} {seal.version} {seal.segment} {seal.axis} {seal.window}"
         for name, (value, count) in expected.items():
             point = found.get(name)
@@ -276,14 +276,15 @@ def _agrees(where: str, point: MetricPoint, value: float | None, rows: int) -> i
     return 1
 
 
-def _window_of(one: MetricPoint | Seal) -> tuple[Any, ...]:
+def window_of(one: MetricPoint | Seal) -> tuple[Any, ...]:
+    """What names a window among all."""
     return one.model, one.version, one.segment, one.axis, one.window
 
 
 def _assert_side_by_side(seals: Sequence[Seal]) -> None:
     series: dict[tuple[Any, ...], list[Seal]] = {}
     for seal in seals:
-        series.setdefault(_window_of(seal)[:4], []).append(seal)
+        series.setdefault(window_of(seal)[:4], []).append(seal)
     for name, mine in series.items():
         mine.sort(key=lambda seal: seal.end_us)
         for before, after in pairwise(mine):

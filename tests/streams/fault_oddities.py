@@ -9,7 +9,8 @@ import pandas as pd
 
 from homeostat.contract import key_of, partition_of
 from tests.streams.batch_truth import SentRows
-from tests.streams.fault_load import NUMBERS, SECOND_US, Plan, Send, extra_columns, predictions_of, send_of
+from tests.streams.fault_load import Send, send_of
+from tests.streams.fault_plan import NUMBERS, SECOND_US, Plan, extra_columns, predictions_of
 
 
 def odd_rows(plan: Plan, rows: int, partitions: int, bytes_wanted: int = 0) -> Send:

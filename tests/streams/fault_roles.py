@@ -7,12 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.values import Accounting, Alert, MetricPoint
 
@@ -20,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
 STAGES = ("profile", "judge")
 ROLES = (*STAGES, "gate", "archive", "record")
+Scrape = dict[tuple[str, frozenset[tuple[str, str]]], float]
+"""Metrics by name and labels."""
 READY_S = 180.0
 """Generous: the machine may be busy with ten times as much."""
 
@@ -31,8 +35,11 @@ folder, ready = Path(options.pop("folder")), Path(options.pop("ready"))
 shared = {"broker": options["broker"], "instance": options["instance"], "ready_callback": ready.touch}
 if role in ("profile", "judge"):
     from streams.app import StreamsConfig, run_judge, run_profile
+    from streams.telemetry import Telemetry
+    telemetry = Telemetry(role)
+    ready.with_suffix(".port").write_text(str(telemetry.serve(0)))
     config = StreamsConfig(data_dir=folder, partitions=options["partitions"], checkpoint_interval_s=0.25,
-                           cleaning_interval_s=5.0, **shared)
+                           cleaning_interval_s=5.0, telemetry=telemetry, **shared)
     {"profile": run_profile, "judge": run_judge}[role](config)
 elif role == "gate":
     from streams.gate.worker import run_gate
@@ -132,10 +139,10 @@ class Process:
         self.send(signal.SIGKILL)
         await self.ended()
 
-    async def stop(self) -> None:
-        """SIGTERM; whatever comes of it."""
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
         self.send(signal.SIGTERM)
-        await self.ended()
+        return await self.ended()
 
     async def ready(self) -> None:
         """Until it works. One that gave up because its broker was away is started again, as a supervisor would."""
@@ -152,6 +159,36 @@ class Process:
         self.start()
         return True
 
+    async def metrics(self) -> Scrape:
+        """What it tells Prometheus (profile and judge do), by name and labels; nothing where it does not answer."""
+        return await asyncio.to_thread(self._scrape)
+
+    def _scrape(self) -> Scrape:
+        try:
+            port = int(self._ready.with_suffix(".port").read_text())
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return {}
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    async def partitions(self) -> int:
+        """How many it owns by its own word."""
+        return int(
+            next((v for (name, _), v in (await self.metrics()).items() if name == "homeostat_partitions"), 0)
+        )
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that this process has held."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1_024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -165,9 +202,14 @@ class Process:
         return self._log.read_text(errors="replace")[-3_000:] if self._log.exists() else ""
 
 
-async def until(what: str, condition: Any, timeout_s: float) -> None:
-    """Poll until `condition()` holds."""
+async def until(
+    what: str, condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = READY_S
+) -> None:
+    """Poll until `condition()` holds, or what it gives does when it is awaited."""
     deadline_s = time.monotonic() + timeout_s
-    while not condition():
+    while True:
+        holds = condition()
+        if holds if isinstance(holds, bool) else await holds:
+            return
         assert time.monotonic() < deadline_s, f"not in {timeout_s:g} s: {what}"
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A broker, the five roles of the stream, and what they have written: for tests that break things."""
+"""A broker, the five roles of the stream, and what becomes of them: for tests that break things."""
 
 import asyncio
 import contextlib
@@ -6,118 +6,26 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 
 from db.accounting import totals
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
-from detectors.values import Accounting, Alert, MetricPoint, PaneSnapshot
+from detectors.values import Accounting, Alert, MetricPoint
 from homeostat.contract import ContractError, LabelBatch, decode
 from streams.archive.read import ArchiveReader
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
-from streams.deadletters import DeadLetter
-from streams.judge.seals import Seal
-from streams.replay.inprocess import InProcess
 from streams.topics import ALERTS, DEADLETTERS, EVENTS, METRICS, PROFILES, SEALS, all_topics
 from tests.streams.fault_load import Load, Send
-from tests.streams.fault_roles import PARTITIONS, ROLES, Database, Process, until
+from tests.streams.fault_outcome import Outcome, assert_same
+from tests.streams.fault_roles import PARTITIONS, READY_S, ROLES, Database, Process, Scrape, until
 from tests.streams.live import publish_configuration
-
-
-@dataclass
-class Outcome:
-    """What a run has given for some models. Points by id in their last revision, accounts by stage, model and
-    partition; seals, alerts and letters as they were written. `snapshots`: the newest of each pane and source."""
-
-    points: dict[str, MetricPoint] = field(default_factory=dict[str, MetricPoint])
-    accounts: dict[tuple[str, str, int], Accounting] = field(
-        default_factory=dict[tuple[str, str, int], Accounting]
-    )
-    seals: list[Seal] = field(default_factory=list[Seal])
-    alerts: list[Alert] = field(default_factory=list[Alert])
-    letters: list[DeadLetter] = field(default_factory=list[DeadLetter])
-    snapshots: dict[tuple[Any, ...], PaneSnapshot] = field(
-        default_factory=dict[tuple[Any, ...], PaneSnapshot]
-    )
-    twice: list[str] = field(default_factory=list[str])
-
-    def take(self, topic: str, kind: bytes, value: bytes) -> None:
-        """One record of an output topic, in the order of its partition."""
-        if topic == SEALS:
-            self.seals.append(msgspec.json.decode(value, type=Seal))
-        elif topic == ALERTS:
-            self.alerts.append(msgspec.json.decode(value, type=Alert))
-        elif topic == DEADLETTERS:
-            self.letters.append(msgspec.json.decode(value, type=DeadLetter))
-        elif topic == PROFILES:
-            self._take_snapshot(msgspec.msgpack.decode(value, type=PaneSnapshot))
-        elif kind == b"accounting":
-            account = msgspec.json.decode(value, type=Accounting)
-            self.accounts[account.stage, account.model, account.partition] = account
-        else:
-            point = msgspec.json.decode(value, type=MetricPoint)
-            known = self.points.get(point.id)
-            if known is not None and point.revision <= known.revision:
-                self.twice.append(f"point {point.measure} {point.window} revision {point.revision}")
-            self.points[point.id] = point
-
-    def of(self, models: Iterable[str]) -> "Outcome":
-        """The part of some models."""
-        wanted = set(models)
-        return Outcome(
-            {name: point for name, point in self.points.items() if point.model in wanted},
-            {name: account for name, account in self.accounts.items() if name[1] in wanted},
-            [one for one in self.seals if one.model in wanted],
-            [one for one in self.alerts if one.model in wanted],
-            [one for one in self.letters if one.model in wanted],
-            {name: one for name, one in self.snapshots.items() if one.model in wanted},
-            list(self.twice),
-        )
-
-    @property
-    def final_points(self) -> dict[str, MetricPoint]:
-        """Without the number of corrections that it took."""
-        return {name: msgspec.structs.replace(point, revision=1) for name, point in self.points.items()}
-
-    @property
-    def profiled(self) -> dict[tuple[str, str, int], Accounting]:
-        """What the profile stage has last said."""
-        return {name: account for name, account in self.accounts.items() if name[0] == "profile"}
-
-    @property
-    def windows(self) -> dict[tuple[Any, ...], int]:
-        """Windows and how often they were logged: once."""
-        return Counter(
-            (one.model, one.version, one.segment, one.axis, one.window, one.after_us, one.rows)
-            for one in self.seals
-        )
-
-    @property
-    def alarms(self) -> dict[Alert, int]:
-        return Counter(self.alerts)
-
-    def _take_snapshot(self, snapshot: PaneSnapshot) -> None:
-        if not snapshot.version:
-            return
-        name = (
-            snapshot.model,
-            snapshot.version,
-            snapshot.segment,
-            snapshot.axis,
-            snapshot.pane_us,
-            snapshot.source,
-        )
-        known = self.snapshots.get(name)
-        if known is not None and snapshot.sequence <= known.sequence:
-            self.twice.append(f"snapshot {name} sequence {snapshot.sequence}")
-        self.snapshots[name] = snapshot
 
 
 @pytest.fixture(name="world", scope="module")
@@ -128,46 +36,6 @@ def world_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator["World"]
         world = World(broker, folder)
         yield world
         world.close()
-
-
-def undisturbed(load: Load, flush_every: int = 64) -> Outcome:
-    """The same stages on the same records, in this process, where nothing goes wrong."""
-    outcome = Outcome()
-    run = InProcess(load.configuration(), load.partitions, results=_Taking(outcome))  # pyright: ignore[reportArgumentType]
-    run.feed(load.records(), flush_every)
-    run.flush(final=True)
-    run.flush(final=True)
-    return outcome
-
-
-class _Taking:
-    def __init__(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-
-    def take(self, topic: str, kind: bytes, value: bytes) -> None:
-        self._outcome.take(topic, kind, value)
-
-
-def assert_same(found: Outcome, expected: Outcome) -> None:
-    """Two runs have given the same; says where they differ."""
-    _assert_equal("accounting", found.profiled, expected.profiled)
-    _assert_equal("windows", found.windows, expected.windows)
-    _assert_equal("points", found.final_points, expected.final_points)
-    _assert_equal("alerts", found.alarms, expected.alarms)
-    assert not found.twice, f"written twice: {found.twice[:5]}"
-
-
-def _assert_equal(what: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
-    lacking, beyond = expected.keys() - found.keys(), found.keys() - expected.keys()
-    others = [name for name in found.keys() & expected.keys() if found[name] != expected[name]]
-    if lacking or beyond or others:
-        told = [
-            f"{what}: {len(lacking)} lacking, {len(beyond)} beyond, {len(others)} different of {len(expected)}"
-        ]
-        told += [f"lacks {expected[name]} {name}" for name in list(lacking)[:2]]
-        told += [f"beyond: {found[name]} {name}" for name in list(beyond)[:2]]
-        told += [f"found {found[name]}\n  not {expected[name]}" for name in others[:3]]
-        raise AssertionError("\n".join(told))
 
 
 class World:
@@ -198,6 +66,25 @@ class World:
                 self.process(role).start()
         for role in roles or ROLES:
             await self.process(role).ready()
+
+    async def add(self, instance: str, *roles: str) -> None:
+        """One more worker of some roles, at work."""
+        for role in roles:
+            self.process(role, instance).start()
+        for role in roles:
+            await self.process(role, instance).ready()
+
+    async def scraped(self, role: str, models: Iterable[str]) -> Scrape:
+        """What a worker tells Prometheus, as soon as it has something to tell of all these models."""
+        wanted, found = set(models), Scrape()
+
+        async def told() -> bool:
+            nonlocal found
+            found = await self.process(role).metrics()
+            return wanted <= {value for _, labels in found for name, value in labels if name == "model"}
+
+        await until(f"{role} tells of {wanted}", told)
+        return found
 
     @property
     def started(self) -> bool:
@@ -253,15 +140,36 @@ class World:
                 confirmed += 1
         assert confirmed == len(sends)
 
+    async def trickle(self, sends: Sequence[Send], share: Callable[[], float]) -> None:
+        """Send in order, never more than the share of all that is asked for."""
+        sent = 0
+        while sent < len(sends):
+            end = int(share() * len(sends))
+            if end > sent:
+                await self.send(sends[sent:end])
+                sent = end
+            else:
+                await asyncio.sleep(0.05)
+
     @contextlib.asynccontextmanager
     async def _producer(self) -> AsyncGenerator[AIOKafkaProducer, None]:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.broker.bootstrap,
-            enable_idempotence=True,
-            request_timeout_ms=180_000,
-            max_request_size=4 * 1024 * 1024,
-        )
-        await producer.start()
+        deadline_s = time.monotonic() + READY_S
+        while True:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self.broker.bootstrap,
+                enable_idempotence=True,
+                request_timeout_ms=180_000,
+                max_request_size=128 * 1024 * 1024,
+            )
+            try:
+                await producer.start()
+            except KafkaConnectionError:
+                await producer.stop()
+                if time.monotonic() > deadline_s:
+                    raise
+                await asyncio.sleep(0.3)
+            else:
+                break
         try:
             yield producer
         finally:
@@ -360,3 +268,18 @@ class World:
             for kind, table in archive.batches(model, ["predictions", "labels"], columns=["id"])
             for one in table.column("id").to_pylist()
         )
+
+
+async def owns(process: Process, partitions: int) -> bool:
+    """Whether a worker says that it owns so many."""
+    return await process.partitions() == partitions
+
+
+async def has_part(process: Process) -> bool:
+    """Whether a worker says that it owns any partition."""
+    return await process.partitions() > 0
+
+
+async def has_given_up(sleeper: Process) -> bool:
+    """Whether it has ended, or given up what others own now."""
+    return not sleeper.alive or 0 < await sleeper.partitions() < PARTITIONS

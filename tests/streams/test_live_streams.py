@@ -1,5 +1,5 @@
-"""Profile and judge as real processes on a real broker: the same numbers as in memory, also when they are
-killed."""
+"""Profile and judge as real processes on a real broker: the same numbers as in memory. Killing them and worse is in
+test_faults_short.py."""
 
 import asyncio
 import dataclasses
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from deploy.stack.kafka import KafkaBroker
@@ -43,10 +42,8 @@ IDLE_S = 6.0
 
 @pytest.fixture
 def workers(kafka_broker: KafkaBroker, tmp_path: Path) -> Iterator[dict[str, Worker]]:
-    names = [("profile", "0"), ("judge", "0"), ("profile", "1"), ("judge", "1")]
     found = {
-        role + instance: Worker(role, kafka_broker.bootstrap, tmp_path, PARTITIONS, instance)
-        for role, instance in names
+        role: Worker(role, kafka_broker.bootstrap, tmp_path, PARTITIONS) for role in ("profile", "judge")
     }
     yield found
     for worker in found.values():
@@ -86,11 +83,6 @@ def undisturbed(records: Sequence[InputRecord]) -> Results:
     run.feed(records)
     run.end()
     return run.results
-
-
-async def prepare(broker: str) -> None:
-    await ensure_topics(broker, all_topics(PARTITIONS))
-    await publish_configuration_of_models(broker)
 
 
 async def publish_configuration_of_models(broker: str) -> None:
@@ -152,61 +144,17 @@ async def test_live_workers_give_the_numbers_of_a_run_in_memory_and_of_numpy(
     expected = undisturbed(records)
     assert {alert.kind for alert in expected.alerts} >= {"data_drift", "performance"}
     await ensure_topics(kafka_broker.bootstrap, all_topics(PARTITIONS))
-    for name in ("profile0", "judge0"):
+    for name in workers:
         workers[name].start(wait=False)
-    for name in ("profile0", "judge0"):
+    for name in workers:
         workers[name].wait_ready()
     # Published when the workers have already read the control topic: they must look again before they decide.
     await publish_configuration_of_models(kafka_broker.bootstrap)
     await publish(kafka_broker.bootstrap, records)
     found = await assert_same(kafka_broker.bootstrap, expected)
     assert_right(found, events)
-    for name in ("profile0", "judge0"):
+    for name in workers:
         assert workers[name].end(signal.SIGTERM) == 0
-
-
-async def test_killing_the_workers_in_mid_stream_changes_no_final_number(
-    kafka_broker: KafkaBroker, workers: dict[str, Worker]
-) -> None:
-    events, records = streams(3_000)
-    expected = undisturbed(records)
-    await prepare(kafka_broker.bootstrap)
-    for name in ("profile0", "judge0"):
-        workers[name].start(wait=False)
-    sending = asyncio.create_task(publish(kafka_broker.bootstrap, records, pause_s=0.1))
-    rng = np.random.default_rng(4)
-    kills = 0
-    while not sending.done() or kills < 6:
-        for name in ("profile0", "judge0"):
-            await asyncio.to_thread(workers[name].wait_ready)
-            await asyncio.sleep(float(rng.uniform(0.1, 1.5)))
-            assert workers[name].end(signal.SIGKILL) == -signal.SIGKILL
-            workers[name].start(wait=False)
-            kills += 1
-    await sending
-    found = await assert_same(kafka_broker.bootstrap, expected)
-    assert_right(found, events)
-
-
-async def test_a_stopped_owner_that_wakes_up_writes_nothing_more(
-    kafka_broker: KafkaBroker, workers: dict[str, Worker]
-) -> None:
-    events, records = streams(2_000)
-    expected = undisturbed(records)
-    await prepare(kafka_broker.bootstrap)
-    for name in ("profile0", "judge0"):
-        workers[name].start(wait=False)
-    workers["profile0"].wait_ready()
-    half = len(records) // 2
-    await publish(kafka_broker.bootstrap, records[:half])
-    workers["profile0"].send_signal(signal.SIGSTOP)
-    await publish(kafka_broker.bootstrap, records[half:])
-    workers["profile1"].start(wait=False)
-    await assert_same(kafka_broker.bootstrap, expected)
-    workers["profile0"].send_signal(signal.SIGCONT)
-    await asyncio.sleep(2.0)
-    found = await assert_same(kafka_broker.bootstrap, expected, timeout_s=5)
-    assert_right(found, events)
 
 
 async def test_a_new_owner_fences_the_old_one_and_undoes_its_open_transaction(kafka: str) -> None:
@@ -248,25 +196,3 @@ async def test_a_new_owner_fences_the_old_one_and_undoes_its_open_transaction(ka
         assert len(written) == 1, "only what the new owner wrote is seen"
     await old.release()
     await new.release()
-
-
-async def test_a_broker_that_goes_away_is_ridden_out(
-    kafka_broker: KafkaBroker, workers: dict[str, Worker]
-) -> None:
-    events, records = streams(2_000)
-    expected = undisturbed(records)
-    await prepare(kafka_broker.bootstrap)
-    for name in ("profile0", "judge0"):
-        workers[name].start(wait=False)
-    for name in ("profile0", "judge0"):
-        workers[name].wait_ready()
-    half = len(records) // 2
-    await publish(kafka_broker.bootstrap, records[:half])
-    await asyncio.to_thread(kafka_broker.kill)
-    await asyncio.sleep(20.0)
-    await asyncio.to_thread(kafka_broker.start)
-    await publish(kafka_broker.bootstrap, records[half:])
-    found = await assert_same(kafka_broker.bootstrap, expected)
-    assert_right(found, events)
-    for name in ("profile0", "judge0"):
-        assert workers[name].end(signal.SIGTERM) == 0

@@ -6,16 +6,20 @@ import signal
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from tests.streams.batch_truth import assert_points
+from tests.streams.fault_alarms import events_ahead, events_late
 from tests.streams.fault_checks import STEADY, assert_right, traffic, with_repeats
-from tests.streams.fault_load import Load, Plan
+from tests.streams.fault_load import Load
 from tests.streams.fault_oddities import broken, lies, odd_rows, shifted
-from tests.streams.fault_roles import PARTITIONS
-from tests.streams.fault_world import World, assert_same, undisturbed, world_fixture
+from tests.streams.fault_outcome import assert_same, undisturbed
+from tests.streams.fault_plan import Plan
+from tests.streams.fault_roles import PARTITIONS, STAGES, until
+from tests.streams.fault_world import World, has_given_up, owns, world_fixture
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -37,23 +41,27 @@ async def test_kill_9_of_every_role_changes_no_final_number(world: World) -> Non
 
 
 async def test_workers_come_go_and_oversleep_and_nothing_is_lost_or_doubled(world: World) -> None:
-    load = traffic("rebalance", 1_500)
+    """Profile and judge sleep beyond their sessions; others take over; then they wake up and would write last."""
+    load = with_repeats(traffic("rebalance", 1_500))
     expected = undisturbed(load)
     await world.start()
     await world.configure(load)
     third = len(load.sends) // 3
     sending = asyncio.create_task(world.send(load.sends[:third], over_s=4))
-    world.process("profile", "1").start()
-    await world.process("profile", "1").ready()
+    await world.add("1", *STAGES)
     await sending
-    world.process("profile").send(signal.SIGSTOP)
-    await world.send(load.sends[third : 2 * third], over_s=2)
-    await asyncio.sleep(8)
-    world.process("profile").send(signal.SIGCONT)
+    for role in STAGES:
+        world.process(role).send(signal.SIGSTOP)
+    await world.send(load.sends[third : 2 * third])
+    for role in STAGES:
+        other, sleeper = world.process(role, "1"), world.process(role)
+        await until(f"the other {role} has everything", partial(owns, other, PARTITIONS))
+        sleeper.send(signal.SIGCONT)
+        await until(f"the sleeping {role} knows", partial(has_given_up, sleeper))
     sending = asyncio.create_task(world.send(load.sends[2 * third :], over_s=4))
-    await asyncio.sleep(2)
-    await world.process("profile", "1").kill()
-    world.forget("profile", "1")
+    for role in STAGES:
+        await world.process(role, "1").kill()
+        world.forget(role, "1")
     await sending
     await assert_right(world, load, expected)
 
@@ -75,7 +83,7 @@ async def test_a_broker_that_stands_still_and_one_that_is_killed_are_ridden_out(
 
 
 async def test_broken_records_lies_and_wrong_clocks_are_set_aside_and_nothing_else(world: World) -> None:
-    """Two models on one partition, whose records lie among the broken ones."""
+    """Rare rows, broken records, lies, and clocks that are wrong, among the records of a sound producer."""
     now_us = time.time_ns() // 1_000
     plan = Plan(
         model="bad-loan", seed=4, requests=1_500, start_us=now_us // 60_000_000 * 60_000_000 - 600_000_000
@@ -115,6 +123,44 @@ async def test_broken_records_lies_and_wrong_clocks_are_set_aside_and_nothing_el
     assert (account.late, account.deadlettered, account.label_deadlettered) == (
         200, 200 + 100 + len(liar_rows.frame), 200 + 100,
     )  # fmt: skip
+
+
+async def test_a_clock_that_is_an_hour_wrong_is_accounted_for_and_alarmed(world: World) -> None:
+    """All rows of two producers, and every second one of a third; each rule fires for this model and no other."""
+    now_us = time.time_ns() // 1_000
+    start_us = now_us // 60_000_000 * 60_000_000 - 600_000_000
+    right = Plan(
+        model="clock-right",
+        seed=7,
+        requests=1_200,
+        start_us=start_us,
+        window_rows=250,
+        label_window_rows=150,
+    )
+    plans = [right, replace(right, model="clock-wrong")]
+    load = Load.of(plans, PARTITIONS)
+    clocks = [
+        *shifted(plans[1], -3_600, PARTITIONS, now_us, 2.0),
+        *shifted(plans[1], 3_600, PARTITIONS, now_us, 2.5),
+        *shifted(plans[1], 3_600, PARTITIONS, now_us, 3.0, mixed=True),
+    ]
+    load = load.with_more(clocks)
+    expected = undisturbed(load)
+    early = sum(send.at_s < 2.0 for send in load.direct)
+    await world.start()
+    await world.configure(load)
+    await world.send(load.direct[:early])
+    before = await world.scraped("profile", load.models)
+    await world.send(load.direct[early:])
+    found = await assert_right(world, load, expected, windows=10)
+    after = await world.process("profile").metrics()
+    assert events_ahead(before, after) == {"clock-wrong": 2 * (200 + 100)}
+    assert events_late(before, after).keys() == {"clock-wrong"}
+    accounts = {name[1]: account for name, account in found.profiled.items()}
+    assert (accounts["clock-wrong"].late, accounts["clock-right"].late) == (200, 0)
+    assert (accounts["clock-wrong"].deadlettered, accounts["clock-wrong"].label_deadlettered) == (300, 300)
+    letters = [(one.model, one.field) for one in found.letters]
+    assert letters == [("clock-wrong", "time")] * 4
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2_000])

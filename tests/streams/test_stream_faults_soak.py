@@ -1,81 +1,96 @@
-"""The long faults: `uv run pytest -m soak tests/streams/test_stream_faults_soak.py`, about a quarter of an hour."""
+"""The long faults: `uv run pytest -m soak tests/streams/test_stream_faults_soak.py`, about half an hour."""
 
 import asyncio
-import itertools
-import signal
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from tests.streams.batch_truth import LABELS, PREDICTIONS
 from tests.streams.fault_checks import STEADY, assert_right, traffic, with_repeats
-from tests.streams.fault_load import Load, Plan
-from tests.streams.fault_roles import PARTITIONS, ROLES
-from tests.streams.fault_world import Outcome, World, undisturbed, world_fixture
+from tests.streams.fault_load import Load
+from tests.streams.fault_outcome import Outcome, undisturbed
+from tests.streams.fault_plan import Plan
+from tests.streams.fault_roles import PARTITIONS, ROLES, STAGES, until
+from tests.streams.fault_world import World, has_part, world_fixture
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_800)]
 
 world = world_fixture
 
+KILLS, ROUNDS = 50, 10
 
-async def test_fifty_kills_at_random_moments(world: World) -> None:
-    load = with_repeats(traffic("kills", 10_000), every=7)
+
+async def test_fifty_kills_of_every_role_at_random_moments(world: World) -> None:
+    """Each role by itself, at moments of its own: 250 kills, under traffic from the first to the last."""
+    load = with_repeats(traffic("kills", 8_000), every=7)
     expected = undisturbed(load)
     await world.start()
     await world.configure(load)
-    sending = asyncio.create_task(world.send(load.sends, over_s=240))
-    rng = np.random.default_rng(50)
-    order = [str(role) for _ in range(10) for role in rng.permutation(ROLES)]
-    for roles in zip(order[::2], order[1::2], strict=True):
-        await asyncio.sleep(float(rng.uniform(0, 2)))
-        await world.kill(*dict.fromkeys(roles))
+    kills = Counter[str]()
+
+    async def kill_again_and_again(role: str, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        while kills[role] < KILLS:
+            await asyncio.sleep(float(rng.uniform(0, 2)))
+            await world.kill(role)
+            kills[role] += 1
+
+    sending = asyncio.create_task(
+        world.trickle(load.sends, lambda: (kills.total() + 1) / (KILLS * len(ROLES) + 1))
+    )
+    await asyncio.gather(*(kill_again_and_again(role, seed) for seed, role in enumerate(ROLES)))
+    await sending
+    assert kills == dict.fromkeys(ROLES, KILLS)
+    await assert_right(world, load, expected)
+
+
+@pytest.mark.parametrize(
+    ("fault", "away_s"), [("frozen", 30), ("stopped", 30), ("killed", 5), ("killed", 30)]
+)
+async def test_a_broker_that_is_away(world: World, fault: str, away_s: float) -> None:
+    load = with_repeats(traffic(f"broker-{fault}-{away_s:g}", 2_000))
+    expected = undisturbed(load)
+    await world.start()
+    await world.configure(load)
+    half = len(load.sends) // 2
+    await world.send(load.sends[:half])
+    sending = asyncio.create_task(world.send(load.sends[half:], over_s=away_s / 2))
+    if fault == "frozen":
+        await world.freeze_broker(away_s)
+    else:
+        await asyncio.to_thread(world.broker.kill if fault == "killed" else world.broker.stop)
+        await asyncio.sleep(away_s)
+        world.broker.start(180)
     await sending
     await assert_right(world, load, expected)
 
 
-async def test_a_broker_that_stands_still_for_half_a_minute_or_is_killed_again_and_again(
-    world: World,
-) -> None:
-    loads = [with_repeats(traffic(f"outage{number}", 2_000)) for number in range(4)]
-    await world.start()
-    for number, load in enumerate(loads):
-        expected = undisturbed(load)
-        await world.configure(load)
-        sending = asyncio.create_task(world.send(load.sends, over_s=8))
-        await asyncio.sleep(3)
-        if number:
-            await asyncio.to_thread(world.broker.kill)
-            await asyncio.sleep(5 * number)
-            world.broker.start(180)
-        else:
-            await world.freeze_broker(30)
-        await sending
-        await assert_right(world, load, expected)
-
-
-async def test_three_workers_that_rebalance_every_few_seconds(world: World) -> None:
+async def test_two_and_three_workers_that_rebalance_every_few_seconds(world: World) -> None:
+    """One comes under a new name, then one goes, in order or killed: every round moves partitions twice."""
     load = with_repeats(traffic("rounds", 6_000), every=4)
     expected = undisturbed(load)
     await world.start()
     await world.configure(load)
-    sending = asyncio.create_task(world.send(load.sends, over_s=120))
-    for number in range(10):
-        role, instance = ("profile", "judge")[number % 2], f"{1 + number // 2 % 2}"
-        process = world.process(role, instance)
-        if process.alive:
-            process.send((signal.SIGTERM, signal.SIGKILL)[number % 4 // 2])
-            await process.ended()
-        process.start()
-        await process.ready()
-        await asyncio.sleep(3)
+    come = 0
+    sending = asyncio.create_task(world.trickle(load.sends, lambda: (come + 1) / (ROUNDS + 1)))
+    for number in range(1, ROUNDS + 1):
+        await world.add(f"{number}", *STAGES)
+        for role in STAGES:
+            await until("the newcomer has a part", partial(has_part, world.process(role, f"{number}")))
+        come = number
+        for role in STAGES if number > 1 else ():
+            leaver = world.process(role, f"{number - 1}")
+            await (leaver.kill() if number % 2 else leaver.stop())
+            world.forget(role, f"{number - 1}")
+        world.revive()
     await sending
     await assert_right(world, load, expected)
-    for role, instance in itertools.product(("profile", "judge"), "12"):
-        if world.process(role, instance).alive:
-            await world.process(role, instance).stop()
-        world.forget(role, instance)
+    for role in STAGES:
+        await world.process(role, f"{ROUNDS}").stop()
+        world.forget(role, f"{ROUNDS}")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -103,24 +118,11 @@ async def test_neither_the_size_of_the_batches_nor_the_number_of_workers_shows(
         await world.process(role, "1").ready()
     await world.send(load.sends)
     found = await assert_right(world, load, expected, windows=10)
-    results = [comparable(found, plan.model) for plan in plans]
+    results = [found.measured(plan.model) for plan in plans]
     assert results[0] == results[1] == results[2]
     for role in ("profile", "judge") if workers == 2 else ():
         await world.process(role, "1").stop()
         world.forget(role, "1")
-
-
-def comparable(found: Outcome, model: str) -> dict[tuple[object, ...], object]:
-    """Points by what they measure, without the name of the model and what is made of it."""
-    return {
-        (one.version, one.segment, one.axis, one.window, one.measure, one.feature): (
-            one.rows,
-            one.value,
-            one.verdict,
-        )
-        for one in found.points.values()
-        if one.model == model
-    }
 
 
 @pytest.mark.parametrize("spread", [2, 4])
@@ -141,7 +143,7 @@ async def test_a_model_on_several_partitions_is_measured_as_on_one(world: World,
     await world.configure(load)
     await world.send(load.sends, over_s=4)
     found = await assert_right(world, load, undisturbed(load, flush_every=1), windows=8, points=100)
-    assert comparable(found, plan.model) == comparable(alone, plan.model)
+    assert found.measured(plan.model) == alone.measured(plan.model)
     assert totals(found) == totals(alone)
 
 
