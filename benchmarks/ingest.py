@@ -38,7 +38,7 @@ def main() -> int:
     options = parser(
         "Single JSON events through the gate to profiles, against a bare consume-and-decode loop."
     )
-    options.add_argument("--events", type=int, default=500_000, help="predictions (default: 500000)")
+    options.add_argument("--events", type=int, default=1_000_000, help="predictions (default: 1000000)")
     options.add_argument("--worker", choices=list(WORKERS), help=argparse.SUPPRESS)
     options.add_argument("--broker", help=argparse.SUPPRESS)
     given = options.parse_args()

@@ -80,6 +80,8 @@ class _Column:
                 self.refuse(row, field, reason(row))
 
     def texts(self, field: str, values: Sequence[str | None]) -> pa.Array:
+        if values[0] is None and set(map(_type, values)) == _NOTHING:
+            return pa.nulls(len(values), pa.string())
         try:
             return pa.array(values, pa.string())
         except UnicodeEncodeError:

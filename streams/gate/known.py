@@ -38,10 +38,9 @@ class Known:
         )
         row = msgspec.defstruct(
             "KnownRow",
-            [("model", Literal[model]), ("features", features)],
+            [("kind", Literal["prediction"]), ("model", Literal[model]), ("features", features)],
             bases=(PredictionRow,),
-            tag="prediction",
-            tag_field="kind",
+            tag=False,
             kw_only=True,
             gc=False,
         )
@@ -72,7 +71,7 @@ class KnownModels:
 
     def learn(self, raw: bytes, model: str, rows: int, features: dict[str, type]) -> None:
         """Remember how `rows` rows looked, one of them `raw`: the type of each feature, float or str."""
-        hint = hint_of(raw)
+        hint, _ = hint_of(raw)
         if rows < _MIN_ROWS or not hint or hint in self.by_hint or len(self.by_hint) >= _MAX_MODELS:
             return
         if not all(name.isprintable() for name in features):
@@ -83,10 +82,11 @@ class KnownModels:
             self.by_hint[hint] = Known(model, numbers, texts)
 
 
-def hint_of(raw: bytes) -> bytes:
-    """The bytes that name the model, where they stand in front of another field."""
+def hint_of(raw: bytes) -> tuple[bytes, bytes]:
+    """The bytes that name the model, where they stand in front of another field, and all up to there."""
     start = raw.find(b'"model"')
-    return raw[start : raw.find(b",", start)] if start >= 0 else b""
+    end = raw.find(b",", start)
+    return (raw[start:end], raw[: end + 1]) if 0 <= start < end else (b"", b"")
 
 
 def _tuple_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -48,6 +48,7 @@ from streams.gate.rows import (
     PredictionRow,
     TooManyRows,
     decode_array,
+    decode_label,
     is_name,
     pieces,
     read_rows,
@@ -63,6 +64,8 @@ Where: TypeAlias = Record | tuple[Record, int] | Place
 _OWN_HEADERS = (HEADER_KIND, HEADER_FIRST_ROW, HEADER_IDEMPOTENCY, HEADER_REPLAY_OF, HEADER_ONLY_ROW)
 MARK_EVERY = 128
 """Records between two marks."""
+_KIND_BYTES = 40
+"""Where a label says that it is one, in most cases; elsewhere it is read the long way."""
 _MAX_KEY_BYTES = 255
 _MAX_FOREIGN_BYTES = 900_000
 """A half travels and waits in a record of its own, which a broker takes up to 1 MiB."""
@@ -70,11 +73,13 @@ _MAX_FOREIGN_BYTES = 900_000
 
 @dataclass(slots=True)
 class Table:
-    """Rows of one model and version (labels: None), and where each stood. `known` reads their features."""
+    """Rows of one model and version (labels: None), and where each stood. `known` reads their features;
+    `given_version` is the version as it came, text or a whole number."""
 
     model: str
     version: str | None
     known: Known | None = None
+    given_version: str | int | None = None
     rows: list[GoodRow] = field(default_factory=list[GoodRow])
     places: list[Where] = field(default_factory=list[Where])
 
@@ -110,31 +115,45 @@ class Reader:
             _learn(table, self._models)
 
     def _read(self, records: Sequence[Record], configured: Format) -> None:
-        by_hint, by_known = self._models.by_hint, self._by_known
+        """What begins as the record before did, up to the model's name, is of the same model."""
         plain = configured in (Format.AUTO, Format.HOMEOSTAT)
+        known: Known | None = None
+        table: Table | None = None
+        prefix = hint = b""
         for record in records:
             value = record.value
-            if not value or not plain or record.headers:
+            if not value or not plain or record.headers or len(value) > MAX_ROW_BYTES:
                 self._read_any(record, configured)
                 continue
-            start = value.find(b'"model"')
-            hint = value[start : value.find(b",", start)]
-            known = by_hint.get(hint)
-            if known is None or len(value) > MAX_ROW_BYTES:
-                self._read_any(record, configured)
-                continue
+            if known is None or not value.startswith(prefix):
+                if value.find(b'"label"', 0, _KIND_BYTES) > 0:
+                    self._read_label(record, value, configured)
+                    continue
+                hint, prefix = hint_of(value)
+                known, table = self._models.by_hint.get(hint), None
+                if known is None:
+                    self._read_any(record, configured)
+                    continue
             try:
                 row = known.decode(value)
             except UNREADABLE:
                 if self._read_any(record, configured):
                     self._models.missed(hint)
+                    known = None
                 continue
             if row.prediction is None and row.status is None:
                 self._read_any(record, configured)
                 continue
-            table = by_known.get((id(known), row.version)) or self._known_table(known, row)
+            if table is None or row.version != table.given_version:
+                table = self._known_table(known, row)
             table.rows.append(row)
             table.places.append(record)
+
+    def _read_label(self, record: Record, value: bytes, configured: Format) -> None:
+        try:
+            self.add(decode_label(value), record)
+        except UNREADABLE:
+            self._read_any(record, configured)
 
     def add(self, row: GoodRow, place: Where) -> None:
         """A good row."""
@@ -154,12 +173,13 @@ class Reader:
     def _known_table(self, known: Known, row: PredictionRow) -> Table:
         table = self._by_known.get((id(known), row.version))
         if table is None:
-            table = self._by_known[id(known), row.version] = Table(row.model, str(row.version), known)
+            table = Table(row.model, str(row.version), known, row.version)
+            self._by_known[id(known), row.version] = table
             self.tables.append(table)
         return table
 
     def _read_any(self, record: Record, configured: Format) -> bool:
-        """The long way; whether the record was one good row."""
+        """The long way; whether the record was one good prediction."""
         try:
             headers = headers_of(record) if record.headers else {}
             form = _format(headers, configured)
@@ -186,7 +206,7 @@ class Reader:
             if not isinstance(row, BadRow):
                 if number is None and not headers:
                     self.add(row, record)
-                    return True
+                    return isinstance(row, PredictionRow)
                 self.add(row, place_of(record, headers, row=number, original=raw))
                 continue
             shape = shape_of(raw) if form is Format.AUTO else None
@@ -199,7 +219,7 @@ class Reader:
     def _read_array(self, record: Record) -> bool:
         """An array of good rows at once; False, and nothing is taken, where one is not."""
         value = record.value or b""
-        known = self._models.by_hint.get(hint_of(value))
+        known = self._models.by_hint.get(hint_of(value)[0])
         if len(value) > MAX_ROW_BYTES:
             return False
         rows: Sequence[GoodRow] = ()

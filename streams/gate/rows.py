@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -53,6 +53,12 @@ class LabelRow(msgspec.Struct, tag_field="kind", tag="label", kw_only=True, gc=F
     value: float | bool | str
 
 
+class _Label(LabelRow, tag=False, kw_only=True, gc=False):
+    """A label that says so: a tag that is missing passes where nothing else is expected."""
+
+    kind: Literal["label"]
+
+
 class TooManyRows(ValueError):
     """There are more rows than may come at once."""
 
@@ -86,6 +92,7 @@ GoodRow: TypeAlias = PredictionRow | LabelRow
 Row: TypeAlias = GoodRow | BadRow
 
 decode_row = msgspec.json.Decoder(PredictionRow | LabelRow).decode
+decode_label = msgspec.json.Decoder(_Label).decode
 decode_array = msgspec.json.Decoder(list[PredictionRow | LabelRow]).decode
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder raises; a `msgspec.ValidationError` is one of them."""

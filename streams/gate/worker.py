@@ -43,7 +43,7 @@ _BUSY_RECORDS = 500
 LOOK_EVERY_S = 10.0
 """How often a foreign topic that does not exist yet is looked for."""
 _STOP_TIMEOUT_S = 5.0
-_YOUNG_OBJECTS = 50_000
+_YOUNG_OBJECTS = 200_000
 """Rows make many objects and no cycles: the collector looks that seldom."""
 
 

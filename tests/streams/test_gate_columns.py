@@ -251,3 +251,31 @@ def test_every_row_is_in_a_batch_or_a_dead_letter(events: list[Any]) -> None:
     assert sum(one.deadlettered + one.label_deadlettered for one in counts) == len(output.letters)
     for letter in output.letters:
         assert msgspec.json.decode(letter.to_json())
+
+
+def test_what_was_learned_of_a_model_accepts_nothing_that_the_long_way_refuses() -> None:
+    models = KnownModels()
+    good = [json_record(MODEL_PLAIN | {"id": f"id-{number}"}, number) for number in range(40)]
+    bare = {name: value for name, value in MODEL_PLAIN.items() if name != "kind"}
+    label = {name: value for name, value in (LABEL | {"model": "label"}).items() if name != "kind"}
+    for _ in range(2):
+        output = written(*good, json_record(bare, 40), json_record(label, 41), models=models)
+        assert sum(batch.rows for batch in batches(output)) == 40
+        assert [(letter.offset, letter.field) for letter in output.letters] == [(40, "kind"), (41, "kind")]
+    assert models.by_hint
+
+
+def test_labels_among_predictions_do_not_unlearn_their_model() -> None:
+    models = KnownModels()
+    events = [
+        MODEL_PLAIN | {"id": str(number)} if number % 2 else LABEL | {"id": str(number)}
+        for number in range(1_000)
+    ]
+    for start in range(0, 1_000, 100):
+        output = written(
+            *(json_record(one, n) for n, one in enumerate(events[start : start + 100])), models=models
+        )
+        assert sum(batch.rows for batch in batches(output)) == 100
+    [known] = models.by_hint.values()
+    assert known.misses == 0
+    assert known.rows > 400
