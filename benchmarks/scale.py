@@ -2,7 +2,9 @@
 
     uv run python -m benchmarks.scale --json
 
-Scenario `scale.two.times`. It needs two free processor cores, and the broker works beside the workers.
+Scenarios: `scale.two.times` (wall time; it needs two free processor cores, and the broker works beside the workers),
+`scale.two.cost` (CPU-seconds per row of workers and broker with two workers against one: what sharing the work costs,
+also on a machine that is busy with other things). Peers of the first say what two cores can give at most.
 """
 
 import asyncio
@@ -10,7 +12,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
@@ -22,6 +26,20 @@ from streams.topics import EVENTS
 
 _PARTITIONS = 4
 _DEADLINE_S = 600.0
+_CORES = 2
+
+
+class Measured(NamedTuple):
+    """What `count` workers did: rows per second of wall time, and CPU-seconds per million rows."""
+
+    rate: float
+    workers_cpu: float
+    broker_cpu: float
+
+    @property
+    def cpu(self) -> float:
+        """Of workers and broker together."""
+        return self.workers_cpu + self.broker_cpu
 
 
 def main() -> int:
@@ -29,19 +47,36 @@ def main() -> int:
     options = parser(__doc__ or "")
     options.add_argument("--events", type=int, default=4_000_000, help="events (default: 4,000,000)")
     given = options.parse_args()
-    rates = {count: _rate(given.events, count, given.seed) for count in (1, 2)}
-    scenario = Scenario(
+    one, two = (_measure(given.events, count, given.seed) for count in (1, 2))
+    times = Scenario(
         id="scale.two.times",
-        value=rates[2] / rates[1],
+        value=two.rate / one.rate,
         unit="times",
         higher_is_better=True,
-        peers={f"rows per second, {count} workers": rate for count, rate in rates.items()},
+        peers={
+            "rows per second, 1 worker": one.rate,
+            "rows per second, 2 workers": two.rate,
+            "at most on two cores (CPU of one worker and the broker)": _CORES * one.workers_cpu / one.cpu,
+        },
         target=1.7,
     )
-    return show([scenario], as_json=given.json)
+    cost = Scenario(
+        id="scale.two.cost",
+        value=two.cpu / one.cpu,
+        unit="CPU-seconds per row, 2 workers : 1",
+        higher_is_better=False,
+        peers={
+            "CPU-seconds per million rows, 1 worker": one.workers_cpu,
+            "CPU-seconds per million rows, 2 workers": two.workers_cpu,
+            "CPU-seconds per million rows, broker with 1": one.broker_cpu,
+            "CPU-seconds per million rows, broker with 2": two.broker_cpu,
+        },
+        target=1.15,
+    )
+    return show([times, cost], as_json=given.json)
 
 
-def _rate(events: int, count: int, seed: int) -> float:
+def _measure(events: int, count: int, seed: int) -> Measured:
     with running(_PARTITIONS) as (broker, folder):
         say(f"{count} workers: filling the topic")
         rows = asyncio.run(fill(broker, Workload(events=events, seed=seed), slots=_PARTITIONS))
@@ -53,20 +88,35 @@ def _rate(events: int, count: int, seed: int) -> float:
                 process.terminate()
             for process in workers:
                 process.wait(30)
-    (first_s, first), (last_s, last) = done[0], done[-1]
-    return rows * (last - first) / last / (last_s - first_s)
+    first, last = done[0], done[-1]
+    worked = rows * (last.records - first.records) / last.records
+    return Measured(
+        rate=worked / (last.wall_s - first.wall_s),
+        workers_cpu=1e6 * (last.workers_cpu_s - first.workers_cpu_s) / worked,
+        broker_cpu=1e6 * (last.broker_cpu_s - first.broker_cpu_s) / worked,
+    )
 
 
-async def _progress(broker: str, workers: list[subprocess.Popen[bytes]]) -> list[tuple[float, int]]:
-    """When how many records were checkpointed, from the moment at which every partition has moved to the end."""
+class _Point(NamedTuple):
+    """How many records were checkpointed at a moment, and what everybody had used until then."""
+
+    wall_s: float
+    records: int
+    workers_cpu_s: float
+    broker_cpu_s: float
+
+
+async def _progress(broker: str, workers: list[subprocess.Popen[bytes]]) -> list[_Point]:
+    """From the moment at which every partition has moved, to the end."""
     places = [TopicPartition(EVENTS, number) for number in range(_PARTITIONS)]
     async with AIOKafkaConsumer(bootstrap_servers=broker) as consumer:
         end = sum((await consumer.end_offsets(places)).values())
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
-    deadline, found = time.monotonic() + _DEADLINE_S, list[tuple[float, int]]()
+    deadline, found = time.monotonic() + _DEADLINE_S, list[_Point]()
+    kafka, processes = _broker(), [psutil.Process(worker.pid) for worker in workers]
     try:
-        while not found or found[-1][1] < end:
+        while not found or found[-1].records < end:
             if any(worker.poll() is not None for worker in workers) or time.monotonic() > deadline:
                 raise RuntimeError("a worker ended, or the deadline has passed")
             try:
@@ -76,12 +126,24 @@ async def _progress(broker: str, workers: list[subprocess.Popen[bytes]]) -> list
                 await asyncio.sleep(0.5)
                 continue
             committed = [max(0, offset.offset) for offset in offsets.values()]
-            if all(committed) and (not found or sum(committed) > found[-1][1]):
-                found.append((time.monotonic(), sum(committed)))
+            if all(committed) and (not found or sum(committed) > found[-1].records):
+                workers_cpu_s = sum(map(_cpu_s, processes))
+                found.append(_Point(time.monotonic(), sum(committed), workers_cpu_s, _cpu_s(kafka)))
             await asyncio.sleep(0.05)
     finally:
         await admin.close()
     return found
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """What a process has used, all threads together."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _broker() -> psutil.Process:
+    """The one that this benchmark has started."""
+    return next(one for one in psutil.Process().children(recursive=True) if one.name() == "java")
 
 
 def _start(broker: str, folder: Path, number: int) -> subprocess.Popen[bytes]:
