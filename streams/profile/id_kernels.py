@@ -1,8 +1,8 @@
 """Loops over events that depend on the event before: the join of predictions and labels, compiled.
 
 The table is an open-addressing hash table with linear probing (Knuth, The Art of Computer Programming 3,
-6.4). A slot (uint64) holds the upper half of a key, which is a hash already, and a row number; `EMPTY` where
-there is none. So a search looks at a row only when it is very likely the one, and a larger table is filled
+6.4). A slot (uint64) holds the upper half of a key, which is a hash already, and a row number plus one; `EMPTY`
+where there is none. So a search looks at a row only when it is very likely the one, and a larger table is filled
 without looking at rows at all. A row's home slot is given by the upper bits of its key. All rows of a key lie
 behind its home in order of arrival. Rows are never taken out one by one, so there are no tombstones.
 """
@@ -17,7 +17,8 @@ from detectors.compiled import compiled
 Array: TypeAlias = npt.NDArray[Any]
 
 
-EMPTY: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+EMPTY: Final = np.uint64(0)
+"""Memory fresh from the system is empty."""
 NONE: Final = -1
 _UPPER: Final = np.uint64(0xFFFF_FFFF_0000_0000)
 _LOWER: Final = np.uint64(0xFFFF_FFFF)
@@ -48,12 +49,12 @@ def _shift(slots: Array) -> Any:
 
 @compiled
 def _entry(key: Any, row: int) -> Any:
-    return (np.uint64(key) & _UPPER) | np.uint64(row)
+    return (np.uint64(key) & _UPPER) | np.uint64(row + 1)
 
 
 @compiled
 def _row(entry: Any) -> Any:
-    return np.int64(entry & _LOWER)
+    return np.int64(entry & _LOWER) - 1
 
 
 @compiled

@@ -6,7 +6,7 @@ cold tier (`streams.profile.cold_tier`), older predictions leave the table and c
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detectors.columns import readable
 from streams.profile import id_kernels as kernels
-from streams.profile.id_kernels import EMPTY, GONE, WAITING
+from streams.profile.id_kernels import GONE, WAITING
 
 Rows: TypeAlias = npt.NDArray[np.void]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ prediction; `GONE`: one that was joined or given up."""
 
 _WORDS = ROW.itemsize // 8
 _FIRST_CAPACITY = 1_024
-_GROWTH = 2
+_GROWTH = 8
 _FULL = 0.75
 _NEVER_US = 2**62
 _LOOK_AGAIN = 1.125
@@ -113,7 +113,7 @@ class IdTable:
 
     def __init__(self) -> None:
         self._rows = np.zeros(_FIRST_CAPACITY, dtype=ROW)
-        self._slots = np.full(2 * _FIRST_CAPACITY, EMPTY, dtype=np.uint64)
+        self._slots = np.zeros(2 * _FIRST_CAPACITY, dtype=np.uint64)
         self._count = 0
         self._logged = 0
         self._touched: list[Indices] = []
@@ -126,8 +126,8 @@ class IdTable:
 
     @property
     def nbytes(self) -> int:
-        """Memory held for the rows and their index."""
-        return self._rows.nbytes + self._slots.nbytes
+        """Memory of the rows and their index. What is reserved behind the rows takes none yet."""
+        return self._count * ROW.itemsize + self._slots.nbytes
 
     def row(self, rows: Indices) -> Rows:
         """A copy of some rows."""
@@ -348,7 +348,8 @@ class IdTable:
         first = int(min(rows["pane"].min(), rows["label_pane"].min()))
         end = int(max(rows["pane"].max(), rows["label_pane"].max())) + 1
         starts = self._starts[first:end]
-        logged = _Logged(first, starts.tobytes(), rows.tobytes(), cut_us)
+        # The encoder takes any memory for bytes, so nothing is copied before it.
+        logged = _Logged(first, starts.tobytes(), cast(bytes, rows.view(np.uint8).data), cut_us)
         return msgspec.msgpack.encode(logged), int(starts.max())
 
     def _code(self, start_us: int) -> int:
@@ -379,7 +380,7 @@ class IdTable:
             ]
             self._rows = larger
         if needed > _FULL * len(self._slots):
-            larger = np.full(self._capacity(needed), EMPTY, dtype=np.uint64)
+            larger = np.zeros(self._capacity(needed), dtype=np.uint64)
             kernels.move_slots(self._slots, larger)
             self._slots = larger
 
@@ -388,7 +389,7 @@ class IdTable:
         return 1 << int(np.ceil(np.log2(least)))
 
     def _index(self, capacity: int) -> None:
-        self._slots = np.full(capacity, EMPTY, dtype=np.uint64)
+        self._slots = np.zeros(capacity, dtype=np.uint64)
         kernels.insert(self._rows, self._slots, 0, self._count)
 
 

@@ -16,13 +16,14 @@ from homeostat.contract import (
 )
 from streams.control.configuration import Configuration
 from streams.deadletters import UNKNOWN_MODEL, DeadLetter
+from streams.profile.ahead import Ahead
 from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
 from streams.profile.intake import take_in
 from streams.profile.label_join import take_labels
 from streams.profile.log import ProfileLog
 from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
-from streams.stages import Flush, InputRecord, Snapshot
+from streams.stages import Flush, InputRecord, Readable, Snapshot
 from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import COLD_IDS, CROWDED_OUT, EVENTS, IDS, PANES, WATERMARK
 from streams.times import MICROSECONDS
@@ -69,24 +70,33 @@ class ProfileStage:
         self._models = _Models(partition, configuration, self._outputs, self._shelf)
         self._producers: dict[str, int] = {}
         self._log = ProfileLog()
+        self._ahead = Ahead(())
         self._flushed_offset = -1
         self._now_us = 0
 
     def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
         """See `Stage`."""
-        headers = dict(record.headers)
-        if HEADER_MODEL not in headers:
-            return None
-        model = headers[HEADER_MODEL].decode(errors="replace")
-        version = headers.get(HEADER_VERSION, b"").decode(errors="replace")
+        batch = self._ahead.of(record)
+        if batch is not None:
+            model, version = batch.model, batch.version if isinstance(batch, PredictionBatch) else ""
+        else:
+            headers = dict(record.headers)
+            if HEADER_MODEL not in headers:
+                return None
+            model = headers[HEADER_MODEL].decode(errors="replace")
+            version = headers.get(HEADER_VERSION, b"").decode(errors="replace")
         known = self._configuration.knows(model, version) if version else self._configuration.watches(model)
         return None if known else (model, version)
+
+    def look_ahead(self, records: Sequence[Readable]) -> None:
+        """See `streams.stages.Foresighted`."""
+        self._ahead = Ahead(records)
 
     def process(self, record: InputRecord) -> None:
         """Take one batch of predictions or labels; one that cannot be read goes to the dead letters."""
         self.offset = record.offset
         try:
-            batch = decode(record.value, record.headers)
+            batch = self._ahead.of(record) or decode(record.value, record.headers)
         except ContractError as error:
             self._dead_letter(record, error)
             return

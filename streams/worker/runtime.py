@@ -1,8 +1,7 @@
 """A worker: one stage per owned input partition, driven by Faust, checkpointed in transactions.
 
 Faust's part is the group membership, the fetching and the agent; state, positions and commits are ours.
-Everything here runs in one event loop, and a stage is only called between awaits, so a flush sees whole
-records.
+Everything runs in one event loop, and a stage is only called between awaits, so a flush sees whole records.
 """
 
 import asyncio
@@ -26,6 +25,7 @@ from streams.telemetry_names import BEAT, PARTITIONS
 from streams.times import now_us
 from streams.worker.checkpoint import CheckpointError
 from streams.worker.driver import Chunk, StageApp, commit_offsets, new_app, waiting
+from streams.worker.foresight import look_ahead
 from streams.worker.last_resort import LastResort
 from streams.worker.owned import Owned, take_over
 from streams.worker.rescue import Rescue
@@ -162,10 +162,11 @@ class Worker:
     async def _take_all(self, partition: int, chunk: Chunk) -> None:
         previous = chunk.previous
         yielded_s = time.monotonic()
-        for message in chunk.records:
+        for number, message in enumerate(chunk.records):
             owned = self._owned.get(partition)
             if owned is None or self._stop.is_set():
                 return
+            look_ahead(owned.stage, chunk.records, number)
             if message.offset > owned.stage.offset:
                 if previous > owned.stage.offset and previous >= owned.first_offset:
                     await self._seek_back(owned, message)

@@ -224,6 +224,7 @@ def test_a_large_table_forgets_the_old_half_and_finds_the_rest() -> None:
     )
 
 
+@settings(deadline=None)
 @given(
     codes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=200),
     most=st.sampled_from([4, 64, 1_000]),
