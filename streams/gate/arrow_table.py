@@ -70,9 +70,9 @@ def read_table(value: bytes) -> pa.Table:
     except PayloadError:
         raise
     except ContractError as error:
+        field = error.field.removeprefix("column ") if error.field.startswith("column ") else ""
         raise PayloadError(
-            error.field.removeprefix("column "),
-            f"is not an Arrow IPC stream that can be read: found {error.found}; expected {error.expected}",
+            field, f"is not a plain Arrow IPC stream: found {error.found}; expected {error.expected}"
         ) from error
     except TROUBLE as error:
         raise PayloadError("", f"is not an Arrow IPC stream: {error}") from error

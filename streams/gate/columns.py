@@ -128,7 +128,9 @@ class _Column:
             return pa.nulls(len(values), type)
         numbers = np.array(values, dtype=np.float64)
         outside = (numbers < low) | (numbers > high)
-        self.refuse_where(outside, field, lambda row: f"{values[row]} is not from {low:g} to {high:g}")
+        self.refuse_where(
+            outside, field, lambda row: f"{values[row]} is not from {round(low):g} to {round(high):g}"
+        )
         return pa.array(numbers, mask=np.isnan(numbers)).cast(type)
 
 

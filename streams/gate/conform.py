@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from homeostat.batches import FEATURE_PREFIX, SCORES_COLUMN, LabelBatch, PredictionBatch
-from homeostat.contract_layout import Layout, layout_of
+from homeostat.contract_layout import ColumnKind, Layout, layout_of
 from homeostat.errors import ContractError
 from streams.control.evolution import Evolution, check
 from streams.control.schema_words import differences
@@ -23,6 +23,13 @@ Refuse = Callable[[int, str, str], None]
 """Takes a row, the field, the reason."""
 
 _EVERY_ROW = " in every row"
+_WORDS = {
+    ColumnKind.CODES.value: "text",
+    ColumnKind.TEXT.value: "text",
+    ColumnKind.NUMBER.value: "a number",
+    ColumnKind.VECTOR.value: "a list of numbers",
+}
+"""What a column holds, in words of JSON."""
 
 
 def conform(batch: pa.RecordBatch, schema: Schema, *, labels: bool, refuse: Refuse) -> pa.RecordBatch:
@@ -80,7 +87,8 @@ def _present(column: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def _reason(schema: Schema, error: ContractError) -> str:
+    found = next((word for kind, word in _WORDS.items() if error.found.startswith(kind)), error.found)
     return (
-        f"is {error.found}; the schema of version {schema.version} (revision {schema.revision}) says "
+        f"is {found}; the schema of version {schema.version} (revision {schema.revision}) says "
         f"{error.expected.removesuffix(_EVERY_ROW)}"
     )

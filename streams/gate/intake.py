@@ -190,7 +190,7 @@ def _json_parts(body: bytes) -> Iterator[tuple[int, bytes]]:
     if too_large is not None:
         size = len(rows[too_large])
         raise _Refused("too_large", f"Row {too_large} has {size} bytes; {_RECORD_BYTES} are allowed.")
-    if numbered[0][0] is None:
+    if numbered and numbered[0][0] is None:
         if not _is_json(rows[0]):
             raise _Refused("unreadable", "The body is not JSON.")
         yield 0, rows[0]

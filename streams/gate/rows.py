@@ -105,6 +105,14 @@ _SPARSE_BYTES = 16
 _BLANKS = frozenset(" \t\r\n")
 
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_NO_TIME = (
+    "is no time: it must be RFC 3339 with an offset, as in 2026-11-21T10:00:00Z, or seconds or milliseconds "
+    "since the epoch"
+)
+_BETTER = {
+    "Invalid RFC3339 encoded datetime": _NO_TIME,
+    "Expected `datetime` with a timezone component": _NO_TIME,
+}
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
@@ -182,6 +190,7 @@ def explain(message: str) -> tuple[str, str]:
     path = _PATH.search(message)
     field = path.group(1) if path else ""
     reason = _PATH.sub("", message)
+    reason = _BETTER.get(reason, reason)
     missing = _MISSING.search(reason)
     if missing:
         field = f"{field}.{missing.group(1)}" if field else missing.group(1)

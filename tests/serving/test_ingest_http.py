@@ -311,3 +311,17 @@ async def test_many_small_rows_go_on_in_records_that_the_gate_takes(
     answer = await client.post("/v1/events", content=b"[" + b"{}," * 24_999 + b"{}]")
     assert answer.json()["rejected"] == 25_000
     assert max(len(json.loads(value)) for _, value, _ in topic.records) == MAX_ROWS
+
+
+async def test_an_empty_array_is_nothing_to_do(client: httpx.AsyncClient, topic: Topic) -> None:
+    for body in (b"[]", b" [ ] "):
+        answer = await client.post("/v1/events", content=body)
+        assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (202, 0, 0)
+    assert not topic.records
+
+
+async def test_a_time_that_is_none_says_what_is_needed(client: httpx.AsyncClient) -> None:
+    rows = [_event(0, time="soon"), _event(1, time="2026-11-21T10:00:00")]
+    told = (await client.post("/v1/events", json=rows)).json()
+    assert [one["field"] for one in told["errors"]] == ["time", "time"]
+    assert all("RFC 3339 with an offset" in one["reason"] for one in told["errors"])
