@@ -127,7 +127,8 @@ class Profile:
         return sketches.quantile(self.counters[slots.buckets], share, slots.bucket_first)
 
     def distinct(self, name: str) -> float:
-        """About how many distinct values (at single precision) or categories a column has had, missing apart."""
+        """About how many distinct values (at single precision) or categories a column has had, missing apart; relative
+        standard error `sketches.DISTINCT_ERROR`."""
         for slots in (*self.layout.numeric, *self.layout.categorical):
             if slots.name == name:
                 return sketches.distinct(self.registers[slots.registers])

@@ -273,16 +273,6 @@ class PredictionBatch(_Batch):
             for column in self.layout.features
         }
 
-    def feature_codes(self, name: str) -> tuple[list[str], CodeArray]:
-        """Distinct texts of a text feature, and for each row the index of its own (-1: missing).
-
-        Texts that no row has may be among them. Raises `KeyError` when there is no such feature of texts.
-        """
-        column = next((column for column in self.layout.features if column.name == name), None)
-        if column is None or not column.kind.is_text:
-            raise KeyError(f"the batch has no feature {name!r} of texts")
-        return codes_of(self.columns.column(column.place), column.kind)
-
     @property
     def segment_names(self) -> tuple[str, ...]:
         """In the order of the columns, without the prefix."""

@@ -115,8 +115,6 @@ def test_numbers_have_no_class_names() -> None:
     assert (found.class_scores, found.traces, found.segments) == (None, None, {})
     with pytest.raises(KeyError, match="no segment 'region'"):
         found.segment_codes("region")
-    with pytest.raises(KeyError, match="no feature 'x' of texts"):
-        found.feature_codes("x")
 
 
 def test_a_failed_request_has_a_status_and_no_prediction() -> None:
