@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from detectors.values import Monitor
 from homeostat.contract import LabelBatch, decode, partition_of
+from streams.control import feed
 from streams.control.configuration import Configuration, monitor_record
 from streams.control.evolution import check
 from streams.control.schemas import FeatureSchema, Schema, build_schema, schema_record
@@ -198,3 +199,19 @@ async def test_spread_and_schema_are_followed_on_a_broker(kafka: str, topic_pref
                 places[type(batch).__name__].add(one.partition)
     assert places["PredictionBatch"] == places["LabelBatch"]
     assert len(places["PredictionBatch"]) == 2
+
+
+async def test_the_api_follows_what_is_registered(
+    kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_INTERVAL_S", 0.1)
+    topic = f"{topic_prefix}-control"
+    await make_topics(kafka, {topic: 1})
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        key, value = schema_record(schema())
+        await producer.send_and_wait(topic, value, key)
+        async with feed.followed(kafka, "test-followed", topic) as models:
+            assert models.schema("pets", "7") == schema()
+            later = schema(task="binary", classes=())
+            await producer.send_and_wait(topic, later.to_json(), schema_record(later)[0])
+            await until("the change is known", lambda: models.schema("pets", "7") == later, 20)
