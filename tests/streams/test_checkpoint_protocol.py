@@ -11,14 +11,11 @@ the middle of a save, and fail on rows.
 
 import asyncio
 import contextlib
-import contextvars
 import json
-from collections.abc import Coroutine
-from pathlib import Path
+import time
 from typing import Any
 
 import hypothesis.strategies as st
-from faust.types import TP
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -26,102 +23,11 @@ import streams.worker.checkpoint
 import streams.worker.runtime
 from streams.topics import DEADLETTERS
 from streams.worker.driver import Chunk
-from streams.worker.role import StreamsConfig
-from streams.worker.runtime import Worker
-from tests.streams.counting import counting_role
-from tests.streams.memory_broker import COMMITTED, Gate, MemoryBroker, MemoryProducer, MemoryReader, gate_of
+from tests.streams.memory_broker import COMMITTED, MemoryBroker, MemoryProducer
+from tests.streams.protocol_member import CHECKPOINTS, OUT, PLACE, POISON, SOURCE, Message, Process
 
-POISON = frozenset({13})
-SOURCE, OUT, CHECKPOINTS = "t.in", "t.out", "t.checkpoints"
-PLACE = TP(SOURCE, 0)
-
-
-class Message:
-    """A record as the consumer hands it out."""
-
-    def __init__(self, offset: int, value: bytes) -> None:
-        self.topic, self.partition, self.offset, self.value = SOURCE, 0, offset, value
-        self.key, self.headers, self.timestamp = None, (), 0
-
-
-class FakeConsumer:
-    """Where a worker's fetching is; a seek goes to where its stage is."""
-
-    def __init__(self) -> None:
-        self.worker: Worker
-        self.assigned: set[TP] = set()
-        self.next = 0
-        self.previous = -1
-
-    def assignment(self) -> set[TP]:
-        return self.assigned
-
-    async def perform_seek(self) -> None:
-        self.next = self.worker.positions().get(PLACE, self.next)
-        self.previous = self.next - 1
-
-
-class FakeApp:
-    def __init__(self) -> None:
-        self.consumer = FakeConsumer()
-        self.crashed = self.should_stop = False
-
-
-class Member(Worker):
-    """A worker without Faust."""
-
-    def _make_app(self) -> Any:
-        app = FakeApp()
-        app.consumer.worker = self
-        return app
-
-    async def _is_caught_up(self, owned: object) -> bool:
-        return False
-
-
-class Process:
-    """A worker, its gate, and the tasks that run in it."""
-
-    def __init__(self, number: int, machine: "Protocol") -> None:
-        self.gate = Gate()
-        self.machine = machine
-        self.context = contextvars.copy_context()
-        self.context.run(gate_of.set, self.gate)
-        config = StreamsConfig(broker="", data_dir=Path(), instance=str(number))
-        role = counting_role("t", POISON)
-        self.worker = self.context.run(Member, config, role, MemoryReader(machine.broker))
-        self.consumer: FakeConsumer = self.worker._app.consumer  # type: ignore[assignment]
-        self.tasks: list[asyncio.Task[Any]] = []
-        self.chunks: list[Chunk] = []
-        self.agent: asyncio.Task[Any] | None = None
-        self.asleep = self.slept = False
-
-    @property
-    def failed(self) -> bool:
-        return self.worker._failure is not None
-
-    def do(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = self.context.run(self.machine.loop.create_task, self._guarded(work))
-        self.tasks.append(task)
-        return task
-
-    def receives(self, chunk: Chunk) -> None:
-        """One chunk after the other, as a stream hands them to the agent."""
-        self.chunks.append(chunk)
-        if self.agent is None or self.agent.done():
-            self.agent = self.do(self._consume())
-
-    async def _consume(self) -> None:
-        while self.chunks:
-            await self.worker._take_all(0, self.chunks.pop(0))
-
-    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001  (what the pulse and the agent do)
-            self.worker._fail(error)
-
-
+FINISH_S = 30.0
+"""Each record that fails is read back and waited for some milliseconds, and there may be dozens."""
 WHO = st.sampled_from(["owner", "owner", "owner", "former"])
 """Most happens to the owner; then to the one that was it before, which may not know."""
 EVENTS = st.lists(st.lists(st.integers(0, 20), max_size=4), min_size=1, max_size=8)
@@ -136,7 +42,7 @@ class Protocol(RuleBasedStateMachine):
         self.started = self.calm = 0
         self.patches = contextlib.ExitStack()
         self._patch(streams.worker.checkpoint, "AIOKafkaProducer", MemoryProducer)
-        self._patch(streams.worker.checkpoint, "_VISIBLE_TIMEOUT_S", 0.5)
+        self._patch(streams.worker.checkpoint, "_VISIBLE_TIMEOUT_S", 20.0)
         self._patch(streams.worker.runtime, "commit_offsets", _nothing)
         self._patch(streams.worker.runtime, "_REVOKE_TIMEOUT_S", 0.002)
         MemoryProducer.broker = self.broker
@@ -150,7 +56,7 @@ class Protocol(RuleBasedStateMachine):
 
     def _start(self) -> Process:
         self.started += 1
-        return Process(self.started, self)
+        return Process(self.started, self.loop, self.broker)
 
     def settle(self, seconds: float = 0.0) -> None:
         """Let everybody come to where the gates hold them."""
@@ -229,14 +135,15 @@ class Protocol(RuleBasedStateMachine):
 
     def _finish(self, process: Process) -> None:
         process.gate.open(1_000_000)
-        for _ in range(2_000):
+        deadline_s = time.monotonic() + FINISH_S
+        while True:
             self.settle()
             self.broker.marks_come()
             if all(task.done() for task in process.tasks):
                 break
+            assert time.monotonic() < deadline_s, f"in {FINISH_S:g} s: {process.tasks}"
             self.settle(0.001)
         process.gate.steps = 0
-        assert all(task.done() for task in process.tasks)
         process.tasks = []
 
     @precondition(lambda self: self.calm > 2)

@@ -66,22 +66,6 @@ async def test_workers_come_go_and_oversleep_and_nothing_is_lost_or_doubled(worl
     await assert_right(world, load, expected)
 
 
-async def test_a_broker_that_stands_still_and_one_that_is_killed_are_ridden_out(world: World) -> None:
-    load = with_repeats(traffic("broker", 1_500))
-    expected = undisturbed(load)
-    await world.start()
-    await world.configure(load)
-    sending = asyncio.create_task(world.send(load.sends, over_s=8))
-    await asyncio.sleep(1.5)
-    await world.freeze_broker(8)
-    await asyncio.sleep(2)
-    await asyncio.to_thread(world.broker.kill)
-    await asyncio.sleep(1)
-    world.broker.start(180)  # not in a thread: with the end of who started it a broker of a test ends, too
-    await sending
-    await assert_right(world, load, expected)
-
-
 async def test_broken_records_lies_and_wrong_clocks_are_set_aside_and_nothing_else(world: World) -> None:
     """Rare rows, broken records, lies, and clocks that are wrong, among the records of a sound producer."""
     now_us = time.time_ns() // 1_000
