@@ -1,14 +1,16 @@
 """The fixed work of the stream benchmarks: one model, 13 features, a label for every fifth event."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from detectors.reference import Reference, build_reference
 from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import (
+    FEATURE_PREFIX,
     LabelBatch,
     PredictionBatch,
     encode_labels,
@@ -93,6 +95,7 @@ class Workload:
                     scores=scores[mine],
                     features={name: column[mine] for name, column in columns.items()},
                 )
+                batch = replace(batch, columns=self._typed(batch.columns))
                 sequences[slot] += 1
                 yield slot, encode_predictions(batch), headers_of(batch), len(mine)
             waiting.append((numbers[labelled], truth[labelled]))
@@ -104,6 +107,15 @@ class Workload:
     def times_us(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """When each event happened."""
         return START_US + (numbers * (1e6 / self.rate)).astype(np.int64)
+
+    def _typed(self, columns: pa.RecordBatch) -> pa.RecordBatch:
+        """The features as `dtype`: the batch builder makes all numbers float64."""
+        kind = pa.from_numpy_dtype(np.dtype(self.dtype))
+        fields = [
+            field.with_type(kind) if field.name.startswith(FEATURE_PREFIX) else field
+            for field in columns.schema
+        ]
+        return columns.cast(pa.schema(fields))
 
     def _columns(
         self, rng: np.random.Generator, rows: int, dtype: str
