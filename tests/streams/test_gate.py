@@ -264,7 +264,7 @@ async def test_a_broker_that_goes_away_is_ridden_out(
 
         await until("the gate is at work", some)
         await asyncio.to_thread(kafka_broker.kill)
-        await until("the gate has noticed", lambda: "Kafka does not answer" in worker.output)
+        await until("the gate has noticed", lambda: "Connect call failed" in worker.output)
         await asyncio.to_thread(kafka_broker.start)
         await produce(broker, config["ingest"], records[400:])
 

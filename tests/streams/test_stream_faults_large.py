@@ -69,8 +69,8 @@ async def test_a_record_of_100_mb_is_a_dead_letter_and_stops_nobody(world: World
     assert all(len(one.to_json()) < MIB for one in unknown)
     assert not found.letters
     assert not world.faults, "somebody ended and was started again"
-    grown = {role: (world.process(role).peak_bytes - calm[role]) // MIB for role in ROLES}
-    assert max(grown.values()) < 6 * MOST_BYTES // MIB, grown
+    grown = {role: world.process(role).peak_bytes - calm[role] for role in ROLES}
+    assert max(grown.values()) < 5 * RECORD_BYTES, grown
 
 
 def wide_rows(plan: Plan) -> Send:
