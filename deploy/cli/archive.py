@@ -43,8 +43,9 @@ def archive_status(model: Model = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"archive": store.location, "models": rows}, indent=2))
         return
-    columns = ["model", "kind", "files", "small_files", "rows", "bytes", "days", "oldest", "newest"]
-    show_table(rows, columns, _nothing(store, model))
+    columns = ["model", "kind", "files", "small", "rows", "bytes", "days", "oldest", "newest"]
+    shown = {name: "small_files" if name == "small" else name for name in columns}
+    show_table(rows, shown, _nothing(store, model))
     damaged = [path for row in rows for path in row["damaged"]]
     if damaged:
         typer.echo(f"Damaged, and not counted in rows: {len(damaged)} files.", err=True)
@@ -127,10 +128,13 @@ def archive_compact(
     report = Upkeep(_store(), archive_upkeep(Settings())).run(time.time(), closed=closed)
     if report.busy:
         raise UserError("Somebody else compacts this archive at the moment; try again in a minute.")
-    typer.echo(
-        f"{report.merged} files merged into {report.into}, {report.swept} left-over and {report.retired} retired "
-        "files deleted."
-    )
+    if report.merged or report.swept or report.retired:
+        typer.echo(
+            f"{report.merged} files merged into {report.into}, {report.swept} left-over and {report.retired} retired "
+            "files deleted."
+        )
+    else:
+        typer.echo(f"Nothing to do: {report.files} files, {report.bytes:,} bytes.")
     if report.damaged:
         typer.echo(f"{len(report.damaged)} files are damaged and were left alone:", err=True)
         typer.echo("\n".join(f"  {path}" for path in report.damaged), err=True)
@@ -200,7 +204,9 @@ def _nothing(store: "Store", model: str | None) -> str:
 
     known = ArchiveReader(store).models()
     if not known:
-        return f"The archive {store.location} is empty."
+        return (
+            f"The archive {store.location} is empty. HOMEOSTAT_HOME or HOMEOSTAT_ARCHIVE names another one."
+        )
     return f"The archive {store.location} has nothing of {model!r} here. It knows {', '.join(known)}."
 
 

@@ -57,9 +57,7 @@ def deadletters_list(
     if as_json:
         typer.echo(json.dumps({"items": [_data(letter) for letter in letters]}, indent=2))
         return
-    show_table(
-        [_row(letter) for letter in letters], ["number", "written", "model", "stood at", "field", "reason"]
-    )
+    show_table([_row(letter) for letter in letters], ["number", "written", "model", "stood at", "reason"])
     if any(_first(letter.reason) != letter.reason for letter in letters):
         typer.echo("`homeostat deadletters show NUMBER` says what can be done, and prints the original.")
 
@@ -114,7 +112,10 @@ def deadletters_replay(
         typer.echo(f"{len(result.sent)} {verb}, {len(result.before)} were sent before.")
         for number, why in result.refused.items():
             typer.echo(f"{number} cannot be sent again: {why}.")
-    raise typer.Exit(1 if result.refused else 0)
+    missing = sorted({*(numbers or ())} - {*result.sent, *result.before, *result.refused})
+    for number in missing:
+        typer.echo(f"There is no dead letter {number} to which all that you say applies.", err=True)
+    raise typer.Exit(1 if result.refused or missing else 0)
 
 
 def _wanted(
@@ -169,13 +170,14 @@ def _data(letter: "DeadLetter") -> dict[str, Any]:
 def _row(letter: "DeadLetter") -> dict[str, Any]:
     """A letter as a line of the list."""
     row = "" if letter.row is None else f"#{letter.row}"
+    topic = letter.topic.removeprefix("homeostat.")
+    reason = _first(letter.reason)
     return {
         "number": letter.number,
-        "written": _written(letter),
+        "written": _written(letter).removesuffix("+00:00").replace("T", " "),
         "model": letter.model,
-        "stood at": f"{letter.topic}/{letter.partition}@{letter.offset}{row}",
-        "field": letter.field,
-        "reason": _first(letter.reason),
+        "stood at": f"{topic}/{letter.partition}@{letter.offset}{row}",
+        "reason": reason if letter.field in reason else f"{letter.field}: {reason}",
     }
 
 

@@ -125,6 +125,9 @@ def replay(
         typer.echo(json.dumps(_replay_as_data(found, compared), indent=2))
     else:
         _show_replay(found, compared)
+        if not found.rows:
+            told = f" of {model!r}" if model else ""
+            typer.echo(f"There are no events{told} in this stretch.", err=True)
     raise typer.Exit(1 if compared is not None and not compared.holds else 0)
 
 
@@ -170,7 +173,10 @@ def monitors_list(as_json: AsJson = False) -> None:
         typer.echo(json.dumps([each.as_dict() for each in found], indent=2))
         return
     rows = [each.row() for each in found]
-    show_table(rows, ["model", "revision", "windows", "pane", "features", "segments", "references"])
+    columns = ["model", "revision", "windows", "pane", "features", "segments", "references"]
+    show_table(
+        rows, columns, "None. `homeostat monitors apply FILE` publishes one; docs/monitor.md shows a file."
+    )
 
 
 @monitors.command("show")

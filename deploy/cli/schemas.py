@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streams.control.schema_publish import Catalogue, Known, Registration
 
 _TIMEOUT_S = 60.0
+_NONE = "None. `homeostat schemas register FILE` makes one known, and so does the reference of a monitor."
 _Result = TypeVar("_Result")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -75,7 +76,9 @@ def schemas_list(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        show_table(rows, ["model", "version", "origin", "task", "features", "revision"])
+        show_table(
+            rows, ["model", "version", "origin", "task", "features", "revision"], "None." if model else _NONE
+        )
 
 
 @schemas.command("show")
@@ -180,9 +183,13 @@ def _find(found: "Catalogue", model: str, version: str | None) -> "Known":
     known = found.find(model, version)
     if known is None:
         versions = ", ".join(one.schema.version for one in found.of(model))
-        have = f"there are those of version {versions}" if versions else "there is none of the model"
-        of_version = "" if version is None else f" version {version!r}"
-        raise UserError(f"There is no schema of {model!r}{of_version}; {have}. See `homeostat schemas list`.")
+        if versions:
+            raise UserError(
+                f"There is no schema of {model!r} version {version!r}; there are those of {versions}."
+            )
+        raise UserError(
+            f"There is no schema of {model!r}. `homeostat schemas list` shows those that are there."
+        )
     return known
 
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deploy.cli.printing import show_table
 from deploy.settings import Settings
 from deploy.stack.state import EventKind, Health, StackEvent
 
@@ -113,9 +113,7 @@ def doctor(
     """
     import dataclasses
 
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
     from deploy.doctor import run_checks
 
@@ -123,13 +121,9 @@ def doctor(
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2, default=str))
     else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in ("", "check", "found", "what to do"):
-            table.add_column(title, overflow="fold")
-        marks = {"ok": "[green]ok[/green]", "warn": "[yellow]warn[/yellow]", "fail": "[red]FAIL[/red]"}
-        for check in checks:
-            table.add_row(marks[str(check.level)], check.name, escape(check.found), escape(check.advice))
-        Console().print(table)
+        marks = {"ok": Text("ok", "green"), "warn": Text("warn", "yellow"), "fail": Text("FAIL", "red")}
+        rows = [dataclasses.asdict(check) | {"mark": marks[str(check.level)]} for check in checks]
+        show_table(rows, {"": "mark", "check": "name", "found": "found", "what to do": "advice"})
     raise typer.Exit(1 if any(str(check.level) == "fail" for check in checks) else 0)
 
 
@@ -193,20 +187,26 @@ def _status_as_data(found: Any) -> dict[str, Any]:
 
 def _print_status(found: Any) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    console = Console(file=sys.stdout)
     if not found.running:
+        console = Console()
         console.print("Homeostat is not running. Start it with `homeostat up`.")
         for orphan in found.orphans:
             console.print(f"[yellow]Left over: {orphan}. `homeostat down` ends it.[/yellow]")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("part", "health", "process", "restarts", "address", "version", "log"):
-        table.add_column(title, overflow="fold")
-    for part in found.state.parts:
-        process = str(part.process.pid) if part.process else ""
-        address = part.url or ", ".join(f"{name} {port}" for name, port in part.ports.items())
-        health = _MARKS.get(part.health, f"[yellow]○ {part.health}[/yellow]")
-        table.add_row(part.name, health, process, str(part.restarts), address, part.version or "", part.log)
-    console.print(table)
+    rows = [
+        {
+            "part": part.name,
+            "health": Text.from_markup(_MARKS.get(part.health, f"[yellow]○ {part.health}[/yellow]")),
+            "process": part.process.pid if part.process else None,
+            "restarts": part.restarts,
+            "address": part.url or ", ".join(f"{name} {port}" for name, port in part.ports.items()),
+            "version": part.version,
+            "log": Path(part.log).name,
+        }
+        for part in found.state.parts
+    ]
+    show_table(rows, ["part", "health", "process", "restarts", "address", "version", "log"])
+    folders = sorted({str(Path(part.log).parent) for part in found.state.parts})
+    typer.echo(f"Logs are in {', '.join(folders)}.")

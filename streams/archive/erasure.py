@@ -118,8 +118,9 @@ def erase(
 ) -> Receipt:
     """Erase all rows of a model with these event ids, predictions and labels, now and for ever.
 
-    Raises `ArchiveError` when an id is empty, when other upkeep does not end within two minutes, or when files go
-    on being found that hold such rows (then the order stays and upkeep goes on with it).
+    Raises `ArchiveError` when an id is empty, when other upkeep does not end within two minutes, when files go on
+    being found that hold such rows (then the order stays and upkeep goes on with it), or when a file is damaged: it
+    may hold some, all others do not any more.
     """
     wanted = list(dict.fromkeys(ids))
     if not wanted or not all(wanted):
@@ -191,14 +192,23 @@ def _files(store: Store, model: str) -> list[ArchiveFile]:
 def _until_none(store: Store, model: str, keys: Keys, done: _Done) -> int:
     """Rewrite until a look at every file finds nothing; how many files that look has seen."""
     for _ in range(_ROUNDS):
-        files, found = _files(store, model), False
+        files, found, damaged = _files(store, model), False, list[ArchiveDamaged]()
         for file in files:
             try:
-                if _count(file, _held(store, file, keys), done):
-                    found = True
+                held = _held(store, file, keys)
+                if held[1]:
                     rewrite(store, file, keys)
+                found |= _count(file, held, done)
             except FileNotFoundError:
                 found = True  # compacted in this moment: look again
+            except ArchiveDamaged as error:
+                damaged.append(error)
+        if damaged and not found:
+            raise ArchiveError(
+                f"{len(damaged)} damaged files of {model} may hold rows to erase; all others hold none any more. "
+                "Restore the damaged ones or delete them, then give the order again for a receipt:\n"
+                + "\n".join(str(error) for error in damaged)
+            )
         if not found:
             return len(files)
     raise ArchiveError(
@@ -217,15 +227,20 @@ def _held(store: Store, file: ArchiveFile, keys: Keys) -> tuple[int, int]:
 
 
 def rewrite(store: Store, file: ArchiveFile, keys: Keys) -> None:
-    """The file without rows that have one of `keys`; without a row left it goes."""
+    """The file without rows that have one of `keys`; without a row left it goes. Raises `ArchiveDamaged`."""
+    with open_parquet(store, file) as opened:
+        schema = opened.schema_arrow
     scratch, left = store.scratch(), 0
-    with open_parquet(store, file) as opened, writing(scratch, opened.schema_arrow) as writer:
-        for group in range(opened.num_row_groups):
-            table = opened.read_row_group(group)
-            kept = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), keys)))
-            left += kept.num_rows
-            if kept.num_rows:
-                writer.write_table(kept)
+    try:
+        with writing(scratch, schema) as writer:
+            for table in tables_in(store, file):
+                kept = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), keys)))
+                left += kept.num_rows
+                if kept.num_rows:
+                    writer.write_table(kept)
+    except Exception:
+        scratch.unlink(missing_ok=True)
+        raise
     if left:
         store.put(file.path, scratch)
     else:

@@ -58,7 +58,7 @@ def test_from_a_reference_to_a_schema_of_ones_own(kafka: str, model: str) -> Non
         async with KafkaBus(kafka) as bus:
             await publish_reference(bus, make_reference(model, "1"))
 
-    assert "there is none of the model" in run("show", model, code=1)
+    assert f"There is no schema of {model!r}." in run("show", model, code=1)
     asyncio.run(announce())
     (implied,) = json.loads(run("list", "--model", model, "--json"))
     assert (implied["version"], implied["origin"], implied["features"]) == ("1", "reference", 2)
@@ -89,7 +89,7 @@ def test_from_a_reference_to_a_schema_of_ones_own(kafka: str, model: str) -> Non
     assert "f.age: type changed" in run("diff", model, "1", "2", code=1)
     assert json.loads(run("diff", model, "2", "1", "--json", code=1))["breaks"] is True
     assert "No difference." in run("diff", model, "2", "2")
-    assert "there are those of version 1, 2" in run("diff", model, "1", "3", code=1)
+    assert "there are those of 1, 2" in run("diff", model, "1", "3", code=1)
     assert "registered" in run("list", "--model", model)
     assert run("list", "--model", "nobody's") == "None.\n"
 

@@ -12,7 +12,7 @@ import pytest
 
 from streams.archive.counters import ArchiveCounters
 from streams.archive.erasure import erase
-from streams.archive.errors import ArchiveDamaged
+from streams.archive.errors import ArchiveDamaged, ArchiveError
 from streams.archive.files import list_files, open_parquet, tables_in
 from streams.archive.layout import ArchiveFile
 from streams.archive.read import ArchiveReader
@@ -140,6 +140,19 @@ def test_a_damaged_file_does_not_keep_orders_and_retention_from_the_others(store
     assert report.damaged == [first.path]
     assert (report.erased_again, report.retired) == (1, 2)
     assert "e150" not in pq.read_table(_path(store, second)).column("id").to_pylist()
+
+
+def test_erasing_goes_on_behind_a_damaged_file_and_gives_no_receipt(store: Store) -> None:
+    fill(store, 3)
+    harmed, last = sorted(list_files(store, "predictions"), key=lambda file: file.span)[::2]
+    sound = _flip(_path(store, harmed), 40)
+    with pytest.raises(ArchiveError, match="1 damaged files of churn may hold rows to erase") as raised:
+        erase(store, "churn", ["e3", "e31"], by="me", now_us=int(NOW_S * 1e6))
+    assert harmed.span.name in str(raised.value)
+    assert "e31" not in pq.read_table(_path(store, last)).column("id").to_pylist()
+    _path(store, harmed).write_bytes(sound)
+    assert erase(store, "churn", ["e3", "e31"], by="me", now_us=int(NOW_S * 1e6)).verified
+    assert not {"e3", "e31"} & set(globbed(Path(store.location)))
 
 
 def test_status_and_check_tell_what_is_damaged(store: Store) -> None:

@@ -1,0 +1,38 @@
+"""Tables of the command line: nothing short is cut in two, in a pipe each row is a line."""
+
+import pytest
+
+from deploy.cli.printing import show_table
+
+ROWS = [
+    {"model": "car-loan-europe", "time": "2026-11-21 18:41:40", "reason": "a field is not there " * 6},
+    {"model": "[red]x", "time": None, "reason": ""},
+]
+
+
+def test_in_a_pipe_each_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(ROWS, ["model", "time", "reason"])
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["model", "time", "reason"]
+    assert first.count("a field is not there") == 6
+    assert second.split() == ["[red]x"]
+
+
+def test_in_a_terminal_long_texts_go_on_by_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for columns in ("60", "20"):
+        monkeypatch.setenv("COLUMNS", columns)
+        show_table(ROWS, {"which": "model", "time": "time", "why": "reason"})
+        shown = capsys.readouterr().out
+        assert "car-loan-europe" in shown
+        assert "2026-11-21 18:41:40" in shown
+        assert len(shown.splitlines()) > 4
+        assert not any(line.rstrip().endswith((" no", " fiel")) for line in shown.splitlines())
+
+
+def test_nothing_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table([], ["model"], "The archive is empty.")
+    assert capsys.readouterr().out == "The archive is empty.\n"
