@@ -97,10 +97,10 @@ def _config(broker: str) -> GateConfig:
     return GateConfig(broker=broker, **{name: name for name in (*TOPICS, "deadletters", "control")})
 
 
-async def read_bare(config: GateConfig, count: int, events: int) -> float:
+async def read_bare(config: GateConfig, count: int, events: int, **settings: int) -> float:
     """CPU-seconds of reading and decoding so many events of the ingest topic's partitions."""
     before = _cpu_s()
-    consumer = AIOKafkaConsumer(bootstrap_servers=config.broker)
+    consumer = AIOKafkaConsumer(bootstrap_servers=config.broker, **settings)
     await consumer.start()
     try:
         partitions = [TopicPartition(config.ingest, number) for number in range(count)]
@@ -153,7 +153,13 @@ def _cpu_s() -> float:
     return found
 
 
-WORKERS = {"gate": run_gate, "bare": read_bare}
+async def read_settled(config: GateConfig, count: int, events: int) -> float:
+    """The same with the memory and fetch settings of our workers."""
+    settle()
+    return await read_bare(config, count, events, max_partition_fetch_bytes=config.fetch_bytes)
+
+
+WORKERS = {"gate": run_gate, "bare": read_bare, "settled": read_settled}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,9 @@
 """How a worker reads topics in a consumer group: assignment, batches, a broker that goes away, a clean stop.
 
-What is in memory is bounded: one poll of at most `max_records` records, and what the client fetches ahead (1 MiB of
-each partition). A rebalance and the work on a batch never overlap: partitions are given up only between two batches,
-and records fetched under an older assignment are dropped, because the new one starts from stored positions.
+What is in memory is bounded: one poll of at most `max_records` records, and what the client fetches ahead
+(`fetch_bytes` of each partition). A rebalance and the work on a batch never overlap: partitions are given up only
+between two batches, and records fetched under an older assignment are dropped, because the new one starts from stored
+positions.
 """
 
 import asyncio
@@ -49,7 +50,8 @@ def _nothing() -> None:
 class GroupConfig:
     """Where a worker reads. `instance` is its static name in the group: a restart under the same name finds
     its partitions at once. `ready_callback` is called once it runs and then about every second while the
-    broker answers. `max_records`: at most so many are handled in one go. `telemetry` is given the numbers of
+    broker answers. `max_records`: at most so many are handled in one go; `fetch_bytes` of each partition are fetched
+    ahead. `telemetry` is given the numbers of
     the reading, and those of the handler where it has any (`Measured`)."""
 
     broker: str
@@ -57,6 +59,7 @@ class GroupConfig:
     instance: str | None = None
     ready_callback: Callable[[], None] = _nothing
     max_records: int = 500
+    fetch_bytes: int = 1024 * 1024
     telemetry: Telemetry = field(default_factory=Telemetry)
 
 
@@ -161,6 +164,7 @@ async def _consume_once(
         session_timeout_ms=_SESSION_TIMEOUT_MS,
         heartbeat_interval_ms=1_500,
         metadata_max_age_ms=30_000,
+        max_partition_fetch_bytes=config.fetch_bytes,
     )
     assignment = _Assignment(consumer, handler)
     consumer.subscribe(topics, listener=assignment)

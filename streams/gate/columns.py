@@ -8,6 +8,7 @@ mistake must not turn all numbers into text.
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby
@@ -220,8 +221,9 @@ def _known_features(
     if count:
         flat = chain.from_iterable(map(known.number_values, features))
         try:
-            matrix = np.fromiter(flat, np.float64, count=count * len(rows)).reshape(len(rows), count)
-        except TypeError:
+            packed = struct.pack(f"{count * len(rows)}d", *flat)
+            matrix = np.frombuffer(packed, np.float64).reshape(len(rows), count)
+        except struct.error:
             matrix = np.array(list(map(known.number_values, features)), dtype=np.float64)
         for name, values in zip(known.numbers, np.ascontiguousarray(matrix.T), strict=True):
             yield name, _numbers(values)

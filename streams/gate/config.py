@@ -17,6 +17,7 @@ class GateConfig(GroupConfig):
 
     group: str = "homeostat-gate"
     max_records: int = 5_000
+    fetch_bytes: int = 4 * 1024 * 1024
     ingest: str = INGEST
     halves: str = GATE_HALVES
     events: str = EVENTS
