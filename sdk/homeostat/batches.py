@@ -246,9 +246,9 @@ class PredictionBatch(_Batch):
 
     @cached_property
     def feature_matrix(self) -> FeatureArray | None:
-        """The features side by side as they lie in memory, shape (features, rows or more: what is behind the rows is
-        padding), float32 or float64, in the order of `feature_names`; None unless all are of one of these types,
-        without nulls and evenly spaced."""
+        """The features side by side, shape (features, rows or more: what is behind the rows is padding), float32 or
+        float64, missing NaN, in the order of `feature_names`: as they lie in memory, where they are of one of these
+        types without nulls. None unless all are columns of numbers of a decoded batch (flags left out)."""
         return None
 
     @property

@@ -1,7 +1,7 @@
-"""Columns of a record that lack nothing, seen where they lie, without an Arrow object for each.
+"""Columns of numbers, seen where they lie in a record, without an Arrow object for each.
 
 Only for records that Arrow has read and validated in full: lengths and counts of nulls are then what they say. Whatever
-is out of the ordinary (nulls, gaps, odd places in memory) is left to Arrow, which reads everything.
+is out of the ordinary is left to Arrow, which reads everything.
 """
 
 # pyarrow ships no types.
@@ -9,6 +9,7 @@ is out of the ordinary (nulls, gaps, odd places in memory) is left to Arrow, whi
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ _ALIGNED_BYTES = 8
 _FEATURE_KINDS: Mapping[ColumnKind, Any] = {
     ColumnKind.NUMBER: np.dtype(np.float64),
     ColumnKind.SINGLE: np.dtype(np.float32),
+    ColumnKind.INTEGER: np.dtype(np.int64),
 }
 
 
@@ -39,14 +41,16 @@ class _Column(NamedTuple):
 
 
 class _Plan(NamedTuple):
+    """`features`: empty where one is no column of numbers; `together`: of one float type, one behind the other."""
+
     columns: tuple[_Column, ...]
-    first: _Column | None
-    features: int
+    features: tuple[_Column, ...]
+    together: bool
 
 
 def seen_of(value: bytes, frame: Frame, layout: Layout) -> dict[str, Any]:
-    """What of a valid record can be seen in place, by the names of a batch's properties: `rows`, and where nothing is
-    missing `id_ends`, `keys`, `times_us`, the outcomes, `scores` and `feature_matrix`."""
+    """What of a valid record can be seen in place, by the names of a batch's properties: `rows`, `feature_matrix`, and
+    where nothing is missing `id_ends`, `keys`, `times_us`, `outcomes` and `scores`."""
     meta, plan = frame.meta, _plan(layout)
     seen: dict[str, Any] = {"rows": meta.rows, "feature_matrix": _features(value, frame, plan)}
     for name, kind, node, buffer, more in plan.columns:
@@ -58,21 +62,45 @@ def seen_of(value: bytes, frame: Frame, layout: Layout) -> dict[str, Any]:
 
 
 def _features(value: bytes, frame: Frame, plan: _Plan) -> FeatureArray | None:
-    """All features side by side, shape (features, rows or more: what is behind the rows is padding), where they are
-    without nulls and evenly spaced."""
-    meta, first, count = frame.meta, plan.first, plan.features
-    if first is None or any(meta.nulls[first.node : first.node + count]):
+    """All features side by side, shape (features, rows or more: what is behind the rows is padding): where they lie, or
+    copied where something is missing or they are of several types. None where one is no column of numbers."""
+    meta, columns = frame.meta, plan.features
+    if not columns:
         return None
+    first, count = columns[0], len(columns)
+    if not plan.together or any(meta.nulls[first.node : first.node + count]):
+        return _copied(value, frame, columns)
     item = first.kind.itemsize
     # A column has two buffers (which rows are there, the values), a buffer two numbers (where it begins, its length).
     starts = meta.spans[2 * first.buffer : 2 * (first.buffer + 2 * count) : 4]
     step = starts[1] - starts[0] if count > 1 else meta.rows * item
     start = frame.body + starts[0]
     if step < meta.rows * item or step % item or start % _ALIGNED_BYTES or start + count * step > len(value):
-        return None
+        return _copied(value, frame, columns)
     if starts != tuple(range(starts[0], starts[0] + count * step, step)):
-        return None
+        return _copied(value, frame, columns)
     return np.frombuffer(value, first.kind, count * step // item, start).reshape(count, step // item)
+
+
+def _copied(value: bytes, frame: Frame, columns: tuple[_Column, ...]) -> FeatureArray | None:
+    """The same as a matrix of its own: float32 where all columns are, or float64; NaN where a value is missing."""
+    meta, single = frame.meta, all(column.kind == np.float32 for column in columns)
+    matrix = np.empty((len(columns), meta.rows), dtype=np.float32 if single else np.float64)
+    for row, (_, kind, node, buffer, _) in zip(matrix, columns, strict=True):
+        start, size = meta.spans[2 * buffer], meta.spans[2 * buffer + 1]
+        if meta.nulls[node] == meta.rows:
+            row[:] = np.nan
+        elif size < meta.rows * kind.itemsize:
+            return None
+        else:
+            row[:] = np.frombuffer(value, kind, meta.rows, frame.body + start)
+            if meta.nulls[node]:
+                at, bits = meta.spans[2 * buffer - 2], meta.spans[2 * buffer - 1]
+                if 8 * bits < meta.rows:
+                    return None
+                there = np.frombuffer(value, np.uint8, -(-meta.rows // 8), frame.body + at)
+                row[np.unpackbits(there, count=meta.rows, bitorder="little") == 0] = np.nan
+    return matrix
 
 
 @lru_cache(maxsize=256)
@@ -94,15 +122,19 @@ def _plan(layout: Layout) -> _Plan:
         columns.append(_Column("outcomes", np.dtype(np.float64), *places[OUTCOME]))
     if layout.outcome.name == "prediction":
         columns.append(_Column("scores", np.dtype(np.float64), *places[SCORE]))
-    return _Plan(tuple(columns), _first_feature(layout, places), len(layout.features))
+    features, together = _feature_columns(layout, places)
+    return _Plan(tuple(columns), features, together)
 
 
-def _first_feature(layout: Layout, places: Mapping[int, tuple[int, int]]) -> _Column | None:
-    """The first of the features, where they are of one float type and stand together."""
+def _feature_columns(
+    layout: Layout, places: Mapping[int, tuple[int, int]]
+) -> tuple[tuple[_Column, ...], bool]:
     features = layout.features
-    kind = _FEATURE_KINDS.get(features[0].kind) if features else None
-    if kind is None or any(column.kind is not features[0].kind for column in features):
-        return None
-    first = features[0].place
-    together = [column.place for column in features] == list(range(first, first + len(features)))
-    return _Column("feature_matrix", kind, *places[first]) if together else None
+    if not all(column.kind in _FEATURE_KINDS for column in features):
+        return (), False
+    found = tuple(
+        _Column(column.name, _FEATURE_KINDS[column.kind], *places[column.place]) for column in features
+    )
+    floats = {column.kind for column in features} in ({ColumnKind.NUMBER}, {ColumnKind.SINGLE})
+    steps = {later.place - column.place for column, later in pairwise(features)}
+    return found, floats and steps <= {1}

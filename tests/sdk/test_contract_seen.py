@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.contract import (
+    ContractError,
     LabelBatch,
     PredictionBatch,
     decode,
@@ -75,20 +76,40 @@ def test_single_precision_columns_are_padded_and_still_seen(rows: int) -> None:
     assert np.array_equal(found.feature_matrix[:, :rows], values)
 
 
-def test_what_lacks_something_or_is_mixed_is_left_to_arrow() -> None:
-    batch = batch_of(5)
-    whole, holes = pa.array(np.arange(5.0)), pa.array([1.0, None, 3.0, 4.0, 5.0])
-    single, whole_numbers = pa.array(np.arange(5, dtype=np.float32)), pa.array(np.arange(5))
-    for columns in (
-        (whole, holes, whole),
-        (whole, single, whole),
-        (whole_numbers, whole_numbers, whole_numbers),
-    ):
-        found = decoded(with_features(batch, *columns))
-        assert found.feature_matrix is None
-        for name, column in zip(NAMES, columns, strict=True):
-            expected = column.to_numpy(zero_copy_only=False).astype(np.float64)
-            assert np.array_equal(found.features[name], expected, equal_nan=True)
+WHOLE, HOLES = pa.array(np.arange(19.0)), pa.array([1.0, None, 3.0, *[None] * 6, *range(10)], pa.float64())
+SINGLE, SINGLE_HOLES = (column.cast(pa.float32()) for column in (WHOLE, HOLES))
+INTEGERS, NOTHING = pa.array([None, *range(18)], pa.int64()), pa.nulls(19, pa.float64())
+FLAGS, TEXTS = pa.array([True, None] * 9 + [False]), pa.array(["x", None, "z"] * 6 + ["x"])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (WHOLE, HOLES, WHOLE),
+        (HOLES, NOTHING, INTEGERS),
+        (WHOLE, SINGLE, WHOLE),
+        (SINGLE_HOLES, SINGLE, SINGLE_HOLES),
+        (NOTHING, NOTHING, NOTHING),
+        (INTEGERS, INTEGERS, INTEGERS),
+    ],
+)
+def test_what_lacks_something_or_is_mixed_is_copied(columns: tuple[pa.Array, ...]) -> None:
+    found = decoded(with_features(batch_of(19), *columns))
+    single = all(column.type == pa.float32() for column in columns)
+    assert found.feature_matrix is not None
+    assert found.feature_matrix.dtype == (np.float32 if single else np.float64)
+    for row, name in zip(found.feature_matrix, NAMES, strict=True):
+        assert np.array_equal(row, found.features[name], equal_nan=True)
+
+
+@pytest.mark.parametrize("other", [FLAGS, TEXTS])
+def test_what_is_no_column_of_numbers_is_left_to_arrow(other: pa.Array) -> None:
+    found = decoded(with_features(batch_of(19), WHOLE, other, WHOLE))
+    assert found.feature_matrix is None
+    assert len(found.features["b"]) == 19
+
+
+def test_outcomes_and_scores_that_are_missing_are_read_by_arrow() -> None:
     lacking = decoded(
         PredictionBatch.of(
             model="m",
@@ -128,3 +149,32 @@ def test_labels_are_seen_too() -> None:
     assert "scores" not in vars(found)
     assert found.values.tolist() == [0.0, 1.0]
     assert found.span_us == (3, 5)
+
+
+DAMAGEABLE = (
+    with_features(batch_of(19), WHOLE, HOLES, SINGLE),
+    batch_of(19),
+    with_features(batch_of(19), *[SINGLE] * 3),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    which=st.integers(0, 2),
+    changes=st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_whatever_was_damaged_both_ways_of_reading_agree(which: int, changes: list[tuple[int, int]]) -> None:
+    value = bytearray(encode_predictions(DAMAGEABLE[which]))
+    for place, byte in changes:
+        value[place % len(value)] = byte
+    try:
+        found = decode(bytes(value), headers_of(DAMAGEABLE[which]))
+    except ContractError:
+        return
+    assert isinstance(found, PredictionBatch)
+    plain = replace(found)
+    for name in ("rows", "keys", "times_us", "predictions", "scores", "id_ends"):
+        assert np.array_equal(getattr(found, name), getattr(plain, name), equal_nan=True), name
+    if found.feature_matrix is not None:
+        for row, column in zip(found.feature_matrix, plain.compact_features.values(), strict=True):
+            assert np.array_equal(row[: found.rows], column, equal_nan=True)
