@@ -34,6 +34,7 @@ class Workload:
     batch_rows: int = 1_000
     rate: float = 100_000.0
     horizon_s: float = 20.0
+    pane_s: float = 1.0
     dtype: str = "float64"
     seed: int = 7
 
@@ -49,7 +50,7 @@ class Workload:
             features=tuple(FeatureSpec(name=name) for name in self.names),
             window_rows=100_000,
             label_window_rows=20_000,
-            pane_s=1.0,
+            pane_s=self.pane_s,
             label_horizon_s=self.horizon_s,
         )
 
@@ -87,7 +88,7 @@ class Workload:
                 batch = PredictionBatch.of(
                     model=self.model,
                     version="1",
-                    producer=f"p{slot}",
+                    producer=f"{self.model}-{slot}",
                     sequence=sequences[slot],
                     ids=[ids[i] for i in mine],
                     times_us=times_us[mine],
@@ -141,7 +142,7 @@ class Workload:
             mine = np.flatnonzero(slot_of == slot)
             batch = LabelBatch.of(
                 model=self.model,
-                producer=f"p{slot}",
+                producer=f"{self.model}-{slot}",
                 sequence=sequences[slot],
                 ids=[ids[i] for i in mine],
                 times_us=np.full(len(mine), now_us),

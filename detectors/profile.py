@@ -71,6 +71,11 @@ class Profile:
         return cls(reference, layout, counters, registers)
 
     @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.counters.nbytes + self.registers.nbytes
+
+    @property
     def rows(self) -> int:
         """Predictions folded."""
         return int(self.counters[self.layout.rows])

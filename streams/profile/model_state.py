@@ -19,7 +19,7 @@ from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
 from streams.profile.id_kernels import ACCEPTED, taken
 from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
-from streams.profile.panes import AxisPanes, Pane, PaneKey
+from streams.profile.panes import AxisPanes, Pane, PaneKey, Unpacked
 from streams.profile.series import ALL, Codes, SeriesCodes
 from streams.profile.waiting import crowd_out, give_up
 from streams.times import MICROSECONDS, NEVER_US
@@ -43,6 +43,7 @@ class ModelState:
         configuration: Configuration,
         send: Callable[[PaneSnapshot], None],
         cold: ColdTier | None = None,
+        unpacked: Unpacked | None = None,
     ) -> None:
         self.model = model
         self.configuration = configuration
@@ -55,8 +56,8 @@ class ModelState:
         self.crowded_out = 0
         self._old: Aged | None = None
         self._stored: bool | None = None
-        self.event = AxisPanes(model, "event", source, configuration, send)
-        self.label = AxisPanes(model, "label", source, configuration, send)
+        self.event = AxisPanes(model, "event", source, configuration, send, unpacked)
+        self.label = AxisPanes(model, "label", source, configuration, send, unpacked)
 
     @property
     def clock_us(self) -> int:

@@ -43,6 +43,35 @@ class PaneRecord(msgspec.Struct, array_like=True):
     profile: bytes
 
 
+_MOST_UNPACKED_BYTES = 32 * 1024 * 1024
+
+
+class Unpacked:
+    """The panes of a stage whose profiles are at hand to be changed, those that were changed last at the end. A profile
+    is some twenty times as large as its packed form; where all of them are too many, the first ones keep that alone.
+    It changes no number."""
+
+    def __init__(self, most_bytes: int = _MOST_UNPACKED_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._sizes: dict[Pane, int] = {}
+        self.size_bytes = 0
+
+    def note(self, pane: "Pane") -> None:
+        """It is being changed."""
+        known = self._sizes.pop(pane, None)
+        self._sizes[pane] = size = pane.profile.nbytes if known is None else known
+        self.size_bytes += size - (known or 0)
+
+    def forget(self, pane: "Pane") -> None:
+        """It has its packed profile only, or is gone."""
+        self.size_bytes -= self._sizes.pop(pane, 0)
+
+    def shrink(self) -> None:
+        """Pack as many as are too many; call it when nobody is changing one."""
+        while self.size_bytes > self._most_bytes:
+            next(iter(self._sizes)).sleep()
+
+
 class Pane:
     """A slice of time of one version and segment on one axis. `rows` are predictions (event axis) or outcomes
     (label axis)."""
@@ -63,6 +92,7 @@ class Pane:
         self.changed = True
         self.sent_us = NEVER_US
         self.offset = -1
+        self.unpacked: Unpacked | None = None
 
     @property
     def end_us(self) -> int:
@@ -87,6 +117,8 @@ class Pane:
         self.unsent = self.sealed_rows is not None
         profile = self.profile
         self._packed = b""
+        if self.unpacked is not None:
+            self.unpacked.note(self)
         return profile
 
     def pack(self) -> bytes:
@@ -98,7 +130,14 @@ class Pane:
     def rest(self) -> None:
         """Keep only the packed profile of a pane at which nothing happens: panes are many."""
         if self._packed and not self.changed:
-            self._profile = None
+            self.sleep()
+
+    def sleep(self) -> None:
+        """Keep only the packed profile."""
+        self.pack()
+        self._profile = None
+        if self.unpacked is not None:
+            self.unpacked.forget(self)
 
     def record(self, model: str, axis: Axis) -> PaneRecord:
         """The pane for the state topic."""
@@ -120,11 +159,12 @@ class Pane:
 
     @classmethod
     def of_record(cls, record: PaneRecord, configuration: Configuration) -> "Pane":
-        """The pane that a record tells of."""
+        """The pane that a record tells of, at rest."""
         reference = configuration.reference_revision(record.reference_revision)
         key = PaneKey(record.version, record.segment, record.pane_us)
         pane = cls(key, record.length_us, record.monitor_revision, reference)
-        pane._profile, pane._packed = Profile.from_bytes(reference, record.profile), record.profile
+        Profile.from_bytes(reference, record.profile)  # raises where the reference is another one
+        pane._profile, pane._packed = None, record.profile
         pane.rows, pane.sealed_rows = record.rows, record.sealed_rows
         pane.sequence, pane.unsent, pane.changed = record.sequence, record.unsent, False
         return pane
@@ -153,12 +193,14 @@ class AxisPanes:
         source: int,
         configuration: Configuration,
         send: Callable[[PaneSnapshot], None],
+        unpacked: Unpacked | None = None,
     ) -> None:
         self._model = model
         self.axis: Axis = axis
         self._source = source
         self._configuration = configuration
         self._send = send
+        self._unpacked = unpacked
         self.state = AxisState()
         self.panes: dict[PaneKey, Pane] = {}
         self._open: dict[PaneKey, Pane] = {}
@@ -230,6 +272,7 @@ class AxisPanes:
 
     def add(self, pane: Pane) -> None:
         """Take a pane in."""
+        pane.unpacked = self._unpacked
         self.panes[pane.key] = pane
         if pane.sealed_rows is None:
             self._open[pane.key] = pane
@@ -290,7 +333,9 @@ class AxisPanes:
         before = self.state.watermark_us - lateness_us
         for key in [k for k, pane in self.panes.items() if pane.end_us <= before and not pane.unsent]:
             if self.panes[key].sealed_rows is not None:
-                del self.panes[key]
+                pane = self.panes.pop(key)
+                if self._unpacked is not None:
+                    self._unpacked.forget(pane)
         kept = [pane.end_us - 1 for pane in self.panes.values() if pane.end_us <= before]
         if self.state.watermark_us != NEVER_US:
             self._final_us = max(NEVER_US if self._final_us is None else self._final_us, min([before, *kept]))

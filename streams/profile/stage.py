@@ -23,6 +23,7 @@ from streams.profile.label_join import take_labels
 from streams.profile.log import ProfileLog
 from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
+from streams.profile.panes import Unpacked
 from streams.stages import Flush, InputRecord, Readable, Snapshot
 from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import COLD_IDS, CROWDED_OUT, EVENTS, IDS, PANES, WATERMARK
@@ -40,6 +41,7 @@ class _Models(dict[str, ModelState]):
         self, partition: int, configuration: Configuration, outputs: Outputs, shelf: Shelf | None
     ) -> None:
         super().__init__()
+        self.unpacked = Unpacked()
         self._shelf = shelf
         self._partition = partition
         self._configuration = configuration
@@ -47,7 +49,8 @@ class _Models(dict[str, ModelState]):
 
     def __missing__(self, name: str) -> ModelState:
         cold = None if self._shelf is None else ColdTier(name, self._shelf)
-        self[name] = ModelState(name, self._partition, self._configuration, self._outputs.snapshot, cold)
+        send = self._outputs.snapshot
+        self[name] = ModelState(name, self._partition, self._configuration, send, cold, self.unpacked)
         return self[name]
 
 
@@ -105,6 +108,7 @@ class ProfileStage:
             return
         self._remember(batch.producer, batch.sequence)
         self._measure(record, batch)
+        self._models.unpacked.shrink()
 
     def reject(self, record: InputRecord, rows: int) -> None:
         """See `streams.worker.poison.Rejecting`."""
