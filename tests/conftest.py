@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 from sqlalchemy import create_engine, text
 
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
@@ -19,6 +20,14 @@ from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
 # The same examples in every run: a failure that CI finds is there on the next machine, too.
 hypothesis.settings.register_profile("homeostat", derandomize=True)
 hypothesis.settings.load_profile("homeostat")
+
+# As the product logs: without it rich prints the local variables of every frame, which takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _SCHEMAS = count(1)
 _ROOT = Path(__file__).parents[1]
