@@ -129,7 +129,7 @@ class _Gate:
         self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]
     ) -> dict[TopicPartition, int]:
         await self._ensure_state(consumer, {partition.topic for partition in partitions})
-        await self._follow()
+        await self._follow(consumer)
         lanes = [
             Lane(self._config, partition, self._models, self._registered) for partition in sorted(partitions)
         ]
@@ -179,10 +179,11 @@ class _Gate:
             if lane.partition.topic == self._config.halves:
                 yield Sample(GATE_HALVES, (str(lane.partition.partition),), len(lane.waiting.halves))
 
-    async def _follow(self) -> None:
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         """Read what is registered, all of it, and be ready to read on."""
         config = self._config
-        await ensure_topics(config.broker, [TopicSpec(config.control, 1, COMPACT)])
+        if config.control not in await consumer.topics():
+            await ensure_topics(config.broker, [TopicSpec(config.control, 1, COMPACT)])
         reader = await self._open.enter_async_context(LogReader(config.broker, f"{config.group}-control"))
         self._control = ControlFeed(reader, self._registered, config.control)
         await self._control.refresh()
