@@ -10,7 +10,7 @@ mistake must not turn all numbers into text.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import chain, groupby
 from types import NoneType
 from typing import Any, NamedTuple, cast
@@ -31,6 +31,7 @@ from homeostat.batches import (
 )
 from homeostat.contract import SCORE_TOLERANCE, keys_of
 from streams.control.schemas import Schema
+from streams.gate.clock import MAX_TIME_US, times_of
 from streams.gate.conform import conform
 from streams.gate.known import Known
 from streams.gate.rows import MAX_NAME_CHARS, LabelRow, PredictionRow, is_text
@@ -40,10 +41,7 @@ MAX_FEATURES = 2_000
 MAX_VECTOR = 4_096
 MAX_CLASSES = 1_024
 
-_MILLISECONDS_FROM = 1e11
-MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
 _STRETCH_US = 30_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBERS: set[type] = {float, int, bool}
 _NOTHING: set[type] = {NoneType}
 _TEXTS: set[type] = {str}
@@ -373,30 +371,6 @@ def _without_bad(batch: pa.RecordBatch, good: npt.NDArray[np.bool_]) -> Iterator
         yield batch
     elif good.any():
         yield batch.filter(pa.array(good))
-
-
-def times_of(values: Sequence[datetime | float]) -> npt.NDArray[np.float64]:
-    """Whole microseconds since the epoch, of whatever age; NaN where there is no such number."""
-    if datetime in set(map(_type, values)):
-        values = [_seconds(value) if isinstance(value, datetime) else value for value in values]
-    seconds = cast("Sequence[float]", values)
-    try:
-        given = np.array(seconds, dtype=np.float64)
-    except OverflowError:
-        given = np.array([_float(value) for value in seconds])
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.rint(given * np.where(np.abs(given) < _MILLISECONDS_FROM, 1e6, 1e3))
-
-
-def _seconds(value: datetime) -> float:
-    return (value - _EPOCH) / timedelta(seconds=1)
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("nan")
 
 
 _type: Callable[[object], type] = type

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.control.configuration import Configuration
-from streams.gate.columns import MAX_TIME_US, times_of
+from streams.gate.clock import MAX_TIME_US, times_of
 from streams.gate.reader import Table
 
 _NEWEST_US = 2**62
