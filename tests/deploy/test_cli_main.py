@@ -16,9 +16,9 @@ from deploy.cli.records import _show
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """A command sets up logging for its process, which here is everybody's."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+    handlers, level, structured = logging.root.handlers[:], logging.root.level, structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**structured)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 

@@ -15,9 +15,9 @@ from tests.streams.test_backtest import frame
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    handlers, level = logging.root.handlers[:], logging.root.level
+    handlers, level, structured = logging.root.handlers[:], logging.root.level, structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**structured)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 
