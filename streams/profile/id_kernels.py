@@ -289,6 +289,26 @@ def taken(rows: Any, chosen: Array) -> Any:
 
 
 @compiled
+def columns_of(rows: Any) -> tuple[Array, Array, Array, Array, Array, Array, Array, Array]:
+    """The fields of the rows, each as an array of its own, in their order; numbers with a fraction as their bits."""
+    size = len(rows)
+    key, cell, series = np.empty(size, np.uint64), np.empty(size, np.uint16), np.empty(size, np.uint16)
+    pane, label_pane = np.empty(size, np.uint32), np.empty(size, np.uint32)
+    prediction, score, label = (
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+    )
+    for i in range(size):
+        row = rows[i]
+        key[i], pane[i], label_pane[i] = row.key, row.pane, row.label_pane
+        prediction[i], score[i], label[i] = row.prediction, row.score, row.label
+        cell[i], series[i] = row.cell, row.series
+    bits = prediction.view(np.uint32), score.view(np.uint32), label.view(np.uint32)
+    return key, pane, label_pane, bits[0], bits[1], bits[2], cell, series
+
+
+@compiled
 def distinct(first: Array, second: Array, most: int) -> tuple[Array, Array]:
     """The distinct pairs of two columns of codes, in order of appearance, each as `first` shifted left by 32 bits with
     `second` behind it, and for every row the index of its own. A column of one code stands for as many as there are

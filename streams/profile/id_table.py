@@ -6,58 +6,28 @@ cold tier (`streams.profile.cold_tier`), older predictions leave the table and c
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from detectors.columns import readable
 from streams.profile import id_kernels as kernels
 from streams.profile.id_kernels import GONE, WAITING
+from streams.profile.id_rows import LATEST_US, ROW, Held, Indices, Rows, logged_rows, read_rows
 
-Rows: TypeAlias = npt.NDArray[np.void]
-Indices: TypeAlias = npt.NDArray[np.int64]
 Keys: TypeAlias = npt.NDArray[np.uint64]
 Floats: TypeAlias = npt.NDArray[np.float32]
 PaneCodes: TypeAlias = npt.NDArray[np.uint32] | int
 
 MAX_SERIES = GONE
 
-ROW = np.dtype(
-    [
-        ("key", "<u8"),
-        ("pane", "<u4"),
-        ("label_pane", "<u4"),
-        ("prediction", "<f4"),
-        ("score", "<f4"),
-        ("label", "<f4"),
-        ("cell", "<u2"),
-        ("series", "<u2"),
-    ]
-)
-"""`pane`, `label_pane`: codes of the pane of the prediction (of a waiting label: of its own time) and of the
-pane on the label axis, the same where there is no label (see `IdTable.codes`). `label` is NaN until one came.
-`cell`: where the features' hash fell. `series`: code of version and segments; `WAITING`: a label without its
-prediction; `GONE`: one that was joined or given up."""
-
 _WORDS = ROW.itemsize // 8
 _FIRST_CAPACITY = 1_024
 _GROWTH = 8
 _FULL = 0.75
-_NEVER_US = 2**62
 _LOOK_AGAIN = 1.125
 """A table that was found full of recent rows is looked through again when it has grown by an eighth."""
-
-
-class _Logged(msgspec.Struct, array_like=True):
-    """Rows as the state topic keeps them: pane code `first + i` stands for `starts[i]` (int64, microseconds). With
-    `cut_us` rows of earlier panes that were logged before have left the table."""
-
-    first: int
-    starts: bytes
-    rows: bytes
-    cut_us: int | None = None
 
 
 class Predicted(NamedTuple):
@@ -82,13 +52,6 @@ class Admission(NamedTuple):
     late: int
     labelled: Indices
     used: int
-
-
-class Held(NamedTuple):
-    """Rows outside of a table; their pane codes are indices of `starts_us`."""
-
-    rows: Rows
-    starts_us: Indices
 
 
 class Aged(NamedTuple):
@@ -306,13 +269,12 @@ class IdTable:
     def restore(self, logged: Iterable[bytes], before_us: int) -> None:
         """Become the table whose changed rows were logged, in this order; the last state of a row counts."""
         for data in logged:
-            piece = msgspec.msgpack.decode(data, type=_Logged)
-            if piece.cut_us is not None:
-                self._keep_from(piece.cut_us)
-            codes = np.atleast_1d(self.codes(np.frombuffer(piece.starts, dtype=np.int64)))
-            rows = np.frombuffer(piece.rows, dtype=ROW).copy()
+            held, cut_us = read_rows(data)
+            if cut_us is not None:
+                self._keep_from(cut_us)
+            rows, codes = held.rows, np.atleast_1d(self.codes(held.starts_us))
             for field in ("pane", "label_pane"):
-                rows[field] = codes[rows[field] - piece.first]
+                rows[field] = codes[rows[field]]
             self._reserve(len(rows))
             self._count = kernels.replay(self._rows, self._slots, self._count, rows)
         self._keep_from(before_us)
@@ -339,18 +301,12 @@ class IdTable:
         order = np.argsort(self._starts)
         order = order[counts[order] > 0]
         taken = max(1, int(np.searchsorted(np.cumsum(counts[order]), most_rows, side="right")))
-        return int(self._starts[order[taken]]) if taken < len(order) else _NEVER_US
+        return int(self._starts[order[taken]]) if taken < len(order) else LATEST_US
 
     def _piece(self, chosen: Indices | slice, cut_us: int | None = None) -> tuple[bytes, int]:
-        rows = self._rows[: self._count][chosen]
-        if not len(rows):
-            return msgspec.msgpack.encode(_Logged(0, b"", b"", cut_us)), -_NEVER_US
-        first = int(min(rows["pane"].min(), rows["label_pane"].min()))
-        end = int(max(rows["pane"].max(), rows["label_pane"].max())) + 1
-        starts = self._starts[first:end]
-        # The encoder takes any memory for bytes, so nothing is copied before it.
-        logged = _Logged(first, starts.tobytes(), cast(bytes, rows.view(np.uint8).data), cut_us)
-        return msgspec.msgpack.encode(logged), int(starts.max())
+        rows = self._rows[: self._count]
+        rows = rows[chosen] if isinstance(chosen, slice) else kernels.taken(rows, chosen)
+        return logged_rows(rows, self._starts, cut_us)
 
     def _code(self, start_us: int) -> int:
         found = self._places.get(start_us)

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.profile import id_kernels as kernels
+from streams.profile.id_rows import logged_rows, read_rows
 from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Indices, Predicted, Rows
 
 PANE_US = 10
@@ -244,3 +246,31 @@ def test_one_code_stands_for_all_rows() -> None:
     pairs, inverse = kernels.distinct(np.array([2], dtype=np.uint16), second, 64)
     assert pairs.tolist() == [(2 << 32) | 3, (2 << 32) | 5]
     assert inverse.tolist() == [0, 0, 1]
+
+
+@given(rows=st.integers(0, 30), same=st.booleans(), seed=st.integers(0, 5), whole=st.booleans())
+@settings(deadline=None)
+def test_logged_rows_are_read_as_they_were(rows: int, same: bool, seed: int, whole: bool) -> None:
+    rng = np.random.default_rng(seed)
+    written = np.frombuffer(rng.bytes(ROW.itemsize * rows), dtype=ROW).copy()
+    written["label"] = np.nan
+    for name in ("prediction", "score"):
+        written[name] = rng.choice([np.nan, 0.25, -0.0, 1.0], rows)
+    for name in ("pane", "label_pane"):
+        written[name] = rng.integers(2, 9, rows)
+    if same and rows:
+        written[:] = written[0]
+    starts_us = np.arange(10) * 1_000
+    data, latest_us = logged_rows(written, starts_us, cut_us=5)
+    if whole:
+        first, starts, _, cut_us = msgspec.msgpack.decode(data)
+        data = msgspec.msgpack.encode([first, starts, written.tobytes(), cut_us])
+    (read, read_starts_us), cut_us = read_rows(data)
+    assert cut_us == 5
+    for name in ROW.names or ():
+        if name in ("pane", "label_pane"):
+            assert read_starts_us[read[name]].tolist() == starts_us[written[name]].tolist()
+        else:
+            assert read[name].tobytes() == written[name].tobytes()
+    if rows:
+        assert latest_us >= int(starts_us[max(written["pane"].max(), written["label_pane"].max())])

@@ -1,0 +1,90 @@
+"""A row of the table of ids, and how the state topic keeps rows: column by column, 18 bytes each where they are new."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streams.profile import id_kernels as kernels
+
+Rows: TypeAlias = npt.NDArray[np.void]
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+LATEST_US = 2**62
+
+ROW = np.dtype(
+    [
+        ("key", "<u8"),
+        ("pane", "<u4"),
+        ("label_pane", "<u4"),
+        ("prediction", "<f4"),
+        ("score", "<f4"),
+        ("label", "<f4"),
+        ("cell", "<u2"),
+        ("series", "<u2"),
+    ]
+)
+"""`pane`, `label_pane`: codes of the pane of the prediction (of a waiting label: of its own time) and of the
+pane on the label axis, the same where there is no label (see `IdTable.codes`). `label` is NaN until one came.
+`cell`: where the features' hash fell. `series`: code of version and segments; `WAITING`: a label without its
+prediction; `GONE`: one that was joined or given up."""
+
+_NAMES = ROW.names or ()
+_PANE, _LABEL_PANE = _NAMES.index("pane"), _NAMES.index("label_pane")
+
+
+class Held(NamedTuple):
+    """Rows outside of a table; their pane codes are indices of `starts_us`."""
+
+    rows: Rows
+    starts_us: Indices
+
+
+class _Logged(msgspec.Struct, array_like=True):
+    """Rows as the state topic keeps them: pane code `first + i` stands for `starts[i]` (int64, microseconds). `rows`
+    are the fields of `ROW`, column by column; but for the keys, one value where all rows have the same. Whole rows are
+    read, too. With `cut_us` rows of earlier panes that were logged before have left the table."""
+
+    first: int
+    starts: bytes
+    rows: list[bytes] | bytes
+    cut_us: int | None = None
+
+
+def logged_rows(rows: Rows, starts_us: Indices, cut_us: int | None = None) -> tuple[bytes, int]:
+    """Rows for the state topic, and the latest time in them. starts_us: what their pane codes stand for."""
+    if not len(rows):
+        return msgspec.msgpack.encode(_Logged(0, b"", [], cut_us)), -LATEST_US
+    columns = kernels.columns_of(rows)
+    key, *others = columns
+    panes = columns[_PANE], columns[_LABEL_PANE]
+    first, end = min(int(one.min()) for one in panes), max(int(one.max()) for one in panes) + 1
+    starts = starts_us[first:end]
+    logged = _Logged(first, starts.tobytes(), [key.tobytes(), *map(_column_bytes, others)], cut_us)
+    return msgspec.msgpack.encode(logged), int(starts.max())
+
+
+def read_rows(data: bytes) -> tuple[Held, int | None]:
+    """What `logged_rows` has written, with `cut_us`."""
+    piece = msgspec.msgpack.decode(data, type=_Logged)
+    rows = _rows_of(piece.rows)
+    for field in ("pane", "label_pane"):
+        rows[field] -= piece.first
+    return Held(rows, np.frombuffer(piece.starts, dtype=np.int64)), piece.cut_us
+
+
+def _column_bytes(column: npt.NDArray[Any]) -> bytes:
+    """The values, or the one that all rows have."""
+    return (column[:1] if (column == column[0]).all() else column).tobytes()
+
+
+def _rows_of(columns: list[bytes] | bytes) -> Rows:
+    """The rows of a log record, their panes not yet translated."""
+    if isinstance(columns, bytes):
+        return np.frombuffer(columns, dtype=ROW).copy()
+    found = [np.frombuffer(data, dtype=ROW[name]) for name, data in zip(_NAMES, columns, strict=False)]
+    rows = np.empty(len(found[0]) if found else 0, dtype=ROW)
+    for name, column in zip(_NAMES, found, strict=False):
+        rows[name] = column
+    return rows
