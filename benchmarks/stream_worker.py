@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from streams.app import StreamsConfig, profile_role
+from streams.app import StreamsConfig, prepare, profile_role
 from streams.control.configuration import Configuration
 from streams.stages import Stage
 from streams.worker.runtime import run_worker
@@ -16,6 +16,7 @@ from streams.worker.runtime import run_worker
 def main() -> None:
     """Arguments: broker, folder, partitions, instance, file of samples."""
     broker, folder, partitions, instance, samples = sys.argv[1:6]
+    prepare()
     stages: list[Stage] = []
 
     def sample() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from streams.broker import memory
 from streams.control.configuration import Configuration
 from streams.judge.stage import JudgeStage
 from streams.profile.cold_store import segment_stores
@@ -23,18 +24,24 @@ from streams.worker.poison import ArrowRows
 from streams.worker.role import Role
 from streams.worker.runtime import StreamsConfig, run_worker
 
-__all__ = ["StreamsConfig", "run_judge", "run_profile"]
+__all__ = ["StreamsConfig", "prepare", "run_judge", "run_profile"]
+
+
+def prepare() -> None:
+    """What a process does once before it serves a stage."""
+    memory.without_pandas()
+    warm_up()
 
 
 def run_profile(config: StreamsConfig) -> None:
     """Fold events into profiles until SIGTERM or SIGINT. Errors: see `streams.worker.runtime.run_worker`."""
-    warm_up()
+    prepare()
     run_worker(config, profile_role(config))
 
 
 def run_judge(config: StreamsConfig) -> None:
     """Judge windows of profiles until SIGTERM or SIGINT. Errors: see `streams.worker.runtime.run_worker`."""
-    warm_up()
+    prepare()
     run_worker(config, judge_role(config))
 
 

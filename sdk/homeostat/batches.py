@@ -347,4 +347,5 @@ class LabelBatch(_Batch):
 def _optional(values: npt.ArrayLike | None, rows: int, type: pa.DataType) -> pa.Array:
     if values is None:
         return pa.nulls(rows, type)
-    return pa.array(np.asarray(values, dtype=type.to_pandas_dtype()), from_pandas=True)
+    dtype = np.float32 if pa.types.is_float32(type) else np.float64
+    return pa.array(np.asarray(values, dtype=dtype), from_pandas=True)

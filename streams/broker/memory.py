@@ -8,6 +8,12 @@ most `_KEPT_BYTES` per arena and halves the cost of reading.
 import ctypes
 import gc
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+import pyarrow as pa
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """malloc.h of glibc."""
@@ -26,3 +32,25 @@ def settle() -> None:
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     gc.collect()
     gc.freeze()
+
+
+class _NoPandas(MetaPathFinder):
+    """Says that there is no pandas."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is not wanted in this process", name=fullname)
+        return None
+
+
+def without_pandas() -> None:
+    """Call before the first array: pyarrow imports pandas at that moment, 35 MB and a second of which a stage has no
+    use. From then on pyarrow does without, and so `to_pandas` does not work in this process."""
+    refusal = _NoPandas()
+    sys.meta_path.insert(0, refusal)
+    try:
+        pa.array([0.0])
+    finally:
+        sys.meta_path.remove(refusal)
