@@ -8,6 +8,8 @@ from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
 from streams.control.configuration import Configuration
 from streams.profile.cold_segment import warm as warm_segments
+from streams.profile.id_kernels import mark_aged, move_slots
+from streams.profile.id_rows import ROW
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
 
@@ -19,6 +21,8 @@ def warm_up() -> None:
     """Take a few made-up events through all that the profile and judge stages do with numbers."""
     warm_profile()
     warm_segments()
+    move_slots(np.zeros(2, dtype=np.uint64), np.zeros(4, dtype=np.uint64))
+    mark_aged(np.zeros(1, dtype=ROW), np.zeros(1, dtype=np.int64), 0, np.zeros(1, dtype=np.bool_))
     numbers = np.arange(_ROWS, dtype=np.float64)
     features = {"x": numbers, "y": numbers[::-1].copy()}
     scores = np.linspace(0.1, 0.9, _ROWS)
