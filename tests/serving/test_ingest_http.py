@@ -23,7 +23,7 @@ from streams.gate.intake import Intake
 from streams.gate.mapping import IngestMap
 from streams.gate.rows import MAX_ROWS
 from streams.topics import INGEST
-from tests.streams.test_gate_foreign import TABLE_ROW, V2_REQUEST, kserve
+from tests.streams.exchange_parts import TABLE_ROW, V2_REQUEST, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION
 
 LIMITS = IngestLimits(body_bytes=200_000, inflated_bytes=2_500_000, in_flight_bytes=3_000_000)

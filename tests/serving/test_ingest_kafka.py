@@ -17,8 +17,8 @@ from streams.deadletters import list_deadletters
 from streams.gate.config import GateConfig
 from streams.gate.intake import Intake
 from streams.gate.worker import serve_gate
+from tests.streams.exchange_parts import V2_REQUEST, V2_RESPONSE, kserve
 from tests.streams.parts import make_topics, read, until
-from tests.streams.test_gate_foreign import V2_REQUEST, V2_RESPONSE, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION
 
 PARTS = ("ingest", "halves", "events", "metrics", "state", "deadletters", "control")

@@ -18,8 +18,8 @@ from streams.gate.arrow_table import MAX_JSON_BYTES, json_bytes, read_table, spl
 from streams.gate.output import MAX_COPIES
 from streams.gate.payloads import PayloadError, rows_of
 from streams.gate.rows import MAX_ROWS
+from tests.streams.exchange_parts import TABLE_ROW
 from tests.streams.gate_parts import batches, predictions, record, written
-from tests.streams.test_gate_foreign import TABLE_ROW
 from tests.streams.test_gate_rows import LABEL, PREDICTION
 
 _MESSAGE_BYTES = 1_040_000

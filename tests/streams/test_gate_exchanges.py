@@ -17,8 +17,8 @@ from streams.gate import worker as gate_module
 from streams.gate.config import GateConfig
 from streams.gate.mapping import Format, IngestMap, Source
 from streams.gate.worker import serve_gate
+from tests.streams.exchange_parts import CAPTURE, TABLE_ROW, V2_REQUEST, V2_RESPONSE, kserve
 from tests.streams.parts import Worker, make_topics, produce, read, until
-from tests.streams.test_gate_foreign import CAPTURE, TABLE_ROW, V2_REQUEST, V2_RESPONSE, kserve
 
 CODE = """
 import json, sys

@@ -3,76 +3,29 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from homeostat.contract import CONTENT_TYPE, PredictionBatch
-from streams.broker.group import Record
+from homeostat.contract import CONTENT_TYPE
 from streams.gate.captures import capture_exchange
 from streams.gate.cloudevents import BATCHED
-from streams.gate.join import encode_half, give_up, join_halves
+from streams.gate.join import give_up
 from streams.gate.mapping import Format, IngestMap, MappingError, Source, load_map
-from streams.gate.output import Output
-from streams.gate.payloads import PayloadError, rows_of
+from streams.gate.payloads import rows_of
 from streams.gate.places import HEADER_IDEMPOTENCY
 from streams.gate.waiting import HALVES_KEPT_MS, Seen, Waiting
+from tests.streams.exchange_parts import (
+    CAPTURE,
+    TABLE_ROW,
+    V2_REQUEST,
+    V2_RESPONSE,
+    half,
+    joined,
+)
 from tests.streams.gate_parts import batches, json_record, new_reader, predictions, record, taken, written
 from tests.streams.test_gate_rows import PREDICTION
-
-V2_REQUEST = {
-    "inputs": [
-        {"name": "age", "shape": [2, 1], "datatype": "FP64", "data": [[41.0], [35.5]]},
-        {"name": "plan", "shape": [2], "datatype": "BYTES", "data": ["gold", "basic"]},
-    ]
-}
-TENSOR = {"name": "x", "shape": [2], "datatype": "FP32"}
-V2_RESPONSE = {
-    "model_name": "churn-model",
-    "model_version": "5",
-    "outputs": [
-        {"name": "label", "shape": [2], "datatype": "INT64", "data": [1, 0]},
-        {"name": "probability", "shape": [2, 2], "datatype": "FP32", "data": [0.25, 0.75, 0.5, 0.5]},
-    ],
-}
-
-
-def kserve(part: str, body: object, identity: str = "r-1", **more: str) -> dict[str, str]:
-    """Headers of KServe's logger in binary mode, as Knative's Kafka broker writes them."""
-    return {
-        "ce_specversion": "1.0",
-        "ce_id": identity,
-        "ce_type": f"org.kubeflow.serving.inference.{part}",
-        "ce_source": "http://localhost:9081/",
-        "ce_time": "2026-11-21T10:00:00.5Z" if part == "request" else "2026-11-21T10:00:00.75Z",
-        "ce_inferenceservicename": "churn-service",
-        "ce_namespace": "prod",
-        "ce_component": "predictor",
-        "ce_endpoint": "",
-        "ce_traceparent": f"00-{'ab' * 16}-{'cd' * 8}-00",
-        "content-type": "application/x-www-form-urlencoded",
-        **more,
-    }
-
-
-def half(part: str, body: object, offset: int = 0, identity: str = "r-1", **more: str) -> Record:
-    return record(json.dumps(body).encode(), offset, "logs", **kserve(part, body, identity, **more))
-
-
-def joined(*records: Record, ingest: IngestMap | None = None, waiting: Waiting | None = None) -> Output:
-    """What the gate writes when the halves of these records have gone through its own topic."""
-    mapping = ingest or IngestMap()
-    first = new_reader(mapping)
-    first.read(records)
-    second = new_reader(mapping)
-    second.bad += first.bad
-    inner = [record(encode_half(one), number, "halves") for number, one in enumerate(first.halves)]
-    join_halves(inner, waiting or Waiting(), second, mapping)
-    return taken(second)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -224,24 +177,6 @@ def test_an_event_of_another_type_is_refused_at_once() -> None:
     assert letter.model == "churn-service"
 
 
-CAPTURE: dict[str, Any] = {
-    "captureData": {
-        "endpointInput": {
-            "observedContentType": "text/csv",
-            "mode": "INPUT",
-            "data": "41,gold,\n35.5,basic,7",
-            "encoding": "CSV",
-        },
-        "endpointOutput": {
-            "observedContentType": "text/csv; charset=utf-8",
-            "mode": "OUTPUT",
-            "data": "0.75,0.25",
-            "encoding": "CSV",
-        },
-    },
-    "eventMetadata": {"eventId": "e-1", "inferenceTime": "2026-11-21T10:00:00Z"},
-    "eventVersion": "0",
-}
 CAPTURED = IngestMap(
     topics={"in": Format.SAGEMAKER},
     sources=(Source(when={"topic": "in"}, model="churn", features=("age", "plan", "visits"), threshold=0.5),),
@@ -277,20 +212,6 @@ def test_sagemaker_encodings(encoding: str, media_type: str, data: str) -> None:
     data_of = {**CAPTURE["captureData"], "endpointInput": part}
     exchange = capture_exchange(CAPTURE | {"captureData": data_of}, "in")
     assert exchange.request == [{"0": 1.5, "1": 2}]
-
-
-TABLE_ROW: dict[str, Any] = {
-    "databricks_request_id": "d-1",
-    "client_request_id": None,
-    "timestamp_ms": 1_790_000_000_123,
-    "status_code": 200,
-    "execution_time_ms": 12,
-    "request": json.dumps(
-        {"dataframe_split": {"columns": ["age", "plan"], "data": [[41, "gold"], [None, "basic"]]}}
-    ),
-    "response": json.dumps({"predictions": [1, 0]}),
-    "request_metadata": {"endpoint_name": "churn-endpoint", "model_name": "churn", "model_version": "12"},
-}
 
 
 def test_inference_table_rows_are_read_by_their_shape() -> None:
@@ -380,48 +301,3 @@ def test_the_mapping_file_and_the_setting(tmp_path: Path) -> None:
         load_map(path, None)
     with pytest.raises(MappingError, match="avro"):
         load_map(None, "x=avro")
-
-
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-FRAMES = ("dataframe_records", "dataframe_split")
-_bodies = st.one_of(
-    _json,
-    st.builds(
-        lambda name, value: {name: value},
-        st.sampled_from(
-            ["inputs", "outputs", "instances", "predictions", "data", "dataframe_records", "dataframe_split"]
-        ),
-        _json
-        | st.lists(
-            st.fixed_dictionaries({"name": _json, "shape": _json, "datatype": _json, "data": _json}),
-            max_size=2,
-        ),
-    ),
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(_bodies)
-def test_no_body_makes_the_reader_raise_anything_else(body: object) -> None:
-    try:
-        assert isinstance(rows_of(body), list)
-    except PayloadError:
-        return
-
-
-@settings(max_examples=150, deadline=None)
-@given(_bodies, _bodies, st.dictionaries(st.sampled_from([*TABLE_ROW, "request_id"]), _json, max_size=3))
-def test_no_exchange_is_lost(request: object, response: object, change: dict[str, Any]) -> None:
-    row = TABLE_ROW | {"request": request, "response": response} | change
-    capture = {"captureData": {"endpointInput": request, "endpointOutput": response}, "eventMetadata": change}
-    output = joined(half("request", request), half("response", response))
-    assert output.batches or output.letters
-    for event in (row, capture):
-        output = written(record(json.dumps(event).encode()))
-        assert output.batches or output.letters
-        assert all(isinstance(batch, PredictionBatch) for batch in batches(output))
-        assert not any("the gate failed" in letter.reason for letter in output.letters)
