@@ -96,7 +96,7 @@ def deadletters_replay(
     from streams.deadletters_replay import replay_deadletters
 
     if not (numbers or model or reason or since or all_of_them):
-        raise UserError("Say which letters to send: numbers, --model, --reason, --since, or --all.")
+        raise typer.BadParameter("say which letters to send: numbers, --model, --reason, --since, or --all")
     wanted = _wanted(model, reason, since, numbers)
     result = _run(lambda broker: replay_deadletters(broker, wanted, dry_run=dry_run))
     if as_json:
@@ -135,9 +135,8 @@ def _since_ms(text: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise UserError(
-            f"--since is {text!r}; it must be such as 30m, 2h, 7d or 2026-11-21T10:00:00Z."
-        ) from None
+        reason = f"{text!r} must be such as 30m, 2h, 7d or 2026-11-21T10:00:00Z"
+        raise typer.BadParameter(reason, param_hint="--since") from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
 
 

@@ -113,6 +113,9 @@ def replay(
         model=model,
         read_from_us=_moment_us(read_from, "--read-from"),
     )
+    if stretch.from_us >= stretch.to_us:
+        reason = f"{until!r} must be later than --from, which is {since!r}"
+        raise typer.BadParameter(reason, param_hint="--to")
     with progress() as bar:
         task = bar.add_task("reading", total=None)
 
@@ -250,7 +253,6 @@ def _moment_us(text: str | None, option: str) -> int | None:
     import time
     from datetime import UTC, datetime
 
-    from deploy.errors import UserError
     from streams.files.monitor import seconds
 
     if text is None:
@@ -262,20 +264,18 @@ def _moment_us(text: str | None, option: str) -> int | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UserError(
-            f"{option} is {text!r}; write a time such as 2026-11-21T10:00, or how long ago: 90m"
-        ) from error
+        reason = f"{text!r} must be a time such as 2026-11-21T10:00, or how long ago: 90m"
+        raise typer.BadParameter(reason, param_hint=option) from error
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e6)
 
 
 def _seconds(text: str, option: str) -> float:
-    from deploy.errors import UserError
     from streams.files.monitor import seconds
 
     try:
         return seconds(text)
     except ValueError as error:
-        raise UserError(f"{option}: {error}") from error
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _show_backtest(found: "Backtest") -> None:
@@ -290,6 +290,15 @@ def _show_backtest(found: "Backtest") -> None:
     account = found.accounting
     if account is not None and account.late:
         typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)
+    if account is not None and account.deadlettered:
+        typer.echo(
+            f"{account.deadlettered:,} rows cannot be read by the schema that the reference implies; "
+            "the warning above names the columns.",
+            err=True,
+        )
+    if not data["windows"] and not data["label_windows"]:
+        typer.echo("No window was full, so nothing could have alarmed.")
+        return
     rows = [
         {
             "kind": one["kind"],

@@ -152,7 +152,8 @@ def schemas_infer(
     from streams.files.tables import TableFile
 
     if task == "multiclass" and not classes:
-        raise UserError("--task is multiclass: name the classes, such as --classes cat,dog,owl")
+        reason = "a multiclass task needs the names of its classes, such as cat,dog,owl"
+        raise typer.BadParameter(reason, param_hint="--classes")
     found = _checked(
         lambda: infer_schema(
             TableFile(file),
@@ -175,7 +176,8 @@ def _task(text: str) -> "Task":
 
     found: Task | None = next((task for task in get_args(Task) if task == text), None)
     if found is None:
-        raise UserError(f"--task is {text!r}; it must be one of {', '.join(get_args(Task))}")
+        reason = f"{text!r} must be one of {', '.join(get_args(Task))}"
+        raise typer.BadParameter(reason, param_hint="--task")
     return found
 
 

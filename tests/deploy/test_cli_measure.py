@@ -78,8 +78,6 @@ def test_mistakes_are_told_in_a_sentence(
         ),
         (("backtest", folder / "good.csv", "--monitor", folder / "no.yaml"), "No such file"),
         (("monitors", "apply", folder / "loan.yaml"), "No Homeostat runs in"),
-        (("monitors", "apply", folder / "loan.yaml", "--effective-in", "3"), "--effective-in"),
-        (("replay", "--from", "yesterday"), "--from is 'yesterday'"),
         (("replay",), "No Homeostat runs in"),
     ]:
         assert run(monkeypatch, *arguments) == 1
@@ -89,3 +87,36 @@ def test_mistakes_are_told_in_a_sentence(
 def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "monitors", "schema") == 0
     assert json.loads(capsys.readouterr().out)["title"] == "Homeostat monitor"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("monitors", "apply", "loan.yaml", "--effective-in", "3"), "'3' is no duration"),
+        (("replay", "--from", "yesterday"), "'yesterday' must be a time"),
+        (("replay", "--from", "1h", "--to", "2h"), "'2h' must be later than --from"),
+        (("deadletters", "list", "--since", "soon"), "'soon' must be such as 30m"),
+        (("deadletters", "replay"), "say which letters to send"),
+    ],
+)
+def test_an_option_that_cannot_be_is_wrong_usage(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(monkeypatch, *arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_file_that_the_schema_cannot_read_is_not_called_quiet(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame(1_000, 1).assign(age="old").to_csv(folder / "data.csv", index=False)
+    assert run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml") == 0
+    told = capsys.readouterr()
+    assert "1,000 rows cannot be read by the schema" in told.err
+    assert "No window was full" in told.out
+    assert "Nothing would have alarmed" not in told.out
