@@ -47,6 +47,7 @@ schemas.register(app)
 
 def main() -> None:
     """Run the command; what a person can put right is told in a sentence, without a stack trace."""
+    import structlog
     from pydantic import ValidationError
 
     from db.errors import StoreError
@@ -54,6 +55,8 @@ def main() -> None:
     from deploy.stack.errors import StackError
     from streams.store import StorageInvalid
 
+    # structlog's own default is stdout, where a warning would be in the middle of JSON.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         app()
     except (UserError, StackError, StoreError, StorageInvalid) as error:

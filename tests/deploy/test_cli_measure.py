@@ -120,3 +120,13 @@ def test_a_file_that_the_schema_cannot_read_is_not_called_quiet(
     assert "1,000 rows cannot be read by the schema" in told.err
     assert "No window was full" in told.out
     assert "Nothing would have alarmed" not in told.out
+
+
+def test_a_warning_is_never_between_the_json(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame(1_000, 1).assign(age="old").to_csv(folder / "data.csv", index=False)
+    run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml", "--json")
+    told = capsys.readouterr()
+    assert json.loads(told.out)["rows"] == 1_000
+    assert "column f.age: expected a number" in told.err
