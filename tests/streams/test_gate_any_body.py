@@ -22,8 +22,6 @@ _json = st.recursive(
 )
 
 
-
-
 _bodies = st.one_of(
     _json,
     st.builds(
