@@ -116,6 +116,7 @@ class Client:
 
     def __init__(self) -> None:
         self._running: _Running | None = None
+        self._last = _NOTHING
         _clients.add(self)
 
     async def __aenter__(self) -> Self:
@@ -132,6 +133,7 @@ class Client:
         `settings` are those of `Config`. What is wrong with them is logged as an error, and nothing is sent.
         """
         self.close()
+        self._last = _NOTHING
         found = broker or os.environ.get(ENVIRONMENT_BROKER)
         if not found:
             return
@@ -271,9 +273,9 @@ class Client:
         return await asyncio.to_thread(self.flush, timeout_s)
 
     def stats(self) -> Stats:
-        """The counters of this process."""
+        """The counters of this process since `open`; after `close` they stay as they were at its end."""
         running = self._running
-        return _NOTHING if running is None else running.ledger.stats()
+        return self._last if running is None else running.ledger.stats()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Flush, for `exit_timeout_s` at most unless told otherwise, and stop; `log` then does nothing."""
@@ -284,18 +286,21 @@ class Client:
         self.flush(limit_s)
         running.delivery.stop(timeout_s=2.0)
         lost = running.ledger.close()
+        stats = self._last = running.ledger.stats()
         self._running = None
         if lost:
             logger.warning(
                 "homeostat: %d events were not acknowledged within %.1f s, and are lost", lost, limit_s
             )
-        spooled = running.ledger.stats().spooled
-        if spooled:
+        if stats.spooled:
             logger.warning(
-                "homeostat: %d events wait in %s for the next process", spooled, running.config.spool_dir
+                "homeostat: %d events wait in %s for the next process",
+                stats.spooled,
+                running.config.spool_dir,
             )
 
     def _begin_again(self) -> None:
+        self._last = _NOTHING
         running = self._running
         if running is not None:
             # Kept for good: its loop and sockets are the parent's, and must not be closed from here.

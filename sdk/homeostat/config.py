@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -9,6 +10,23 @@ from homeostat.contract import EVENTS_TOPIC, MAX_BATCH_ROWS
 
 OnFull: TypeAlias = Literal["drop_newest", "drop_oldest", "block"]
 Action: TypeAlias = Literal["drop", "hash", "mask"]
+
+_TYPES: tuple[tuple[str, type | tuple[type, ...], str], ...] = (
+    ("broker", str, "host:port, or several with commas"),
+    ("topic", str, "a topic's name"),
+    *(
+        (name, Integral, "a whole number")
+        for name in ("batch_rows", "max_rows", "max_bytes", "spool_max_bytes")
+    ),
+    *((name, Real, "a number of seconds") for name in ("linger_s", "block_timeout_s", "exit_timeout_s")),
+    ("spool_dir", (str, PathLike, type(None)), "a folder's path, or None"),
+    ("protect", Mapping, "a mapping of columns to drop, hash or mask"),
+    ("protect_key", (str, bytes, type(None)), "a text, bytes, or None"),
+    ("spread", (Integral, Mapping), "1 or more, or a mapping of models to that"),
+    ("feature_names", (Sequence, Mapping, type(None)), "names, or a mapping of models to names"),
+    ("kafka", Mapping, "a mapping of arguments of AIOKafkaProducer"),
+)
+_SECRETS = ("protect_key", "kafka")
 
 _MIN_BYTES = 1024 * 1024
 _MIN_KEY_BYTES = 16
@@ -50,6 +68,7 @@ class Config:
     kafka: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         for address in self.broker.split(","):
             host, _, port = address.strip().rpartition(":")
             if not host or not port.isdigit():
@@ -91,6 +110,15 @@ class Config:
         }
         own = self.protect.get(model)
         return general | dict(own) if isinstance(own, Mapping) else general
+
+    def _check_types(self) -> None:
+        for name, kind, expected in _TYPES:
+            found = getattr(self, name)
+            if not isinstance(found, kind):
+                told = f"a {type(found).__name__}" if name in _SECRETS else repr(found)
+                raise ValueError(f"{name}: found {told}; expected {expected}")
+        spreads: Any = self.spread.values() if isinstance(self.spread, Mapping) else ()
+        self._check("spread", all(isinstance(spread, Integral) for spread in spreads), "1 or more")
 
     def _check_protection(self) -> None:
         hashes = False

@@ -60,13 +60,21 @@ def test_the_environment_names_the_broker(monkeypatch: pytest.MonkeyPatch) -> No
     homeostat.log("m", version="1", id="a", features={"x": 1}, prediction=1)
     assert homeostat.stats().logged == 1
     homeostat.close(timeout_s=0)
-    assert homeostat.stats().logged == 0
+    homeostat.log("m", version="1", id="b", features={"x": 1}, prediction=1)
+    assert homeostat.stats() == homeostat.Stats(logged=1, dropped={"closed": 1})
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"broker": "localhost"}, "broker: found 'localhost'; expected host:port"),
+        ({"broker": 5}, "broker: found 5; expected host:port, or several with commas"),
+        ({"topic": 5}, "topic: found 5; expected a topic's name"),
+        ({"batch_rows": "5"}, "batch_rows: found '5'; expected a whole number"),
+        ({"linger_s": None}, "linger_s: found None; expected a number of seconds"),
+        ({"protect": "email"}, "protect: found 'email'; expected a mapping"),
+        ({"spread": {"m": "2"}}, "spread: found {'m': '2'}; expected 1 or more"),
+        ({"kafka": "secret"}, "kafka: found a str; expected a mapping"),
         ({"batch_rows": 0}, "batch_rows: found 0; expected 1 to 100000"),
         ({"linger_s": 0}, "linger_s: found 0; expected more than 0"),
         ({"max_rows": 10}, "max_rows: found 10; expected at least batch_rows"),

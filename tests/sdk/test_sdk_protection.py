@@ -31,7 +31,7 @@ def batches(log: Any, **settings: Any) -> list[PredictionBatch | LabelBatch]:
     running.delivery.start = lambda: None  # type: ignore[method-assign]
     running.delivery.intake._start = lambda: None  # type: ignore[attr-defined]
     log(client)
-    from tests.sdk.test_sdk_intake import drained
+    from tests.sdk.intake_parts import drained
 
     parcels = drained(running.delivery.intake, running.config, running.ledger)
     client.close(timeout_s=0)
