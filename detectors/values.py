@@ -12,6 +12,9 @@ FeatureKind = Literal["numeric", "categorical", "embedding"]
 Task = Literal["binary", "multiclass", "regression"]
 Verdict = Literal["ok", "breach", "undefined"]
 
+UNKNOWN_MODEL = "_unknown"
+"""Where events are accounted that name no model."""
+
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the value types: immutable, compared by content, encoded by msgspec."""

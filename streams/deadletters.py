@@ -3,13 +3,12 @@
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from detectors.values import UNKNOWN_MODEL
 from streams.broker.group import Record
 from streams.topics import DEADLETTERS
 
 MAX_ORIGINAL_BYTES = 400_000
 """Base64 makes 4 bytes of 3: 400 kB of original stay below the 1 MB that a broker takes by default."""
-
-UNKNOWN_MODEL = "_unknown"
 
 HEADER_REPLAY_OF = "replay-of"
 """On a record that is a dead letter sent again: the letter's number."""

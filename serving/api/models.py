@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from detectors.values import Axis
+from detectors.values import UNKNOWN_MODEL, Axis
 from remediation.errors import PromotionRefused
 from remediation.ports import Reader
 from serving.api.access import Filter, Identifier, Limit, Services
@@ -31,7 +31,7 @@ router = APIRouter(tags=["models"])
 def list_models(services: Services) -> Page[ModelOut]:
     """Every model that was ever deployed or measured."""
     with services.journal.reading() as unit:
-        names = sorted({*services.records.models(), *unit.deployed_models()})
+        names = sorted({*services.records.models(), *unit.deployed_models()} - {UNKNOWN_MODEL})
         return Page(items=[_shown(unit, name) for name in names])
 
 

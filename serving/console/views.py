@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from db.points import SqlRecordStore
-from detectors.values import Alert, Evidence, MetricPoint
+from detectors.values import UNKNOWN_MODEL, Alert, Evidence, MetricPoint
 from remediation.incidents import OPEN_STATES
 from remediation.ports import Reader
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
@@ -82,7 +82,7 @@ def overview(services: ApiServices) -> Overview:
     """Models, what waits for a decision, recent incidents, and what happened last."""
     measured = services.records.models()
     with services.journal.reading() as unit:
-        names = sorted({*measured, *unit.deployed_models()} - {"_unknown"})
+        names = sorted({*measured, *unit.deployed_models()} - {UNKNOWN_MODEL})
         entries = unit.audit_entries(limit=_MOMENTS)
         waiting = unit.approvals(state="pending", limit=50)
         decided = [each for each in unit.approvals(limit=20) if each.state != "pending"][:_DECIDED]

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from detectors.values import Accounting
+from detectors.values import UNKNOWN_MODEL, Accounting
 from homeostat.contract import MAX_RECORD_BYTES, encode_columns, key_of, record_headers
 from streams.control.configuration import Configuration
 from streams.control.schemas import Schema
-from streams.deadletters import UNKNOWN_MODEL, DeadLetter
+from streams.deadletters import DeadLetter
 from streams.gate.columns import Refusal, Refusals, label_batches, prediction_batches
 from streams.gate.conform import notes
 from streams.gate.places import Place, letter_of

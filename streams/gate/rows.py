@@ -6,14 +6,14 @@ can be told of many rows at once (ranges, finite numbers, times) is checked in c
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from streams.deadletters import UNKNOWN_MODEL
+from detectors.values import UNKNOWN_MODEL
 
 T = TypeVar("T")
 
@@ -21,9 +21,12 @@ MAX_ROW_BYTES = 256_000
 MAX_ROWS = 10_000
 """Of one record: every row may become a dead letter of its own, and two bytes are enough for a row."""
 MAX_NAME_CHARS = 255
+MAX_ID_CHARS = 4_096
+"""As many as the SDK takes: an id is a text of the host's, not a name in a path or a label."""
 
 FeatureValue: TypeAlias = float | bool | str | list[float] | None
 Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)] | int
 Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)] | int | float
 
 
@@ -32,7 +35,7 @@ class PredictionRow(msgspec.Struct, tag_field="kind", tag="prediction", kw_only=
 
     model: Name
     version: Name | int
-    id: Name | int
+    id: Id
     time: Time
     features: dict[str, FeatureValue]
     prediction: float | bool | str | None
@@ -48,7 +51,7 @@ class LabelRow(msgspec.Struct, tag_field="kind", tag="label", kw_only=True, gc=F
     """A label as it came."""
 
     model: Name
-    id: Name | int
+    id: Id
     time: Time
     value: float | bool | str
 
@@ -57,6 +60,14 @@ class _Label(LabelRow, tag=False, kw_only=True, gc=False):
     """A label that says so: a tag that is missing passes where nothing else is expected."""
 
     kind: Literal["label"]
+
+
+class _BarePrediction(PredictionRow, tag=False, kw_only=True, gc=False):
+    """A prediction whose record says what it is, not the row itself."""
+
+
+class _BareLabel(LabelRow, tag=False, kw_only=True, gc=False):
+    """A label whose record says what it is, not the row itself."""
 
 
 class TooManyRows(ValueError):
@@ -93,6 +104,10 @@ Row: TypeAlias = GoodRow | BadRow
 
 decode_row = msgspec.json.Decoder(PredictionRow | LabelRow).decode
 decode_label = msgspec.json.Decoder(_Label).decode
+_decode_bare: dict[str, Callable[[bytes], GoodRow]] = {
+    "prediction": msgspec.json.Decoder(_BarePrediction).decode,
+    "label": msgspec.json.Decoder(_BareLabel).decode,
+}
 decode_array = msgspec.json.Decoder(list[PredictionRow | LabelRow]).decode
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder raises; a `msgspec.ValidationError` is one of them."""
@@ -156,18 +171,15 @@ def read_row(raw: bytes, number: int | None, kind: str | None = None) -> Row:
     if len(raw) > MAX_ROW_BYTES:
         reason = f"the event has {len(raw)} bytes; {MAX_ROW_BYTES} are allowed"
         return BadRow(reason, "", number, raw)
-    try:
-        row = decode_row(raw)
-    except msgspec.ValidationError as error:
-        field, reason = explain(str(error))
-        if field == "kind" and kind is not None and _head_of(raw).kind is None:
-            return _read_as(kind, raw, number)
-        return refused(raw, number, field, reason)
-    except UNREADABLE as error:
-        return refused(raw, number, "", f"the event is not JSON: {error}")
-    if says_nothing(row):
-        reason = "null needs a status that says why there is none"
-        return refused(raw, number, "prediction", reason)
+    row = _read_as(decode_row, raw, number)
+    if (
+        isinstance(row, BadRow)
+        and row.field == "kind"
+        and kind in _decode_bare
+        and _head_of(raw).kind is None
+    ):
+        row = _read_as(_decode_bare[kind], raw, number)
+        return replace(row, label=kind == "label") if isinstance(row, BadRow) else row
     return row
 
 
@@ -211,11 +223,17 @@ def is_text(text: str) -> bool:
     return True
 
 
-def _read_as(kind: str, raw: bytes, number: int | None) -> Row:
-    tagged = b'{"kind":"' + kind.encode() + b'",' + raw.lstrip()[1:]
-    row = read_row(tagged, number)
-    if isinstance(row, BadRow):
-        return BadRow(row.reason, row.field, number, raw, row.model, kind == "label")
+def _read_as(decode: Callable[[bytes], GoodRow], raw: bytes, number: int | None) -> Row:
+    try:
+        row = decode(raw)
+    except msgspec.ValidationError as error:
+        field, reason = explain(str(error))
+        return refused(raw, number, field, reason)
+    except UNREADABLE as error:
+        return refused(raw, number, "", f"the event is not JSON: {error}")
+    if says_nothing(row):
+        reason = "null needs a status that says why there is none"
+        return refused(raw, number, "prediction", reason)
     return row
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from detectors.values import UNKNOWN_MODEL
 from homeostat.contract import (
     HEADER_KIND,
     HEADER_MODEL,
@@ -15,7 +16,7 @@ from homeostat.contract import (
     decode,
 )
 from streams.control.configuration import Configuration
-from streams.deadletters import UNKNOWN_MODEL, DeadLetter
+from streams.deadletters import DeadLetter
 from streams.profile.ahead import Ahead
 from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
 from streams.profile.intake import take_in

@@ -16,8 +16,9 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 import structlog
 
+from detectors.values import UNKNOWN_MODEL
 from homeostat.contract import HEADER_MODEL
-from streams.deadletters import UNKNOWN_MODEL, DeadLetter
+from streams.deadletters import DeadLetter
 from streams.stages import InputRecord, Stage
 
 _log = structlog.get_logger()

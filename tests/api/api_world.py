@@ -11,7 +11,7 @@ from db.audit.sequencer import Sequencer
 from db.audit.verify import verify
 from db.journal import SqlJournal
 from db.points import SqlRecordStore
-from detectors.values import Accounting, Alert, Evidence, MetricPoint
+from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricPoint
 from remediation.approvals import decide, request
 from remediation.errors import PromotionRefused
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
@@ -100,7 +100,10 @@ class World:
         self.records.upsert_points(_points())
         self.records.upsert_alerts([alert])
         self.records.upsert_accounting(
-            [Accounting(model=MODEL, stage="profile", partition=0, received=9_000, profiled=9_000)]
+            [
+                Accounting(model=MODEL, stage="profile", partition=0, received=9_000, profiled=9_000),
+                Accounting(model=UNKNOWN_MODEL, stage="gate", partition=0, received=3, deadlettered=3),
+            ]
         )
         incident, plan = _incident(number, opened_us), _plan(number)
         with self.journal.transaction() as unit:

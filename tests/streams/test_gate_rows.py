@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.gate.rows import MAX_ROW_BYTES, BadRow, LabelRow, PredictionRow, read_rows
+from streams.gate.rows import MAX_ROW_BYTES, BadRow, LabelRow, PredictionRow, read_row, read_rows
 
 PREDICTION: dict[str, Any] = {
     "kind": "prediction",
@@ -49,7 +49,9 @@ def test_an_event_an_array_and_lines_are_read() -> None:
 def test_the_kind_can_come_from_outside() -> None:
     bare = {name: value for name, value in LABEL.items() if name != "kind"}
     found = _rows(json.dumps([bare, PREDICTION, bare | {"id": ""}]).encode(), "label")
-    assert [type(one) for one in found] == [LabelRow, PredictionRow, BadRow]
+    assert [
+        isinstance(one, kind) for one, kind in zip(found, (LabelRow, PredictionRow, BadRow), strict=True)
+    ] == [True] * 3
     assert found[2].label
     assert json.loads(found[2].original) == bare | {"id": ""}
 
@@ -91,6 +93,33 @@ def test_a_missing_field_is_named(name: str) -> None:
     [bad] = _parse({key: value for key, value in PREDICTION.items() if key != name})
     assert isinstance(bad, BadRow)
     assert bad.field == name
+
+
+@pytest.mark.parametrize(("kind", "missing"), [("prediction", "model"), ("label", "model"), (None, "kind")])
+def test_an_empty_event_is_told_by_what_it_lacks(kind: str | None, missing: str) -> None:
+    bad = read_row(b" {}", None, kind)
+    assert isinstance(bad, BadRow)
+    assert (bad.field, bad.reason) == (missing, f"Object missing required field `{missing}`")
+    assert (bad.original, bad.label) == (b" {}", kind == "label")
+
+
+def test_a_row_of_a_kind_that_the_record_says_is_read_where_it_stands() -> None:
+    bare = {key: value for key, value in PREDICTION.items() if key != "kind"}
+    good = read_row(json.dumps(bare).encode(), None, "prediction")
+    assert isinstance(good, PredictionRow)
+    broken = read_row(b'{"model": "churn",}', None, "prediction")
+    assert isinstance(broken, BadRow)
+    assert "(byte 18)" in broken.reason
+    unheard = read_row(json.dumps(bare).encode(), None, "prophecy")
+    assert isinstance(unheard, BadRow)
+    assert unheard.field == "kind"
+
+
+def test_an_id_may_be_as_long_as_one_of_the_sdk() -> None:
+    good, bad = _parse(PREDICTION | {"id": "i" * 4_096}, PREDICTION | {"id": "i" * 4_097})
+    assert isinstance(good, PredictionRow)
+    assert isinstance(bad, BadRow)
+    assert bad.field == "id"
 
 
 def test_a_refused_label_counts_as_a_label() -> None:
