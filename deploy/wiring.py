@@ -16,23 +16,11 @@ if TYPE_CHECKING:
 
 
 def run_role(role: str, settings: Settings) -> None:
-    """Run one role until SIGTERM or SIGINT. Raises `UserError` for an unknown role or a missing address."""
-    roles = {
-        "gate": _gate,
-        "profile": _profile,
-        "judge": _judge,
-        "archive": _archive,
-        "record": _record,
-        "agent": _agent,
-        "serving": _serving,
-        "api": _api,
-    }
-    if role not in roles:
-        raise UserError(f"There is no role {role!r}; the roles are {', '.join(roles)}.")
+    """Run `role`, one of `ROLES`, until SIGTERM or SIGINT. Raises `UserError` for a missing address."""
     configure_logging(settings.log_level)
     settings.home.mkdir(parents=True, exist_ok=True)
     asyncio.run(pieces.prepare_topics(settings))
-    roles[role](settings)
+    ROLES[role](settings)
 
 
 def _gate(settings: Settings) -> None:
@@ -246,3 +234,15 @@ def _streams_config(settings: Settings, role: str) -> "StreamsConfig":
         telemetry=pieces.telemetry(settings, role),
         segments=settings.segments,
     )
+
+
+ROLES = {
+    "gate": _gate,
+    "profile": _profile,
+    "judge": _judge,
+    "archive": _archive,
+    "record": _record,
+    "agent": _agent,
+    "serving": _serving,
+    "api": _api,
+}

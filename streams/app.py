@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from streams.broker import memory
 from streams.control.configuration import Configuration
 from streams.judge.stage import JudgeStage
 from streams.profile.cold_store import segment_stores
 from streams.profile.cold_tier import ColdConfig
 from streams.profile.stage import ProfileStage
-from streams.profile.warm import warm_up
+from streams.profile.warm import is_compiled, warm_up
 from streams.stages import Stage
 from streams.topics import (
     EVENTS,
@@ -30,6 +32,10 @@ __all__ = ["StreamsConfig", "prepare", "run_judge", "run_profile"]
 def prepare() -> None:
     """What a process does once before it serves a stage."""
     memory.without_pandas()
+    if not is_compiled():
+        structlog.get_logger().info(
+            "This worker compiles its kernels; this happens once and can take minutes."
+        )
     warm_up()
 
 

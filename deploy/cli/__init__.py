@@ -52,7 +52,7 @@ def main() -> None:
 
     from db.errors import StoreError
     from deploy.errors import UserError
-    from deploy.stack.errors import StackError
+    from deploy.stack.errors import StackError, StartTimedOut
     from streams.store import StorageInvalid
 
     # structlog's own default is stdout, where a warning would be in the middle of JSON.
@@ -61,7 +61,7 @@ def main() -> None:
         app()
     except (UserError, StackError, StoreError, StorageInvalid) as error:
         typer.echo(f"homeostat: {error}", err=True)
-        sys.exit(1)
+        sys.exit(4 if isinstance(error, StartTimedOut) else 1)
     except OSError as error:
         # Files and addresses that the person has named; `filename` is empty for connections.
         place = f" ({error.filename})" if error.filename else ""

@@ -32,7 +32,9 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when everything is healthy.")
     ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for health with --detach.")] = 180.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for health with --detach; exit 4 after them.")
+    ] = 180.0,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Profile workers (HOMEOSTAT_PROFILE_WORKERS).")
     ] = None,
@@ -143,8 +145,12 @@ def worker(
 
     Example: `HOMEOSTAT_BROKER=kafka:9092 homeostat worker profile --instance 1 --metrics-port 9100`
     """
-    from deploy.wiring import run_role
+    from deploy.wiring import ROLES, run_role
 
+    if role not in ROLES:
+        raise typer.BadParameter(
+            f"there is no role {role!r}; the roles are {', '.join(ROLES)}", param_hint="ROLE"
+        )
     if instance is not None:
         os.environ["HOMEOSTAT_INSTANCE"] = instance
     if metrics_port is not None:

@@ -17,5 +17,9 @@ class PartFailed(StackError):
     """A part did not become healthy in time, or could not be started at all."""
 
 
+class StartTimedOut(PartFailed):
+    """Parts were still starting when the time was over; none has said that it cannot."""
+
+
 class AlreadyRunning(StackError):
     """Another supervisor owns this home."""

@@ -19,7 +19,7 @@ from deploy.stack.ending import (
     marked_processes,
     recorded_processes,
 )
-from deploy.stack.errors import AlreadyRunning, PartFailed, StackError
+from deploy.stack.errors import AlreadyRunning, PartFailed, StackError, StartTimedOut
 from deploy.stack.files import rotate, tail_file
 from deploy.stack.ownership import is_owned, owner, ownership
 from deploy.stack.part import Part
@@ -41,6 +41,7 @@ MakeParts = Callable[[], Sequence[Part]]
 UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0
 _POLL_S = 0.1
+_PATIENCE = "The first start compiles for minutes on a busy machine; try `--timeout 600`."
 
 _detached: list[subprocess.Popen[bytes]] = []
 """Supervisors that this process has started and that shall outlive it: a forgotten `Popen` warns."""
@@ -123,8 +124,8 @@ def up_detached(
     """Start the supervisor as a process of its own and return when every part is healthy.
 
     `command` is the supervisor's command line (default: `homeostat supervise` of this installation). Raises
-    `PartFailed` with the end of the log of what is not healthy after `timeout_s`; what has been started is
-    stopped then.
+    `PartFailed` with the end of the log of what is not healthy after `timeout_s`, `StartTimedOut` where no part
+    has ended by itself; what has been started is stopped then.
     """
     home.mkdir(parents=True, exist_ok=True)
     if is_owned(home):
@@ -238,7 +239,7 @@ def _wait_healthy(home: Path, process: subprocess.Popen[bytes], on_event: OnEven
         if process.poll() is not None:
             raise PartFailed(_supervisor_ended(home, process.returncode))
         if time.monotonic() > deadline:
-            raise PartFailed(_not_healthy(state if ours else None))
+            raise _not_healthy(state if ours else None)
         time.sleep(_POLL_S)
 
 
@@ -263,11 +264,13 @@ def _supervisor_ended(home: Path, code: int | None) -> str:
     return f"The supervisor ended with exit code {code}. Its log ends:\n{end}"
 
 
-def _not_healthy(state: StackState | None) -> str:
+def _not_healthy(state: StackState | None) -> PartFailed:
     if state is None:
-        return "The supervisor has not begun its work in time."
+        return StartTimedOut(f"The supervisor has not begun its work in time.\n{_PATIENCE}")
     late = [part for part in state.parts if part.health is not Health.HEALTHY]
     told = [
         f"{part.name} is {part.health}. The end of {part.log}:\n{tail_file(Path(part.log))}" for part in late
     ]
-    return "Not everything became healthy in time.\n" + "\n".join(told)
+    text = "Not everything became healthy in time.\n" + "\n".join(told)
+    ended = any(part.last_exit is not None for part in late)
+    return PartFailed(text) if ended else StartTimedOut(f"{text}\n{_PATIENCE}")

@@ -1,7 +1,10 @@
 """Compiled code is made, or loaded, at its first use, which takes seconds: before a worker joins its group."""
 
+from pathlib import Path
+
 import numpy as np
 
+from detectors.kernels import add_sums
 from detectors.profile import warm as warm_profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec, Monitor
@@ -15,6 +18,12 @@ from streams.stages import InputRecord
 
 _ROWS = 8
 _MODEL = "_warm"
+
+
+def is_compiled() -> bool:
+    """Whether an earlier process has left machine code in the kernels' cache."""
+    folder: str = add_sums.stats.cache_path  # pyright: ignore
+    return any(Path(folder).glob("kernels.add_sums-*.nbc"))
 
 
 def warm_up() -> None:

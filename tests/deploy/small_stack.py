@@ -35,6 +35,8 @@ subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], s
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + BEATING
 """A worker that does not hear SIGTERM."""
 
+SLOW = "import time\ntime.sleep(600)"
+
 FAILING = "print('the database has gone fishing')\nraise SystemExit(3)"
 
 
@@ -64,6 +66,8 @@ def parts_of(home: Path, scenario: str) -> list[Part]:
         raise StackError("Port 1234 (from HOMEOSTAT_API_PORT) is already used by a teapot.")
     if scenario == "failing":
         return [first, script_part(home, "third", FAILING, depends_on=["first"])]
+    if scenario == "slow":
+        return [first, script_part(home, "third", SLOW)]
     if scenario == "deaf":
         return [first, script_part(home, "third", DEAF)]
     return [first, second]

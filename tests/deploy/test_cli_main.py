@@ -11,6 +11,9 @@ import structlog
 
 from deploy import cli
 from deploy.cli.records import _show
+from deploy.stack import lifecycle
+from deploy.stack.errors import StartTimedOut
+from deploy.wiring import ROLES
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,27 @@ def test_mistakes_are_told_in_a_sentence(
     told = capsys.readouterr().err
     assert told.startswith("homeostat: ")
     assert words in told
+
+
+def test_a_role_that_is_not_there_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "worker", "nonsense") == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "nonsense" in told
+    assert all(role in told for role in ROLES)
+
+
+def test_a_start_that_needs_longer_exits_as_timed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise StartTimedOut("profile is starting")
+
+    monkeypatch.setattr(lifecycle, "up_detached", late)
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    assert run(monkeypatch, "up", "--detach") == 4
+    assert capsys.readouterr().err == "homeostat: profile is starting\n"
 
 
 def test_the_demo_does_not_empty_a_folder_of_somebody_else(

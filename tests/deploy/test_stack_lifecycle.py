@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from deploy.stack.ending import marked_processes
-from deploy.stack.errors import PartFailed
+from deploy.stack.errors import PartFailed, StartTimedOut
 from deploy.stack.lifecycle import StackStatus, down, status, up_attached, up_detached
 from deploy.stack.state import EventKind, Health, StackEvent
 
@@ -144,6 +144,13 @@ def test_part_that_cannot_start_is_named_with_its_log(home: Path) -> None:
     with pytest.raises(PartFailed, match=r"third is (?s:.*)the database has gone fishing") as failure:
         _up(home, "failing", timeout_s=3.0)
     assert "first is" not in str(failure.value)
+    assert not isinstance(failure.value, StartTimedOut)
+    assert marked_processes(home) == []
+
+
+def test_part_that_needs_longer_is_no_failure(home: Path) -> None:
+    with pytest.raises(StartTimedOut, match=r"third is starting(?s:.*)try `--timeout 600`"):
+        _up(home, "slow", timeout_s=2.0)
     assert marked_processes(home) == []
 
 

@@ -58,4 +58,4 @@ def test_commands_without_a_stack(tmp_path: Path) -> None:
 
 
 def test_an_unknown_role(tmp_path: Path) -> None:
-    assert_told(homeostat(tmp_path, "worker", "cook"), "cook", "profile")
+    assert_told(homeostat(tmp_path, "worker", "cook"), "cook", "profile", code=2)
