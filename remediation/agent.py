@@ -71,7 +71,9 @@ class Agent:
             journal=ports.journal,
             registry=ports.registry,
             publisher=ports.publisher,
-            runs=TrainingRuns(ports.registry, ports.archive, ports.trainer, ports.scorer, config.retraining),
+            runs=TrainingRuns(
+                ports.registry, ports.archive, ports.trainer, ports.scorer, ports.clock, config.retraining
+            ),
             acknowledgements=self._acknowledgements,
             clock=ports.clock,
             config=config,

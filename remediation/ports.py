@@ -217,10 +217,15 @@ class Archive(Protocol):
     """Labelled events of the past."""
 
     def labelled(
-        self, model: str, *, since_us: int | None = None, until_us: int | None = None
+        self,
+        model: str,
+        *,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        known_until_us: int | None = None,
     ) -> pd.DataFrame:
-        """Columns id, time_us, version, prediction, score, label, label_time_us and `f.<feature>`; one row
-        per event."""
+        """Events of [`since_us`, `until_us`) with the labels that became known before `known_until_us`. Columns id,
+        time_us, version, prediction, score, label, label_time_us and `f.<feature>`; one row per event."""
         ...
 
 

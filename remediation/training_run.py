@@ -11,7 +11,7 @@ import structlog
 from remediation.config import RetrainingConfig
 from remediation.errors import NotYet, StepFailed
 from remediation.identity import action_id
-from remediation.ports import Archive, Registry, Scorer, TrainedModel, Trainer
+from remediation.ports import Archive, Clock, Registry, Scorer, TrainedModel, Trainer
 from remediation.retraining import Gate, Split, gate, split
 from remediation.values import Action, ModelVersion, Plan
 
@@ -35,12 +35,19 @@ class TrainingRun:
     """Collect, train, gate, register: called in this order, each in a thread."""
 
     def __init__(
-        self, registry: Registry, archive: Archive, trainer: Trainer, scorer: Scorer, config: RetrainingConfig
+        self,
+        registry: Registry,
+        archive: Archive,
+        trainer: Trainer,
+        scorer: Scorer,
+        clock: Clock,
+        config: RetrainingConfig,
     ) -> None:
         self._registry = registry
         self._archive = archive
         self._trainer = trainer
         self._scorer = scorer
+        self._clock = clock
         self._config = config
         self._split: Split | None = None
         self._trained: TrainedModel | None = None
@@ -52,15 +59,17 @@ class TrainingRun:
         return step == "collect" or needs[step] is not None
 
     def collect(self, plan: Plan) -> str:
-        """Read and split the archive: up to the plan, or, where that is too little, what has come since. Raises
-        `NotYet` while labels are too few."""
+        """Read and split the archive: up to the plan, or, where that is too little, what has come since. What
+        is dated later than now is left out. Raises `NotYet` while labels are too few."""
         wanted = _parameters(plan)
         champion = self._registry.version(plan.model, plan.from_version)
         if champion is None:
             raise StepFailed(f"version {plan.from_version} of {plan.model} is not in the registry any more")
         history_s = self._config.history_s
         since_us = None if history_s is None else wanted.since_us - round(history_s * 1e6)
-        events = self._archive.labelled(plan.model, since_us=since_us)
+        # The archive keeps what came, also rows that a wrong clock dates into the future.
+        now_us = self._clock.now_us()
+        events = self._archive.labelled(plan.model, since_us=since_us, until_us=now_us, known_until_us=now_us)
         try:
             self._split = self._of(events.loc[events["time_us"] < wanted.until_us], champion, wanted)
         except NotYet:
@@ -119,10 +128,16 @@ class TrainingRuns:
     """The runs that this agent has in memory."""
 
     def __init__(
-        self, registry: Registry, archive: Archive, trainer: Trainer, scorer: Scorer, config: RetrainingConfig
+        self,
+        registry: Registry,
+        archive: Archive,
+        trainer: Trainer,
+        scorer: Scorer,
+        clock: Clock,
+        config: RetrainingConfig,
     ) -> None:
         self._registry = registry
-        self._parts = (registry, archive, trainer, scorer, config)
+        self._parts = (registry, archive, trainer, scorer, clock, config)
         self._runs: dict[str, TrainingRun] = {}
 
     def of(self, action: Action) -> TrainingRun:

@@ -116,9 +116,14 @@ class ArchiveReader:
         return labels.take(pa.array(last))
 
     def labelled(
-        self, model: str, *, since_us: int | None = None, until_us: int | None = None
+        self,
+        model: str,
+        *,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        known_until_us: int | None = None,
     ) -> pd.DataFrame:
-        """Predictions of [since_us, until_us) with their labels, in order of time.
+        """Predictions of [since_us, until_us) with their labels as known before `known_until_us`, in order of time.
 
         Columns id, time_us, version, prediction, score, label, label_time_us and `f.<feature>`; one row per
         event and version. A second prediction with the same id and version is a duplicate: the first that came
@@ -128,7 +133,7 @@ class ArchiveReader:
         frame = _frame(self.predictions(model, since_us=since_us, until_us=until_us))
         frame = frame.sort_values(["partition", "offset", "row"], kind="stable")
         frame = frame.drop_duplicates(["version", "key"], keep="first")
-        labels = _frame(self.current_labels(model))
+        labels = _frame(self.current_labels(model, until_us=known_until_us))
         known = pd.DataFrame(
             {
                 "id": labels["id"],

@@ -215,10 +215,17 @@ class FakeArchive:
         self.rows = rows
         self.people = people
         self.seed = seed
+        self.asked_until_us: tuple[int | None, int | None] = (None, None)
 
     def labelled(
-        self, model: str, *, since_us: int | None = None, until_us: int | None = None
+        self,
+        model: str,
+        *,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        known_until_us: int | None = None,
     ) -> pd.DataFrame:
+        self.asked_until_us = (until_us, known_until_us)
         generator = np.random.default_rng(self.seed)
         parts = [
             self._part(generator, self.change_us - 3_600 * S, 0.0),

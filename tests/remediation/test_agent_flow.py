@@ -59,6 +59,17 @@ async def test_a_shifted_world_is_answered_by_a_retrained_version() -> None:
     assert 0 < data.reference_rows.sum() < len(data.features)
 
 
+async def test_what_is_dated_later_than_now_is_not_trained_on() -> None:
+    world = World()
+    await world.agent.receive(await world.shifted_world())
+    opened_us = world.clock.now_us()
+    await world.run()
+    until_us, known_until_us = world.archive.asked_until_us
+    assert until_us is not None
+    assert opened_us <= until_us <= world.clock.now_us()
+    assert known_until_us == until_us
+
+
 async def test_a_candidate_that_does_not_beat_the_champion_is_never_registered() -> None:
     world = World()
     world.trainer.rule = "bad"

@@ -136,6 +136,9 @@ async def test_what_was_sent_is_read_back(kafka: str, topic_prefix: str, tmp_pat
     assert first["f.plan"].tolist() == [f"plan{number % 3}" for number in numbers]
     np.testing.assert_array_equal(first["label"], np.where((numbers >= 100) & (numbers < 110), 0, 1))
 
+    before = reader.labelled("churn", known_until_us=START_US + 1)
+    assert set(before["label"]) == {1}
+
     since_us, until_us = START_US + DAY_US, START_US + 2 * DAY_US
     part = reader.labelled("churn", since_us=since_us, until_us=until_us)
     whole = first[(first["time_us"] >= since_us) & (first["time_us"] < until_us)].reset_index(drop=True)
