@@ -325,6 +325,8 @@ def _replay_as_data(found: "Replayed", compared: "Check | None") -> dict[str, An
         "windows": len(found.results.seals),
         "points": len(found.results.points),
         "alerts": [msgspec.to_builtins(alert) for alert in found.results.alerts],
+        "unmeasured_rows": found.unmeasured_rows,
+        "unreadable": found.unreadable,
         "complete_from_us": found.complete_from_us,
         "check": compared.as_dict() if compared else None,
     }
@@ -339,6 +341,14 @@ def _show_replay(found: "Replayed", compared: "Check | None") -> None:
         typer.echo(
             f"  {alert.state:8} {alert.kind}: {alert.model} {alert.version} {alert.segment}: {alert.reason}"
         )
+    if found.unmeasured_rows:
+        typer.echo(
+            f"{found.unmeasured_rows:,} rows arrived before the monitor or the reference of their version was known: "
+            "no measure rests on them, live and here.",
+            err=True,
+        )
+    if found.unreadable:
+        typer.echo(f"{found.unreadable:,} batches cannot be read; they are in no window.", err=True)
     if compared is None:
         return
     for what, count in compared.left_out.items():

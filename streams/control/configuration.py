@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from detectors.reference import Reference
-from detectors.values import Monitor
+from detectors.values import Axis, Monitor
 from streams.control.schemas import Schema, schema_of_reference
 
 _log = structlog.get_logger()
@@ -125,6 +125,14 @@ class Configuration:
     def reference(self, model: str, version: str) -> Reference | None:
         """The newest reference of a version."""
         return self._references.get((model, version))
+
+    def pane_reference(
+        self, model: str, version: str, segment: str, axis: Axis, source: int, start_us: int
+    ) -> Reference | None:
+        """The reference that a pane is bound to which begins now: the newest of its version, whatever its segment,
+        axis, partition and time. None where none is known yet: no measure will rest on that pane."""
+        del segment, axis, source, start_us
+        return self.reference(model, version)
 
     def reference_revision(self, revision: str) -> Reference | None:
         """The reference that this revision names."""

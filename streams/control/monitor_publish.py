@@ -76,9 +76,9 @@ class Applied:
     @property
     def told(self) -> str:
         """In words."""
-        start = "in force for all events" if not self.monitor.effective_us else "in force for events from "
+        start = "in force for all events that come from now on, whatever their time"
         if self.monitor.effective_us:
-            start += time.strftime(
+            start = "in force for events from " + time.strftime(
                 "%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.monitor.effective_us / MICROSECONDS)
             )
         if self.reference is None:
@@ -118,8 +118,8 @@ async def published_monitors(bus: ControlBus) -> list[Published]:
 
 async def apply_monitor(bus: ControlBus, file: MonitorFile, effective_in_s: float) -> Applied:
     """Publish the reference that the file names, then the monitor as the next revision; nothing where both are
-    already there. The first monitor of a model counts for all its events, a later one from `effective_in_s`
-    from now on: long enough for every worker to have read it.
+    already there. The first monitor of a model counts for all events that come from now on, whatever their time;
+    a later one for times from `effective_in_s` from now on: long enough for every worker to have read it.
 
     Raises `FileInvalid`, `MonitorFileInvalid` or an error of `detectors.errors`.
     """

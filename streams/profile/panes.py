@@ -256,7 +256,9 @@ class AxisPanes:
         it."""
         found = self.panes.get(key)
         if found is None:
-            reference = self._configuration.reference(self._model, key.version)
+            reference = self._configuration.pane_reference(
+                self._model, key.version, key.segment, self.axis, self._source, key.start_us
+            )
             found = Pane(key, int(monitor.pane_s * MICROSECONDS), monitor.revision, reference)
             delay_us = int(monitor.watermark_delay_s * MICROSECONDS)
             if found.end_us + delay_us <= self.state.sealed_us:

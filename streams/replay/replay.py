@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,6 +19,8 @@ from streams.broker.log import LogReader
 from streams.control.configuration import Configuration
 from streams.judge.seals import Planned, Seal
 from streams.judge.windows import NEVER_US, SeriesName
+from streams.profile.series import ALL
+from streams.replay.as_logged import AsLogged, Bindings
 from streams.replay.inprocess import InProcess, Results
 from streams.replay.replay_source import first_offsets, read_merged
 from streams.stages import InputRecord
@@ -58,7 +61,7 @@ class Silence:
 
 
 class _Told(msgspec.Struct):
-    """The part of a pane snapshot that tells how far its source is."""
+    """The part of a pane snapshot that tells how far its source is, and what the pane is counted on."""
 
     model: str
     version: str
@@ -66,14 +69,19 @@ class _Told(msgspec.Struct):
     axis: str
     source: int
     pane_us: int
+    pane_length_us: int
     sequence: int
+    rows: int
     watermark_us: int
+    reference_revision: str
 
 
 @dataclass
 class Logged:
     """What the live run has written. `silences`: by source, in order; `seen`: by series, where each pane (source,
-    start) first stands on the profiles topic."""
+    start) first stands on the profiles topic; `bindings`: by series, what each pane was counted on; `surprised`:
+    models whose first pane had no reference, because their events came before their monitor; `unmeasured`: rows of
+    panes of the stretch without a reference, by model, source, version and start."""
 
     points: dict[str, MetricPoint] = field(default_factory=dict[str, MetricPoint])
     alerts: dict[str, Alert] = field(default_factory=dict[str, Alert])
@@ -82,6 +90,25 @@ class Logged:
     seen: dict[SeriesName, dict[tuple[int, int], int]] = field(
         default_factory=dict[SeriesName, dict[tuple[int, int], int]]
     )
+    bindings: dict[SeriesName, Bindings] = field(default_factory=dict[SeriesName, Bindings])
+    surprised: set[str] = field(default_factory=set[str])
+    unmeasured: dict[tuple[str, int, str, int], int] = field(
+        default_factory=dict[tuple[str, int, str, int], int]
+    )
+
+    def note(self, told: _Told, offset: int, stretch: Stretch) -> None:
+        """Take in what a snapshot of a pane tells."""
+        axis = "event" if told.axis == "event" else "label"
+        series = SeriesName(told.model, told.version, told.segment, axis)
+        end_us = told.pane_us + told.pane_length_us
+        if told.sequence == 1:
+            self.seen.setdefault(series, {})[told.source, told.pane_us] = offset
+            panes = self.bindings.setdefault(series, Bindings()).panes
+            panes[told.source, told.pane_us] = end_us, told.reference_revision
+        asked = stretch.model in (None, told.model) and told.pane_us >= stretch.from_us
+        whole = axis == "event" and told.segment == ALL
+        if whole and not told.reference_revision and asked and end_us <= stretch.to_us:
+            self.unmeasured[told.model, told.source, told.version, told.pane_us] = told.rows
 
     def planned(self) -> dict[SeriesName, deque[Planned]]:
         """The windows to be formed again."""
@@ -105,7 +132,8 @@ class Replayed:
     """What came out, and how far it can be compared. `complete_from_us`, by model: the events before are gone
     in part; absent where all are there. `in_order`: the events came as they had come live, so that what was
     sealed, and the alerts that rest on it, can be compared, and not only final revisions. `horizons_us`: how
-    long predictions wait for labels, by model. `records`, `rows`: read."""
+    long predictions wait for labels, by model. `records`, `rows`: read; `unreadable`: records that could not be,
+    of which nothing went into a window."""
 
     results: Results
     logged: Logged
@@ -114,6 +142,13 @@ class Replayed:
     horizons_us: dict[str, int] = field(default_factory=dict[str, int])
     records: int = 0
     rows: int = 0
+    unreadable: int = 0
+
+    @property
+    def unmeasured_rows(self) -> int:
+        """Predictions on which no measure rests, neither live nor here, because no reference of their version was
+        known when their pane began."""
+        return sum(self.logged.unmeasured.values())
 
     def complete_from(self, model: str) -> int:
         """From when on the events of a model are all there, in microseconds."""
@@ -173,12 +208,13 @@ async def read_logged(reader: LogReader, broker: str, stretch: Stretch) -> tuple
                     seal.model, seal.version, seal.segment, "event" if seal.axis == "event" else "label"
                 )
                 logged.plans.setdefault(name, deque()).append(seal)
-    await _read_profiles(reader, broker, logged)
+    await _read_profiles(reader, broker, logged, stretch)
     return logged, [record async for record in _committed(reader, CONTROL, 0)]
 
 
-async def _read_profiles(reader: LogReader, broker: str, logged: Logged) -> None:
-    """When sources were silent, and when the judge could see which pane."""
+async def _read_profiles(reader: LogReader, broker: str, logged: Logged, stretch: Stretch) -> None:
+    """When sources were silent, when the judge could see which pane, and what it was counted on."""
+    first: dict[str, tuple[int, str]] = {}
     sealed_us: dict[tuple[int, str, str], int] = {}
     asleep: dict[tuple[int, str, str], Silence] = {}
     for number in range(len(await first_offsets(broker, PROFILES, None))):
@@ -188,11 +224,10 @@ async def _read_profiles(reader: LogReader, broker: str, logged: Logged) -> None
             except msgspec.DecodeError:
                 continue
             name = (told.source, told.model, told.axis)
-            if told.version and told.sequence == 1:
-                axis = "event" if told.axis == "event" else "label"
-                series = SeriesName(told.model, told.version, told.segment, axis)
-                seen = logged.seen.setdefault(series, {})
-                seen[told.source, told.pane_us] = record.offset
+            if told.version:
+                logged.note(told, record.offset, stretch)
+                now = (record.timestamp_us, told.reference_revision)
+                first[told.model] = min(first.get(told.model, now), now)
             if told.watermark_us < IDLE_US:
                 sealed_us[name] = told.watermark_us
                 if name in asleep:
@@ -201,6 +236,7 @@ async def _read_profiles(reader: LogReader, broker: str, logged: Logged) -> None
                 silence = Silence(record.timestamp_us, told.model, told.axis, sealed_us[name])
                 asleep[name] = silence
                 logged.silences.setdefault(told.source, []).append(silence)
+    logged.surprised = {model for model, (_, revision) in first.items() if not revision}
     for found in logged.silences.values():
         found.sort(key=lambda silence: silence.at_us)
 
@@ -212,13 +248,20 @@ async def _committed(reader: LogReader, topic: str, partition: int) -> AsyncIter
 
 
 class ReplayRun:
-    """The stages, fed record by record. The first monitor of a model and the first reference of a version are
-    known from the start, as a live worker waits for them; later revisions from their broker's time on."""
+    """The stages, fed record by record.
+
+    Panes are counted on the references that live had for them. The first monitor of a model and the first reference
+    of a version are known from the start, for a live worker may have been behind; later revisions, and the first
+    monitor where live has measured events before it, from their broker's time on.
+    """
 
     def __init__(
         self, logged: Logged, stretch: Stretch, control: Sequence[InputRecord], complete: Sequence[bool]
     ) -> None:
-        self._configuration = Configuration()
+        known = Configuration()
+        for record in control:
+            known.apply(record.key, record.value)
+        self._configuration = AsLogged(known, logged.bindings)
         self._process = InProcess(self._configuration, len(complete), logged.planned())
         self._stretch = stretch
         self._complete = complete
@@ -226,14 +269,14 @@ class ReplayRun:
         self._newest_us: dict[tuple[str, str], int] = {}
         self._silences = {source: deque(found) for source, found in logged.silences.items()}
         self.replayed = Replayed(self._process.results, logged, {})
-        known: set[bytes] = set()
+        later = {f"monitor/{quote(model, safe='')}".encode() for model in logged.surprised}
         self._control: deque[InputRecord] = deque()
         for record in control:
             subject = (record.key or b"").rpartition(b"/")[0]
-            if subject in known:
+            if subject in later:
                 self._control.append(record)
             else:
-                known.add(subject)
+                later.add(subject)
                 self._configuration.apply(record.key, record.value)
 
     def take(self, record: InputRecord) -> None:
@@ -294,6 +337,7 @@ class ReplayRun:
         try:
             batch = decode(record.value, record.headers)
         except ContractError:
+            self.replayed.unreadable += 1
             return
         self.replayed.rows += batch.rows
         axis = "event" if isinstance(batch, PredictionBatch) else "label"

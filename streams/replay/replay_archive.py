@@ -80,20 +80,41 @@ def _records(files: ArchiveReader, model: str, offset: int) -> Iterator[InputRec
 def _batches(
     kind: Kind, model: str, table: pa.Table, sequence: int
 ) -> Iterator[PredictionBatch | LabelBatch]:
+    """Batches of one kind of value (and version) in order; the first has this sequence, then one more each."""
     if kind == "labels":
-        yield LabelBatch.of(
-            model=model,
-            producer=_PRODUCER,
-            sequence=sequence,
-            ids=table.column("id").to_pylist(),
-            times_us=_times(table),
-            values=_outcomes(table, "value"),
-        )
+        for number, part in enumerate(_alike(_kinds(table, "value"))):
+            rows = table.slice(part.start, len(part))
+            yield LabelBatch.of(
+                model=model,
+                producer=_PRODUCER,
+                sequence=sequence + number,
+                ids=rows.column("id").to_pylist(),
+                times_us=_times(rows),
+                values=_outcomes(rows, "value"),
+            )
         return
     versions = table.column("version").to_pylist()
-    for version, places in groupby(range(table.num_rows), key=lambda place: versions[place]):
-        rows = list(places)
-        yield _predictions(model, version, table.slice(rows[0], len(rows)), sequence + rows[0])
+    kinds = _kinds(table, "prediction")
+    for number, part in enumerate(_alike(list(zip(versions, kinds, strict=True)))):
+        rows = table.slice(part.start, len(part))
+        yield _predictions(model, versions[part.start], rows, sequence + number)
+
+
+def _alike(values: Sequence[object]) -> Iterator[range]:
+    """The stretches of rows that have the same value, in order: a batch is of one version, and of numbers or texts."""
+    for _, places in groupby(range(len(values)), key=values.__getitem__):
+        found = list(places)
+        yield range(found[0], found[-1] + 1)
+
+
+def _kinds(table: pa.Table, name: str) -> list[bool]:
+    """For each row whether it holds a text; one that holds nothing goes with the row before it."""
+    texts = table.column(f"{name}_text").is_valid().to_pylist()
+    numbers = table.column(name).is_valid().to_pylist()
+    kinds: list[bool] = []
+    for text, number in zip(texts, numbers, strict=True):
+        kinds.append(text or (not number and bool(kinds) and kinds[-1]))
+    return kinds
 
 
 def _predictions(model: str, version: str, table: pa.Table, sequence: int) -> PredictionBatch:
@@ -129,7 +150,7 @@ def _times(table: pa.Table) -> npt.NDArray[Any]:
 
 
 def _outcomes(table: pa.Table, name: str) -> npt.NDArray[Any]:
-    """Numbers, or the names of classes where there are no numbers."""
+    """Numbers, or the names of classes: rows of one kind."""
     texts = table.column(f"{name}_text")
     if texts.null_count == table.num_rows:
         return table.column(name).to_numpy()

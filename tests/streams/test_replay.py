@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from deploy.stack.kafka import KafkaBroker
 from detectors.values import PaneSnapshot
-from homeostat.contract import partition_of
+from homeostat.contract import PredictionBatch, decode, partition_of
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
 from streams.replay.replay import Stretch, replay
@@ -38,6 +38,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 PARTITIONS = 2
 MODELS = ("loan", "churn")
+LATE = "fraud"
+"""Its events come before its monitor."""
 
 
 @pytest.fixture
@@ -54,6 +56,20 @@ def two_halves(seed: int) -> Events:
     for times_us in (events.times_us, events.label_times_us):
         times_us[500:] += 20_000_000
     return events
+
+
+def surprising(seed: int) -> Events:
+    """Two seconds of events near the end of a pane of the default length, then twenty of silence, then eight more."""
+    events = make_events(1_000, seed, shift=15.0)
+    for times_us in (events.times_us, events.label_times_us):
+        times_us += 7_000_000
+        times_us[200:] += 20_000_000
+    return events
+
+
+def predictions_in(records: list[InputRecord]) -> int:
+    batches = [decode(record.value, record.headers) for record in records]
+    return sum(batch.rows for batch in batches if isinstance(batch, PredictionBatch))
 
 
 def placed(records: list[InputRecord], model: str) -> list[InputRecord]:
@@ -87,7 +103,9 @@ async def wait_for_silence(broker: str, times: int) -> None:
     deadline = time.monotonic() + 60
     while True:
         counts = await idle_models(broker)
-        if all(counts.get((model, axis), 0) >= times for model in MODELS for axis in ("event", "label")):
+        if all(
+            counts.get((model, axis), 0) >= times for model in (*MODELS, LATE) for axis in ("event", "label")
+        ):
             return
         assert time.monotonic() < deadline, f"not all are idle: {counts}"
         await asyncio.sleep(0.3)
@@ -146,9 +164,16 @@ async def test_a_replay_gives_the_points_and_alerts_of_the_live_run(
         worker.start()
     troubled = placed(with_troubles(two_halves(5)), "loan")
     plain = placed(interleaved(two_halves(6), "churn"), "churn")
-    await asyncio.gather(publish(broker, troubled[:23]), publish(broker, plain[:20]))
+    late = placed(interleaved(surprising(5), LATE), LATE)
+    await asyncio.gather(
+        publish(broker, troubled[:23]), publish(broker, plain[:20]), publish(broker, late[:8])
+    )
     await wait_for_silence(broker, 1)
-    await asyncio.gather(publish(broker, troubled[23:]), publish(broker, plain[20:]))
+    late_monitor = make_monitor(LATE, idle_s=2.0, window_rows=100, segments=("city",))
+    await publish_configuration(broker, [late_monitor], [make_reference(LATE, "1")])
+    await asyncio.gather(
+        publish(broker, troubled[23:]), publish(broker, plain[20:]), publish(broker, late[8:])
+    )
     await wait_for_silence(broker, 2)
     await wait_until_all_is_told(broker)
     for worker in workers:
@@ -160,6 +185,7 @@ async def test_a_replay_gives_the_points_and_alerts_of_the_live_run(
     assert same.left_out == {}
     assert same.points == len(found.logged.points) > 150
     assert same.alerts == len(found.logged.alerts) > 0
+    assert found.unmeasured_rows == predictions_in(late[:8]) > 100
     assert same.windows == sum(len(plan) for plan in found.logged.plans.values()) > 10
 
     middle_us = START_US + 5_000_000

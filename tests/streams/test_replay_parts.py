@@ -11,6 +11,7 @@ from streams.archive.read import ArchiveReader
 from streams.control.configuration import Configuration, monitor_record, reference_record
 from streams.judge.seals import Planned, Seal
 from streams.judge.windows import SeriesName
+from streams.replay.as_logged import AsLogged, Bindings
 from streams.replay.inprocess import InProcess, Results
 from streams.replay.replay import Logged, Replayed, Stretch
 from streams.replay.replay_archive import replay_files
@@ -18,7 +19,7 @@ from streams.replay.replay_check import check
 from streams.stages import InputRecord
 from streams.store import open_store
 from streams.topics import CONTROL
-from tests.streams.archive_parts import write
+from tests.streams.archive_parts import START_US, labels, predictions, write
 from tests.streams.stream_data import interleaved, make_events, make_monitor, make_reference
 from tests.streams.test_windows import settings_of
 from tests.streams.window_bench import BASE_US, SECOND_US, Judge, configuration, snapshot, watermark
@@ -116,3 +117,42 @@ def test_the_archive_gives_the_same_final_points(tmp_path: Path) -> None:
     assert compared.differences == []
     assert compared.points == len(live_run.points) > 100
     assert sum(compared.left_out.values()) == len(live_run.alerts) > 0, "alerts rest on the order of arrival"
+
+
+def test_the_archive_gives_numbers_and_texts_of_one_column_and_every_version(tmp_path: Path) -> None:
+    """The values are 0, 1 and, now and then, a text; two versions, one of which has many rows in one slice."""
+    shares = [
+        predictions(0, 300, times_us=[START_US] * 300),
+        predictions(300, 300, version="2", times_us=[START_US] * 300),
+        labels(0, 400),
+        labels(400, 3, value="yes"),
+        labels(403, 197),
+        labels(0, 1, value="no", at_us=START_US + SECOND_US),
+        predictions(600, 2, predictions=["yes", None], statuses=["ok", "error"], times_us=[START_US] * 2),
+    ]
+    write(open_store(tmp_path), shares)
+    sent = [batch.rows for batch in shares]
+    logged_run = Logged(plans={SeriesName("churn", "1", "all", "event"): deque()})
+    again = replay_files(ArchiveReader(tmp_path), logged_run, [], Stretch(), lambda *_: None)
+    assert (again.rows, again.unreadable) == (sum(sent), 0)
+    (account,) = again.results.accounting.values()
+    assert (account.received, account.duplicates, account.deadlettered) == (602, 0, 0)
+    assert (account.label_received, account.label_duplicates, account.label_deadlettered) == (601, 0, 0)
+
+
+def test_a_pane_has_the_reference_that_it_had_live() -> None:
+    known = Configuration()
+    reference = make_reference("loan", "1")
+    known.add_reference(reference)
+    second = 1_000_000
+    bindings = Bindings({(0, 0): (10 * second, ""), (0, 10 * second): (11 * second, reference.revision)})
+    settings = AsLogged(known, {NAME: bindings})
+    settings.add_reference(reference)
+
+    def bound(source: int, start_s: int) -> bool:
+        return settings.pane_reference("loan", "1", "all", "event", source, start_s * second) is not None
+
+    assert [bound(0, 0), bound(0, 10), bound(0, 11)] == [False, True, True]
+    assert not bound(0, 5), "within a pane that had none"
+    assert [bound(1, 0), bound(1, 10)] == [False, True], "of another source, as from the archive"
+    assert settings.pane_reference("loan", "1", "city=Oslo", "event", 0, 0) is not None, "never told live"
