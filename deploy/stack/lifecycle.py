@@ -41,7 +41,9 @@ MakeParts = Callable[[], Sequence[Part]]
 UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0
 _POLL_S = 0.1
-_PATIENCE = "The first start compiles for minutes on a busy machine; try `--timeout 600`."
+_PATIENCE = (
+    "The first start compiles for minutes on a busy machine; try `homeostat up --detach --timeout 600`."
+)
 
 _detached: list[subprocess.Popen[bytes]] = []
 """Supervisors that this process has started and that shall outlive it: a forgotten `Popen` warns."""

@@ -149,7 +149,9 @@ def test_part_that_cannot_start_is_named_with_its_log(home: Path) -> None:
 
 
 def test_part_that_needs_longer_is_no_failure(home: Path) -> None:
-    with pytest.raises(StartTimedOut, match=r"third is starting(?s:.*)try `--timeout 600`"):
+    with pytest.raises(
+        StartTimedOut, match=r"third is starting(?s:.*)try `homeostat up --detach --timeout 600`"
+    ):
         _up(home, "slow", timeout_s=2.0)
     assert marked_processes(home) == []
 
