@@ -12,10 +12,9 @@ import msgspec
 import structlog
 import xxhash
 
-from detectors.values import UNKNOWN_MODEL
 from homeostat.contract import CONTENT_TYPE as ARROW_STREAM
 from streams.broker.group import Record
-from streams.deadletters import HEADER_ONLY_ROW, HEADER_REPLAY_OF
+from streams.deadletters import HEADER_ONLY_ROW, HEADER_REPLAY_OF, UNKNOWN_MODEL
 from streams.gate.arrow import arrow_rows
 from streams.gate.captures import capture_exchange, table_exchange
 from streams.gate.cloudevents import (
