@@ -343,7 +343,7 @@ def _show_replay(found: "Replayed", compared: "Check | None") -> None:
         )
     if found.unmeasured_rows:
         typer.echo(
-            f"{found.unmeasured_rows:,} rows arrived before the monitor or the reference of their version was known: "
+            f"{found.unmeasured_rows:,} rows are in panes that began before the reference of their version was known: "
             "no measure rests on them, live and here.",
             err=True,
         )
