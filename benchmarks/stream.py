@@ -69,6 +69,10 @@ def _ratio(workload: Workload, target: float) -> Scenario:
         limit = rows / bare["cpu_s"]
         settled = rows / peer("getmany_settled", broker, EVENTS, 1)["cpu_s"]
         samples = work(broker, folder, records=int(bare["records"]))
+        if len(samples) < 2:
+            raise SystemExit(
+                f"{workload.events:,} events were done before they could be timed: give more --events"
+            )
         mine = share * (samples[-1]["records"] - samples[0]["records"])
         mine /= samples[-1]["cpu_s"] - samples[0]["cpu_s"]
         say(f"{workload.dtype}: {mine:,.0f} of {limit:,.0f} rows per CPU-second")
