@@ -52,7 +52,7 @@ def run_judge(config: StreamsConfig) -> None:
 
 
 def profile_role(config: StreamsConfig) -> Role:
-    """Events in, pane snapshots and accounting out. Raises `ArchiveError` for segments at a URI that cannot be."""
+    """Events in, pane snapshots and accounting out. Raises `StorageInvalid` for segments at a URI that cannot be."""
     return Role(
         "profile",
         EVENTS,
