@@ -1,0 +1,124 @@
+"""What a reference must know besides its histograms, from its rows in their order."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.columns import Integers
+from detectors.errors import ReferenceInvalid
+from detectors.layout import layout_of
+from detectors.reference import Reference
+from detectors.sequential.blocks import BlockSums, Rows, block_counters, block_size, sums_by_kind
+from detectors.sequential.calibrate import calibrate
+from detectors.sequential.dependence import dependence_of
+from detectors.sequential.pairs import pair_moments
+from detectors.sequential.plan import Plan, plan_of
+from detectors.sequential.values import Baseline, Stratum
+from detectors.values import Axis
+
+LEAST_BLOCKS: Final = 20
+LEAST_STRATUM: Final = 50
+"""Rows that a phase of a season must have in the reference."""
+
+
+def build_baseline(
+    reference: Reference,
+    rows: Rows,
+    *,
+    phases: Sequence[str] = (),
+    calibration_windows: int = 0,
+    window_rows: int = 1_000,
+    seed: int = 0,
+) -> Baseline:
+    """The baseline of a reference, from the rows that it was built of, in order of time.
+
+    phases: names of the strata of `rows.phases`, for a reference by season (hour of day, day of week): windows are
+    then compared with the rows of their own phase. calibration_windows: simulated windows of `window_rows` rows by
+    which the threshold is calibrated; 0: the guaranteed threshold stays in force. The same arguments give the same
+    baseline. Raises `ReferenceInvalid` when the rows are not those of the reference, or a phase has too few.
+    """
+    if len(rows) != reference.rows:
+        raise ReferenceInvalid(
+            f"the reference of {reference.model!r} has {reference.rows} rows, and {len(rows)} were given; "
+            "a baseline is built from the same rows"
+        )
+    layout = layout_of(reference)
+    found = Baseline(pairs=pair_moments(layout, rows.features))
+    if phases:
+        found = replace(found, strata=_strata(reference, rows, phases))
+    size = block_size(len(rows))
+    if len(rows) // size < LEAST_BLOCKS:
+        return replace(
+            found,
+            note=f"with {len(rows)} rows the order of the rows tells nothing; they are taken for independent",
+        )
+    counters = block_counters(reference, rows, size, max(len(phases), 1))
+    for axis in _axes(rows):
+        found = _with_axis(reference, found, counters, size, axis)
+    if calibration_windows:
+        found = _calibrated(reference, found, counters, size, calibration_windows, window_rows, seed)
+    return found
+
+
+def _axes(rows: Rows) -> tuple[Axis, ...]:
+    return ("event", "label") if rows.labels is not None else ("event",)
+
+
+def _with_axis(
+    reference: Reference, baseline: Baseline, counters: Integers, size: int, axis: Axis
+) -> Baseline:
+    plan = plan_of(reference, axis, baseline)
+    found = dict(baseline.dependence)
+    for track, blocks in zip(plan.tracks, sums_by_kind(plan, counters), strict=True):
+        found |= dependence_of(track, blocks, size)
+    return replace(baseline, dependence=found)
+
+
+def _calibrated(
+    reference: Reference,
+    baseline: Baseline,
+    counters: Integers,
+    size: int,
+    windows: int,
+    window_rows: int,
+    seed: int,
+) -> Baseline:
+    plan = plan_of(reference, "event", baseline)
+    batch = _batch(plan, len(counters))
+    blocks: list[BlockSums] = sums_by_kind(plan, counters)
+    found = calibrate(plan, blocks, size, batch, window_rows, windows, seed)
+    return replace(baseline, calibration=found)
+
+
+def _batch(plan: Plan, blocks: int) -> int:
+    """Blocks that are drawn together: enough for the longest dependence that is judged."""
+    least = min(
+        (freedom for track in plan.tracks for freedom in track.figures[3] if freedom > 0), default=0.0
+    )
+    return 1 if least == 0 else max(1, round(blocks / (least + 1)))
+
+
+def _strata(reference: Reference, rows: Rows, phases: Sequence[str]) -> tuple[Stratum, ...]:
+    codes = rows.phases
+    if codes is None or codes.min() < 0 or codes.max() >= len(phases):
+        raise ReferenceInvalid(f"every row of the reference needs one of the phases {list(phases)}")
+    found: list[Stratum] = []
+    for code, name in enumerate(phases):
+        inside = np.flatnonzero(codes == code)
+        if len(inside) < LEAST_STRATUM:
+            raise ReferenceInvalid(
+                f"phase {name!r} has {len(inside)} rows in the reference; it takes {LEAST_STRATUM}"
+            )
+        counters = rows.part(inside).profile(reference).counters
+        places = np.flatnonzero(counters)
+        found.append(
+            Stratum(
+                name=name,
+                rows=len(inside),
+                places=tuple(places.tolist()),
+                counts=tuple(counters[places].tolist()),
+            )
+        )
+    return tuple(found)

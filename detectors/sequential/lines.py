@@ -1,0 +1,136 @@
+"""The scores of a reference: what is looked at in each column, in the model's output and in its outcomes."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from detectors.kernels_rows import CROSS_UNIT
+from detectors.layout import CategoricalSlots, Layout, NumericSlots
+from detectors.measures import point_masses
+from detectors.reference import FeatureReference, Reference
+from detectors.sequential import families as f
+from detectors.sequential.kernels import GAUSSIAN
+from detectors.sequential.line import Line, count_line, places_of, shape_lines
+from detectors.sequential.outcomes import outcome_lines, output_lines
+from detectors.sequential.values import Baseline, PairMoments, ScoreName
+from detectors.values import AlertKind, Axis
+
+HEAVY: Final = 60.0
+"""Fourth cumulant of a product of two columns above which its mean is not near enough to normal."""
+MOST_PAIRS: Final = 512
+"""Pairs that are watched, those with the strongest correlation in the reference first."""
+
+
+def lines_of(
+    reference: Reference, layout: Layout, axis: Axis, baseline: Baseline | None
+) -> dict[AlertKind, list[Line]]:
+    """By kind of alert the scores on an axis. The weights of a kind need not add up to 1.
+
+    Event axis: drift of the columns (shapes, categories, correlations), their quality, and the model's output.
+    Label axis: how well the model did.
+    """
+    if axis == "label":
+        return {"performance": outcome_lines(reference, layout)}
+    pairs = list(_pairs(layout, baseline)) if baseline is not None else []
+    columns = [*layout.numeric, *layout.categorical]
+    each = (1.0 - f.PAIRS_SHARE if pairs else 1.0) / max(len(columns), 1)
+    drift: list[Line] = []
+    quality: list[Line] = []
+    for slots in columns:
+        part = reference.feature(slots.name)
+        if part is None:
+            continue
+        if isinstance(slots, NumericSlots):
+            drift += shape_lines(slots.name, np.array(part.counts, dtype=np.int64), slots.bins, each)
+            quality += _numeric_quality(layout, slots, part)
+        else:
+            drift += _category_lines(slots, part, each)
+            quality += _categorical_quality(layout, slots, part)
+    drift += pairs
+    return {
+        "data_quality": quality,
+        "data_drift": drift,
+        "prediction_drift": output_lines(reference, layout),
+    }
+
+
+def _pairs(layout: Layout, baseline: Baseline) -> Iterator[Line]:
+    """Products of two standardised columns, as far as the layout counts them and their tails allow."""
+    crossed = places_of(layout.cross)
+    index = {slots.name: i for i, slots in enumerate(layout.numeric)}
+    count = len(index)
+    known = [
+        one
+        for one in baseline.pairs
+        if len(crossed) and one.first in index and one.second in index and usable(one)
+    ]
+    known.sort(key=lambda one: (-abs(one.mean), one.first, one.second))
+    for one in known[:MOST_PAIRS]:
+        i, j = sorted((index[one.first], index[one.second]))
+        deviation = one.variance**0.5
+        place = crossed[pair_place(i, j, count)]
+        yield Line(
+            name=ScoreName(family=f.PAIR, column=one.first, item=one.second),
+            form=GAUSSIAN,
+            terms=(
+                (np.array([place]), np.array([1.0 / (CROSS_UNIT * CROSS_UNIT * deviation)])),
+                (np.array([layout.rows]), np.array([-one.mean / deviation])),
+            ),
+            rows=(layout.rows,),
+            weight=f.PAIRS_SHARE / min(len(known), MOST_PAIRS),
+            floor=f.FLOORS[f.PAIR],
+            skew=one.skew,
+            kurtosis=one.kurtosis,
+        )
+
+
+def usable(pair: PairMoments) -> bool:
+    """Whether the mean of the product is near enough to normal."""
+    return pair.variance > 0 and pair.kurtosis <= HEAVY
+
+
+def pair_place(i: int, j: int, count: int) -> int:
+    """Where the product of columns i <= j stands in the triangle of `count` columns."""
+    return i * count - i * (i - 1) // 2 + (j - i)
+
+
+def _category_lines(slots: CategoricalSlots, part: FeatureReference, weight: float) -> list[Line]:
+    places = places_of(slots.categories)
+    rows = (*places.tolist(), slots.other)
+    present = part.present
+    found: list[Line] = []
+    for (category, count), place in zip(part.categories, places, strict=True):
+        name = ScoreName(family=f.CATEGORY, column=slots.name, item=category)
+        found.append(count_line(name, (int(place),), rows, count, present, weight / len(places)))
+    return found
+
+
+def _numeric_quality(layout: Layout, slots: NumericSlots, part: FeatureReference) -> list[Line]:
+    everything = part.missing + part.present
+    bins = (*places_of(slots.bins).tolist(),)
+    missing = ScoreName(family=f.MISSING, column=slots.name)
+    outside = ScoreName(family=f.OUTSIDE, column=slots.name)
+    found = [
+        count_line(missing, (slots.missing,), (layout.rows,), part.missing, everything, 0.4),
+        count_line(outside, (slots.below, slots.above), bins, 0, part.present, 0.3),
+    ]
+    exact = places_of(slots.exact)
+    tested = point_masses(part)
+    for i in tested:
+        value, count = part.top[i]
+        name = ScoreName(family=f.MASS, column=slots.name, item=f"{value:g}")
+        found.append(count_line(name, (int(exact[i]),), bins, count, part.present, 0.3 / len(tested)))
+    return found
+
+
+def _categorical_quality(layout: Layout, slots: CategoricalSlots, part: FeatureReference) -> list[Line]:
+    rows = (*places_of(slots.categories).tolist(), slots.other)
+    missing = ScoreName(family=f.MISSING, column=slots.name)
+    new = ScoreName(family=f.NEW, column=slots.name)
+    everything = part.missing + part.present
+    single = sum(count == 1 for _, count in part.categories) if not part.other else 0
+    return [
+        count_line(missing, (slots.missing,), (layout.rows,), part.missing, everything, 0.5),
+        count_line(new, (slots.other,), rows, part.other, part.present, 0.5, earlier=single),
+    ]

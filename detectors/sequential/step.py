@@ -1,0 +1,140 @@
+"""One window after the other: what it says, and what is remembered of it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.columns import SKETCH_CELLS, Floats, Integers
+from detectors.layout import layout_of
+from detectors.sequential.budget import Threshold, part_of, threshold_of
+from detectors.sequential.explain import change_of
+from detectors.sequential.plan import Plan, TrackPlan
+from detectors.sequential.track import HEAD_START, RESTART, Candidates, calm_since, opened_at, weigh
+from detectors.sequential.values import Calibration, Memory, Step, Track
+from detectors.values import Budget
+
+SURE: Final = 3.0
+"""Standard errors by which rows must coincide more often than by chance to count as repeats."""
+
+
+def step(
+    plan: Plan,
+    memory: Memory,
+    counters: Sequence[Integers],
+    start_us: int,
+    end_us: int,
+    budget: Budget,
+    *,
+    calibration: Calibration | None = None,
+    labels: bool = False,
+    segments: int = 0,
+    is_segment: bool = False,
+) -> tuple[Memory, tuple[Step, ...]]:
+    """Take one window; windows of a series come in order, each once.
+
+    counters: of the window's profile, one vector per stratum of the plan (one in all where it has none), the
+    window's rows of each phase. labels, segments, is_segment: see `budget.part_of`.
+    Gives back the memory for the next window, and for each kind of alert what the window did to it. A memory that
+    was made under another plan is begun anew: its open incidents close.
+    """
+    before = memory
+    if memory.plan != plan.name:
+        memory = Memory(plan=plan.name)
+    memory = _with_repeats(plan, memory, counters)
+    pool = pool_of(memory)
+    kinds = tuple(str(track.kind) for track in plan.tracks)
+    tracks = dict(memory.tracks)
+    steps: list[Step] = []
+    for track_plan in plan.tracks:
+        kind = str(track_plan.kind)
+        part = part_of(kind, kinds, labels=labels, segments=segments, is_segment=is_segment)
+        limit = threshold_of(budget, part, (end_us - start_us) / 1e6, calibration)
+        track = tracks.get(kind)
+        if track is None:
+            worth = plan.reference.effective_rows / max(plan.reference.rows, 1)
+            track = Track(base_worth=worth if plan.reference.rows_identify else 1.0)
+        tracks[kind], found = advance(
+            track_plan, track, *of_window(track_plan, counters), start_us, limit, pool
+        )
+        steps.append(found)
+    if before.plan and before.plan != plan.name:
+        steps += [
+            Step(
+                kind=kind,
+                statistic=0.0,
+                threshold=0.0,
+                closed_us=start_us,
+                reason="the reference is another one",
+            )
+            for kind, track in before.tracks.items()
+            if track.opened is not None
+        ]
+    return replace(memory, windows=memory.windows + 1, tracks=tracks), tuple(steps)
+
+
+def advance(
+    plan: TrackPlan, track: Track, sums: Floats, rows: Floats, start_us: int, limit: Threshold, pool: float
+) -> tuple[Track, Step]:
+    """Take one window of one kind, its sums of shape (strata, scores) and rows of shape (strata, groups)."""
+    found = Candidates.of(track, plan)
+    found.add(track.windows, start_us, limit.share, sums, rows)
+    threshold = limit.value * track.caution
+    track = replace(track, windows=track.windows + 1)
+    said = Step(kind=str(plan.kind), statistic=0.0, threshold=threshold)
+    if track.opened is not None:
+        place = calm_since(found, plan, track, track.opened, pool)
+        if place is None:
+            return found.packed(track), said
+        calm_us = found.at_us[place]
+        found.restart(place)
+        return found.packed(replace(track, opened=None)), replace(
+            said, closed_us=calm_us, reason="the scores that told it are like the baseline again"
+        )
+    head = (RESTART if track.incidents else HEAD_START) * limit.whole
+    weighed = weigh(found, plan, track, pool, head)
+    said = replace(said, statistic=weighed.statistic)
+    if weighed.statistic < threshold:
+        return found.packed(track), said
+    change = change_of(found, plan, track, weighed, threshold, limit, pool)
+    opened = opened_at(found, plan, weighed, track.windows - 1)
+    worth = _worth(found, track.base_worth, weighed.likeliest, pool)
+    found.freeze(weighed.likeliest)
+    track = replace(track, opened=opened, incidents=track.incidents + 1, base_worth=worth)
+    return found.packed(track), replace(said, opened=change)
+
+
+def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> tuple[Floats, Floats]:
+    """Sums and rows of a window by stratum."""
+    parts = [plan.of_window(each) for each in counters]
+    return np.stack([sums for sums, _ in parts]), np.stack([rows for _, rows in parts])
+
+
+def _worth(found: Candidates, worth: float, place: int, pool: float) -> float:
+    """Independent rows per row of the baseline once it has grown to a candidate."""
+    before, more = float(found.base_rows.max()), float(found.at_rows[place].max())
+    total = before + more
+    return (before * worth + more / (1 + more * pool)) / total if total > 0 else worth
+
+
+def _with_repeats(plan: Plan, memory: Memory, counters: Sequence[Integers]) -> Memory:
+    """Count the rows of the window that are the same subject, where the reference's rows identify one.
+
+    Two rows of a window share a cell of the sketch by chance with probability 1 / cells; what is more are repeats.
+    Source: Alon, Matias and Szegedy (1996)."""
+    if not plan.reference.rows_identify:
+        return memory
+    layout = layout_of(plan.reference)
+    room = layout.repeats if plan.axis == "event" else layout.label_repeats
+    cells = np.sum([each[room] for each in counters], axis=0).astype(np.float64)
+    rows, squares = float(cells.sum()), float(cells @ cells)
+    excess = (squares - rows * rows / SKETCH_CELLS) * SKETCH_CELLS / (SKETCH_CELLS - 1) - rows
+    return replace(memory, repeats=memory.repeats + excess, pairs=memory.pairs + rows * rows)
+
+
+def pool_of(memory: Memory) -> float:
+    """The probability that two rows of the stream are the same subject; 0 where it may be chance."""
+    if memory.pairs <= 0 or memory.repeats <= SURE * (2 * memory.pairs / SKETCH_CELLS) ** 0.5:
+        return 0.0
+    return memory.repeats / memory.pairs
