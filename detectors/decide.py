@@ -17,7 +17,9 @@ from detectors.judgement import (
     Window,
 )
 from detectors.measurement import Measurement
+from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.sequential.judging import judge_sequence
 from detectors.thresholds import KINDS, false_alarm_shares, threshold
 from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor
 
@@ -38,8 +40,13 @@ def decide(
     monitor: Monitor,
     reference: Reference,
     state: SeriesState,
+    profile: Profile | None = None,
 ) -> Judgement:
     """Verdicts on the measures of one window, the alerts that it begins or ends, and the next state.
+
+    With the profile that was measured, sequential tests decide on alerts (see `detectors.sequential`): they
+    compare all windows so far with the reference, keep the monitor's budget over all columns and scores, and the
+    verdicts on single windows are only shown. Kinds of alert that they have no scores for are decided on as below.
 
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
@@ -50,6 +57,7 @@ def decide(
     """
     chances = false_alarm_shares(monitor, reference)
     decisions = [_judge(found, chances[KINDS[found.measure]]) for found in measurements]
+    sequential = judge_sequence(window, profile, monitor, reference, state.memory)
     kinds = dict(state.kinds)
     judged: list[Decision] = []
     transitions: list[Transition] = []
@@ -60,9 +68,17 @@ def decide(
         kinds[kind], since = _remember(kinds.get(kind, KindState()), mine, window)
         mine = [replace(one, change_us=since.get(_key(one))) for one in mine]
         judged += mine
+        if kind in sequential.kinds:
+            continue
         kinds[kind], transition = _turn(kind, kinds[kind], mine, window)
         transitions += [transition] if transition else []
-    return Judgement(decisions=tuple(judged), transitions=tuple(transitions), state=SeriesState(kinds=kinds))
+    for kind, firing in sequential.kinds.items():
+        kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
+    return Judgement(
+        decisions=(*judged, *sequential.decisions),
+        transitions=(*transitions, *sequential.transitions),
+        state=SeriesState(kinds=kinds, memory=sequential.memory),
+    )
 
 
 def alert_from(window: Window, transition: Transition, monitor: Monitor, reference: Reference) -> Alert:

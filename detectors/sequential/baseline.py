@@ -10,6 +10,7 @@ from detectors.columns import Integers
 from detectors.errors import ReferenceInvalid
 from detectors.layout import layout_of
 from detectors.reference import Reference
+from detectors.reference_values import revision_of
 from detectors.sequential.blocks import BlockSums, Rows, block_counters, block_size, sums_by_kind
 from detectors.sequential.calibrate import calibrate
 from detectors.sequential.dependence import dependence_of
@@ -60,6 +61,28 @@ def build_baseline(
     if calibration_windows:
         found = _calibrated(reference, found, counters, size, calibration_windows, window_rows, seed)
     return found
+
+
+def with_baseline(
+    reference: Reference,
+    rows: Rows,
+    *,
+    phases: Sequence[str] = (),
+    calibration_windows: int = 0,
+    window_rows: int = 1_000,
+    seed: int = 0,
+) -> Reference:
+    """The reference with its baseline, under a revision of its own; see `build_baseline`."""
+    found = build_baseline(
+        reference,
+        rows,
+        phases=phases,
+        calibration_windows=calibration_windows,
+        window_rows=window_rows,
+        seed=seed,
+    )
+    complete = replace(reference, baseline=found)
+    return replace(complete, revision=revision_of(complete))
 
 
 def _axes(rows: Rows) -> tuple[Axis, ...]:

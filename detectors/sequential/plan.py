@@ -165,11 +165,12 @@ _memo: dict[str, Plan] = {}
 
 
 def plan_of(reference: Reference, axis: Axis, baseline: Baseline | None = None) -> Plan:
-    """The plan of a reference; the last ones are remembered."""
+    """The plan of a reference; the last ones are remembered. baseline: that of the reference by default."""
     key = f"{reference.revision}\x1f{axis}\x1f{_digest(baseline)}"
     found = _memo.get(key)
     if found is not None:
         return found
+    baseline = reference.baseline if baseline is None else baseline
     layout = layout_of(reference)
     strata = baseline.strata if baseline is not None else ()
     counters = [counters_of(reference, layout)]
