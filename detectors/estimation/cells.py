@@ -1,0 +1,56 @@
+"""From a profile to rows by cell: bin of the score times what was said about the row."""
+
+from typing import Final
+
+import numpy as np
+
+from detectors.columns import SCORE_BINS, Floats, Integers, score_bins
+from detectors.outcome_slots import BinarySlots
+from detectors.profile import Profile
+
+CELLS: Final = 2 * SCORE_BINS
+_HALVINGS = 50
+_SURE = 1e-6
+_REACH = 30.0
+
+
+def cells_of_rows(scores: Floats, said: Floats) -> Integers:
+    """The cell of each row."""
+    return 2 * score_bins(scores) + (said > 0.5)
+
+
+def cells_of_profile(profile: Profile, slots: BinarySlots, said: Floats) -> Floats:
+    """Rows of a window by cell.
+
+    A profile counts scores, and how many rows were called positive, but not both at once. Where predictions follow
+    a threshold only the bin that holds it is mixed, and the number of positive predictions says how: the split is
+    exact. In general the reference's share of positive predictions in each bin (`said`) is moved along the logit
+    until the sum is right.
+    """
+    scores = profile.counters[profile.layout.scores].astype(np.float64)
+    predicted = int(profile.counters[profile.layout.predicted])
+    shares = np.clip(said, _SURE, 1 - _SURE)
+    if predicted and scores.sum():
+        wanted = float(profile.counters[slots.positive]) / predicted
+        shares = tilted(shares[:, None], scores[:, None], np.array([wanted]))[:, 0]
+    return np.stack([scores * (1 - shares), scores * shares], axis=1).reshape(-1)
+
+
+def tilted(chances: Floats, weights: Floats, means: Floats) -> Floats:
+    """Chances moved along the logit, each column by one step of its own, until their weighted mean is `means`.
+
+    chances: shape (cells, columns), within (0, 1). weights: shape (cells, columns); where a column has none it stays.
+    """
+    total = weights.sum(axis=0)
+    logits = np.log(chances) - np.log1p(-chances)
+    low, high = np.full(len(means), -_REACH), np.full(len(means), _REACH)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = (weights * _logistic(logits + middle)).sum(axis=0)
+        above = found > means * total
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return np.where(total > 0, _logistic(logits + (low + high) / 2), chances)
+
+
+def _logistic(values: Floats) -> Floats:
+    return 1 / (1 + np.exp(-values))

@@ -1,0 +1,89 @@
+"""What a window's performance will turn out to be, and how sure that is."""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from detectors.errors import ProfileInvalid
+from detectors.estimation.binary import expect_binary
+from detectors.estimation.expected import MEASURES, Expected
+from detectors.estimation.marginals import BLOCKS, groups_of
+from detectors.estimation.multiclass import MULTICLASS_MEASURES, expect_multiclass
+from detectors.estimation.regression import REGRESSION_MEASURES, expect_regression
+from detectors.estimation.support import unsupported
+from detectors.estimation.values import BinaryCells, Estimate, Estimator, MulticlassCells
+from detectors.measurement import MINIMUM_ROWS
+from detectors.profile import Profile
+from detectors.values import Task
+
+MEASURES_OF: Final[dict[Task, tuple[str, ...]]] = {
+    "binary": MEASURES,
+    "multiclass": MULTICLASS_MEASURES,
+    "regression": REGRESSION_MEASURES,
+}
+NORMAL: Final = 1.96
+STUDENT: Final = 2.365
+"""97.5 % quantile of Student's t with 7 degrees of freedom: eight blocks were left out in turn."""
+DOUBT: Final = 0.5
+"""A change from the reference that is only estimated is believed to within this share of itself (two standard
+errors): that scores keep their worth while their mix moves is an assumption, and moves are what tests it."""
+_UNBOUNDED = frozenset({"log_loss", "mae", "rmse", "bias"})
+
+
+def estimate(profile: Profile, estimator: Estimator) -> list[Estimate]:
+    """The measures of a window by the task of the reference, each with an interval that is meant to hold what the
+    labels will show in 95 of 100 windows; undefined "because ..." where nothing can be said.
+
+    The interval adds up four errors: the reference is a sample (a jackknife over its eight blocks), the estimator
+    erred on blocks that it had not seen by more than chance (`Estimator.excess`), a change is believed by
+    halves (`DOUBT`), and the labels of a window are a sample. Binary: `expected.MEASURES`; multiclass: accuracy,
+    balanced_accuracy, macro_f1; regression: mae, rmse, bias. What the profile cannot know is not in the list.
+    Raises `ProfileInvalid` when the profile was counted against another reference.
+    """
+    reference = profile.reference
+    if reference is None or reference.revision != estimator.reference_revision:
+        raise ProfileInvalid(
+            f"the profile was counted against reference {reference and reference.revision}, the estimator learned from "
+            f"{estimator.reference_revision}"
+        )
+    rows, cells, names = profile.rows, estimator.cells, MEASURES_OF[estimator.task]
+    because = estimator.undefined or unsupported(profile, estimator)
+    if rows < MINIMUM_ROWS:
+        because = because or f"there are only {rows} rows; it takes {MINIMUM_ROWS}"
+    if cells is None or because:
+        return [Estimate(measure=name, rows=rows, undefined=because) for name in names]
+    groups = groups_of(profile.layout, reference)
+    if isinstance(cells, BinaryCells):
+        found = expect_binary(estimator.marginals, cells, profile, groups)
+    elif isinstance(cells, MulticlassCells):
+        found = expect_multiclass(estimator.marginals, cells, profile, groups)
+    else:
+        found = expect_regression(estimator.marginals, cells, profile, groups)
+    return [_told(name, rows, found, estimator) for name in names]
+
+
+def _told(name: str, rows: int, found: list[Expected], estimator: Estimator) -> Estimate:
+    value = found[0].values[name]
+    if value is None:
+        return Estimate(measure=name, rows=rows, undefined="nothing is expected that it could be a share of")
+    others = np.array(
+        [one.values[name] for one in found[1:] if one.values[name] is not None], dtype=np.float64
+    )
+    spread = float(np.square(others - others.mean()).sum()) if len(others) else 0.0
+    before = estimator.expected.get(name)
+    doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
+    error = math.sqrt(spread * (BLOCKS - 1) / BLOCKS + estimator.excess.get(name, 0.0) + doubt * doubt)
+    sampling = found[0].sampling[name]
+    reach = math.hypot(STUDENT * error, NORMAL * sampling)
+    bounded = name not in _UNBOUNDED
+    return Estimate(
+        measure=name,
+        rows=rows,
+        value=value,
+        low=max(value - reach, 0.0) if name != "bias" else value - reach,
+        high=min(value + reach, 1.0) if bounded else value + reach,
+        error=error,
+        sampling=sampling,
+        reference=before,
+    )
