@@ -1,0 +1,67 @@
+"""A worse error rate by the evidence of all moments at which it may have begun: a mixture of Shiryaev-Roberts sums.
+
+For an error rate q and a change of its odds by a factor, the likelihood ratios of "it began at event v" are summed over
+all v; without a change the sum grows by one per event on average, so it passes A once in A events at most,
+whatever the rate. Factors are mixed, so that no size of the change has to be known. q is estimated from the events so
+far and raised by one standard error, because a rate that is taken too low would count its own error as evidence.
+
+Events come in strata, each with a rate of its own: by how sure the model was. Errors where it was unsure then say
+little and errors where it was sure say much, and a stream that brings more hard cases is no change of concept.
+
+Source: Pollak, Optimal detection of a change in distribution (1985); Shin, Ramdas and Rinaldo, E-detectors (2022).
+"""
+
+import math
+from typing import Final
+
+from detectors.columns import Floats
+from detectors.compiled import compiled
+from detectors.concept.steps import DRIFT, STEADY, WARNING
+
+FACTORS: Final = 3
+_HEAD: Final = 3
+_RATES: Final = _HEAD + FACTORS
+_BORROWED: Final = 4.0
+"""Events of the common rate that every stratum begins with."""
+_LEAST: Final = 1e-4
+_MOST: Final = 0.98
+
+
+def mixture_size(strata: int) -> int:
+    """Length of the memory."""
+    return _RATES + 2 * strata
+
+
+@compiled
+def mixture(memory: Floats, settings: Floats, counts: Floats, totals: Floats) -> int:
+    """Memory: events, errors, the mixture, a sum for each factor, then events and errors of each stratum. Settings:
+    least events before a change, sum of a drift, of a warning, standard errors that are added to a rate, the
+    factors."""
+    strata = len(counts)
+    common = (memory[1] + 0.5) / (memory[0] + 1.0)
+    known = memory[0] >= settings[0]
+    found = 0.0
+    for factor in range(FACTORS):
+        growth, odds = 0.0, settings[4 + factor]
+        for stratum in range(strata):
+            if counts[stratum] > 0:
+                events, errors = memory[_RATES + stratum], memory[_RATES + strata + stratum]
+                size = events + _BORROWED
+                rate = (errors + _BORROWED * common) / size
+                rate += settings[3] * math.sqrt(rate * (1 - rate) / size)
+                rate = min(max(rate, _LEAST), _MOST)
+                growth += totals[stratum] * math.log(odds) - counts[stratum] * math.log(
+                    1 - rate + rate * odds
+                )
+        if known:
+            memory[_HEAD + factor] = (memory[_HEAD + factor] + 1.0) * math.exp(growth)
+            found += memory[_HEAD + factor] / FACTORS
+    for stratum in range(strata):
+        memory[0] += counts[stratum]
+        memory[1] += totals[stratum]
+        memory[_RATES + stratum] += counts[stratum]
+        memory[_RATES + strata + stratum] += totals[stratum]
+    memory[2] = found
+    if found >= settings[1]:
+        return DRIFT
+    return WARNING if found >= settings[2] else STEADY

@@ -1,0 +1,122 @@
+"""Detectors of concept drift whose steps are compiled, behind one protocol."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from detectors.columns import Floats
+from detectors.concept import run as kernels
+from detectors.concept.mixture import mixture
+from detectors.concept.steps import DRIFT
+from detectors.concept.values import LEVELS, ConceptState, ConceptVerdict, Pane
+from detectors.errors import ProfileInvalid
+from detectors.values import Value
+
+Told = tuple[ConceptState, ConceptVerdict]
+
+
+class _Compiled(Value, frozen=True, kw_only=True):
+    """What they have in common. `binary`: it takes errors (0 or 1) and no other values."""
+
+    name: str
+    size: int
+    settings: tuple[float, ...]
+    binary: bool = True
+
+    def start(self) -> ConceptState:
+        """The state before the first pane."""
+        return ConceptState(detector=self.name)
+
+    def update(self, state: ConceptState, pane: Pane) -> Told:
+        """The state after a pane, and what the pane brought to light. A pane that cannot be is undefined and
+        changes nothing. Raises `ProfileInvalid` when the state is another detector's."""
+        after, told = self.run(state, (pane,))
+        return after, told[0]
+
+    def run(
+        self, state: ConceptState, panes: Sequence[Pane]
+    ) -> tuple[ConceptState, tuple[ConceptVerdict, ...]]:
+        """The same of many panes, in order."""
+        if state.detector != self.name:
+            raise ProfileInvalid(
+                f"the state is one of {state.detector!r}; {self.name!r} cannot go on with it"
+            )
+        memory, settings = state.numbers(self.size), np.array(self.settings, dtype=np.float64)
+        found: list[ConceptVerdict] = []
+        for pane in panes:
+            because = impossible(pane, self.binary) or self._lacks(pane)
+            if because:
+                found.append(ConceptVerdict(level="undefined", undefined=because))
+                continue
+            level = self._step(memory, settings, pane)
+            found.append(self._told(level, memory))
+            if level == DRIFT:
+                memory[:] = 0.0
+        return ConceptState.of(self.name, memory), tuple(found)
+
+    def _lacks(self, pane: Pane) -> str | None:
+        return None
+
+    def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
+        raise AssertionError(f"{self.name} has no step")
+
+    def _told(self, level: int, memory: Floats) -> ConceptVerdict:
+        return ConceptVerdict(level=LEVELS[level])
+
+
+class OnlineDetector(_Compiled, frozen=True, kw_only=True):
+    """A detector that sees the count and the sum of a pane. `kernel`: one of `detectors.concept.run`."""
+
+    kernel: int
+
+    def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
+        squares = pane.squares or pane.total
+        return kernels.step(self.kernel, memory, settings, pane.count, pane.total, squares)
+
+    def _told(self, level: int, memory: Floats) -> ConceptVerdict:
+        if self.kernel != kernels.GLR:
+            return ConceptVerdict(level=LEVELS[level])
+        events, total, evidence, before, ones = memory[0], memory[1], memory[4], memory[5], memory[6]
+        if evidence <= 0:
+            return ConceptVerdict(level=LEVELS[level], statistic=0.0, threshold=self.settings[1])
+        return ConceptVerdict(
+            level=LEVELS[level],
+            statistic=float(evidence),
+            threshold=self.settings[1],
+            since=float(events - before),
+            before=float(ones / before),
+            after=float((total - ones) / (events - before)),
+        )
+
+
+class MixtureDetector(_Compiled, frozen=True, kw_only=True):
+    """The mixture of Shiryaev-Roberts sums over `strata` of a pane, or (1) over the pane as a whole."""
+
+    strata: int = 1
+
+    def _lacks(self, pane: Pane) -> str | None:
+        if self.strata == 1 or len(pane.counts) == len(pane.totals) == self.strata:
+            return None
+        return f"the pane has {len(pane.counts)} strata; it takes {self.strata}"
+
+    def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
+        counts, totals = ((pane.count,), (pane.total,)) if self.strata == 1 else (pane.counts, pane.totals)
+        return mixture(memory, settings, np.array(counts, np.float64), np.array(totals, np.float64))
+
+    def _told(self, level: int, memory: Floats) -> ConceptVerdict:
+        return ConceptVerdict(level=LEVELS[level], statistic=float(memory[2]), threshold=self.settings[1])
+
+
+def impossible(pane: Pane, binary: bool) -> str | None:
+    """Why a pane says nothing, or None."""
+    numbers = (pane.count, pane.total, pane.squares, *pane.counts, *pane.totals)
+    if not all(math.isfinite(number) for number in numbers):
+        return "a sum of the pane is not a finite number"
+    if pane.count <= 0:
+        return "no label arrived"
+    pairs = [(pane.count, pane.total), *zip(pane.counts, pane.totals, strict=False)]
+    wrong = next((pair for pair in pairs if not 0 <= pair[1] <= pair[0]), None)
+    if binary and wrong:
+        return f"{wrong[1]:g} errors in {wrong[0]:g} outcomes cannot be"
+    return None
