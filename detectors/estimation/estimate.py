@@ -11,7 +11,7 @@ from detectors.estimation.expected import MEASURES, Expected
 from detectors.estimation.marginals import BLOCKS, groups_of
 from detectors.estimation.multiclass import MULTICLASS_MEASURES, expect_multiclass
 from detectors.estimation.regression import REGRESSION_MEASURES, expect_regression
-from detectors.estimation.support import unsupported
+from detectors.estimation.support import unknown_share, unsupported
 from detectors.estimation.values import BinaryCells, Estimate, Estimator, MulticlassCells
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
@@ -28,6 +28,9 @@ STUDENT: Final = 2.365
 DOUBT: Final = 0.5
 """A change from the reference that is only estimated is believed to within this share of itself (two standard
 errors): that scores keep their worth while their mix moves is an assumption, and moves are what tests it."""
+UNKNOWN_DOUBT: Final = 0.05
+"""Standard error, in units of the measure (of an error or loss: of its value), of what is said about rows on ground
+that the reference does not know."""
 _UNBOUNDED = frozenset({"log_loss", "mae", "rmse", "bias"})
 
 
@@ -35,10 +38,12 @@ def estimate(profile: Profile, estimator: Estimator) -> list[Estimate]:
     """The measures of a window by the task of the reference, each with an interval that is meant to hold what the
     labels will show in 95 of 100 windows; undefined "because ..." where nothing can be said.
 
-    The interval adds up four errors: the reference is a sample (a jackknife over its eight blocks), the estimator
-    erred on blocks that it had not seen by more than chance (`Estimator.excess`), a change is believed by
-    halves (`DOUBT`), and the labels of a window are a sample. Binary: `expected.MEASURES`; multiclass: accuracy,
-    balanced_accuracy, macro_f1; regression: mae, rmse, bias. What the profile cannot know is not in the list.
+    The interval adds up five errors: the reference is a sample (a jackknife over its eight blocks), the estimator
+    erred on blocks that it had not seen by more than chance (`Estimator.excess`), a change is believed by halves
+    (`DOUBT`), rows on unknown ground are doubted (`UNKNOWN_DOUBT`), and the labels of a window are a sample.
+
+    Binary: `expected.MEASURES`; multiclass: accuracy, balanced_accuracy, macro_f1; regression: mae, rmse, bias. What
+    a profile cannot know is not in the list.
     Raises `ProfileInvalid` when the profile was counted against another reference.
     """
     reference = profile.reference
@@ -60,10 +65,11 @@ def estimate(profile: Profile, estimator: Estimator) -> list[Estimate]:
         found = expect_multiclass(estimator.marginals, cells, profile, groups)
     else:
         found = expect_regression(estimator.marginals, cells, profile, groups)
-    return [_told(name, rows, found, estimator) for name in names]
+    unknown = unknown_share(profile, estimator) or 0.0
+    return [_told(name, rows, found, estimator, unknown) for name in names]
 
 
-def _told(name: str, rows: int, found: list[Expected], estimator: Estimator) -> Estimate:
+def _told(name: str, rows: int, found: list[Expected], estimator: Estimator, unknown: float) -> Estimate:
     value = found[0].values[name]
     if value is None:
         return Estimate(measure=name, rows=rows, undefined="nothing is expected that it could be a share of")
@@ -73,7 +79,9 @@ def _told(name: str, rows: int, found: list[Expected], estimator: Estimator) -> 
     spread = float(np.square(others - others.mean()).sum()) if len(others) else 0.0
     before = estimator.expected.get(name)
     doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
-    error = math.sqrt(spread * (BLOCKS - 1) / BLOCKS + estimator.excess.get(name, 0.0) + doubt * doubt)
+    strange = UNKNOWN_DOUBT * unknown * (1.0 if name not in _UNBOUNDED else abs(value))
+    learned = spread * (BLOCKS - 1) / BLOCKS + estimator.excess.get(name, 0.0)
+    error = math.sqrt(learned + doubt * doubt + strange * strange)
     sampling = found[0].sampling[name]
     reach = math.hypot(STUDENT * error, NORMAL * sampling)
     bounded = name not in _UNBOUNDED

@@ -4,40 +4,40 @@ from typing import Final
 
 import numpy as np
 
-from detectors.estimation.values import BinaryCells, Estimator, MulticlassCells
+from detectors.columns import Floats, Integers
+from detectors.errors import ProfileInvalid
+from detectors.estimation.values import BinaryCells, Estimator, MulticlassCells, RegressionCells
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
 
 FEW: Final = 10
 """Reference rows below which a bin of scores or predictions is unknown ground."""
-UNKNOWN_SHARE: Final = 0.5
+UNKNOWN_SHARE: Final = 0.8
 """Share of a window on unknown ground above which nothing is said."""
 ERRATIC: Final = 0.20
 """Standard deviation of the accuracy's own error on unseen parts of the reference above which nothing is said."""
 
 
+def unknown_share(profile: Profile, estimator: Estimator) -> float | None:
+    """Share of a window's scores (of predictions, where a task counts these) on ground that the reference does not
+    know; None where the window has none."""
+    window, known = _ground(profile, estimator)
+    rows = int(window.sum())
+    return float(window[known < FEW].sum()) / rows if rows else None
+
+
 def unsupported(profile: Profile, estimator: Estimator) -> str | None:
     """Why the reference cannot speak for this window, or None."""
-    cells, slots, layout = estimator.cells, profile.layout.outcomes, profile.layout
-    if cells is None:
+    slots, scored = profile.layout.outcomes, int(profile.counters[profile.layout.scores].sum())
+    if estimator.cells is None:
         return estimator.undefined
-    if isinstance(cells, BinaryCells) and isinstance(slots, BinarySlots):
-        window, what = profile.counters[layout.scores], "scores"
-        known = np.array(cells.counts).reshape(-1, 2).sum(axis=1)
-    elif isinstance(cells, MulticlassCells) and isinstance(slots, MulticlassSlots):
-        window, what, known = profile.counters[slots.said], "predictions", np.array(cells.counts)
-        known = known.reshape(slots.classes, -1).sum(axis=1)
-        if not profile.counters[layout.scores].sum():
-            return "the window has no scores"
-    elif isinstance(slots, RegressionSlots):
-        window, what, known = profile.counters[slots.said], "predictions", np.array(cells.counts)
-    else:
-        return f"the profile is not of the task {estimator.task}"
-    rows = int(window.sum())
-    if rows == 0:
-        return f"the window has no {what}"
-    unknown = int(window[known < FEW].sum()) / rows
+    if not isinstance(slots, RegressionSlots) and not scored:
+        return "the window has no scores"
+    unknown = unknown_share(profile, estimator)
+    if unknown is None:
+        return "the window has no predictions"
     if unknown > UNKNOWN_SHARE:
+        what = "scores" if isinstance(slots, BinarySlots) else "predictions"
         return f"{unknown:.0%} of the {what} lie where the reference has fewer than {FEW} rows each"
     erratic = estimator.excess.get("accuracy", 0.0) ** 0.5
     if erratic > ERRATIC:
@@ -46,3 +46,15 @@ def unsupported(profile: Profile, estimator: Estimator) -> str | None:
             "chance: what a score is worth changes too much to be relied on"
         )
     return None
+
+
+def _ground(profile: Profile, estimator: Estimator) -> tuple[Integers, Floats]:
+    """Rows by bin, in the window and in the reference."""
+    cells, slots, counters = estimator.cells, profile.layout.outcomes, profile.counters
+    if isinstance(cells, BinaryCells):
+        return counters[profile.layout.scores], np.array(cells.counts).reshape(-1, 2).sum(axis=1)
+    if isinstance(cells, MulticlassCells) and isinstance(slots, MulticlassSlots):
+        return counters[slots.said], np.array(cells.counts).reshape(slots.classes, -1).sum(axis=1)
+    if isinstance(cells, RegressionCells) and isinstance(slots, RegressionSlots):
+        return counters[slots.said], np.array(cells.counts)
+    raise ProfileInvalid(f"the profile is not of the task {estimator.task} that the estimator learned")

@@ -15,7 +15,7 @@ from detectors.columns import Floats, Integers
 from detectors.layout import BUCKETS, CROSS_COLUMNS, Layout
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
-from detectors.quality.shapes import Shape, bucket_bounds, bucket_shares
+from detectors.quality.shapes import Shape, bucket_ends, bucket_shares
 from detectors.quality.values import Finding
 from detectors.reference import Reference
 
@@ -123,11 +123,11 @@ def _expected(layout: Layout, reference: Reference, place: int) -> Floats:
     has no shape. Remembered, because every window asks for it."""
     key = (reference.revision, place)
     if key not in _memo:
-        bounds, shapes = bucket_bounds(layout.numeric[place]), _shaped(layout, reference)
+        ends, shapes = bucket_ends(layout.numeric[place]), _shaped(layout, reference)
         width = 2 * BUCKETS // _COARSE + 1
         found = np.zeros((len(layout.numeric), width))
         for other, shape in shapes.items():
-            found[other] = _coarse(bucket_shares(shape, bounds))
+            found[other] = _coarse(bucket_shares(shape, ends))
         while len(_memo) >= _MEMO_SIZE:
             _memo.pop(next(iter(_memo)))
         _memo[key] = found

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.columns import Floats, Integers
+from detectors.columns import Floats
 from detectors.kernels_rows import MANTISSA_BITS
 from detectors.layout import NumericSlots
 from detectors.reference import FeatureReference
@@ -40,12 +40,6 @@ class Shape(NamedTuple):
             return np.concatenate([[0.0], self.shares])[place]
         return np.interp(values, self.points, self.shares, left=0.0, right=1.0)
 
-    def quantiles(self, shares: Floats) -> Floats:
-        """The values below which these shares of the rows lie."""
-        if self.atoms:
-            return self.points[np.minimum(np.searchsorted(self.shares, shares), len(self.points) - 1)]
-        return np.interp(shares, self.shares, self.points)
-
 
 def bucket_bounds(slots: NumericSlots) -> Floats:
     """Bounds between the logarithmic buckets of a column, ascending, one fewer than buckets."""
@@ -54,13 +48,12 @@ def bucket_bounds(slots: NumericSlots) -> Floats:
     return np.concatenate([-magnitudes[::-1], magnitudes])
 
 
-def bucket_shares(shape: Shape, bounds: Floats) -> Floats:
+def bucket_ends(slots: NumericSlots) -> Floats:
+    """The greatest values of the buckets of a column but the last: a bucket holds the magnitude at which it begins."""
+    bounds = bucket_bounds(slots)
+    return np.where(bounds > 0, np.nextafter(bounds, -np.inf), bounds)
+
+
+def bucket_shares(shape: Shape, ends: Floats) -> Floats:
     """The share of a distribution in each bucket."""
-    return np.diff(np.concatenate([[0.0], shape.at(bounds), [1.0]]))
-
-
-def window_quantiles(counts: Integers, bounds: Floats, shares: Floats) -> Floats:
-    """Quantiles of a window, by lines within its buckets; those in the outermost ones are at their inner bound."""
-    found = np.cumsum(counts[:-1]) / max(int(counts.sum()), 1)
-    there = np.concatenate([[True], np.diff(found) > 0])
-    return np.interp(shares, found[there], bounds[there])
+    return np.diff(np.concatenate([[0.0], shape.at(ends), [1.0]]))

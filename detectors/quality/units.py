@@ -10,7 +10,7 @@ from detectors.distances import ks
 from detectors.layout import NumericSlots
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
-from detectors.quality.shapes import Shape, bucket_bounds
+from detectors.quality.shapes import Shape, bucket_ends
 from detectors.quality.values import Finding
 from detectors.reference import FeatureReference, Reference
 
@@ -23,7 +23,6 @@ FREE_FACTOR: Final = 5.0
 _MOMENT_TOLERANCE = 0.25
 """Standard deviations, and logarithm of their ratio, by which moments may miss where buckets overflow."""
 _OVERFLOW = 0.01
-_SHARES: Final = np.arange(0.05, 0.96, 0.05)
 
 
 class Conversion(NamedTuple):
@@ -105,7 +104,7 @@ def unit_changes(profile: Profile, reference: Reference) -> list[Finding]:
 def _best(
     profile: Profile, slots: NumericSlots, part: FeatureReference, shape: Shape, rows: int
 ) -> Conversion | None:
-    counts, bounds = profile.counters[slots.buckets], bucket_bounds(slots)
+    counts, ends = profile.counters[slots.buckets], bucket_ends(slots)
     overflow = int(counts[0] + counts[-1]) / rows
     window = np.cumsum(counts[:-1]) / rows
     limit = max(FIT, 1.6 / math.sqrt(rows))
@@ -116,7 +115,7 @@ def _best(
             continue
         far = 0.0
         if overflow <= _OVERFLOW:
-            far = float(np.abs(window - one.of(shape, bounds)).max())
+            far = float(np.abs(window - one.of(shape, ends)).max())
         elif one is free:
             continue
         if far <= limit and far < least - (0.0 if one is not free else limit / 2):
