@@ -59,7 +59,8 @@ def _moved(
     now = float((found.sums[:, k] - found.at_sums[place, :, k]).sum()) / max(rows, 1.0)
     before = float((found.base_sums[:, k] + found.at_sums[place, :, k]).sum()) / max(before_rows, 1.0)
     few = rows / (1 + rows * pool)
-    spread = float(plan.figures[2, k]) * (1 / max(few, 1.0) + 1 / max(before_rows * track.base_worth, 1.0))
+    many = float(found.baseline_worth(plan, track, pool, place)[:, group].sum())
+    spread = float(plan.figures[2, k]) * (1 / max(few, 1.0) + 1 / max(many, 1.0))
     if plan.forms[k] == 1:
         spread *= (now * rows + before * before_rows + 1) / (rows + before_rows + 1)
     return Moved(

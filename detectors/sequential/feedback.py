@@ -82,7 +82,7 @@ def _new_normal(plan: TrackPlan, track: Track) -> Track:
     found = Candidates.of(track, plan)
     found.base_sums, found.base_rows = np.zeros_like(found.base_sums), np.zeros_like(found.base_rows)
     found.restart(0)
-    return found.packed(replace(track, opened=None))
+    return found.packed(replace(track, opened=None, has_reference=False))
 
 
 _EFFECTS: Final[dict[Said, Callable[[TrackPlan, Track], Track]]] = {

@@ -6,7 +6,6 @@ from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from detectors.columns import Floats, Integers
 
@@ -24,36 +23,47 @@ class Scores(NamedTuple):
     kurtoses: Floats
 
 
-def scores_of(counts: Integers) -> Scores | None:
+LEAST_IN_BIN: Final = 16.0
+"""Rows of the reference that a bin must hold: the rows of a window beyond the last few of the reference are far from
+normal in number, whatever the distribution."""
+
+
+def scores_of(counts: Integers, worth: float = 1.0) -> Scores | None:
     """Within each bin the mean of the Hermite polynomials He1 .. He4 of the normal score of the rank,
     orthonormalised under the reference's counts. Because they depend on ranks alone, heavy tails do no harm.
 
-    counts: shape (bins,), rows of the reference in order of the values. None where fewer than two bins hold rows.
+    counts: shape (bins,), rows of the reference in order of the values; worth: independent rows per row. Neighbours
+    that hold too few are taken together. None where that leaves fewer than two bins.
     Source: Neyman's smooth tests (1937) on normal scores; Rayner and Best, Smooth Tests of Goodness of Fit (1989).
     """
-    total = int(counts.sum())
-    if total == 0 or int((counts > 0).sum()) < 2:
+    groups = _groups(counts.astype(np.float64) * worth)
+    if groups[-1] == 0:
         return None
-    shares = counts / total
-    raw = _bin_means(shares)
-    values = _orthonormal(raw, shares)
-    return Scores(values, (values**3) @ shares, (values**4) @ shares - 3.0)
+    shares = np.bincount(groups, weights=counts) / counts.sum()
+    values = _orthonormal(_bin_means(shares), shares)
+    skews, kurtoses = (values**3) @ shares, (values**4) @ shares - 3.0
+    return Scores(values[:, groups], skews, kurtoses)
+
+
+def _groups(rows: Floats) -> Integers:
+    """The group of each bin, from 0, so that each holds enough rows; what is left at the end joins the last one."""
+    found = np.empty(len(rows), dtype=np.int64)
+    group, held = 0, 0.0
+    for i, count in enumerate(rows):
+        found[i] = group
+        held += float(count)
+        if held >= LEAST_IN_BIN:
+            group, held = group + 1, 0.0
+    return np.minimum(found, max(group - 1, 0))
 
 
 def _bin_means(shares: Floats) -> Floats:
-    """Mean of He1 .. He4 in each bin under the standard normal; in a bin without rows, that of the nearest one."""
-    upper = np.cumsum(shares)
-    edges = normal_quantiles(np.concatenate(([0.0], upper)))
+    """Mean of He1 .. He4 in each bin under the standard normal; all bins hold rows."""
+    edges = normal_quantiles(np.concatenate(([0.0], np.cumsum(shares))))
     density = np.where(np.isfinite(edges), np.exp(-(edges**2) / 2) / math.sqrt(2 * math.pi), 0.0)
     at = np.where(np.isfinite(edges), edges, 0.0)
     lower = np.stack([np.ones_like(at), at, at**2 - 1, at**3 - 3 * at]) * density
-    filled = np.flatnonzero(shares > 0)
-    means = (lower[:, filled] - lower[:, filled + 1]) / shares[filled]
-    places = np.arange(len(shares))
-    after = np.clip(np.searchsorted(filled, places), 0, len(filled) - 1)
-    before = np.clip(after - 1, 0, len(filled) - 1)
-    near = np.where(abs(filled[after] - places) <= abs(filled[before] - places), after, before)
-    return means[:, near]
+    return (lower[:, :-1] - lower[:, 1:]) / shares
 
 
 def _orthonormal(raw: Floats, shares: Floats) -> Floats:
@@ -81,6 +91,3 @@ def _quantile(share: float) -> float:
     if share <= 0.0:
         return -math.inf
     return math.inf if share >= 1.0 - 1e-12 else NormalDist().inv_cdf(share)
-
-
-Places = npt.NDArray[np.int64]

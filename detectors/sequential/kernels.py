@@ -167,7 +167,8 @@ def evidence(
     figures: Floats,
     base_sums: Floats,
     base_rows: Floats,
-    base_worth: float,
+    base_known: Floats,
+    base_streamed: Floats,
     sums: Floats,
     rows: Floats,
     total_sums: Floats,
@@ -183,6 +184,7 @@ def evidence(
 
     figures: shape (5, scores): third and fourth cumulant, inflation of the variance, degrees of freedom (0: known),
     least effect. Sums have shape (candidates, strata, scores) or (strata, scores), rows the same by group.
+    base_known: independent rows that the reference is worth; base_streamed: rows of the stream in the baseline.
     """
     candidates, strata, scores = sums.shape
     shape = total_rows.shape
@@ -195,7 +197,7 @@ def evidence(
             for s in range(strata):
                 m, b = total_rows[s, g] - rows[c, s, g], base_rows[s, g] + rows[c, s, g]
                 few[s, g] = effective(m, pool)
-                many[s, g] = base_rows[s, g] * base_worth + effective(rows[c, s, g], pool)
+                many[s, g] = base_known[s, g] + effective(base_streamed[s, g] + rows[c, s, g], pool)
                 known = m > 0.0 and b > 0.0
                 per_row[s, g], per_base[s, g] = (1.0 / m, 1.0 / b) if known else (0.0, 0.0)
                 weight[s, g] = 1.0 / (1.0 / few[s, g] + 1.0 / many[s, g]) if known else 0.0

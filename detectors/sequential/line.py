@@ -1,11 +1,11 @@
 """One score of a plan."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from detectors.columns import Floats, Integers
+from detectors.reference import Reference
 from detectors.sequential import families as f
 from detectors.sequential.hermite import scores_of
 from detectors.sequential.kernels import COUNT, GAUSSIAN
@@ -37,23 +37,22 @@ def places_of(room: slice) -> Integers:
     return np.arange(room.start, room.stop, dtype=np.int64)
 
 
-def shape_lines(
-    column: str, counts: Integers, bins: slice, weight: float, families: Sequence[str] = f.SHAPES
-) -> list[Line]:
-    """The four shapes of a histogram; fewer where it has few bins, whose share goes to the first ones."""
-    scores = scores_of(counts)
+def shape_lines(column: str, counts: Integers, bins: slice, weight: float, worth: float = 1.0) -> list[Line]:
+    """The four shapes of a histogram; fewer where it has few bins, whose share goes to the first ones. worth:
+    independent rows per row of the reference."""
+    scores = scores_of(counts, worth)
     if scores is None:
         return []
     places = places_of(bins)
     shares = f.SHAPE_SHARES[: len(scores.values)]
     return [
         Line(
-            name=ScoreName(family=families[degree], column=column),
+            name=ScoreName(family=f.SHAPES[degree], column=column),
             form=GAUSSIAN,
             terms=((places, values),),
             rows=(*places.tolist(),),
             weight=weight * shares[degree] / sum(shares),
-            floor=f.FLOORS[families[degree]],
+            floor=f.FLOORS[f.SHAPES[degree]],
             skew=float(scores.skews[degree]),
             kurtosis=float(scores.kurtoses[degree]),
         )
@@ -120,3 +119,8 @@ def mean_line(
         center=share,
         unit=deviation,
     )
+
+
+def worth_of(reference: Reference) -> float:
+    """Independent rows per row of a reference."""
+    return reference.effective_rows / max(reference.rows, 1) if reference.rows_identify else 1.0

@@ -11,7 +11,7 @@ from detectors.measures import point_masses
 from detectors.reference import FeatureReference, Reference
 from detectors.sequential import families as f
 from detectors.sequential.kernels import GAUSSIAN
-from detectors.sequential.line import Line, count_line, places_of, shape_lines
+from detectors.sequential.line import Line, count_line, places_of, shape_lines, worth_of
 from detectors.sequential.outcomes import outcome_lines, output_lines
 from detectors.sequential.values import Baseline, PairMoments, ScoreName
 from detectors.values import AlertKind, Axis
@@ -35,6 +35,7 @@ def lines_of(
     pairs = list(_pairs(layout, baseline)) if baseline is not None else []
     columns = [*layout.numeric, *layout.categorical]
     each = (1.0 - f.PAIRS_SHARE if pairs else 1.0) / max(len(columns), 1)
+    worth = worth_of(reference)
     drift: list[Line] = []
     quality: list[Line] = []
     for slots in columns:
@@ -42,7 +43,7 @@ def lines_of(
         if part is None:
             continue
         if isinstance(slots, NumericSlots):
-            drift += shape_lines(slots.name, np.array(part.counts, dtype=np.int64), slots.bins, each)
+            drift += shape_lines(slots.name, np.array(part.counts, dtype=np.int64), slots.bins, each, worth)
             quality += _numeric_quality(layout, slots, part)
         else:
             drift += _category_lines(slots, part, each)

@@ -9,13 +9,13 @@ from detectors.reference import Reference
 from detectors.sequential import families as f
 from detectors.sequential.hermite import scores_of
 from detectors.sequential.kernels import GAUSSIAN
-from detectors.sequential.line import Line, count_line, places_of, shape_lines
+from detectors.sequential.line import Line, count_line, places_of, shape_lines, worth_of
 from detectors.sequential.values import ScoreName
 
 
 def output_lines(reference: Reference, layout: Layout) -> list[Line]:
     """Positive rate or classes, and the shape of scores or predictions. Nothing where the reference has none."""
-    slots = layout.outcomes
+    slots, worth = layout.outcomes, worth_of(reference)
     found: list[Line] = []
     if reference.predicted and isinstance(slots, BinarySlots):
         name = ScoreName(family=f.RATE, column=f.PREDICTION)
@@ -34,14 +34,14 @@ def output_lines(reference: Reference, layout: Layout) -> list[Line]:
             )
     if isinstance(slots, RegressionSlots):
         if reference.predicted:
-            found += _shapes(f.PREDICTION, np.array(reference.said, dtype=np.int64), slots.said)
+            found += _shapes(f.PREDICTION, np.array(reference.said, dtype=np.int64), slots.said, worth)
     elif reference.scores:
-        found += _shapes(f.SCORE, np.array(reference.scores, dtype=np.int64), layout.scores)
+        found += _shapes(f.SCORE, np.array(reference.scores, dtype=np.int64), layout.scores, worth)
     return found
 
 
-def _shapes(column: str, counts: Integers, bins: slice) -> list[Line]:
-    return [one._replace(floor=f.OUTPUT_FLOOR) for one in shape_lines(column, counts, bins, 0.7)]
+def _shapes(column: str, counts: Integers, bins: slice, worth: float) -> list[Line]:
+    return [one._replace(floor=f.OUTPUT_FLOOR) for one in shape_lines(column, counts, bins, 0.7, worth)]
 
 
 def outcome_lines(reference: Reference, layout: Layout) -> list[Line]:
@@ -77,7 +77,9 @@ def _binary(reference: Reference, slots: BinarySlots) -> list[Line]:
             (f.LOWER, reference.positive_scores, slots.positive_scores, -1),
             (f.HIGHER, reference.negative_scores, slots.negative_scores, 1),
         ):
-            found += _location(family, np.array(histogram, dtype=np.int64), room, 0.1, side)
+            found += _location(
+                family, np.array(histogram, dtype=np.int64), room, (0.1, side, worth_of(reference))
+            )
     return found
 
 
@@ -110,8 +112,9 @@ def _standardised(
     )
 
 
-def _location(family: str, counts: Integers, room: slice, weight: float, side: int) -> list[Line]:
-    scores = scores_of(counts)
+def _location(family: str, counts: Integers, room: slice, judged: tuple[float, int, float]) -> list[Line]:
+    weight, side, worth = judged
+    scores = scores_of(counts, worth)
     if scores is None:
         return []
     return [_standardised(ScoreName(family=family), scores.values[0], counts, places_of(room), weight, side)]
@@ -149,13 +152,13 @@ def _multiclass(reference: Reference, slots: MulticlassSlots) -> list[Line]:
 def _regression(reference: Reference, slots: RegressionSlots) -> list[Line]:
     """How large the errors are, by the rank of their size, and where they lie."""
     counts = np.array(reference.errors, dtype=np.int64)
-    found = _location(f.BIAS, counts, slots.errors, 0.4, 0)
+    found = _location(f.BIAS, counts, slots.errors, (0.4, 0, worth_of(reference)))
     edges = np.array(reference.error_edges)
     if len(edges) == 0:
         return found
     middles = np.concatenate(([edges[0]], (edges[1:] + edges[:-1]) / 2, [edges[-1]]))
     order = np.argsort(abs(middles), kind="stable")
-    scores = scores_of(counts[order])
+    scores = scores_of(counts[order], worth_of(reference))
     if scores is None:
         return found
     values = np.empty(len(counts))

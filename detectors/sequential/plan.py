@@ -14,7 +14,7 @@ from detectors.kernels_rows import CROSS_UNIT
 from detectors.layout import Layout, layout_of
 from detectors.reference import Reference
 from detectors.sequential.kernels import COUNT, Bytes, apply_map
-from detectors.sequential.line import Line, places_of
+from detectors.sequential.line import Line, places_of, worth_of
 from detectors.sequential.lines import lines_of, pair_place
 from detectors.sequential.reference_counts import counters_of
 from detectors.sequential.values import Baseline, ScoreName
@@ -51,7 +51,8 @@ class LinearMap:
 
 @dataclass(frozen=True)
 class TrackPlan:
-    """The scores of one kind of alert. Shapes: scores (K,), groups of rows (G,), `variances` (strata, K)."""
+    """The scores of one kind of alert. Shapes: scores (K,), groups of rows (G,), `variances` (strata, K). `worth`:
+    independent rows per row of the reference."""
 
     kind: AlertKind
     names: tuple[ScoreName, ...]
@@ -67,6 +68,7 @@ class TrackPlan:
     variances: Floats
     centers: Floats
     units: Floats
+    worth: float
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def of_window(self, counters: Integers) -> tuple[Floats, Floats]:
@@ -96,7 +98,11 @@ class Plan:
 
 
 def assemble(
-    kind: AlertKind, lines: Sequence[Line], counters: Sequence[Integers], baseline: Baseline | None
+    kind: AlertKind,
+    lines: Sequence[Line],
+    counters: Sequence[Integers],
+    baseline: Baseline | None,
+    worth: float = 1.0,
 ) -> TrackPlan | None:
     """Put the lines of a kind together; None where none can be judged. `counters`: of the reference, by stratum."""
     dependence = baseline.dependence if baseline is not None else {}
@@ -139,6 +145,7 @@ def assemble(
         variances=_variances(kept, counters),
         centers=np.array([one.center for one in kept]),
         units=np.array([one.unit for one in kept]),
+        worth=worth,
         refused=refused,
     )
 
@@ -172,13 +179,14 @@ def plan_of(reference: Reference, axis: Axis, baseline: Baseline | None = None) 
         return found
     baseline = reference.baseline if baseline is None else baseline
     layout = layout_of(reference)
+    worth = worth_of(reference)
     strata = baseline.strata if baseline is not None else ()
     counters = [counters_of(reference, layout)]
     _add_products(counters[0], layout, baseline)
     if strata:
         counters = [_of_stratum(layout, one.places, one.counts) for one in strata]
     tracks = [
-        assemble(kind, lines, counters, baseline)
+        assemble(kind, lines, counters, baseline, worth)
         for kind, lines in lines_of(reference, layout, axis, baseline).items()
     ]
     found = Plan(

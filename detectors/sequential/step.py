@@ -18,6 +18,11 @@ from detectors.values import Budget
 SURE: Final = 3.0
 """Standard errors by which rows must coincide more often than by chance to count as repeats."""
 
+SUDDEN: Final = 3.0
+"""Times the usual share of repeats that a window may have."""
+FEWEST: Final = 60.0
+"""Subjects that a stream is taken to come from at least."""
+
 
 def step(
     plan: Plan,
@@ -53,8 +58,7 @@ def step(
         limit = threshold_of(budget, part, (end_us - start_us) / 1e6, calibration)
         track = tracks.get(kind)
         if track is None:
-            worth = plan.reference.effective_rows / max(plan.reference.rows, 1)
-            track = Track(base_worth=worth if plan.reference.rows_identify else 1.0)
+            track = Track()
         tracks[kind], found = advance(
             track_plan, track, *of_window(track_plan, counters), start_us, limit, pool
         )
@@ -99,9 +103,8 @@ def advance(
         return found.packed(track), said
     change = change_of(found, plan, track, weighed, threshold, limit, pool)
     opened = opened_at(found, plan, weighed, track.windows - 1)
-    worth = _worth(found, track.base_worth, weighed.likeliest, pool)
     found.freeze(weighed.likeliest)
-    track = replace(track, opened=opened, incidents=track.incidents + 1, base_worth=worth)
+    track = replace(track, opened=opened, incidents=track.incidents + 1)
     return found.packed(track), replace(said, opened=change)
 
 
@@ -111,17 +114,11 @@ def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> tuple[Floats, Fl
     return np.stack([sums for sums, _ in parts]), np.stack([rows for _, rows in parts])
 
 
-def _worth(found: Candidates, worth: float, place: int, pool: float) -> float:
-    """Independent rows per row of the baseline once it has grown to a candidate."""
-    before, more = float(found.base_rows.max()), float(found.at_rows[place].max())
-    total = before + more
-    return (before * worth + more / (1 + more * pool)) / total if total > 0 else worth
-
-
 def _with_repeats(plan: Plan, memory: Memory, counters: Sequence[Integers]) -> Memory:
     """Count the rows of the window that are the same subject, where the reference's rows identify one.
 
     Two rows of a window share a cell of the sketch by chance with probability 1 / cells; what is more are repeats.
+    Far more than in the windows before is damage, such as columns that are all missing, and not fewer subjects.
     Source: Alon, Matias and Szegedy (1996)."""
     if not plan.reference.rows_identify:
         return memory
@@ -130,6 +127,10 @@ def _with_repeats(plan: Plan, memory: Memory, counters: Sequence[Integers]) -> M
     cells = np.sum([each[room] for each in counters], axis=0).astype(np.float64)
     rows, squares = float(cells.sum()), float(cells @ cells)
     excess = (squares - rows * rows / SKETCH_CELLS) * SKETCH_CELLS / (SKETCH_CELLS - 1) - rows
+    chance = SURE * rows * (2 / SKETCH_CELLS) ** 0.5
+    if memory.pairs > 0:
+        excess = min(excess, max(SUDDEN * memory.repeats / memory.pairs * rows * rows, chance))
+    excess = min(excess, rows * rows / FEWEST)
     return replace(memory, repeats=memory.repeats + excess, pairs=memory.pairs + rows * rows)
 
 

@@ -20,13 +20,13 @@ from detectors.sequential.kernels import evidence, total_evidence
 from detectors.sequential.plan import TrackPlan
 from detectors.sequential.values import Opened, Track
 
-HEAD_START: Final = 1 / 6
+HEAD_START: Final = 1 / 20
 """Share of the whole budget's threshold that the candidate "it was never like the reference" has at the start."""
-RESTART: Final = 1 / 30
+RESTART: Final = 1 / 100
 """The same after an incident."""
 RECENT: Final = 16
 """The last candidates are all kept, older ones ever more sparsely: 8 for each doubling of their age."""
-LEAST_CLOSING: Final = 3
+LEAST_CLOSING: Final = 2
 MOST_CLOSING: Final = 64
 """Windows that must be like the baseline again before an incident ends."""
 CALM_Z: Final = 2.0
@@ -111,6 +111,18 @@ class Candidates:
         self.at_rows = self.at_rows[place:] - self.at_rows[place]
         self.at, self.at_us, self.shares = self.at[place:], self.at_us[place:], self.shares[place:]
 
+    def of_baseline(self, plan: TrackPlan, track: Track) -> tuple[Floats, Floats]:
+        """What the reference in the baseline is worth in independent rows, and its rows of the stream."""
+        if not track.has_reference:
+            return np.zeros_like(self.base_rows), self.base_rows
+        return plan.base_rows * plan.worth, self.base_rows - plan.base_rows
+
+    def baseline_worth(self, plan: TrackPlan, track: Track, pool: float, place: int) -> Floats:
+        """Independent rows of the baseline and the windows up to a candidate."""
+        known, streamed = self.of_baseline(plan, track)
+        rows = streamed + self.at_rows[place]
+        return known + rows / (1 + rows * pool)
+
     def restart(self, place: int) -> None:
         """The windows since a candidate join the baseline, those between are forgotten."""
         self.base_sums = self.base_sums + self.sums - self.at_sums[place]
@@ -136,7 +148,7 @@ def weigh(found: Candidates, plan: TrackPlan, track: Track, pool: float, head: f
     count = len(found.at)
     logs = np.empty((count, len(plan.names)))
     moved = np.empty_like(logs)
-    _fill(found, plan, track.base_worth, pool, logs, moved)
+    _fill(found, plan, track, pool, logs, moved)
     shares = np.array(found.shares)
     shares[0] += head
     best = np.empty(count)
@@ -144,7 +156,8 @@ def weigh(found: Candidates, plan: TrackPlan, track: Track, pool: float, head: f
     return Weighed(statistic, logs, moved, int(np.argmax(best)))
 
 
-def _fill(found: Candidates, plan: TrackPlan, worth: float, pool: float, logs: Floats, moved: Floats) -> None:
+def _fill(found: Candidates, plan: TrackPlan, track: Track, pool: float, logs: Floats, moved: Floats) -> None:
+    known, streamed = found.of_baseline(plan, track)
     evidence(
         plan.forms,
         plan.sides,
@@ -152,7 +165,8 @@ def _fill(found: Candidates, plan: TrackPlan, worth: float, pool: float, logs: F
         plan.figures,
         found.base_sums,
         found.base_rows,
-        worth,
+        known,
+        streamed,
         found.at_sums,
         found.at_rows,
         found.sums,
@@ -181,34 +195,48 @@ def opened_at(found: Candidates, plan: TrackPlan, weighed: Weighed, window: int)
 
 def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float) -> int | None:
     """Where the last windows are like the frozen baseline in all scores that told the incident, the place of the
-    candidate before the first of them; None while they are not. It takes twice as many as it took to tell it."""
+    candidate before the first of them; None while they are not. It takes twice as many as it took to tell it, all
+    of them together and each by itself."""
     now = found.at[-1] + 1
     wanted = min(max(2 * (opened.told + 1 - opened.since), LEAST_CLOSING), MOST_CLOSING)
     eligible = [i for i, at in enumerate(found.at) if now - at >= wanted]
     if not eligible:
         return None
     place = eligible[-1]
+    spans = [(place, len(found.at)), *((i, i + 1) for i in range(place, len(found.at)))]
     for k, moved in zip(opened.scores, opened.moved, strict=True):
-        if not _is_near(found, plan, track.base_worth, pool, place, k, abs(moved) * CALM_SHARE):
+        least = abs(moved) * CALM_SHARE
+        if not all(_is_near(found, plan, track, pool, span, k, least) for span in spans):
             return None
     return place
 
 
 def _is_near(
-    found: Candidates, plan: TrackPlan, worth: float, pool: float, place: int, score: int, least: float
+    found: Candidates,
+    plan: TrackPlan,
+    track: Track,
+    pool: float,
+    span: tuple[int, int],
+    score: int,
+    least: float,
 ) -> bool:
-    """Whether one score of the windows since a candidate is within `CALM_Z` standard errors of the baseline, within
-    its floor, or within `least`."""
+    """Whether one score of the windows between two candidates (the end of all is behind the last one) is within
+    `CALM_Z` standard errors of the baseline, within its floor, or within `least`."""
+    first, last = span
+    end_sums = found.at_sums[last] if last < len(found.at) else found.sums
+    end_rows = found.at_rows[last] if last < len(found.at) else found.rows
     group = plan.groups[score]
     precision, difference = 0.0, 0.0
+    known, streamed = found.of_baseline(plan, track)
+    worth = known + streamed / (1 + streamed * pool)
     for s in range(len(found.sums)):
-        rows = found.rows[s, group] - found.at_rows[place, s, group]
+        rows = end_rows[s, group] - found.at_rows[first, s, group]
         before = found.base_rows[s, group]
         if rows <= 0 or before <= 0:
             continue
-        mean = (found.sums[s, score] - found.at_sums[place, s, score]) / rows
+        mean = (end_sums[s, score] - found.at_sums[first, s, score]) / rows
         base = found.base_sums[s, score] / before
-        few, many = rows / (1 + rows * pool), before * worth
+        few, many = rows / (1 + rows * pool), float(worth[s, group])
         spread = plan.variances[s, score] * plan.figures[2, score] * (1 / few + 1 / many)
         if plan.forms[score] == 1:
             rate = (mean * rows + base * before + 1) / (rows + before + 1)
@@ -216,7 +244,7 @@ def _is_near(
         precision += 1 / spread
         difference += (mean - base) / spread
     if precision == 0.0:
-        return False
+        return last - first == 1
     change = abs(difference / precision)
     return change < max(CALM_Z / math.sqrt(precision), float(plan.figures[4, score]), least)
 

@@ -90,8 +90,9 @@ class Opened(Value, frozen=True, kw_only=True):
 class Track(Value, frozen=True, kw_only=True):
     """What is remembered for one kind of alert. `windows` so far; the candidates for a change point: their
     windows, times (start of the next window) and shares, and as float64 the sums up to each (`at_sums`,
-    `at_rows`), up to now (`sums`, `rows`) and of the baseline (`base_sums`, `base_rows`). `base_worth`:
-    independent rows per row of the baseline. `caution` multiplies the threshold. `incidents` so far."""
+    `at_rows`), up to now (`sums`, `rows`) and of the baseline (`base_sums`, `base_rows`).
+    `has_reference`: whether the reference is in the baseline. `caution` multiplies the threshold.
+    `incidents` so far."""
 
     windows: int = 0
     at: tuple[int, ...] = ()
@@ -103,7 +104,7 @@ class Track(Value, frozen=True, kw_only=True):
     rows: bytes = b""
     base_sums: bytes = b""
     base_rows: bytes = b""
-    base_worth: float = 1.0
+    has_reference: bool = True
     caution: float = 1.0
     incidents: int = 0
     opened: Opened | None = None
