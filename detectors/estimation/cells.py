@@ -9,7 +9,8 @@ from detectors.outcome_slots import BinarySlots
 from detectors.profile import Profile
 
 CELLS: Final = 2 * SCORE_BINS
-_HALVINGS = 50
+_STEPS = 60
+_CLOSE = 1e-10
 _SURE = 1e-6
 _REACH = 30.0
 
@@ -41,15 +42,20 @@ def tilted(chances: Floats, weights: Floats, means: Floats) -> Floats:
 
     chances: shape (cells, columns), within (0, 1). weights: shape (cells, columns); where a column has none it stays.
     """
-    total = weights.sum(axis=0)
+    total, wanted = weights.sum(axis=0), means * weights.sum(axis=0)
     logits = np.log(chances) - np.log1p(-chances)
     low, high = np.full(len(means), -_REACH), np.full(len(means), _REACH)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        found = (weights * _logistic(logits + middle)).sum(axis=0)
-        above = found > means * total
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.where(total > 0, _logistic(logits + (low + high) / 2), chances)
+    step = np.zeros(len(means))
+    for _ in range(_STEPS):
+        found = _logistic(logits + step)
+        over = (weights * found).sum(axis=0) - wanted
+        if (np.abs(over) <= _CLOSE * total).all():
+            break
+        low, high = np.where(over > 0, low, step), np.where(over > 0, step, high)
+        slope = (weights * found * (1 - found)).sum(axis=0)
+        newton = step - over / np.maximum(slope, 1e-300)
+        step = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+    return np.where(total > 0, _logistic(logits + step), chances)
 
 
 def _logistic(values: Floats) -> Floats:

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detectors.columns import Column, Floats, Integers, categories, single_column
-from detectors.distances import coarse_groups
 from detectors.estimation.values import Marginals
 from detectors.layout import CategoricalSlots, Layout, NumericSlots
 from detectors.profile import Profile
@@ -22,6 +21,8 @@ BLOCKS: Final = 8
 STRENGTHS: Final = (3_000.0, 300.0, 30.0)
 """Rows that "no effect" counts for in each group."""
 _CATEGORIES: Final = 16
+_CUTS: Final = np.array([0.016, 0.05, *np.arange(0.1, 0.95, 0.1), 0.95, 0.984])
+"""Shares of the reference at which groups end."""
 _CHUNK: Final = 16_384
 _LEAST_GAIN: Final = 1e-6
 """Share of the squares of a block that must be explained: more than rounding."""
@@ -70,8 +71,8 @@ class Groups(NamedTuple):
 
 
 def groups_of(layout: Layout, reference: Reference) -> list[Groups]:
-    """Ten groups of equal share for numbers, the 16 most frequent categories and the others for categories; missing
-    values are a group of their own."""
+    """Ten groups of equal share for numbers, the outer ones cut in three; the 16 most frequent categories and all the
+    others for categories; missing values are a group of their own."""
     found: list[Groups] = []
     first = 0
     for slots in (*layout.numeric, *layout.categorical):
@@ -79,13 +80,20 @@ def groups_of(layout: Layout, reference: Reference) -> list[Groups]:
         if part is None:
             continue
         if isinstance(slots, NumericSlots):
-            group = coarse_groups(np.array(part.counts, dtype=np.float64))
+            group = _ranked_groups(np.array(part.counts, dtype=np.float64))
         else:
             group = np.minimum(np.arange(len(slots.index) + 1), _CATEGORIES)
         width = int(group.max()) + 2
         found.append(Groups(slots, group, first, width))
         first += width
     return found
+
+
+def _ranked_groups(counts: Floats) -> Integers:
+    """Groups of neighbouring bins, finer towards the ends: a window that moves lands there."""
+    middle = np.cumsum(counts) - counts / 2
+    raw = np.searchsorted(_CUTS, middle / max(float(counts.sum()), 1.0))
+    return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
 def window_shares(groups: list[Groups], profile: Profile) -> Floats:

@@ -7,6 +7,7 @@ import pytest
 
 from detectors.profile import Profile
 from detectors.quality.alignment import column_costs, misalignment
+from detectors.quality.dependence import column_worth
 from detectors.quality.findings import findings
 from detectors.quality.shapes import Shape, bucket_ends, bucket_shares
 from detectors.quality.traffic import Volume, learned, silence, skewed, stale, unusual_volume
@@ -152,6 +153,30 @@ def test_a_rare_category_may_be_absent(reference):
     columns = people(np.random.default_rng(7), 60)
     columns["city"] = np.where(columns["city"] == "trier", "ulm", columns["city"])
     assert findings(window(reference, columns), reference) == []
+
+
+def test_rows_that_are_alike_are_worth_less():
+    rng = np.random.default_rng(10)
+    rows = 6_000
+    month = (np.arange(rows) // 500).astype(float)
+    columns = {
+        "month": month,
+        "noise": rng.normal(0, 1, rows),
+        "name": np.array([f"m{one:g}" for one in month], dtype=object),
+    }
+    specs = (
+        FeatureSpec(name="month"),
+        FeatureSpec(name="noise"),
+        FeatureSpec(name="name", kind="categorical"),
+    )
+    reference = build_reference("m", "1", columns, specs)
+    worth = column_worth(reference, columns)
+    assert worth["noise"] > 0.7
+    assert worth["month"] < 0.02
+    later = {name: column[5_500:] for name, column in columns.items()}
+    told = {column for one in findings(window(reference, later), reference) for column in one.columns}
+    assert told == {"month", "name"}
+    assert findings(window(reference, later), reference, worth=worth) == []
 
 
 def test_nothing_is_said_of_columns_without_values(reference):
