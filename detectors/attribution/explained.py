@@ -10,8 +10,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from detectors.estimation.estimate import DOUBT, estimate
-from detectors.estimation.labelled import labelled_part, realized
+from detectors.estimation.estimate import DOUBT
+from detectors.estimation.labelled import against_labels
 from detectors.estimation.values import Estimate, Estimator
 from detectors.profile import Profile
 from detectors.values import Value
@@ -45,13 +45,11 @@ class Explained(Value, frozen=True, kw_only=True):
 def explain(profile: Profile, estimator: Estimator) -> list[Explained]:
     """Each measure of a profile whose outcomes are known, or undefined "because ...".
 
-    Where not all rows have a label the parts are told of those that have (see `labelled_part`).
+    Where not all rows have a label the parts are told of those that have (see `labelled.labelled_part`).
     Raises `ProfileInvalid` when the profile was counted against another reference.
     """
-    part, features = labelled_part(profile)
-    known = estimator if features else replace(estimator, marginals=type(estimator.marginals)())
-    truth = realized(profile)
-    return [_parts(one, truth[one.measure]) for one in estimate(part, known) if one.measure in truth]
+    estimates, truth = against_labels(profile, estimator)
+    return [_parts(one, truth[one.measure]) for one in estimates if one.measure in truth]
 
 
 def _parts(one: Estimate, truth: float | None) -> Explained:

@@ -36,11 +36,12 @@ class Facts(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """Measures by name, each None where it has nothing to divide by, and the standard deviation that drawing the
-    labels gives each."""
+    """Measures by name, each None where it has nothing to divide by; the standard deviation that drawing the labels of
+    these rows gives each (`sampling`), and that drawing the rows gives what is expected of them (`mix`)."""
 
     values: dict[str, float | None]
     sampling: dict[str, float]
+    mix: dict[str, float]
 
 
 def known_values(values: Mapping[str, float | None]) -> dict[str, float]:
@@ -51,49 +52,62 @@ def known_values(values: Mapping[str, float | None]) -> dict[str, float]:
 def expect(counts: Floats, chances: Floats, facts: Facts) -> Expected:
     """The measures of the expected confusion matrix, scores and labels.
 
-    counts, chances: rows and chance of the positive class by cell (2 bin + said). The sampling error is that of
-    independent labels, by the delta method.
+    counts, chances: rows and chance of the positive class by cell (2 bin + said). Both standard deviations are by the
+    delta method, of independent rows.
     """
     good, bad = counts * chances, counts * (1 - chances)
-    said, rows = np.arange(len(counts)) % 2 == 1, float(counts.sum())
-    tp, fp, fn, tn = (
-        float(part) for part in (good[said].sum(), bad[said].sum(), good[~said].sum(), bad[~said].sum())
-    )
+    yes, rows = (np.arange(len(counts)) % 2).astype(np.float64), float(counts.sum())
     values: dict[str, float | None] = dict.fromkeys(MEASURES)
-    slopes: dict[str, Floats] = {}
+    slopes: dict[str, tuple[Floats, Floats]] = {}
     if rows <= 0:
-        return Expected(values, {})
-    values["accuracy"], slopes["accuracy"] = (tp + tn) / rows, np.where(said, 1.0, -1.0) / rows
-    losses = (good @ facts.positive_losses + bad @ facts.negative_losses) / rows
-    values["log_loss"], slopes["log_loss"] = (
-        float(losses),
-        (facts.positive_losses - facts.negative_losses) / rows,
-    )
-    far = (good @ np.square(1 - facts.means) + bad @ np.square(facts.means)) / rows
-    values["brier"], slopes["brier"] = float(far), (1 - 2 * facts.means) / rows
-    positives, negatives = tp + fn, fp + tn
+        return Expected(values, {}, {})
+    tp, fp = float(good @ yes), float(bad @ yes)
+    positives, negatives = float(good.sum()), float(bad.sum())
+    means = {
+        "accuracy": (yes, 1 - yes),
+        "log_loss": (facts.positive_losses, facts.negative_losses),
+        "brier": (np.square(1 - facts.means), np.square(facts.means)),
+    }
+    for name, (up, down) in means.items():
+        value = float(good @ up + bad @ down) / rows
+        values[name], slopes[name] = value, ((up - value) / rows, (down - value) / rows)
     if tp + fp > 0:
-        values["precision"], slopes["precision"] = tp / (tp + fp), said / (tp + fp)
+        value = tp / (tp + fp)
+        values["precision"] = value
+        slopes["precision"] = (yes * (1 - value) / (tp + fp), -yes * value / (tp + fp))
     if positives > 0:
-        values["recall"], slopes["recall"] = tp / positives, said / positives - tp / positives**2
-        whole = tp + fp + positives
-        values["f1"], slopes["f1"] = 2 * tp / whole, 2 * said / whole - 2 * tp / whole**2
+        value, whole = tp / positives, tp + fp + positives
+        values["recall"], slopes["recall"] = value, ((yes - value) / positives, np.zeros_like(yes))
+        value = 2 * tp / whole
+        values["f1"] = value
+        slopes["f1"] = ((2 * yes - value * (1 + yes)) / whole, -value * yes / whole)
     if positives > 0 and negatives > 0:
-        sound = tn / negatives**2 - ~said / negatives
-        values["balanced_accuracy"] = (tp / positives + tn / negatives) / 2
-        slopes["balanced_accuracy"] = (slopes["recall"] + sound) / 2
+        recall, specificity = tp / positives, 1 - fp / negatives
+        values["balanced_accuracy"] = (recall + specificity) / 2
+        sound = (1 - yes - specificity) / negatives
+        slopes["balanced_accuracy"] = ((yes - recall) / positives / 2, sound / 2)
         values["auc"], slopes["auc"] = _area(good, bad, facts.concordance)
     noise = counts * chances * (1 - chances)
-    sampling = {name: float(np.sqrt(noise @ np.square(slope))) for name, slope in slopes.items()}
-    return Expected(values, sampling)
+    return Expected(
+        values,
+        {name: _spread(noise, up - down) for name, (up, down) in slopes.items()},
+        {name: _spread(counts, chances * up + (1 - chances) * down) for name, (up, down) in slopes.items()},
+    )
 
 
-def _area(good: Floats, bad: Floats, concordance: Floats) -> tuple[float, Floats]:
-    """The area under the ROC curve and its slope in the positives of each cell (each replacing a negative)."""
+def _spread(weights: Floats, slope: Floats) -> float:
+    return float(np.sqrt(weights @ np.square(slope)))
+
+
+def _area(good: Floats, bad: Floats, concordance: Floats) -> tuple[float, tuple[Floats, Floats]]:
+    """The area under the ROC curve, and its slopes in the positives and the negatives of each cell."""
     ups, downs = good.reshape(-1, 2).sum(axis=1), bad.reshape(-1, 2).sum(axis=1)
     positives, negatives = float(ups.sum()), float(downs.sum())
+    pairs = positives * negatives
     below = np.cumsum(downs) - downs + concordance * downs
     above = positives - np.cumsum(ups) + concordance * ups
-    area = float(ups @ below) / (positives * negatives)
-    slope = (below - above) / (positives * negatives) - area * (1 / positives - 1 / negatives)
-    return area, np.repeat(slope, 2)
+    area = float(ups @ below) / pairs
+    return area, (
+        np.repeat(below / pairs - area / positives, 2),
+        np.repeat(above / pairs - area / negatives, 2),
+    )

@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.columns import Column, Floats, Integers, numbers
 from detectors.errors import ReferenceInvalid
-from detectors.estimation.binary import Rows, fit_binary
+from detectors.estimation.binary import Rows, fit_binary, fit_binary_counts
 from detectors.estimation.marginals import BLOCKS, groups_of, row_groups
 from detectors.estimation.multiclass import ClassRows, fit_multiclass
 from detectors.estimation.regression import ErrorRows, fit_regression
@@ -51,6 +51,21 @@ def build_estimator(
     codes = row_groups(groups, {name: np.asarray(features[name])[known] for name in layout.names}, len(known))
     blocks = np.arange(len(known)) * BLOCKS // len(known)
     return _fit(reference, codes, blocks, known, predictions, scores, labels)
+
+
+def estimator_of(reference: Reference) -> Estimator:
+    """An estimator from a reference alone, where its rows are gone: binary tasks only; see `fit_binary_counts`."""
+    rows = sum(reference.positive_scores) + sum(reference.negative_scores)
+    because = None
+    if reference.task != "binary":
+        because = (
+            f"the rows of the reference are gone, and its counts do not suffice for the task {reference.task}"
+        )
+    elif rows < LEAST_ROWS:
+        because = f"the reference has only {rows} rows with label and score; it takes {LEAST_ROWS}"
+    if because is None:
+        return fit_binary_counts(reference)
+    return Estimator(reference_revision=reference.revision, task=reference.task, rows=rows, undefined=because)
 
 
 def _fit(

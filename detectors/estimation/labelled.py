@@ -3,10 +3,13 @@
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
+from detectors.estimation.estimate import estimate
 from detectors.estimation.expected import MEASURES
 from detectors.estimation.multiclass import MULTICLASS_MEASURES
 from detectors.estimation.regression import REGRESSION_MEASURES
+from detectors.estimation.values import Estimate, Estimator, Marginals
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
 from detectors.profile import Profile
 from detectors.scores import Confusion, binned_auc
@@ -35,6 +38,16 @@ def labelled_part(profile: Profile) -> tuple[Profile, bool]:
     if not features:
         counters[layout.rows] = profile.labelled
     return Profile(profile.reference, layout, counters, profile.registers), features
+
+
+def against_labels(profile: Profile, estimator: Estimator) -> tuple[list[Estimate], dict[str, float | None]]:
+    """What would have been estimated for the labelled rows of a profile, and what their labels show; for `reconcile`.
+
+    Raises `ProfileInvalid` when the profile was counted against another reference.
+    """
+    part, features = labelled_part(profile)
+    known = estimator if features else replace(estimator, marginals=Marginals())
+    return estimate(part, known), realized(profile)
 
 
 def realized(profile: Profile) -> dict[str, float | None]:

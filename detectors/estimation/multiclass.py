@@ -123,19 +123,20 @@ def joined(known: Floats, said: Floats, scores: Floats) -> Floats:
 def expect_classes(counts: Floats, chances: Floats, shift: float) -> Expected:
     """The measures of the expected confusion. counts: shape (classes, groups). chances: of each true class, shape
     (classes, groups, classes). shift: by how much the share of right predictions moves besides."""
-    rows, classes = float(counts.sum()), len(counts)
-    if rows <= 0:
-        return Expected(dict.fromkeys(MULTICLASS_MEASURES), {})
+    if counts.sum() <= 0:
+        return Expected(dict.fromkeys(MULTICLASS_MEASURES), {}, {})
     if shift:
         chances = _moved_right(counts, chances, shift)
     pairs = np.einsum("jg,jgk->jk", counts, chances)
     values, slopes = _measures(pairs)
     sampling: dict[str, float] = {}
+    mix: dict[str, float] = {}
     for name, slope in slopes.items():
         first = np.einsum("jgk,jk->jg", chances, slope)
         second = np.einsum("jgk,jk->jg", chances, np.square(slope))
         sampling[name] = float(np.sqrt(max(float((counts * (second - np.square(first))).sum()), 0.0)))
-    return Expected(values, sampling if classes > 1 else {})
+        mix[name] = float(np.sqrt((counts * np.square(first)).sum()))
+    return Expected(values, sampling, mix)
 
 
 def _moved_right(counts: Floats, chances: Floats, shift: float) -> Floats:
@@ -177,13 +178,16 @@ def _measures(pairs: Floats) -> tuple[dict[str, float | None], dict[str, Floats]
     eye = np.eye(len(pairs))
     eye[-1, -1] = 0
     said, truth, rows = pairs.sum(axis=1), pairs.sum(axis=0), pairs.sum()
-    values["accuracy"] = float(right.sum() / rows)
-    slopes: dict[str, Floats] = {"accuracy": eye / rows}
+    accuracy = float(right.sum() / rows)
+    values["accuracy"] = accuracy
+    slopes: dict[str, Floats] = {"accuracy": (eye - accuracy) / rows}
     for name, of, factor in (("balanced_accuracy", truth, 1.0), ("macro_f1", said + truth, 2.0)):
         there = of > 0.5
         there[-1] = False
         if there.any():
             base, many = np.where(there, of, 1.0), int(there.sum())
             values[name] = float((factor * right / base)[there].sum()) / many
-            slopes[name] = np.where(there, factor * (eye / base - right / np.square(base)), 0.0) / many
+            lost = np.where(there, factor * right / np.square(base), 0.0)
+            found = factor * eye * np.where(there, 1 / base, 0.0) - lost
+            slopes[name] = (found - lost[:, None] if name == "macro_f1" else found) / many
     return values, slopes

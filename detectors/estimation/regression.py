@@ -90,19 +90,26 @@ def expect_errors(counts: Floats, means: Floats, shift: Floats | None) -> Expect
     """mae, rmse and bias. counts: rows by bin of the prediction. means: shape (4, bins). shift: of the first three."""
     rows = float(counts.sum())
     if rows <= 0:
-        return Expected(dict.fromkeys(REGRESSION_MEASURES), {})
+        return Expected(dict.fromkeys(REGRESSION_MEASURES), {}, {})
     size, error, square, fourth = (means @ counts / rows).tolist()
     if shift is not None:
         size = max(size + float(shift[_SIZE]), size / 10)
         error += float(shift[_ERROR])
         square = max(square + float(shift[_SQUARE]), size * size)
     root = float(np.sqrt(square))
+    per_root = 1 / max(2 * root, 1e-300)
+    across = np.sqrt(np.square(means - means @ counts[:, None] / rows) @ counts).tolist()
     return Expected(
         {"mae": size, "rmse": root, "bias": error},
         {
             "mae": float(np.sqrt(max(square - size * size, 0.0) / rows)),
-            "rmse": float(np.sqrt(max(fourth - square * square, 0.0) / rows)) / max(2 * root, 1e-300),
+            "rmse": float(np.sqrt(max(fourth - square * square, 0.0) / rows)) * per_root,
             "bias": float(np.sqrt(max(square - error * error, 0.0) / rows)),
+        },
+        {
+            "mae": across[_SIZE] / rows,
+            "rmse": across[_SQUARE] / rows * per_root,
+            "bias": across[_ERROR] / rows,
         },
     )
 

@@ -93,7 +93,8 @@ class Estimator(Value, frozen=True, kw_only=True):
 class Estimate(Value, frozen=True, kw_only=True):
     """A measure of a window before its labels: the value that the labels will show is meant to lie within `low` ..
     `high` in 95 of 100 windows. `error`: standard error of the estimate itself; `sampling`: standard deviation of what
-    labels show around the truth in a window of this size. `reference`: what the estimator says about the reference.
+    labels show around the truth in a window of this size; `mix`: that of the estimate from window to window while
+    nothing changes. `reference`: what the estimator says about the reference.
     `correction`: what labels that have come since have added. `undefined`: why nothing is said; then no value."""
 
     measure: str
@@ -103,6 +104,7 @@ class Estimate(Value, frozen=True, kw_only=True):
     high: float | None = None
     error: float = 0.0
     sampling: float = 0.0
+    mix: float = 0.0
     reference: float | None = None
     correction: float = 0.0
     undefined: str | None = None

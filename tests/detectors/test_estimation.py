@@ -7,9 +7,9 @@ from sklearn import metrics
 from detectors.errors import ProfileInvalid, ReferenceInvalid
 from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
-from detectors.estimation.estimate import estimate
+from detectors.estimation.estimate import estimate, measurements
 from detectors.estimation.expected import MEASURES, Facts, expect
-from detectors.estimation.fit import build_estimator
+from detectors.estimation.fit import build_estimator, estimator_of
 from detectors.estimation.labelled import labelled_part, realized
 from detectors.estimation.multiclass import joined
 from detectors.estimation.trust import Trust, reconcile, reconciled
@@ -304,6 +304,65 @@ def test_sampling_errors_are_those_of_drawn_labels():
     found = expect(counts, chances, facts)
     for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "brier"):
         assert found.sampling[name] == pytest.approx(np.std([one[name] for one in drawn]), rel=0.15)
+
+
+def test_the_mix_error_is_that_of_drawn_rows(known):
+    reference, estimator = known
+    rng = np.random.default_rng(18)
+    runs = [by_name(estimate(window(reference, *loans(rng, 1_000)[:3]), estimator)) for _ in range(60)]
+    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "log_loss", "brier"):
+        seen = np.std([one[name].value for one in runs])
+        assert np.mean([one[name].mix for one in runs]) == pytest.approx(seen, rel=0.4)
+    found = measurements(list(runs[0].values()), estimator)
+    assert [one.measure for one in found] == [f"estimated_{name}" for name in MEASURES]
+    assert all(one.error > 0 and one.reference_error < one.error for one in found)
+    assert abs(found[0].value - found[0].reference) < 5 * found[0].error
+
+
+def test_calibrated_scores_give_the_estimate_of_cbpe_row_by_row():
+    """The expected accuracy of a calibrated score is the mean of max(s, 1 - s), and so on."""
+    rng = np.random.default_rng(19)
+    scores = rng.beta(0.7, 0.7, 40_000)
+    labels = (rng.random(40_000) < scores).astype(float)
+    features = {"x": rng.normal(0, 1, 40_000)}
+    first = {"x": features["x"][:30_000]}
+    reference = build_reference("m", "1", first, SPECS[:1], scores=scores[:30_000], labels=labels[:30_000])
+    later = scores[30_000:]
+    said = (later >= 0.5).astype(float)
+    tp, fp = (later * said).sum(), ((1 - later) * said).sum()
+    fn = (later * (1 - said)).sum()
+    for estimator in (
+        build_estimator(reference, first, None, scores[:30_000], labels[:30_000]),
+        estimator_of(reference),
+    ):
+        found = by_name(estimate(window(reference, {"x": features["x"][30_000:]}, later, said), estimator))
+        assert estimator.cells.map.startswith("the score itself")
+        assert found["accuracy"].value == pytest.approx(np.maximum(later, 1 - later).mean(), abs=0.005)
+        assert found["precision"].value == pytest.approx(tp / (tp + fp), abs=0.005)
+        assert found["recall"].value == pytest.approx(tp / (tp + fn), abs=0.005)
+        assert found["f1"].value == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=0.005)
+        assert found["auc"].value == pytest.approx(metrics.roc_auc_score(labels[30_000:], later), abs=0.01)
+
+
+def test_an_estimator_of_counts_alone_is_near_the_one_of_rows(known):
+    reference, estimator = known
+    alone = estimator_of(reference)
+    profile = window(reference, *loans(np.random.default_rng(20), 5_000))
+    first, second = by_name(estimate(profile, estimator)), by_name(estimate(profile, alone))
+    for name in ("accuracy", "f1", "auc"):
+        assert second[name].value == pytest.approx(first[name].value, abs=0.01)
+    bare = build_reference("m", "1", {"x": np.zeros(50)}, SPECS[:1])
+    assert "only 0 rows" in estimator_of(bare).undefined
+    houses = build_reference(
+        "m",
+        "1",
+        {"x": np.zeros(50)},
+        SPECS[:1],
+        predictions=np.ones(50),
+        labels=np.ones(50),
+        task="regression",
+    )
+    assert "the task regression" in estimator_of(houses).undefined
 
 
 def test_tilting_meets_the_mean_and_joining_meets_the_margins():
