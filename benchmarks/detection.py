@@ -168,7 +168,7 @@ def budget(
     found = {"share of windows inside an incident": inside, "upper end of the interval": 1_000 * high}
     found |= {
         f"{peer}, per 1,000 windows": 1_000 * float(np.mean([one[peer] for one in peers]))
-        for peer in peers[0]
+        for peer in (peers[0] if peers else ())
     }
     return Scenario(
         id=f"budget.{name}",
@@ -273,7 +273,10 @@ def main() -> int:
         help="windows that calibrate each reference; 0: guarantee only",
     )
     arguments.add_argument(
-        "--factor", type=float, default=0.0, help="take this share of the guaranteed threshold, without calibrating"
+        "--factor",
+        type=float,
+        default=0.0,
+        help="take this share of the guaranteed threshold, without calibrating",
     )
     arguments.add_argument(
         "--share", action="store_true", help="calibrate the first reference only, for all of its kind"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import signal  # pyright: ignore[reportMissingTypeStubs]
 
 from detectors.values import FeatureSpec
 
@@ -115,17 +116,14 @@ def category_source(new: float) -> Source:
 
 
 def autoregressive_source(coefficient: float) -> Source:
-    """20 columns in each of which rows depend on the row before: AR(1), marginals standard normal. The stream goes on
-    from call to call of one generator's draw, as a stream does."""
+    """20 columns in each of which rows depend on the row before: AR(1), marginals standard normal. Each call begins
+    anew."""
 
     def draw(rng: np.random.Generator, rows: int) -> Table:
         steps = rng.standard_normal((COLUMNS, rows)) * (1 - coefficient**2) ** 0.5
-        values = np.empty((COLUMNS, rows))
-        last = rng.standard_normal(COLUMNS)
-        for row in range(rows):
-            last = coefficient * last + steps[:, row]
-            values[:, row] = last
-        return _numeric(values)
+        steps[:, 0] = rng.standard_normal(COLUMNS)
+        values = signal.lfilter([1.0], [1.0, -coefficient], steps, axis=1)
+        return _numeric(np.asarray(values))
 
     return Source(tuple(FeatureSpec(name=name) for name in names()), draw, draw)
 

@@ -32,6 +32,8 @@ that moves leaves the known range too, so out_of_range_rate waits and fires toge
 CALM: Final = 0.8
 """While an alert fires, a measure is back only below this effect, so that one on the edge does not flap."""
 EVIDENCE: Final = 10
+SEQUENTIAL: Final = 5
+"""Findings of the sequential tests that come before those of the window itself."""
 
 
 def decide(
@@ -74,9 +76,10 @@ def decide(
         transitions += [transition] if transition else []
     for kind, firing in sequential.kinds.items():
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
+    transitions += [_with_breaches(one, judged) for one in sequential.transitions]
     return Judgement(
         decisions=(*judged, *sequential.decisions),
-        transitions=(*transitions, *sequential.transitions),
+        transitions=tuple(transitions),
         state=SeriesState(kinds=kinds, memory=sequential.memory),
     )
 
@@ -202,6 +205,16 @@ def _turn(
         reason=explain.firing(kind, lasting),
         decisions=(*lasting, *(one for one in breaches if one not in lasting)),
     )
+
+
+def _with_breaches(transition: Transition, judged: Sequence[Decision]) -> Transition:
+    """What the sequential tests found first, then what this window shows by itself."""
+    if transition.state == "cleared":
+        return transition
+    mine = [one for one in judged if one.kind == transition.kind and one.verdict == "breach"]
+    mine.sort(key=lambda one: (-one.effect, _key(one)))
+    found = transition.decisions
+    return replace(transition, decisions=(*found[:SEQUENTIAL], *mine, *found[SEQUENTIAL:]))
 
 
 def _gross(decision: Decision) -> bool:

@@ -18,7 +18,7 @@ TRIED: Final = 60
 """The budget that is tried, in windows per false incident: small, so that there are incidents to count. Alarms become
 rarer faster than in proportion to the threshold, so what keeps this budget keeps a smaller one."""
 SURE: Final = 1.645
-LEAST_FACTOR: Final = 0.3
+LEAST_FACTOR: Final = 0.4
 
 
 def calibrate(
