@@ -16,6 +16,7 @@ from detectors.compiled import compiled
 from detectors.concept.mixture import mixture
 from detectors.concept.run import step
 from detectors.concept.steps import DRIFT
+from detectors.concept.watch import watch
 
 SINE1, MIXED, CIRCLES = 0, 1, 2
 NOISE = 0.1
@@ -111,8 +112,9 @@ def errors_of(
     settings: Any,
     memory: Any,
 ) -> Any:
-    """Run learner and detector (a kernel of `detectors.concept.run`, or a negative number: the mixture by -1, or by
-    the strata of the learner's confidence) over one stream. Gives back each error, each stratum, and the alarms."""
+    """Run learner and detector over one stream. detector: a kernel of `detectors.concept.run`, or a negative number:
+    the mixture (-1 over all errors, -2 by strata of the learner's confidence), or (-3) both parts of `watch`.
+    Gives back each error, and the events at which it alarmed."""
     np.random.seed(seed)
     columns, strata = _COLUMNS[kind], 1 if detector == -1 else len(CONFIDENCES) + 1
     x = np.zeros(4)
@@ -133,14 +135,16 @@ def errors_of(
         errors[t] = int(odds > 0) != label
         _learn(counts, means, squares, x, columns, label)
         sure, place = 1 / (1 + math.exp(-min(abs(odds), 50.0))), 0
-        for edge in CONFIDENCES[: strata - 1]:
-            place += sure > edge
+        for edge in CONFIDENCES:
+            place += int(sure > edge and strata > 1)
         seen[place] += 1
         wrong[place] += errors[t]
         waiting += 1
         if waiting < pane:
             continue
-        if detector < 0:
+        if detector == -3:
+            verdict = watch(memory, settings, seen, wrong)
+        elif detector < 0:
             verdict = mixture(memory, settings, seen, wrong)
         else:
             verdict = step(detector, memory, settings, seen.sum(), wrong.sum(), wrong.sum())

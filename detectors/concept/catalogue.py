@@ -9,7 +9,7 @@ from detectors.concept.adwin import ADWIN_SIZE
 from detectors.concept.glr import GLR_SIZE, RATE
 from detectors.concept.kswin import critical_step, kswin_size
 from detectors.concept.mixture import mixture_size
-from detectors.concept.online import MixtureDetector, OnlineDetector
+from detectors.concept.online import MixtureDetector, OnlineDetector, WatchDetector
 from detectors.concept.outcomes import CONFIDENCE_STRATA
 from detectors.concept.steps import (
     DDM_SIZE,
@@ -19,6 +19,7 @@ from detectors.concept.steps import (
     PAGE_HINKLEY_SIZE,
 )
 from detectors.concept.values import ConceptDetector
+from detectors.concept.watch import QUICK_SHARE, watch_size
 from detectors.errors import MonitorInvalid
 
 RUN_LENGTH: Final = 1.2
@@ -94,7 +95,7 @@ def mixture(
     run_length: float = 2e5,
     least: int = 30,
     raised: float = 1.0,
-    factors: tuple[float, float, float] = (5.0, 8.0, 12.0),
+    factors: tuple[float, float, float] = (4.0, 7.0, 12.0),
     strata: int = 1,
 ) -> MixtureDetector:
     """A rise of an error rate by a factor of its odds; see `detectors.concept.mixture`.
@@ -102,21 +103,27 @@ def mixture(
     run_length: events without a change to a false alarm, on average. raised: standard errors added to a rate.
     strata: how many a pane has; 1 takes its count and total.
     """
-    name = "mixture" if strata == 1 else "confidence"
-    _positive(name, "run_length", run_length)
+    _positive("mixture", "run_length", run_length)
     most = max(run_length / SUM_LENGTH, 2.0)
     settings = (float(least), most, most / 20, raised, *factors)
-    return MixtureDetector(name=name, size=mixture_size(strata), settings=settings, strata=strata)
+    return MixtureDetector(name="mixture", size=mixture_size(strata), settings=settings, strata=strata)
 
 
-def confidence(run_length: float = 2e5, strata: int = CONFIDENCE_STRATA) -> MixtureDetector:
-    """The mixture over strata of how sure the model was; panes come from `outcomes.outcome_pane`."""
-    return mixture(run_length, strata=strata)
+def watch(run_length: float = 1.5e5, strata: int = CONFIDENCE_STRATA) -> WatchDetector:
+    """The default: mixture and likelihood ratio together; see `detectors.concept.watch`.
+
+    run_length: events without a change to a false alarm, on average. Panes come from
+    `outcomes.outcome_pane`; strata: 1 where there are no scores.
+    """
+    _positive("watch", "run_length", run_length)
+    quick = mixture(run_length / QUICK_SHARE, strata=strata)
+    slow = glr(run_length / (1 - QUICK_SHARE))
+    settings = (*quick.settings, *slow.settings)
+    return WatchDetector(name="watch", size=watch_size(strata), settings=settings, strata=strata)
 
 
 CATALOGUE: Final[dict[str, Callable[[], ConceptDetector]]] = {
     "adwin": adwin,
-    "confidence": confidence,
     "ddm": ddm,
     "eddm": eddm,
     "glr": glr,
@@ -125,6 +132,7 @@ CATALOGUE: Final[dict[str, Callable[[], ConceptDetector]]] = {
     "kswin": kswin,
     "mixture": mixture,
     "page_hinkley": page_hinkley,
+    "watch": watch,
 }
 
 

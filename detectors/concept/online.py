@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from detectors.columns import Floats
 from detectors.concept import run as kernels
+from detectors.concept.glr import GLR_SIZE
 from detectors.concept.mixture import mixture
 from detectors.concept.steps import DRIFT
 from detectors.concept.values import LEVELS, ConceptState, ConceptVerdict, Pane
+from detectors.concept.watch import MIXTURE_SETTINGS, watch
 from detectors.errors import ProfileInvalid
 from detectors.values import Value
 
@@ -77,17 +80,7 @@ class OnlineDetector(_Compiled, frozen=True, kw_only=True):
     def _told(self, level: int, memory: Floats) -> ConceptVerdict:
         if self.kernel != kernels.GLR:
             return ConceptVerdict(level=LEVELS[level])
-        events, total, evidence, before, ones = memory[0], memory[1], memory[4], memory[5], memory[6]
-        if evidence <= 0:
-            return ConceptVerdict(level=LEVELS[level], statistic=0.0, threshold=self.settings[1])
-        return ConceptVerdict(
-            level=LEVELS[level],
-            statistic=float(evidence),
-            threshold=self.settings[1],
-            since=float(events - before),
-            before=float(ones / before),
-            after=float((total - ones) / (events - before)),
-        )
+        return _ratio(level, memory, self.settings[1])
 
 
 class MixtureDetector(_Compiled, frozen=True, kw_only=True):
@@ -101,11 +94,45 @@ class MixtureDetector(_Compiled, frozen=True, kw_only=True):
         return f"the pane has {len(pane.counts)} strata; it takes {self.strata}"
 
     def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
+        return mixture(memory, settings, *self._strata(pane))
+
+    def _strata(self, pane: Pane) -> tuple[Floats, Floats]:
         counts, totals = ((pane.count,), (pane.total,)) if self.strata == 1 else (pane.counts, pane.totals)
-        return mixture(memory, settings, np.array(counts, np.float64), np.array(totals, np.float64))
+        return np.array(counts, np.float64), np.array(totals, np.float64)
 
     def _told(self, level: int, memory: Floats) -> ConceptVerdict:
         return ConceptVerdict(level=LEVELS[level], statistic=float(memory[2]), threshold=self.settings[1])
+
+
+class WatchDetector(MixtureDetector, frozen=True, kw_only=True):
+    """The mixture and the likelihood ratio together; see `detectors.concept.watch`. It tells the statistic of the one
+    that is nearer to its threshold, and always when and by how much the mean changed."""
+
+    def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
+        return watch(memory, settings, *self._strata(pane))
+
+    def _told(self, level: int, memory: Floats) -> ConceptVerdict:
+        slow = _ratio(level, memory, self.settings[MIXTURE_SETTINGS + 1])
+        quick, most = float(memory[GLR_SIZE + 2]), self.settings[1]
+        reached = math.log(max(quick, 1.0)) / math.log(most)
+        if slow.statistic is not None and slow.threshold and reached < slow.statistic / slow.threshold:
+            return slow
+        return replace(slow, statistic=quick, threshold=most)
+
+
+def _ratio(level: int, memory: Floats, threshold: float) -> ConceptVerdict:
+    """What the memory of a likelihood ratio says of the strongest change."""
+    events, total, evidence, before, ones = memory[0], memory[1], memory[4], memory[5], memory[6]
+    if evidence <= 0:
+        return ConceptVerdict(level=LEVELS[level], statistic=0.0, threshold=threshold)
+    return ConceptVerdict(
+        level=LEVELS[level],
+        statistic=float(evidence),
+        threshold=threshold,
+        since=float(events - before),
+        before=float(ones / before),
+        after=float((total - ones) / (events - before)),
+    )
 
 
 def impossible(pane: Pane, binary: bool) -> str | None:

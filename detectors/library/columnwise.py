@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from detectors.columns import Floats
-from detectors.distances import coarse_groups, ks, psi
+from detectors.distances import ks, psi
 from detectors.library.measure import Found, absent
 from detectors.library.samples import ColumnSample, Knots
 
@@ -13,26 +13,17 @@ _EMPTY = "the column has no value"
 _CONSTANT = "the reference is constant"
 
 
-def grouped(before: ColumnSample, now: ColumnSample) -> tuple[Floats, Floats]:
-    """Counts of both by about ten groups that hold equal shares of the first."""
-    group = coarse_groups(before.counts, ordered=before.kind != "categorical")
-    pair = (np.bincount(group, weights=one.counts).astype(np.float64) for one in (before, now))
-    first, second = pair
-    return first, second
-
-
 def _shares(before: ColumnSample, now: ColumnSample) -> tuple[Floats, Floats] | None:
-    if before.present == 0 or now.present == 0:
-        return None
-    first, second = grouped(before, now)
-    return first / first.sum(), second / second.sum()
+    """Shares of the groups, or None where one sample is empty."""
+    rows, more = before.groups.sum(), now.groups.sum()
+    return (before.groups / rows, now.groups / more) if rows > 0 and more > 0 else None
 
 
 def population_stability(before: ColumnSample, now: ColumnSample) -> Found:
     """psi."""
     if before.present == 0 or now.present == 0:
         return absent(_EMPTY)
-    return Found(psi(*reversed(grouped(before, now))))
+    return Found(psi(now.groups, before.groups))
 
 
 def kolmogorov_smirnov(before: ColumnSample, now: ColumnSample) -> Found:
@@ -76,18 +67,15 @@ def l_infinity(before: ColumnSample, now: ColumnSample) -> Found:
     if before.present == 0 or now.present == 0:
         return absent(_EMPTY)
     if before.kind == "categorical":
-        shares = before.counts / before.present, now.counts / now.present
-    else:
-        first, second = grouped(before, now)
-        shares = first / first.sum(), second / second.sum()
-    return Found(float(np.abs(shares[0] - shares[1]).max()))
+        return Found(float(np.abs(before.counts / before.present - now.counts / now.present).max()))
+    return Found(float(np.abs(before.groups / before.present - now.groups / now.present).max()))
 
 
 def chi_squared(before: ColumnSample, now: ColumnSample) -> Found:
     """Pearson's statistic of the table of two samples by groups; `detail` tells its degrees of freedom."""
     if before.present == 0 or now.present == 0:
         return absent(_EMPTY)
-    table = np.array(grouped(before, now))
+    table = np.array([before.groups, now.groups])
     table = table[:, table.sum(axis=0) > 0]
     if table.shape[1] < 2:
         return absent(_CONSTANT)

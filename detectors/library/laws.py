@@ -88,7 +88,7 @@ def _columns(categorical: bool) -> Iterator[ColumnSample]:
 def _numbers(values: Floats) -> ColumnSample:
     counts = np.bincount(np.searchsorted(_EDGES, values), minlength=len(_EDGES) + 1).astype(np.int64)
     if not len(values):
-        return ColumnSample("x", "numeric", 5, 5, counts, _EDGES, None, None)
+        return ColumnSample("x", "numeric", 5, 5, counts, counts.astype(np.float64), _EDGES, None, None)
     moments = Moments(len(values), float(values.mean()), float(values.var()))
     places, repeats = np.unique(values, return_counts=True)
     shares = np.cumsum(repeats) / len(values)
@@ -96,12 +96,13 @@ def _numbers(values: Floats) -> ColumnSample:
     knots = Knots(
         np.stack([lower, places], 1).ravel(), np.stack([np.append(0.0, shares[:-1]), shares], 1).ravel()
     )
-    return ColumnSample("x", "numeric", len(values) + 5, 5, counts, _EDGES, moments, knots)
+    return ColumnSample("x", "numeric", len(values) + 5, 5, counts, counts.astype(np.float64), _EDGES, moments, knots)
 
 
 def _categories(values: Floats) -> ColumnSample:
     counts = np.bincount(np.searchsorted(_EDGES, values), minlength=len(_EDGES) + 1).astype(np.int64)
-    return ColumnSample("x", "categorical", len(values) + 5, 5, counts, np.zeros(0), None, None)
+    groups = counts.astype(np.float64)
+    return ColumnSample("x", "categorical", len(values) + 5, 5, counts, groups, np.zeros(0), None, None)
 
 
 def _rows() -> Iterator[RowsSample]:
@@ -120,7 +121,8 @@ def _rows() -> Iterator[RowsSample]:
 def _more_columns(sample: ColumnSample) -> ColumnSample:
     moments = sample.moments and sample.moments._replace(rows=sample.moments.rows * _TIMES)
     rows, missing, counts = (part * _TIMES for part in (sample.rows, sample.missing, sample.counts))
-    return sample._replace(rows=rows, missing=missing, counts=counts, moments=moments)
+    groups = sample.groups * _TIMES
+    return sample._replace(rows=rows, missing=missing, counts=counts, groups=groups, moments=moments)
 
 
 def _more_rows(sample: RowsSample) -> RowsSample:

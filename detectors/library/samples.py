@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.columns import Floats, Integers
+from detectors.distances import coarse_groups
 from detectors.kernels_rows import CROSS_UNIT, MANTISSA_BITS
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.profile import Profile
@@ -23,7 +24,8 @@ class ColumnSample(NamedTuple):
     """One column of a profile.
 
     `counts`: by quantile bin of the reference (bin i holds edges[i-1] < x <= edges[i]), or by category, the last one
-    being all that the reference does not name. `moments` and `knots`: of numbers with a value, else None.
+    being all that the reference does not name; `groups`: by about ten groups that hold equal shares of the reference.
+    `moments` and `knots`: of numbers with a value, else None.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ColumnSample(NamedTuple):
     rows: int
     missing: int
     counts: Integers
+    groups: Floats
     edges: Floats
     moments: Moments | None
     knots: Knots | None
@@ -55,12 +58,13 @@ class RowsSample(NamedTuple):
     waves: dict[str, Floats]
 
 
-def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots) -> ColumnSample:
-    """The column that stands in these slots."""
+def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots, group: Integers) -> ColumnSample:
+    """The column that stands in these slots; `group`: of each bin."""
     counters, rows, missing = profile.counters, profile.rows, int(profile.counters[slots.missing])
     if isinstance(slots, CategoricalSlots):
         counts = np.append(counters[slots.categories], counters[slots.other])
-        return ColumnSample(slots.name, "categorical", rows, missing, counts, np.zeros(0), None, None)
+        groups = np.bincount(group, weights=counts).astype(np.float64)
+        return ColumnSample(slots.name, "categorical", rows, missing, counts, groups, np.zeros(0), None, None)
     embedded = any(slots.name == one.name for one in profile.layout.embeddings)
     counts, there = counters[slots.bins], int(counters[slots.bins].sum())
     return ColumnSample(
@@ -69,6 +73,7 @@ def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots) -> C
         rows=rows,
         missing=missing,
         counts=counts,
+        groups=np.bincount(group, weights=counts).astype(np.float64),
         edges=slots.edges.astype(np.float64),
         moments=profile.moments(slots.name) if there else None,
         knots=_knots(profile, slots, counts, there) if there else None,
@@ -77,7 +82,34 @@ def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots) -> C
 
 def column_samples(profile: Profile) -> list[ColumnSample]:
     """All columns."""
-    return [column_sample(profile, slots) for slots in (*profile.layout.numeric, *profile.layout.categorical)]
+    places = (*profile.layout.numeric, *profile.layout.categorical)
+    groups = _groups_of(profile)
+    return [column_sample(profile, slots, group) for slots, group in zip(places, groups, strict=True)]
+
+
+_memo: dict[str, tuple[Integers, ...]] = {}
+_MEMO_SIZE = 256
+
+
+def _groups_of(profile: Profile) -> tuple[Integers, ...]:
+    """The groups of the bins of each column; the last references are remembered by their revision."""
+    reference, layout = profile.reference, profile.layout
+    if reference is None:
+        return ()
+    found = _memo.get(reference.revision)
+    if found is None:
+        parts = {part.spec.name: part for part in reference.features}
+        numbers = [
+            coarse_groups(np.array(parts[slots.name].counts, dtype=np.int64)) for slots in layout.numeric
+        ]
+        text = [
+            coarse_groups(np.zeros(len(slots.index) + 1, dtype=np.int64), ordered=False)
+            for slots in layout.categorical
+        ]
+        if len(_memo) >= _MEMO_SIZE:
+            _memo.pop(next(iter(_memo)))
+        found = _memo[reference.revision] = (*numbers, *text)
+    return found
 
 
 def rows_sample(profile: Profile) -> RowsSample | str:

@@ -1,11 +1,11 @@
 """The measures that ship, and what they say of two profiles."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from detectors.library import columnwise, rowwise
 from detectors.library.measure import Found, Measure
 from detectors.library.registry import Register
-from detectors.library.samples import column_samples, rows_sample
+from detectors.library.samples import ColumnSample, RowsSample, column_samples, rows_sample
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.profile import Profile
 
@@ -14,10 +14,10 @@ _NUMBERS = ("numeric", "embedding")
 STANDARD: Final = (
     Measure(name="psi", column=columnwise.population_stability, of_shares=False),
     Measure(name="ks", column=columnwise.kolmogorov_smirnov, kinds=_NUMBERS, greatest=1.0, symmetric=True),
-    Measure(name="jensen_shannon", column=columnwise.jensen_shannon, greatest=1.0),
-    Measure(name="hellinger", column=columnwise.hellinger, greatest=1.0),
-    Measure(name="total_variation", column=columnwise.total_variation, greatest=1.0),
-    Measure(name="l_infinity", column=columnwise.l_infinity, greatest=1.0),
+    Measure(name="jensen_shannon", column=columnwise.jensen_shannon, greatest=1.0, symmetric=True),
+    Measure(name="hellinger", column=columnwise.hellinger, greatest=1.0, symmetric=True),
+    Measure(name="total_variation", column=columnwise.total_variation, greatest=1.0, symmetric=True),
+    Measure(name="l_infinity", column=columnwise.l_infinity, greatest=1.0, symmetric=True),
     Measure(name="chi_squared", column=columnwise.chi_squared, of_shares=False),
     Measure(name="wasserstein", column=columnwise.wasserstein, kinds=_NUMBERS, unit="standard deviations"),
     Measure(
@@ -40,7 +40,6 @@ STANDARD: Final = (
     Measure(name="mahalanobis", rows=rowwise.mahalanobis, unit="standard deviations"),
     Measure(name="mean_embedding", rows=rowwise.mean_embedding, of_shares=False),
 )
-"""Grouped distances take their groups from the reference, so they are symmetric in their formula and not in this."""
 
 
 def standard() -> Register:
@@ -48,22 +47,34 @@ def standard() -> Register:
     return Register({measure.name: measure for measure in STANDARD})
 
 
-def compare(before: Profile, now: Profile, register: Register) -> list[Measurement]:
+class Seen(NamedTuple):
+    """What measures see of a profile. That of a reference may be kept: it does not change."""
+
+    columns: list[ColumnSample]
+    together: RowsSample | str
+    rows: int
+
+
+def seen(profile: Profile) -> Seen:
+    """What measures see of a profile."""
+    return Seen(column_samples(profile), rows_sample(profile), profile.rows)
+
+
+def compare(before: Seen, now: Seen, register: Register) -> list[Measurement]:
     """Every measure of the register between two profiles on one layout: the reference's own rows (or an earlier
     window, or another version), and a window. Each is undefined "because ..." where it has no meaning."""
     found: list[Measurement] = []
-    for first, second in zip(column_samples(before), column_samples(now), strict=True):
+    for first, second in zip(before.columns, now.columns, strict=True):
+        few = _too_few(first.present, second.present)
         for name, column in register.of_columns(first.kind):
-            few = _too_few(first.present, second.present)
             found.append(_measurement(name, first.name, second.present, few or column(first, second)))
-    whole, window = rows_sample(before), rows_sample(now)
+    few = _too_few(before.rows, now.rows)
     for name, rows in register.of_rows():
-        few = _too_few(before.rows, now.rows)
-        if isinstance(whole, str) or isinstance(window, str):
-            because = whole if isinstance(whole, str) else str(window)
+        if isinstance(before.together, str) or isinstance(now.together, str):
+            because = before.together if isinstance(before.together, str) else str(now.together)
             found.append(undefined(name, None, now.rows, because))
             continue
-        found.append(_measurement(name, None, now.rows, few or rows(whole, window)))
+        found.append(_measurement(name, None, now.rows, few or rows(before.together, now.together)))
     return found
 
 

@@ -137,7 +137,7 @@ def test_the_laws_of_a_detector(name):
 def test_impossible_panes_and_settings_are_named():
     told = catalogue.ddm().update(catalogue.ddm().start(), Pane(count=3, total=4.0))[1]
     assert told.undefined == "4 errors in 3 outcomes cannot be"
-    told = catalogue.confidence().update(catalogue.confidence().start(), Pane(count=3, total=1.0))[1]
+    told = catalogue.watch().update(catalogue.watch().start(), Pane(count=3, total=1.0))[1]
     assert told.undefined == f"the pane has 0 strata; it takes {CONFIDENCE_STRATA}"
     with pytest.raises(MonitorInvalid, match="run_length"):
         catalogue.glr(run_length=0)

@@ -1,0 +1,31 @@
+"""Our own detector: sudden changes by the mixture over strata of confidence, small ones by the likelihood ratio.
+
+The mixture is quick where the odds of an error multiply, and looks at the errors that count. The likelihood ratio finds
+what is small and lasts, says since when, and takes an improvement for the new baseline. Each has a part of the
+budget, so the two together keep it.
+"""
+
+from typing import Final
+
+from detectors.columns import Floats
+from detectors.compiled import compiled
+from detectors.concept.glr import GLR_SIZE, glr
+from detectors.concept.mixture import FACTORS, mixture, mixture_size
+
+MIXTURE_SETTINGS: Final = 4 + FACTORS
+QUICK_SHARE: Final = 0.75
+"""The part of the budget that sudden changes have."""
+
+
+def watch_size(strata: int) -> int:
+    """Length of the memory."""
+    return GLR_SIZE + mixture_size(strata)
+
+
+@compiled
+def watch(memory: Floats, settings: Floats, counts: Floats, totals: Floats) -> int:
+    """Memory: that of the likelihood ratio, then that of the mixture. Settings: those of the mixture, then those of
+    the likelihood ratio."""
+    quick = mixture(memory[GLR_SIZE:], settings[:MIXTURE_SETTINGS], counts, totals)
+    slow = glr(memory[:GLR_SIZE], settings[MIXTURE_SETTINGS:], counts.sum(), totals.sum())
+    return max(quick, slow)
