@@ -14,6 +14,7 @@ from detectors.reference_values import revision_of
 from detectors.sequential.blocks import BlockSums, Rows, block_counters, block_size, sums_by_kind
 from detectors.sequential.calibrate import calibrate
 from detectors.sequential.dependence import dependence_of
+from detectors.sequential.lines import watched
 from detectors.sequential.pairs import pair_moments
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.values import Baseline, Stratum
@@ -29,6 +30,7 @@ def build_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
+    ordered: bool = True,
     calibration_windows: int = 0,
     window_rows: int = 1_000,
     seed: int = 0,
@@ -36,9 +38,11 @@ def build_baseline(
     """The baseline of a reference, from the rows that it was built of, in order of time.
 
     phases: names of the strata of `rows.phases`, for a reference by season (hour of day, day of week): windows are
-    then compared with the rows of their own phase. calibration_windows: simulated windows of `window_rows` rows by
-    which the threshold is calibrated; 0: the guaranteed threshold stays in force. The same arguments give the same
-    baseline. Raises `ReferenceInvalid` when the rows are not those of the reference, or a phase has too few.
+    then compared with the rows of their own phase. ordered: False where neighbours are not those of the stream,
+    such as rows that were repeated by weight: then nothing is read from their order. calibration_windows: simulated
+    windows of `window_rows` rows by which the threshold is calibrated; 0: the guaranteed threshold stays in force.
+    The same arguments give the same baseline. Raises `ReferenceInvalid` when the rows are not those of the
+    reference, or a phase has too few.
     """
     if len(rows) != reference.rows:
         raise ReferenceInvalid(
@@ -46,10 +50,12 @@ def build_baseline(
             "a baseline is built from the same rows"
         )
     layout = layout_of(reference)
-    found = Baseline(pairs=pair_moments(layout, rows.features))
+    found = Baseline(pairs=tuple(watched(pair_moments(layout, rows.features))))
     if phases:
         found = replace(found, strata=_strata(reference, rows, phases))
     size = block_size(len(rows))
+    if not ordered:
+        return replace(found, note="the order of the rows was not looked at; they are taken for independent")
     if len(rows) // size < LEAST_BLOCKS:
         return replace(
             found,
@@ -68,6 +74,7 @@ def with_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
+    ordered: bool = True,
     calibration_windows: int = 0,
     window_rows: int = 1_000,
     seed: int = 0,
@@ -77,6 +84,7 @@ def with_baseline(
         reference,
         rows,
         phases=phases,
+        ordered=ordered,
         calibration_windows=calibration_windows,
         window_rows=window_rows,
         seed=seed,

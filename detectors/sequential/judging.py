@@ -30,10 +30,13 @@ def judge_sequence(
 ) -> Sequential:
     """Take one window. Without a profile, or of an axis on which the reference can be compared with nothing, the
     sequential tests say nothing and remember what they did."""
-    plan = plan_of(reference, window.axis) if profile is not None else None
-    if profile is None or plan is None or not plan.tracks:
+    if profile is None:
         return Sequential({}, memory=memory)
-    baseline = reference.baseline
+    baseline, is_segment = reference.baseline, window.segment != "all"
+    columns = tuple(spec.name for spec in monitor.features)
+    plan = plan_of(reference, window.axis, columns=columns, small=is_segment)
+    if not plan.tracks:
+        return Sequential({}, memory=memory)
     after, steps = step(
         plan,
         memory or Memory(),
@@ -44,7 +47,7 @@ def judge_sequence(
         calibration=baseline.calibration if baseline is not None else None,
         labels=reference.labelled > 0,
         segments=SEGMENTS * len(monitor.segments),
-        is_segment=window.segment != "all",
+        is_segment=is_segment,
     )
     open_now = {kind: track.opened is not None for kind, track in after.tracks.items()}
     decisions: list[Decision] = []

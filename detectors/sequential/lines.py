@@ -1,6 +1,6 @@
 """The scores of a reference: what is looked at in each column, in the model's output and in its outcomes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -61,13 +61,8 @@ def _pairs(layout: Layout, baseline: Baseline) -> Iterator[Line]:
     crossed = places_of(layout.cross)
     index = {slots.name: i for i, slots in enumerate(layout.numeric)}
     count = len(index)
-    known = [
-        one
-        for one in baseline.pairs
-        if len(crossed) and one.first in index and one.second in index and usable(one)
-    ]
-    known.sort(key=lambda one: (-abs(one.mean), one.first, one.second))
-    for one in known[:MOST_PAIRS]:
+    known = watched([one for one in baseline.pairs if one.first in index and one.second in index])
+    for one in known if len(crossed) else ():
         i, j = sorted((index[one.first], index[one.second]))
         deviation = one.variance**0.5
         place = crossed[pair_place(i, j, count)]
@@ -79,16 +74,17 @@ def _pairs(layout: Layout, baseline: Baseline) -> Iterator[Line]:
                 (np.array([layout.rows]), np.array([-one.mean / deviation])),
             ),
             rows=(layout.rows,),
-            weight=f.PAIRS_SHARE / min(len(known), MOST_PAIRS),
+            weight=f.PAIRS_SHARE / len(known),
             floor=f.FLOORS[f.PAIR],
             skew=one.skew,
             kurtosis=one.kurtosis,
         )
 
 
-def usable(pair: PairMoments) -> bool:
-    """Whether the mean of the product is near enough to normal."""
-    return pair.variance > 0 and pair.kurtosis <= HEAVY
+def watched(pairs: Sequence[PairMoments]) -> list[PairMoments]:
+    """Those whose mean is near enough to normal, the ones with the strongest correlation if there are too many."""
+    found = [one for one in pairs if one.variance > 0 and one.kurtosis <= HEAVY]
+    return sorted(found, key=lambda one: (-abs(one.mean), one.first, one.second))[:MOST_PAIRS]
 
 
 def pair_place(i: int, j: int, count: int) -> int:

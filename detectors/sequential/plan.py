@@ -13,6 +13,7 @@ from detectors.columns import Floats, Integers
 from detectors.kernels_rows import CROSS_UNIT
 from detectors.layout import Layout, layout_of
 from detectors.reference import Reference
+from detectors.sequential import families as f
 from detectors.sequential.kernels import COUNT, Bytes, apply_map
 from detectors.sequential.line import Line, places_of, worth_of
 from detectors.sequential.lines import lines_of, pair_place
@@ -171,9 +172,20 @@ def _variances(lines: Sequence[Line], counters: Sequence[Integers]) -> Floats:
 _memo: dict[str, Plan] = {}
 
 
-def plan_of(reference: Reference, axis: Axis, baseline: Baseline | None = None) -> Plan:
-    """The plan of a reference; the last ones are remembered. baseline: that of the reference by default."""
-    key = f"{reference.revision}\x1f{axis}\x1f{_digest(baseline)}"
+def plan_of(
+    reference: Reference,
+    axis: Axis,
+    baseline: Baseline | None = None,
+    *,
+    columns: Sequence[str] = (),
+    small: bool = False,
+) -> Plan:
+    """The plan of a reference; the last ones are remembered.
+
+    baseline: that of the reference by default. columns: those that are watched (default: all). small: without
+    pairs, skewness and tails, for series of which there are many.
+    """
+    key = "\x1f".join((reference.revision, axis, _digest(baseline), str(small), *columns))
     found = _memo.get(key)
     if found is not None:
         return found
@@ -185,8 +197,16 @@ def plan_of(reference: Reference, axis: Axis, baseline: Baseline | None = None) 
     _add_products(counters[0], layout, baseline)
     if strata:
         counters = [_of_stratum(layout, one.places, one.counts) for one in strata]
+    left_out = {f.PAIR, f.SKEW, f.TAILS} if small else set[str]()
+    others = set(layout.names) - set(columns) if columns else set[str]()
     tracks = [
-        assemble(kind, lines, counters, baseline, worth)
+        assemble(
+            kind,
+            [one for one in lines if one.name.family not in left_out and not _is_of(one.name, others)],
+            counters,
+            baseline,
+            worth,
+        )
         for kind, lines in lines_of(reference, layout, axis, baseline).items()
     ]
     found = Plan(
@@ -199,6 +219,10 @@ def plan_of(reference: Reference, axis: Axis, baseline: Baseline | None = None) 
         _memo.pop(next(iter(_memo)))
     _memo[key] = found
     return found
+
+
+def _is_of(name: ScoreName, columns: set[str]) -> bool:
+    return name.column in columns or (name.family == f.PAIR and name.item in columns)
 
 
 def _digest(baseline: Baseline | None) -> str:
