@@ -27,7 +27,7 @@ from detectors.concept import catalogue
 from detectors.concept.online import MixtureDetector, OnlineDetector, WatchDetector
 from detectors.concept.values import Pane
 
-BUDGETS = (25_000.0, 50_000.0, 100_000.0, 400_000.0)
+BUDGETS = (30_000.0, 60_000.0, 300_000.0)
 _PANES = (10, 100)
 
 
@@ -57,9 +57,7 @@ class Contender:
 OURS = Contender(name="watch", detector=catalogue.watch(strata=len(CONFIDENCES) + 1))
 PEERS = (
     Contender(name="river HDDM_W", detector=catalogue.hddm_w()),
-    Contender(name="river HDDM_A", detector=catalogue.hddm_a()),
     Contender(name="river ADWIN", detector=catalogue.adwin()),
-    Contender(name="river DDM", detector=catalogue.ddm()),
     Contender(name="ours, mixture by confidence", detector=catalogue.mixture(strata=len(CONFIDENCES) + 1)),
     Contender(name="ours from errors alone", detector=catalogue.mixture()),
     Contender(name="ours, likelihood ratio", detector=catalogue.glr()),

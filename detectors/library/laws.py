@@ -96,7 +96,9 @@ def _numbers(values: Floats) -> ColumnSample:
     knots = Knots(
         np.stack([lower, places], 1).ravel(), np.stack([np.append(0.0, shares[:-1]), shares], 1).ravel()
     )
-    return ColumnSample("x", "numeric", len(values) + 5, 5, counts, counts.astype(np.float64), _EDGES, moments, knots)
+    return ColumnSample(
+        "x", "numeric", len(values) + 5, 5, counts, counts.astype(np.float64), _EDGES, moments, knots
+    )
 
 
 def _categories(values: Floats) -> ColumnSample:

@@ -9,6 +9,7 @@ from river import drift
 from scipy import stats
 
 from detectors.concept import catalogue
+from detectors.concept.adapter import Replayed
 from detectors.concept.glr import GLR_SIZE, evidence, glr
 from detectors.concept.kswin import critical_step, draw
 from detectors.concept.outcomes import CONFIDENCE_STRATA, outcome_pane
@@ -247,3 +248,30 @@ def test_the_errors_of_a_regression_are_the_large_ones():
     assert isinstance(worse, Pane)
     assert same.total / same.count == pytest.approx(0.19, abs=0.03)
     assert worse.total / worse.count > 0.4
+
+
+@pytest.mark.parametrize("make", [drift.ADWIN, drift.PageHinkley, drift.binary.HDDMW])
+def test_rivers_own_is_behind_the_same_protocol(make):
+    values = errors(1)[:2_500]
+    detector = Replayed(name="river", make=make, most=10_000)
+    panes = panes_of(values)
+    state, found = detector.run(detector.start(), panes)
+    assert [told.level for told in found] == rivers(make(), values)
+    half = detector.run(detector.start(), panes[:1_700])[0]
+    again = Replayed(name="river", make=make, most=10_000)
+    assert again.run(msgspec.json.decode(msgspec.json.encode(half), type=ConceptState), panes[1_700:]) == (
+        state,
+        found[1_700:],
+    )
+
+
+def test_what_a_replayed_detector_remembers_is_bounded():
+    calm = [Pane(count=10, total=2.0)] * 500
+    detector = Replayed(name="river", make=drift.ADWIN, most=50)
+    state = detector.run(detector.start(), calm)[0]
+    assert len(state.memory) <= 2 * 50 * 16
+    assert any(told.drift for told in detector.run(state, [Pane(count=10, total=8.0)] * 60)[1])
+    told = detector.update(state, Pane(count=0, total=0.0))[1]
+    assert told.undefined == "no label arrived"
+    with pytest.raises(ProfileInvalid, match="another"):
+        detector.update(ConceptState(detector="another"), calm[0])

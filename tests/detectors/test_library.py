@@ -1,6 +1,7 @@
 """Measures between two profiles: equal to SciPy's within their binning, lawful, undefined with a reason."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,3 +170,22 @@ LAWLESS = {
 def test_a_measure_that_breaks_a_law_is_refused(message):
     with pytest.raises(MeasureInvalid, match=message):
         Register().take(LAWLESS[message])
+
+
+def test_every_measure_has_a_page():
+    folder = Path(__file__).parents[2] / "docs" / "measures"
+    pages = {page.stem for page in folder.glob("*.md")} - {"README"}
+    assert pages == {one.name for one in STANDARD}
+    for one in STANDARD:
+        text = (folder / f"{one.name}.md").read_text()
+        assert all(f"| {part} |" in text for part in ("sees", "is blind to", "formula", "source", "cost"))
+        assert f"[{one.name}]({one.name}.md)" in (folder / "README.md").read_text()
+
+
+def test_the_example_of_the_docs_is_a_measure():
+    text = (Path(__file__).parents[2] / "docs" / "measures" / "README.md").read_text()
+    known: dict[str, object] = {}
+    exec(text.split("```python\n")[1].split("```")[0], known)
+    register = standard()
+    register.take(known["ENERGY"])
+    assert "energy" in register.known
