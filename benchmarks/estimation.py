@@ -5,7 +5,8 @@
 PYTHON is the interpreter of an environment that has nannyml (and statsmodels); without it only our own errors are
 told. Ours see profiles, never rows. The sampling floor is what an estimator that knew every chance would
 still err by, because the labels of a window are a sample. The log `bank_frozen` is told apart: a model that meets a
-world it has never seen, where the estimates should be withdrawn; it is not in the ratios.
+world it has never seen, where the estimates should be withdrawn; it is not in the ratios. Errors and ratios are of
+all windows, also of those whose estimate is withdrawn.
 """
 
 import json
@@ -78,35 +79,38 @@ def _of_log(log: Log, peer: str | None) -> tuple[list[Scenario], list[float]]:
     per_window_ms = (time.process_time() - started) / len(profiles) * 1e3
     truth = [_realized(log, chunk) for chunk in log.chunks]
     late = _with_labels(found, truth)
+    told = [
+        {one.measure: one for one in estimate(profile, estimator, withhold=False)} for profile in profiles
+    ]
     theirs = _peer(log, peer) if peer else {}
     scenarios = [_scenario(f"estimation.{log.name}.cost", per_window_ms, "ms per window")]
     ratios: list[float] = []
     for name in MEASURES:
-        known = [
+        both = [
             place
-            for place, window in enumerate(found)
-            if window[name].value is not None and np.isfinite(truth[place][name])
+            for place, one in enumerate(truth)
+            if np.isfinite(one[name]) and told[place][name].value is not None
         ]
-        say(f"{log.name} {name}: estimated in {len(known)} of {len(found)} windows")
-        if not known:
-            continue
-        errors = np.array([abs((found[i][name].value or 0.0) - truth[i][name]) for i in known])
-        floor = float(np.mean([found[i][name].sampling for i in known])) * HALF_NORMAL
-        peers = {"sampling floor": floor, "windows estimated": len(known) / len(found)}
+        errors = _errors(told, truth, name, both)
+        kept = [place for place in both if found[place][name].value is not None]
+        left = [place for place in both if late[place][name].value is not None]
+        peers = {
+            "sampling floor": float(np.mean([told[i][name].sampling for i in both])) * HALF_NORMAL,
+            "inside the interval": float(np.mean([_inside(told[i][name], truth[i][name]) for i in both])),
+            "share of windows not withdrawn": len(kept) / len(both),
+            "share not withdrawn, with late labels": len(left) / len(both),
+        }
         if theirs:
-            far = np.array([abs(theirs[name][i] - truth[i][name]) for i in known])
-            both = np.isfinite(far)
-            peers["nannyml CBPE"] = float(far[both].mean())
-            ratios.append(float(errors[both].mean() / far[both].mean()))
-        peers["inside the interval"] = float(
-            np.mean([_inside(found[i][name], truth[i][name]) for i in known])
-        )
-        told = [i for i in known if late[i][name].value is not None]
-        peers["windows left with late labels"] = len(told) / len(found)
-        if told:
-            peers["with late labels"] = float(
-                np.mean([abs((late[i][name].value or 0.0) - truth[i][name]) for i in told])
-            )
+            far = np.array([abs(theirs[name][i] - truth[i][name]) for i in both])
+            comparable = np.isfinite(far)
+            peers["nannyml CBPE"] = float(far[comparable].mean())
+            ratios.append(float(errors[comparable].mean() / far[comparable].mean()))
+            apart = [abs(theirs[name][i] - (told[i][name].value or 0.0)) for i in both]
+            peers["mean distance from the peer's estimate"] = float(np.nanmean(apart))
+        if kept:
+            peers["mean absolute error where not withdrawn"] = float(_errors(found, truth, name, kept).mean())
+        if left:
+            peers["mean absolute error with late labels"] = float(_errors(late, truth, name, left).mean())
         title = f"estimation.{log.name}.{name}"
         scenarios.append(_scenario(title, float(errors.mean()), "mean absolute error", peers=peers))
     return scenarios, ratios
@@ -159,6 +163,12 @@ def _with_labels(found: Windows, truth: list[dict[str, float]]) -> Windows:
             trust = reconcile(trust, list(found[place - LABEL_DELAY].values()), realized)
         late.append({one.measure: one for one in reconciled(trust, list(window.values()))})
     return late
+
+
+def _errors(
+    windows: Windows, truth: list[dict[str, float]], name: str, places: list[int]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([abs((windows[i][name].value or 0.0) - truth[i][name]) for i in places])
 
 
 def _inside(one: Estimate, truth: float) -> bool:

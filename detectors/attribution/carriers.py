@@ -8,7 +8,7 @@ import numpy as np
 from detectors.attribution.influence import Influence
 from detectors.columns import Floats
 from detectors.errors import ProfileInvalid
-from detectors.estimation.marginals import Groups, groups_of
+from detectors.estimation.groups import Groups, groups_of
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.reference import Reference
@@ -53,8 +53,10 @@ def carriers(profile: Profile, influence: Influence) -> list[Carrier]:
     if profile.rows < MINIMUM_ROWS:
         return []
     effective = min(profile.effective_rows, float(profile.rows))
+    placed = {one.slots.name: one for one in groups_of(profile.layout, reference, influence.columns)}
     found = [
-        _of(one, profile, reference, influence, effective) for one in groups_of(profile.layout, reference)
+        _of(one, placed.get(one.slots.name), profile, reference, influence, effective)
+        for one in groups_of(profile.layout, reference)
     ]
     most = max((one.importance or 0.0 for one in found), default=0.0)
     return sorted(found, key=lambda one: -_weight(one, most))
@@ -67,27 +69,35 @@ def _weight(one: Carrier, most: float) -> float:
 
 
 def _of(
-    group: Groups, profile: Profile, reference: Reference, influence: Influence, effective: float
+    group: Groups,
+    place: Groups | None,
+    profile: Profile,
+    reference: Reference,
+    influence: Influence,
+    effective: float,
 ) -> Carrier:
-    place = slice(group.first, group.first + group.width)
-    before, now = np.array(influence.shares)[place], group.of_window(profile.counters) / profile.rows
-    sizes = (effective, float(reference.effective_rows))
+    part = reference.feature(group.slots.name)
+    known = np.zeros(group.width) if part is None else group.of_reference(part)
+    before, now = known / max(float(known.sum()), 1.0), group.of_window(profile.counters) / profile.rows
     change = now - before
-    noise, surprise = _chance(before, now, *sizes)
+    noise, surprise = _chance(before, now, effective, float(reference.effective_rows))
     moved = max(float(np.abs(change).sum()) / 2 - noise, 0.0)
-    output, success = np.array(influence.output or ()), np.array(influence.success or ())
-    importance = None
-    if len(output):
-        importance = math.sqrt(max(float(before @ np.square(output[place])), 0.0))
+    output, success = _effects(influence.output, place), _effects(influence.success, place)
     return Carrier(
         feature=group.slots.name,
         moved=moved,
         surprise=surprise,
-        importance=importance,
-        output_change=float(change @ output[place]) if len(output) else None,
-        success_change=float(change @ success[place]) if len(success) else None,
+        importance=None if output is None else math.sqrt(max(float(before @ np.square(output)), 0.0)),
+        output_change=None if output is None else float(change @ output),
+        success_change=None if success is None else float(change @ success),
         named=surprise > SURE and moved > LEAST_MOVED,
     )
+
+
+def _effects(effects: tuple[float, ...], place: Groups | None) -> Floats | None:
+    if not effects or place is None:
+        return None
+    return np.array(effects[place.first : place.first + place.width])
 
 
 def _chance(before: Floats, now: Floats, size: float, reference_size: float) -> tuple[float, float]:

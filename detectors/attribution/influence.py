@@ -8,14 +8,13 @@ import numpy as np
 
 from detectors.columns import Column, Floats, numbers
 from detectors.errors import ReferenceInvalid
-from detectors.estimation.marginals import additive_effects, groups_of, row_groups, told
+from detectors.estimation.groups import groups_of, row_groups, telling_columns, told
+from detectors.estimation.marginals import additive_effects
 from detectors.estimation.values import Numbers
 from detectors.layout import layout_of
 from detectors.reference import Reference
 from detectors.values import Task, Value
 
-OUTPUT, SUCCESS = 0, 1
-"""Rows of the effects: on the model's output, and on its success."""
 MOST_ROWS: Final = 200_000
 _STRENGTH = 10.0
 """Rows that "no effect" counts for in each group."""
@@ -25,11 +24,12 @@ class Influence(Value, frozen=True, kw_only=True):
     """Additive effects of groups of each feature's bins, on the output of the model (score, or prediction of a
     regression; empty for what has neither) and on its success (1 for right, 0 for wrong; of a regression less
     the absolute error). Additive in all features at once, so that what two correlated features share is not
-    counted twice. `shares`: of the groups in the reference."""
+    counted twice. `columns`: those that the effects are of, in the layout's order; at most 24, the others have
+    none."""
 
     reference_revision: str
     task: Task
-    shares: Numbers
+    columns: tuple[str, ...] = ()
     output: Numbers = ()
     success: Numbers = ()
 
@@ -58,19 +58,28 @@ def build_influence(
     absent = [name for name in layout.names if name not in features]
     if absent:
         raise ReferenceInvalid(f"features lack the columns {absent}; they have {sorted(features)}")
-    groups = groups_of(layout, reference)
     step = -(-reference.rows // MOST_ROWS)
-    columns = {name: np.asarray(features[name])[::step] for name in layout.names}
-    codes = row_groups(groups, columns, len(range(0, reference.rows, step)))
-    output = _output(reference.task, predictions, scores)
-    success = _success(reference, predictions, scores, labels)
+    chosen = {name: np.asarray(features[name])[::step] for name in layout.names}
+    output, success = (
+        None if one is None else one[::step]
+        for one in (
+            _output(reference.task, predictions, scores),
+            _success(reference, predictions, scores, labels),
+        )
+    )
+    target = output if output is not None else success
+    if target is None:
+        return Influence(reference_revision=reference.revision, task=reference.task)
+    columns = telling_columns(groups_of(layout, reference), chosen, target)
+    groups = groups_of(layout, reference, columns)
+    codes = row_groups(groups, chosen, len(target))
     width = groups[-1].first + groups[-1].width if groups else 0
     return Influence(
         reference_revision=reference.revision,
         task=reference.task,
-        shares=told(np.bincount(codes.reshape(-1), minlength=width) / max(len(codes), 1)),
-        output=() if output is None else told(additive_effects(codes, output[::step], width, _STRENGTH)),
-        success=() if success is None else told(additive_effects(codes, success[::step], width, _STRENGTH)),
+        columns=tuple(columns),
+        output=() if output is None else told(additive_effects(codes, output, width, _STRENGTH)),
+        success=() if success is None else told(additive_effects(codes, success, width, _STRENGTH)),
     )
 
 

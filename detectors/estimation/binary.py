@@ -15,16 +15,8 @@ from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
 from detectors.estimation.checking import excess
 from detectors.estimation.expected import Expected, Facts, expect, known_values
-from detectors.estimation.marginals import (
-    BLOCKS,
-    Groups,
-    by_block,
-    fit_marginals,
-    moved,
-    row_shares,
-    told,
-    window_shares,
-)
+from detectors.estimation.groups import BLOCKS, Groups, by_block, row_shares, told, window_shares
+from detectors.estimation.marginals import fit_marginals, moved
 from detectors.estimation.values import BinaryCells, Estimator, Marginals, Numbers
 from detectors.outcome_slots import BinarySlots
 from detectors.profile import Profile

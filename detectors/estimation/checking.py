@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.columns import Integers
 from detectors.estimation.expected import Expected
-from detectors.estimation.marginals import BLOCKS
+from detectors.estimation.groups import BLOCKS
 
 PIECES: Final = 5
 """Windows that each left-out block is cut into."""

@@ -9,7 +9,7 @@ import numpy as np
 from detectors.errors import ProfileInvalid
 from detectors.estimation.binary import expect_binary
 from detectors.estimation.expected import MEASURES, Expected
-from detectors.estimation.marginals import BLOCKS, groups_of
+from detectors.estimation.groups import BLOCKS, groups_of
 from detectors.estimation.multiclass import MULTICLASS_MEASURES, expect_multiclass
 from detectors.estimation.regression import REGRESSION_MEASURES, expect_regression
 from detectors.estimation.support import unknown_share, unsupported
@@ -35,7 +35,7 @@ that the reference does not know."""
 _UNBOUNDED = frozenset({"log_loss", "mae", "rmse", "bias"})
 
 
-def estimate(profile: Profile, estimator: Estimator) -> list[Estimate]:
+def estimate(profile: Profile, estimator: Estimator, *, withhold: bool = True) -> list[Estimate]:
     """The measures of a window by the task of the reference, each with an interval that is meant to hold what the
     labels will show in 95 of 100 windows; undefined "because ..." where nothing can be said.
 
@@ -44,7 +44,8 @@ def estimate(profile: Profile, estimator: Estimator) -> list[Estimate]:
     (`DOUBT`), rows on unknown ground are doubted (`UNKNOWN_DOUBT`), and the labels of a window are a sample.
 
     Binary: `expected.MEASURES`; multiclass: accuracy, balanced_accuracy, macro_f1; regression: mae, rmse, bias. What
-    a profile cannot know is not in the list.
+    a profile cannot know is not in the list. withhold: say nothing where the reference cannot speak for the window
+    (`support`); without it the estimate is given all the same, for comparisons.
     Raises `ProfileInvalid` when the profile was counted against another reference.
     """
     reference = profile.reference
@@ -54,12 +55,12 @@ def estimate(profile: Profile, estimator: Estimator) -> list[Estimate]:
             f"{estimator.reference_revision}"
         )
     rows, cells, names = profile.rows, estimator.cells, MEASURES_OF[estimator.task]
-    because = estimator.undefined or unsupported(profile, estimator)
+    because = estimator.undefined or unsupported(profile, estimator, withhold=withhold)
     if rows < MINIMUM_ROWS:
         because = because or f"there are only {rows} rows; it takes {MINIMUM_ROWS}"
     if cells is None or because:
         return [Estimate(measure=name, rows=rows, undefined=because) for name in names]
-    groups = groups_of(profile.layout, reference)
+    groups = groups_of(profile.layout, reference, estimator.columns)
     if isinstance(cells, BinaryCells):
         found = expect_binary(estimator.marginals, cells, profile, groups)
     elif isinstance(cells, MulticlassCells):

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from detectors.columns import Column, Floats, Integers, numbers
 from detectors.errors import ReferenceInvalid
 from detectors.estimation.binary import Rows, fit_binary, fit_binary_counts
-from detectors.estimation.marginals import BLOCKS, groups_of, row_groups
+from detectors.estimation.groups import BLOCKS, groups_of, row_groups, telling_columns
 from detectors.estimation.multiclass import ClassRows, fit_multiclass
 from detectors.estimation.regression import ErrorRows, fit_regression
 from detectors.estimation.values import Estimator
 from detectors.layout import layout_of
 from detectors.reference import Reference
+from detectors.values import Task
 
 LEAST_ROWS: Final = 100
 """Fewer labelled rows than this teach nothing that could be relied on."""
@@ -47,10 +49,20 @@ def build_estimator(
     absent = [name for name in layout.names if name not in features]
     if absent:
         raise ReferenceInvalid(f"features lack the columns {absent}; they have {sorted(features)}")
-    groups = groups_of(layout, reference)
-    codes = row_groups(groups, {name: np.asarray(features[name])[known] for name in layout.names}, len(known))
+    truth, found, said = _outputs(reference, known, predictions, scores, labels)
+    chosen = {name: np.asarray(features[name])[known] for name in layout.names}
+    columns = telling_columns(
+        groups_of(layout, reference), chosen, _missed(reference.task, truth, found, said)
+    )
+    codes = row_groups(groups_of(layout, reference, columns), chosen, len(known))
     blocks = np.arange(len(known)) * BLOCKS // len(known)
-    return _fit(reference, codes, blocks, known, predictions, scores, labels)
+    if reference.task == "regression":
+        learned = fit_regression(reference, codes, ErrorRows(said, truth, blocks))
+    elif reference.task == "multiclass":
+        learned = fit_multiclass(reference, codes, ClassRows(found, said, truth, blocks))
+    else:
+        learned = fit_binary(reference, codes, Rows(found, said, truth, blocks))
+    return replace(learned, columns=tuple(columns) if learned.marginals.effects else ())
 
 
 def estimator_of(reference: Reference) -> Estimator:
@@ -68,26 +80,23 @@ def estimator_of(reference: Reference) -> Estimator:
     return Estimator(reference_revision=reference.revision, task=reference.task, rows=rows, undefined=because)
 
 
-def _fit(
-    reference: Reference,
-    codes: Integers,
-    blocks: Integers,
-    known: Integers,
-    predictions: Column | None,
-    scores: Column | None,
-    labels: Column,
-) -> Estimator:
+def _outputs(
+    reference: Reference, known: Integers, predictions: Column | None, scores: Column | None, labels: Column
+) -> tuple[Floats, Floats, Floats]:
+    """Labels, scores (labels where a task has none) and predictions of the known rows."""
     truth = numbers(np.asarray(labels))[known]
     found = numbers(np.asarray(scores))[known] if scores is not None else truth
     said = (
         numbers(np.asarray(predictions))[known] if predictions is not None else found >= reference.threshold
     )
-    said = np.asarray(said, dtype=np.float64)
-    if reference.task == "regression":
-        return fit_regression(reference, codes, ErrorRows(said, truth, blocks))
-    if reference.task == "multiclass":
-        return fit_multiclass(reference, codes, ClassRows(found, said, truth, blocks))
-    return fit_binary(reference, codes, Rows(found, said, truth, blocks))
+    return truth, found, np.asarray(said, dtype=np.float64)
+
+
+def _missed(task: Task, truth: Floats, found: Floats, said: Floats) -> Floats:
+    """How far off the model was, row by row: what columns are chosen by."""
+    if task == "multiclass":
+        return (said != truth).astype(np.float64)
+    return np.abs(said - truth) if task == "regression" else truth - found
 
 
 def _nothing_to_learn(

@@ -10,15 +10,8 @@ from detectors.distances import coarse_groups
 from detectors.estimation.cells import tilted
 from detectors.estimation.checking import excess
 from detectors.estimation.expected import Expected, known_values
-from detectors.estimation.marginals import (
-    Groups,
-    by_block,
-    fit_marginals,
-    moved,
-    row_shares,
-    told,
-    window_shares,
-)
+from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
+from detectors.estimation.marginals import fit_marginals, moved
 from detectors.estimation.values import Estimator, Marginals, MulticlassCells
 from detectors.outcome_counts import CLASSES, class_codes
 from detectors.outcome_slots import MulticlassSlots

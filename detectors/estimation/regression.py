@@ -12,15 +12,8 @@ import numpy as np
 from detectors.columns import Floats, Integers, singles
 from detectors.estimation.checking import excess
 from detectors.estimation.expected import Expected, known_values
-from detectors.estimation.marginals import (
-    Groups,
-    by_block,
-    fit_marginals,
-    moved,
-    row_shares,
-    told,
-    window_shares,
-)
+from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
+from detectors.estimation.marginals import fit_marginals, moved
 from detectors.estimation.values import Estimator, Marginals, RegressionCells
 from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile

@@ -26,8 +26,8 @@ def unknown_share(profile: Profile, estimator: Estimator) -> float | None:
     return float(window[known < FEW].sum()) / rows if rows else None
 
 
-def unsupported(profile: Profile, estimator: Estimator) -> str | None:
-    """Why the reference cannot speak for this window, or None."""
+def unsupported(profile: Profile, estimator: Estimator, *, withhold: bool = True) -> str | None:
+    """Why the reference cannot speak for this window, or None; without `withhold` only what makes it impossible."""
     slots, scored = profile.layout.outcomes, int(profile.counters[profile.layout.scores].sum())
     if estimator.cells is None:
         return estimator.undefined
@@ -36,6 +36,8 @@ def unsupported(profile: Profile, estimator: Estimator) -> str | None:
     unknown = unknown_share(profile, estimator)
     if unknown is None:
         return "the window has no predictions"
+    if not withhold:
+        return None
     if unknown > UNKNOWN_SHARE:
         what = "scores" if isinstance(slots, BinarySlots) else "predictions"
         return f"{unknown:.0%} of the {what} lie where the reference has fewer than {FEW} rows each"

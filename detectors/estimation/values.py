@@ -63,6 +63,7 @@ class RegressionCells(Value, frozen=True, kw_only=True, tag="regression"):
 class Estimator(Value, frozen=True, kw_only=True):
     """What is kept of a reference to tell a window's performance without labels; no rows.
 
+    `columns`: those whose bins correct the cells, through `marginals`; at most 24.
     `expected`: what it says about the reference itself. `excess`: by measure, the variance of its own error on
     left-out parts of the reference beyond what sampling explains. `rows`: reference rows with output and label.
     `undefined`: why nothing could be learned.
@@ -72,6 +73,7 @@ class Estimator(Value, frozen=True, kw_only=True):
     task: Task
     rows: int
     cells: BinaryCells | MulticlassCells | RegressionCells | None = None
+    columns: tuple[str, ...] = ()
     marginals: Marginals = Marginals()
     expected: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     excess: dict[str, float] = msgspec.field(default_factory=dict[str, float])

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from detectors.columns import Column
-from detectors.estimation.marginals import groups_of, row_groups
+from detectors.estimation.groups import groups_of, row_groups
 from detectors.layout import layout_of
 from detectors.reference import Reference
 

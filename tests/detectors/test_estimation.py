@@ -10,10 +10,12 @@ from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, t
 from detectors.estimation.estimate import estimate, measurements
 from detectors.estimation.expected import MEASURES, Facts, expect
 from detectors.estimation.fit import build_estimator, estimator_of
+from detectors.estimation.groups import groups_of, telling_columns
 from detectors.estimation.labelled import labelled_part, realized
 from detectors.estimation.multiclass import joined
 from detectors.estimation.trust import Trust, reconcile, reconciled
 from detectors.estimation.values import Estimate, Estimator
+from detectors.layout import layout_of
 from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec
@@ -363,6 +365,24 @@ def test_an_estimator_of_counts_alone_is_near_the_one_of_rows(known):
         task="regression",
     )
     assert "the task regression" in estimator_of(houses).undefined
+
+
+def test_two_hundred_features_are_no_cliff():
+    rng = np.random.default_rng(21)
+    rows = 4_000
+    features = {f"f{place}": rng.normal(0, 1, rows) for place in range(200)}
+    logit = rng.normal(0, 2, rows)
+    truth = logit * np.where(features["f150"] > 0, 0.2, 1.3)
+    labels = (rng.random(rows) < 1 / (1 + np.exp(-truth))).astype(float)
+    scores = 1 / (1 + np.exp(-logit))
+    specs = tuple(FeatureSpec(name=name) for name in features)
+    reference = build_reference("m", "1", features, specs, scores=scores, labels=labels)
+    estimator = build_estimator(reference, features, None, scores, labels)
+    assert len(estimator.columns) in (0, 24)
+    assert len(estimator.to_json()) < 200_000
+    assert telling_columns(groups_of(layout_of(reference), reference), features, labels * logit, 5)
+    found = estimate(window(reference, features, scores, (scores >= 0.5).astype(float)), estimator)
+    assert all(one.undefined is None for one in found)
 
 
 def test_tilting_meets_the_mean_and_joining_meets_the_margins():
