@@ -14,7 +14,7 @@ from detectors.columns import SCORE_BINS, Floats, Integers, score_bins
 from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
 from detectors.estimation.checking import excess
-from detectors.estimation.expected import Expected, Facts, expect, known_values
+from detectors.estimation.expected import Expected, Facts, expect, expect_each, known_values
 from detectors.estimation.groups import BLOCKS, Groups, by_block, row_shares, told, window_shares
 from detectors.estimation.marginals import fit_marginals, moved
 from detectors.estimation.values import BinaryCells, Estimator, Marginals, Numbers
@@ -156,7 +156,7 @@ def expect_cells(counts: Floats, chances: Floats, shift: Floats | None, facts: F
                 mean = part @ rows / whole + shift[:, said] * float(counts.sum()) / whole
                 weights = np.repeat(rows[:, None], len(part), axis=1)
                 chances[:, said::2] = tilted(part.T, weights, np.clip(mean, _LEAST, _MOST)).T
-    return [expect(counts, one, facts) for one in chances]
+    return expect_each(counts, chances, facts)
 
 
 def _mean_scores(places: Integers, scores: Floats, counts: Floats) -> Floats:

@@ -55,12 +55,35 @@ def expect(counts: Floats, chances: Floats, facts: Facts) -> Expected:
     counts, chances: rows and chance of the positive class by cell (2 bin + said). Both standard deviations are by the
     delta method, of independent rows.
     """
+    return expect_each(counts, chances[None, :], facts)[0]
+
+
+def expect_each(counts: Floats, chances: Floats, facts: Facts) -> list[Expected]:
+    """The same for chances of shape (replicates, cells). The replicates after the first are near it: their measures
+    are along its slopes, and have no standard deviations."""
+    first, slopes = _expect(counts, chances[0], facts)
+    steps = counts * (chances[1:] - chances[0])
+    moves = {name: steps @ (up - down) for name, (up, down) in slopes.items()}
+    others = [
+        {
+            name: None if value is None else value + float(moves[name][place])
+            for name, value in first.values.items()
+        }
+        for place in range(len(steps))
+    ]
+    return [first, *(Expected(values, {}, {}) for values in others)]
+
+
+def _expect(
+    counts: Floats, chances: Floats, facts: Facts
+) -> tuple[Expected, dict[str, tuple[Floats, Floats]]]:
+    """The measures, and their slopes in the positives and the negatives of each cell."""
     good, bad = counts * chances, counts * (1 - chances)
     yes, rows = (np.arange(len(counts)) % 2).astype(np.float64), float(counts.sum())
     values: dict[str, float | None] = dict.fromkeys(MEASURES)
     slopes: dict[str, tuple[Floats, Floats]] = {}
     if rows <= 0:
-        return Expected(values, {}, {})
+        return Expected(values, {}, {}), slopes
     tp, fp = float(good @ yes), float(bad @ yes)
     positives, negatives = float(good.sum()), float(bad.sum())
     means = {
@@ -88,11 +111,9 @@ def expect(counts: Floats, chances: Floats, facts: Facts) -> Expected:
         slopes["balanced_accuracy"] = ((yes - recall) / positives / 2, sound / 2)
         values["auc"], slopes["auc"] = _area(good, bad, facts.concordance)
     noise = counts * chances * (1 - chances)
-    return Expected(
-        values,
-        {name: _spread(noise, up - down) for name, (up, down) in slopes.items()},
-        {name: _spread(counts, chances * up + (1 - chances) * down) for name, (up, down) in slopes.items()},
-    )
+    sampling = {name: _spread(noise, up - down) for name, (up, down) in slopes.items()}
+    mix = {name: _spread(counts, chances * up + (1 - chances) * down) for name, (up, down) in slopes.items()}
+    return Expected(values, sampling, mix), slopes
 
 
 def _spread(weights: Floats, slope: Floats) -> float:
