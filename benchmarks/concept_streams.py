@@ -113,10 +113,12 @@ def errors_of(
     memory: Any,
 ) -> Any:
     """Run learner and detector over one stream. detector: a kernel of `detectors.concept.run`, or a negative number:
-    the mixture (-1 over all errors, -2 by strata of the learner's confidence), or (-3) both parts of `watch`.
+    the mixture (-1 over all errors, -2 by strata of the learner's confidence), or both parts
+    of `watch` (-3 by strata, -4 over all errors).
     Gives back each error, and the events at which it alarmed."""
     np.random.seed(seed)
-    columns, strata = _COLUMNS[kind], 1 if detector == -1 else len(CONFIDENCES) + 1
+    columns = _COLUMNS[kind]
+    strata = 1 if detector == -1 or detector == -4 else len(CONFIDENCES) + 1
     x = np.zeros(4)
     counts, means, squares = np.zeros(2), np.zeros((2, 4)), np.zeros((2, 4))
     errors, alarms = np.zeros(events, np.uint8), np.zeros(events, np.uint8)
@@ -142,7 +144,7 @@ def errors_of(
         waiting += 1
         if waiting < pane:
             continue
-        if detector == -3:
+        if detector <= -3:
             verdict = watch(memory, settings, seen, wrong)
         elif detector < 0:
             verdict = mixture(memory, settings, seen, wrong)

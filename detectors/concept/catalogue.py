@@ -26,7 +26,8 @@ RUN_LENGTH: Final = 1.2
 """Events to a false alarm of the likelihood ratio, by exp(threshold): 1.0-1.5 at error rates of 0.02 to 0.5 and
 thresholds of 6 to 9 (simulated, single events)."""
 SUM_LENGTH: Final = 2.0
-"""Events to a false alarm of the mixture, by the sum that it may reach: 1.7-2.4 (simulated, rate 0.14)."""
+"""Events to a false alarm of the mixture, by the sum that it may reach: 1.7-2.4 (simulated, one share, rates 0.14 and
+0.17, sums 2e4 to 3e5); more where shares grow."""
 
 
 def page_hinkley(
@@ -95,28 +96,32 @@ def mixture(
     run_length: float = 2e5,
     least: int = 30,
     raised: float = 1.0,
-    factors: tuple[float, float, float] = (4.0, 7.0, 12.0),
+    back: float = 1.0,
+    growth: float = 0.1,
+    shares: tuple[float, float, float] = (0.1, 0.35, 0.7),
     strata: int = 1,
 ) -> MixtureDetector:
-    """A rise of an error rate by a factor of its odds; see `detectors.concept.mixture`.
+    """A turned answer on a share of the rows; see `detectors.concept.mixture`.
 
-    run_length: events without a change to a false alarm, on average. raised: standard errors added to a rate.
-    strata: how many a pane has; 1 takes its count and total.
+    run_length: events without a change to a false alarm, on average. raised: standard errors added to a rate. back:
+    the share of errors that a turned answer makes right: 1 with two classes, about 0 with many. growth: how
+    likely the share is to grow to the next with an event. strata: how many a pane has; 1 takes its count and
+    total.
     """
     _positive("mixture", "run_length", run_length)
     most = max(run_length / SUM_LENGTH, 2.0)
-    settings = (float(least), most, most / 20, raised, *factors)
+    settings = (float(least), most, most / 20, raised, back, growth, *shares)
     return MixtureDetector(name="mixture", size=mixture_size(strata), settings=settings, strata=strata)
 
 
-def watch(run_length: float = 1.5e5, strata: int = CONFIDENCE_STRATA) -> WatchDetector:
+def watch(run_length: float = 1.8e5, strata: int = CONFIDENCE_STRATA, back: float = 1.0) -> WatchDetector:
     """The default: mixture and likelihood ratio together; see `detectors.concept.watch`.
 
     run_length: events without a change to a false alarm, on average. Panes come from
-    `outcomes.outcome_pane`; strata: 1 where there are no scores.
+    `outcomes.outcome_pane`; strata: 1 where there are no scores. back: see `mixture`.
     """
     _positive("watch", "run_length", run_length)
-    quick = mixture(run_length / QUICK_SHARE, strata=strata)
+    quick = mixture(run_length / QUICK_SHARE, strata=strata, back=back)
     slow = glr(run_length / (1 - QUICK_SHARE))
     settings = (*quick.settings, *slow.settings)
     return WatchDetector(name="watch", size=watch_size(strata), settings=settings, strata=strata)

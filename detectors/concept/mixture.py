@@ -1,9 +1,11 @@
 """A worse error rate by the evidence of all moments at which it may have begun: a mixture of Shiryaev-Roberts sums.
 
-For an error rate q and a change of its odds by a factor, the likelihood ratios of "it began at event v" are summed over
-all v; without a change the sum grows by one per event on average, so it passes A once in A events at most,
-whatever the rate. Factors are mixed, so that no size of the change has to be known. q is estimated from the events so
-far and raised by one standard error, because a rate that is taken too low would count its own error as evidence.
+A change of concept is taken for this: on a share of the rows the answer turned, so what was right is wrong there, and
+(with two classes) what was wrong is right. The likelihood ratios of "it began at event v" are summed over all v;
+without a change the sum grows by one per event on average, so it passes A once in A events at most, whatever
+the error rate. Shares are mixed, and may grow while the change
+goes on, so that neither has to be known. The rate is estimated from the events so far and raised
+by one standard error, because a rate that is taken too low would count its own error as evidence.
 
 Events come in strata, each with a rate of its own: by how sure the model was. Errors where it was unsure then say
 little and errors where it was sure say much, and a stream that brings more hard cases is no change of concept.
@@ -18,9 +20,9 @@ from detectors.columns import Floats
 from detectors.compiled import compiled
 from detectors.concept.steps import DRIFT, STEADY, WARNING
 
-FACTORS: Final = 3
+SHARES: Final = 3
 _HEAD: Final = 3
-_RATES: Final = _HEAD + FACTORS
+_RATES: Final = _HEAD + SHARES
 _BORROWED: Final = 4.0
 """Events of the common rate that every stratum begins with."""
 _LEAST: Final = 1e-4
@@ -34,15 +36,16 @@ def mixture_size(strata: int) -> int:
 
 @compiled
 def mixture(memory: Floats, settings: Floats, counts: Floats, totals: Floats) -> int:
-    """Memory: events, errors, the mixture, a sum for each factor, then events and errors of each stratum. Settings:
-    least events before a change, sum of a drift, of a warning, standard errors that are added to a rate, the
-    factors."""
+    """Memory: events, errors, the mixture, a sum for each share, then events and errors of each stratum. Settings:
+    least events before a change, sum of a drift, of a warning, standard errors that are added to a rate, the share of
+    errors that turn right where the answer turned, how likely a share is to grow to the next with an event, the shares
+    of rows on which it turned, ascending."""
     strata = len(counts)
     common = (memory[1] + 0.5) / (memory[0] + 1.0)
     known = memory[0] >= settings[0]
-    found = 0.0
-    for factor in range(FACTORS):
-        growth, odds = 0.0, settings[4 + factor]
+    found, grown = 0.0, 0.0
+    for share in range(SHARES):
+        growth, turned = 0.0, settings[6 + share]
         for stratum in range(strata):
             if counts[stratum] > 0:
                 events, errors = memory[_RATES + stratum], memory[_RATES + strata + stratum]
@@ -50,12 +53,16 @@ def mixture(memory: Floats, settings: Floats, counts: Floats, totals: Floats) ->
                 rate = (errors + _BORROWED * common) / size
                 rate += settings[3] * math.sqrt(rate * (1 - rate) / size)
                 rate = min(max(rate, _LEAST), _MOST)
-                growth += totals[stratum] * math.log(odds) - counts[stratum] * math.log(
-                    1 - rate + rate * odds
-                )
+                after = rate + turned * (1 - rate - settings[4] * rate)
+                if after > rate:
+                    growth += totals[stratum] * math.log(after / rate)
+                    growth += (counts[stratum] - totals[stratum]) * math.log((1 - after) / (1 - rate))
         if known:
-            memory[_HEAD + factor] = (memory[_HEAD + factor] + 1.0) * math.exp(growth)
-            found += memory[_HEAD + factor] / FACTORS
+            begun = memory[_HEAD + share] + 1.0 / SHARES
+            moving = begun * settings[5] if share < SHARES - 1 else 0.0
+            memory[_HEAD + share] = (begun - moving + grown) * math.exp(growth)
+            grown = moving
+            found += memory[_HEAD + share]
     for stratum in range(strata):
         memory[0] += counts[stratum]
         memory[1] += totals[stratum]

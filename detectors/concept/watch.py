@@ -1,6 +1,6 @@
 """Our own detector: sudden changes by the mixture over strata of confidence, small ones by the likelihood ratio.
 
-The mixture is quick where the odds of an error multiply, and looks at the errors that count. The likelihood ratio finds
+The mixture is quick where answers turn on many rows, and looks at the errors that count. The likelihood ratio finds
 what is small and lasts, says since when, and takes an improvement for the new baseline. Each has a part of the
 budget, so the two together keep it.
 """
@@ -10,10 +10,10 @@ from typing import Final
 from detectors.columns import Floats
 from detectors.compiled import compiled
 from detectors.concept.glr import GLR_SIZE, glr
-from detectors.concept.mixture import FACTORS, mixture, mixture_size
+from detectors.concept.mixture import SHARES, mixture, mixture_size
 
-MIXTURE_SETTINGS: Final = 4 + FACTORS
-QUICK_SHARE: Final = 0.75
+MIXTURE_SETTINGS: Final = 6 + SHARES
+QUICK_SHARE: Final = 0.9
 """The part of the budget that sudden changes have."""
 
 
