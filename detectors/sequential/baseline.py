@@ -6,18 +6,17 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Integers
 from detectors.errors import ReferenceInvalid
 from detectors.layout import layout_of
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
-from detectors.sequential.blocks import BlockSums, Rows, block_counters, block_size, sums_by_kind
+from detectors.sequential.blocks import Rows, block_size, block_sums
 from detectors.sequential.calibrate import calibrate
 from detectors.sequential.dependence import dependence_of
 from detectors.sequential.lines import watched
 from detectors.sequential.pairs import pair_moments
 from detectors.sequential.plan import Plan, plan_of
-from detectors.sequential.values import Baseline, Stratum
+from detectors.sequential.values import Baseline, Dependence, Stratum
 from detectors.values import Axis
 
 LEAST_BLOCKS: Final = 20
@@ -61,11 +60,15 @@ def build_baseline(
             found,
             note=f"with {len(rows)} rows the order of the rows tells nothing; they are taken for independent",
         )
-    counters = block_counters(reference, rows, size, max(len(phases), 1))
-    for axis in _axes(rows):
-        found = _with_axis(reference, found, counters, size, axis)
+    plans = [plan_of(reference, axis, found) for axis in _axes(rows)]
+    tracks = [track for plan in plans for track in plan.tracks]
+    blocks = block_sums(reference, rows if phases else rows.as_one(), size, tracks)
+    known: dict[str, Dependence] = {}
+    for track, sums in zip(tracks, blocks, strict=True):
+        known |= dependence_of(track, sums, size)
+    found = replace(found, dependence=known)
     if calibration_windows:
-        found = _calibrated(reference, found, counters, size, calibration_windows, window_rows, seed)
+        found = _calibrated(reference, rows, found, (calibration_windows, window_rows, seed))
     return found
 
 
@@ -97,30 +100,14 @@ def _axes(rows: Rows) -> tuple[Axis, ...]:
     return ("event", "label") if rows.labels is not None else ("event",)
 
 
-def _with_axis(
-    reference: Reference, baseline: Baseline, counters: Integers, size: int, axis: Axis
-) -> Baseline:
-    plan = plan_of(reference, axis, baseline)
-    found = dict(baseline.dependence)
-    for track, blocks in zip(plan.tracks, sums_by_kind(plan, counters), strict=True):
-        found |= dependence_of(track, blocks, size)
-    return replace(baseline, dependence=found)
-
-
 def _calibrated(
-    reference: Reference,
-    baseline: Baseline,
-    counters: Integers,
-    size: int,
-    windows: int,
-    window_rows: int,
-    seed: int,
+    reference: Reference, rows: Rows, baseline: Baseline, simulation: tuple[int, int, int]
 ) -> Baseline:
-    plan = plan_of(reference, "event", baseline)
-    batch = _batch(plan, len(counters))
-    blocks: list[BlockSums] = sums_by_kind(plan, counters)
-    found = calibrate(plan, blocks, size, batch, window_rows, windows, seed)
-    return replace(baseline, calibration=found)
+    windows, window_rows, seed = simulation
+    plan, size = plan_of(reference, "event", baseline), block_size(len(rows))
+    blocks = block_sums(reference, rows if plan.strata else rows.as_one(), size, plan.tracks)
+    batch = _batch(plan, len(rows) // size)
+    return replace(baseline, calibration=calibrate(plan, blocks, size, batch, window_rows, windows, seed))
 
 
 def _batch(plan: Plan, blocks: int) -> int:

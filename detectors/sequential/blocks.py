@@ -1,6 +1,7 @@
 """The reference cut into short blocks of rows, each as the sums of its scores: what order and chance do to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -8,13 +9,14 @@ import numpy as np
 from detectors.columns import Column, Floats, Integers
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.sequential.plan import Plan, TrackPlan
+from detectors.sequential.plan import TrackPlan
 
 LEAST_BLOCK: Final = 10
-MOST_BLOCKS: Final = 2_000
+MOST_BLOCKS: Final = 1_000
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """The rows of a reference, in order. features: name -> n values; of the others n values, or None.
     phases: the stratum of each row."""
 
@@ -29,8 +31,13 @@ class Rows(NamedTuple):
 
     def part(self, places: slice | Integers) -> "Rows":
         """Some of the rows."""
-        cut = [None if one is None else one[places] for one in self[1:]]
+        rest = (self.predictions, self.scores, self.labels, self.phases)
+        cut = [None if one is None else one[places] for one in rest]
         return Rows({name: column[places] for name, column in self.features.items()}, *cut)
+
+    def as_one(self) -> "Rows":
+        """The same without phases."""
+        return replace(self, phases=None)
 
     def profile(self, reference: Reference) -> Profile:
         """Counted against the reference, labels too."""
@@ -45,23 +52,8 @@ class Rows(NamedTuple):
 
 
 def block_size(rows: int) -> int:
-    """Rows of a block: few, so that dependence between neighbours shows; there are at most about 2,000 blocks."""
+    """Rows of a block: few, so that dependence between neighbours shows; there are at most about 1,000 blocks."""
     return max(LEAST_BLOCK, -(-rows // MOST_BLOCKS))
-
-
-def block_counters(reference: Reference, rows: Rows, size: int, strata: int) -> Integers:
-    """Counters of each block, shape (blocks, strata, counters); rows at the end that fill no block are left out."""
-    blocks = len(rows) // size
-    found = np.zeros((blocks, strata, Profile.empty(reference).layout.size), dtype=np.int64)
-    for i in range(blocks):
-        part = rows.part(slice(i * size, (i + 1) * size))
-        if part.phases is None or strata == 1:
-            found[i, 0] = part.profile(reference).counters
-            continue
-        for phase in np.unique(part.phases):
-            inside = np.flatnonzero(part.phases == phase)
-            found[i, phase] = part.part(inside).profile(reference).counters
-    return found
 
 
 class BlockSums(NamedTuple):
@@ -69,17 +61,6 @@ class BlockSums(NamedTuple):
 
     sums: Floats
     rows: Floats
-
-    @classmethod
-    def of(cls, plan: TrackPlan, counters: Integers) -> "BlockSums":
-        """From the counters of the blocks."""
-        blocks, strata = counters.shape[:2]
-        sums = np.empty((blocks, strata, len(plan.names)))
-        rows = np.empty((blocks, strata, plan.base_rows.shape[1]))
-        for i in range(blocks):
-            for s in range(strata):
-                sums[i, s], rows[i, s] = plan.of_window(counters[i, s])
-        return cls(sums, rows)
 
     def joined(self, blocks: int) -> "BlockSums":
         """So many neighbours as one."""
@@ -89,6 +70,24 @@ class BlockSums(NamedTuple):
         )
 
 
-def sums_by_kind(plan: Plan, counters: Integers) -> list[BlockSums]:
-    """The sums of all kinds of a plan."""
-    return [BlockSums.of(track, counters) for track in plan.tracks]
+def block_sums(reference: Reference, rows: Rows, size: int, tracks: Sequence[TrackPlan]) -> list[BlockSums]:
+    """The sums of the tracks' scores in each block; rows at the end that fill no block are left out."""
+    blocks = len(rows) // size
+    found = [
+        BlockSums(np.zeros((blocks, *one.base_sums.shape)), np.zeros((blocks, *one.base_rows.shape)))
+        for one in tracks
+    ]
+    for i in range(blocks):
+        for phase, part in _by_phase(rows.part(slice(i * size, (i + 1) * size))):
+            counters = part.profile(reference).counters
+            for track, (sums, counts) in zip(tracks, found, strict=True):
+                sums[i, phase], counts[i, phase] = track.of_window(counters)
+    return found
+
+
+def _by_phase(rows: Rows) -> Iterator[tuple[int, Rows]]:
+    if rows.phases is None:
+        yield 0, rows
+        return
+    for phase in np.unique(rows.phases):
+        yield int(phase), rows.part(np.flatnonzero(rows.phases == phase))

@@ -70,12 +70,14 @@ def count_line(
     *,
     side: int = 0,
     earlier: float = 0.0,
+    floor: float = 0.0,
 ) -> Line:
-    """The score of a rate: of the rows in `rows`, those at `places`. count, size: the same in the reference.
+    """The score of a rate: of the rows in `rows`, those at `places`. count, size: the same in the reference. floor:
+    the least change of the rate that is told, where it is not that of the family.
 
     Its complement is counted where nearly all rows are there, and it is a mean where neither is rare.
     """
-    share, floor = (count / size if size else 0.0), f.RATE_FLOORS[name.family]
+    share, floor = (count / size if size else 0.0), floor or f.RATE_FLOORS[name.family]
     at = np.array(places, dtype=np.int64)
     if share > 1 - f.RARE and set(places) < set(rows):
         at = np.array(sorted(set(rows) - set(places)), dtype=np.int64)
@@ -84,7 +86,7 @@ def count_line(
     if not f.RARE <= share <= 1 - f.RARE:
         ones = ((at, np.ones(len(at))),)
         return Line(name, COUNT, ones, rows, weight, floor, side=side, earlier=earlier, unit=1.0)
-    return mean_line(name, share, at, rows, weight, side)
+    return mean_line(name, share, at, rows, weight, side)._replace(floor=floor / (share * (1 - share)) ** 0.5)
 
 
 def mean_line(

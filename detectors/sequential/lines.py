@@ -8,7 +8,7 @@ import numpy as np
 from detectors.kernels_rows import CROSS_UNIT
 from detectors.layout import CategoricalSlots, Layout, NumericSlots
 from detectors.measures import point_masses
-from detectors.reference import FeatureReference, Reference
+from detectors.reference import MASS_SHARE, FeatureReference, Reference
 from detectors.sequential import families as f
 from detectors.sequential.kernels import GAUSSIAN
 from detectors.sequential.line import Line, count_line, places_of, shape_lines, worth_of
@@ -20,6 +20,10 @@ HEAVY: Final = 60.0
 """Fourth cumulant of a product of two columns above which its mean is not near enough to normal."""
 MOST_PAIRS: Final = 512
 """Pairs that are watched, those with the strongest correlation in the reference first."""
+
+COMMON: Final = 0.5
+"""Of the other rows, so many must take on a value that is common in the reference for it to be damage; less is drift,
+which the shape of the column shows."""
 
 
 def lines_of(
@@ -117,7 +121,20 @@ def _numeric_quality(layout: Layout, slots: NumericSlots, part: FeatureReference
     for i in tested:
         value, count = part.top[i]
         name = ScoreName(family=f.MASS, column=slots.name, item=f"{value:g}")
-        found.append(count_line(name, (int(exact[i]),), bins, count, part.present, 0.3 / len(tested)))
+        common, weight = count / part.present if part.present else 0.0, 0.3 / len(tested)
+        known = common >= MASS_SHARE
+        found.append(
+            count_line(
+                name,
+                (int(exact[i]),),
+                bins,
+                count,
+                part.present,
+                weight,
+                side=1 if known else 0,
+                floor=COMMON * (1 - common) if known else 0.0,
+            )
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from detectors.sequential.explain import sentence
 from detectors.sequential.feedback import in_words, say, take_back
 from detectors.sequential.hermite import scores_of
 from detectors.sequential.kernels import log_count, log_gaussian
+from detectors.sequential.plan import plan_of
 from detectors.values import Budget, FeatureSpec
 from tests.detectors.sequential_parts import SECOND_US, Stream, empty, gaussian
 
@@ -311,3 +312,60 @@ def test_another_reference_begins_anew_and_ends_what_was_open():
     assert stream.seen[-1][1:] == ("data_drift", "closed")
     assert stream.memory.windows == 1
     assert math.isfinite(stream.memory.repeats)
+
+
+def test_classes_and_regressions_are_judged_by_their_labels_too():
+    rng = np.random.default_rng(14)
+
+    def classes(rows, wrong):
+        truth = rng.integers(0, 3, rows).astype(float)
+        said = np.where(rng.random(rows) < wrong, (truth + 1) % 3, truth)
+        return {"x": rng.standard_normal(rows)}, said, None, truth
+
+    def numbers(rows, wrong):
+        said = rng.standard_normal(rows)
+        return {"x": said}, said, None, said + rng.standard_normal(rows) * (0.5 + wrong)
+
+    for task, draw, family in (
+        ("multiclass", classes, "error_rate"),
+        ("regression", numbers, "absolute_error"),
+    ):
+        features, said, _, truth = draw(3_000, 0.1)
+        names = ("a", "b", "c") if task == "multiclass" else ()
+        specs = [FeatureSpec(name="x")]
+        reference = build_reference(
+            "m", "1", features, specs, predictions=said, labels=truth, task=task, classes=names
+        )
+        outputs = Stream(None, reference=reference)
+        assert "prediction_drift" in {track.kind for track in outputs.plan.tracks}
+        stream = Stream(None, reference=reference, axis="label")
+        for _ in range(10):
+            stream.window(*draw(300, 0.1))
+            outputs.window(*draw(300, 0.1))
+        assert stream.seen == outputs.seen == []
+        for _ in range(6):
+            stream.window(*draw(300, 0.4))
+        assert [one[1:] for one in stream.seen] == [("performance", "opened")]
+        assert stream.changes[0].moved[0].name.family == family
+
+
+def test_what_is_not_watched_is_not_judged():
+    rng = np.random.default_rng(15)
+    reference = build_reference("m", "1", gaussian(rng, 500), [FeatureSpec(name=f"x{i}") for i in range(4)])
+    plan = plan_of(reference, "event", columns=("x1",), small=True)
+    names = [name for track in plan.tracks for name in track.names]
+    assert {name.column for name in names} == {"x1"}
+    assert not {"skewness", "tails"} & {name.family for name in names}
+    assert plan.name != plan_of(reference, "event").name
+
+
+def test_numbers_that_are_none_are_no_error_and_no_evidence():
+    rng = np.random.default_rng(16)
+    stream = Stream(gaussian(rng, 1_000))
+    table = gaussian(rng, 300)
+    table["x0"][:150] = np.inf
+    stream.window(table | {"x1": np.full(300, np.nan)}, scores=np.full(300, np.nan))
+    assert {one.columns[0] for one in stream.changes} <= {"x0", "x1"}
+    for track in stream.memory.tracks.values():
+        assert np.isfinite(np.frombuffer(track.at_sums)).all()
+        assert np.isfinite(np.frombuffer(track.sums)).all()
