@@ -153,7 +153,9 @@ def test_a_model_that_fell_ill_is_found_by_its_labels(seed):
         drawn = rng.integers(0, len(live), 500)
         wrong = (rng.random(500) < 0.35) & (number >= 3)
         judge.window(ROWS[live[drawn]], np.where(wrong, 1, 0) ^ MALIGNANT[live[drawn]], scores[drawn])
-    assert ("performance", "firing") in [(kind, state) for number, kind, state in judge.seen if number in (3, 4)]
+    assert ("performance", "firing") in [
+        (kind, state) for number, kind, state in judge.seen if number in (3, 4)
+    ]
     assert not [one for one in judge.seen if one[0] < 3]
 
 
