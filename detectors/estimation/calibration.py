@@ -9,6 +9,8 @@ from detectors.columns import Floats
 
 STRENGTHS = (math.inf, 1_000.0, 100.0, 10.0, 1.0)
 """How many rows the prior curve counts for in each cell; infinite: the curve alone."""
+TAIL = 100.0
+"""Rows at either end of the scores within which a bent curve is no longer followed."""
 _STEPS = 25
 _EDGE = 1e-4
 
@@ -24,8 +26,19 @@ class Map(NamedTuple):
         return f"{'the score itself' if self.family == 'score' else 'a beta curve'}, {rows}"
 
     def chances(self, positives: Floats, counts: Floats, means: Floats) -> Floats:
-        """The chance of the positive class by cell."""
+        """The chance of the positive class by cell; cells in ascending order of the score.
+
+        Beyond the outermost `TAIL` rows of either end the reference knows nothing. There a curve that the reference
+        has bent is not followed further than it was seen: it is blended with the chance at that end.
+        """
         curve = prior(self.family, positives, counts, means)
+        trust = 1.0 if math.isinf(self.strength) else self.strength / (self.strength + 1_000.0)
+        trust *= 1.0 if self.family == "score" else 0.5
+        for order in (slice(None), slice(None, None, -1)):
+            rows = np.cumsum(counts[order])
+            end = int(np.searchsorted(rows, min(TAIL, float(rows[-1]))))
+            known = float(positives[order][: end + 1].sum() + curve[order][end]) / (float(rows[end]) + 1)
+            curve[order][:end] = trust * curve[order][:end] + (1 - trust) * known
         if math.isinf(self.strength):
             return curve
         return (positives + self.strength * curve) / (counts + self.strength)
@@ -55,7 +68,7 @@ def choose(positives: Floats, counts: Floats, means: Floats) -> Map:
 def prior(family: str, positives: Floats, counts: Floats, means: Floats) -> Floats:
     """The curve around which cells lie."""
     scores = np.clip(means, _EDGE, 1 - _EDGE)
-    return scores if family == "score" else beta_curve(positives, counts, scores)
+    return scores.copy() if family == "score" else beta_curve(positives, counts, scores)
 
 
 def beta_curve(positives: Floats, counts: Floats, scores: Floats) -> Floats:
