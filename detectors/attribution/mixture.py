@@ -1,9 +1,12 @@
 """Whether a mean changed because its parts changed, or because their mix did: segments, versions, groups."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from detectors.errors import ProfileInvalid
+from detectors.estimation.labelled import realized
+from detectors.outcome_slots import BinarySlots
+from detectors.profile import Profile
 from detectors.values import Value
 
 
@@ -66,3 +69,34 @@ def _contribution(
         mix=(shares[1] - shares[0]) * (level - centre),
         within=sum(shares) / 2 * changed,
     )
+
+
+SPLIT_MEASURES: Final = ("accuracy", "positive_rate", "mean_error", "rows")
+"""Means that add up over segments and versions, and `rows`, whose mix alone is of interest."""
+
+
+def parts_of(profiles: Mapping[str, Profile], measure: str) -> dict[str, Part]:
+    """The parts of a mean from the profiles of segments or versions, those without rows left out.
+
+    measure: one of `SPLIT_MEASURES`; accuracy (classifiers) and mean_error (the mean size of a regression's error) are
+    over labelled rows, positive_rate (binary) over predictions. Raises `ProfileInvalid` for another measure, or one
+    that the task does not have.
+    """
+    found = {name: _part(profile, measure) for name, profile in profiles.items()}
+    return {name: part for name, part in found.items() if part.rows > 0}
+
+
+def _part(profile: Profile, measure: str) -> Part:
+    slots, counters = profile.layout.outcomes, profile.counters
+    if measure == "rows":
+        return Part(profile.rows, 0.0)
+    if measure == "positive_rate" and isinstance(slots, BinarySlots):
+        predicted = int(counters[profile.layout.predicted])
+        return Part(predicted, int(counters[slots.positive]) / max(predicted, 1))
+    name = {"accuracy": "accuracy", "mean_error": "mae"}.get(measure)
+    value = realized(profile).get(name or "", None)
+    if name is None or (value is None and profile.labelled):
+        raise ProfileInvalid(
+            f"measure is {measure!r}; of this task's {', '.join(SPLIT_MEASURES)} it must be one that adds up"
+        )
+    return Part(profile.labelled, value or 0.0)

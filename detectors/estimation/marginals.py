@@ -15,6 +15,8 @@ from detectors.estimation.values import Marginals
 
 STRENGTHS: Final = (3_000.0, 300.0, 30.0)
 """Rows that "no effect" counts for in each group."""
+_CAUTION: Final = 4.0
+"""A change of two standard errors is believed by half, one of four by four fifths."""
 _CHUNK: Final = 16_384
 _LEAST_GAIN: Final = 1e-6
 """Share of the squares of a block that must be explained: more than rounding."""
@@ -63,12 +65,15 @@ def additive_effects(codes: Integers, target: Floats, width: int, strength: floa
 
 def moved(marginals: Marginals, shares: Floats) -> Floats | None:
     """Change of the mean of each target from the reference to a window with these shares: shape (replicates,
-    targets); None where the features say nothing."""
+    targets), shrunk by its own uncertainty; None where the features say nothing."""
     if not marginals.effects:
         return None
     effects = np.array(marginals.effects)
     known = effects.shape[2]
-    return effects @ (shares[:known] - np.array(marginals.shares))
+    found = effects @ (shares[:known] - np.array(marginals.shares))
+    noise = (BLOCKS - 1) / BLOCKS * np.square(found[1:] - found[1:].mean(axis=0)).sum(axis=0)
+    size = np.square(found[0])
+    return found * (size / np.maximum(size + _CAUTION * noise, 1e-300))
 
 
 class _Sums(NamedTuple):

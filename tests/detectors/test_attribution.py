@@ -6,7 +6,7 @@ import pytest
 from detectors.attribution.carriers import carriers
 from detectors.attribution.explained import explain
 from detectors.attribution.influence import Influence, build_influence
-from detectors.attribution.mixture import Part, decompose
+from detectors.attribution.mixture import Part, decompose, parts_of
 from detectors.errors import ProfileInvalid, ReferenceInvalid
 from detectors.estimation.fit import build_estimator
 from detectors.profile import Profile
@@ -137,6 +137,25 @@ def test_mix_and_within_sum_up_to_the_change():
     assert by_name["east"].value_before is None
     with pytest.raises(ProfileInvalid, match="both must have some"):
         decompose({}, now)
+
+
+def test_segments_of_profiles_split_a_loss(known):
+    reference, _, _ = known
+    rng = np.random.default_rng(11)
+    before = {"north": window(reference, log(rng, 4_000)), "south": window(reference, log(rng, 1_000))}
+    now = {"north": window(reference, log(rng, 4_000)), "south": window(reference, log(rng, 1_000, flip=0.3))}
+    found = decompose(parts_of(before, "accuracy"), parts_of(now, "accuracy"))
+    assert found[0].name == "south"
+    assert found[0].within < -0.02 < found[1].within
+    whole = [side["north"].merge(side["south"]).confusion for side in (before, now)]
+    change = (whole[1].tp + whole[1].tn - whole[0].tp - whole[0].tn) / 5_000
+    assert sum(one.mix + one.within for one in found) == pytest.approx(change)
+    rates = parts_of(now, "positive_rate")
+    assert rates["north"].rows == 4_000
+    assert rates["north"].value == pytest.approx(0.5, abs=0.05)
+    assert parts_of({"none": Profile.empty(reference)}, "rows") == {}
+    with pytest.raises(ProfileInvalid, match="adds up"):
+        parts_of(now, "mean_error")
 
 
 def test_an_influence_travels_as_json_and_belongs_to_its_reference(known):
