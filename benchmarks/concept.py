@@ -84,7 +84,7 @@ def scored(alarms: Any, stream: Stream) -> tuple[float, int, int]:
 def tried(contender: Contender, stream: Stream, seeds: Sequence[int], pane: int = 1) -> Outcome:
     """A contender on a stream, over seeds."""
     found = np.array([scored(contender.run(stream, seed, pane)[1], stream) for seed in seeds])
-    delay, false_alarms, missed = found.mean(axis=0)
+    delay, false_alarms, missed = (float(mean) for mean in found.mean(axis=0))
     say(
         f"{stream.name} {contender.name} pane {pane}: {delay:.1f} late, {false_alarms:.2f} in vain, {missed:.2f} missed"
     )

@@ -114,7 +114,7 @@ def mixture(
     return MixtureDetector(name="mixture", size=mixture_size(strata), settings=settings, strata=strata)
 
 
-def watch(run_length: float = 1.8e5, strata: int = CONFIDENCE_STRATA, back: float = 1.0) -> WatchDetector:
+def watch(run_length: float = 1.3e5, strata: int = CONFIDENCE_STRATA, back: float = 1.0) -> WatchDetector:
     """The default: mixture and likelihood ratio together; see `detectors.concept.watch`.
 
     run_length: events without a change to a false alarm, on average. Panes come from

@@ -13,7 +13,8 @@ from detectors.concept.adapter import Replayed
 from detectors.concept.glr import GLR_SIZE, evidence, glr
 from detectors.concept.kswin import critical_step, draw
 from detectors.concept.outcomes import CONFIDENCE_STRATA, outcome_pane
-from detectors.concept.values import ConceptState, Pane
+from detectors.concept.values import ConceptState, ConceptVerdict, Pane
+from detectors.concept.words import sentence
 from detectors.errors import MonitorInvalid, ProfileInvalid
 from detectors.profile import Profile
 from detectors.reference import build_reference
@@ -275,3 +276,17 @@ def test_what_a_replayed_detector_remembers_is_bounded():
     assert told.undefined == "no label arrived"
     with pytest.raises(ProfileInvalid, match="another"):
         detector.update(ConceptState(detector="another"), calm[0])
+
+
+def test_verdicts_are_told_in_words():
+    told = ConceptVerdict(
+        level="drift", statistic=14.21, threshold=13.0, since=120.4, before=0.08, after=0.31
+    )
+    assert sentence(told) == (
+        "the error rate changed from 8.0 % to 31 % about 120 labelled rows ago (evidence 14.2, alarm from 13)"
+    )
+    assert sentence(ConceptVerdict(level="warning")) == "the error rate may be changing"
+    assert sentence(ConceptVerdict(level="steady"), "the share of large errors").endswith("is as it was")
+    assert sentence(ConceptVerdict(level="undefined", undefined="no label arrived")).endswith(
+        "no label arrived"
+    )
