@@ -39,10 +39,12 @@ class Rows(NamedTuple):
 def fit_binary(reference: Reference, codes: Integers, rows: Rows) -> Estimator:
     """Learn chances by cell and the correction by features; see `Estimator`."""
     places = cells_of_rows(rows.scores, rows.said)
-    counts = by_block(places, rows.blocks, CELLS)
-    positives = by_block(places, rows.blocks, CELLS, rows.labels)
+    worth = reference.effective_rows / reference.rows
+    counts = worth * by_block(places, rows.blocks, CELLS)
+    positives = worth * by_block(places, rows.blocks, CELLS, rows.labels)
     whole = counts.sum(axis=0)
-    means = _mean_scores(places, rows.scores, whole)
+    seen = whole / worth
+    means = _mean_scores(places, rows.scores, seen)
     chances, curve = _learned(counts, positives, means)
     residual = rows.labels - chances[0][places]
     targets = np.column_stack([residual * (rows.said <= 0.5), residual * (rows.said > 0.5)])
@@ -51,7 +53,7 @@ def fit_binary(reference: Reference, codes: Integers, rows: Rows) -> Estimator:
         counts=told(whole),
         chances=tuple(told(one) for one in chances),
         means=told(means),
-        losses=_losses(places, rows.scores, whole, means),
+        losses=_losses(places, rows.scores, seen, means),
         said=told(_said_shares(whole, reference.threshold)),
         concordance=told(_concordance(rows)),
         map=str(curve),

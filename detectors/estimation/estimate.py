@@ -16,6 +16,7 @@ from detectors.estimation.support import unknown_share, unsupported
 from detectors.estimation.values import BinaryCells, Estimate, Estimator, MulticlassCells
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.profile import Profile
+from detectors.reference import Reference
 from detectors.values import Task
 
 MEASURES_OF: Final[dict[Task, tuple[str, ...]]] = {
@@ -68,10 +69,24 @@ def estimate(profile: Profile, estimator: Estimator, *, withhold: bool = True) -
     else:
         found = expect_regression(estimator.marginals, cells, profile, groups)
     unknown = unknown_share(profile, estimator) or 0.0
-    return [_told(name, rows, found, estimator, unknown) for name in names]
+    repeats = _repeats(profile, reference)
+    return [_told(name, rows, found, estimator, unknown, repeats) for name in names]
 
 
-def _told(name: str, rows: int, found: list[Expected], estimator: Estimator, unknown: float) -> Estimate:
+def _repeats(profile: Profile, reference: Reference) -> tuple[float, float]:
+    """By how much repeats of a subject make a variance greater: in the reference, and in the window."""
+    effective = max(profile.effective_rows, min(profile.rows, MINIMUM_ROWS))
+    return reference.rows / reference.effective_rows, profile.rows / effective
+
+
+def _told(
+    name: str,
+    rows: int,
+    found: list[Expected],
+    estimator: Estimator,
+    unknown: float,
+    repeats: tuple[float, float],
+) -> Estimate:
     value = found[0].values[name]
     if value is None:
         return Estimate(measure=name, rows=rows, undefined="nothing is expected that it could be a share of")
@@ -82,9 +97,9 @@ def _told(name: str, rows: int, found: list[Expected], estimator: Estimator, unk
     before = estimator.expected.get(name)
     doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
     strange = UNKNOWN_DOUBT * unknown * (1.0 if name not in _UNBOUNDED else abs(value))
-    learned = spread * (BLOCKS - 1) / BLOCKS + estimator.excess.get(name, 0.0)
+    learned = repeats[0] * spread * (BLOCKS - 1) / BLOCKS + estimator.excess.get(name, 0.0)
     error = math.sqrt(learned + doubt * doubt + strange * strange)
-    sampling = found[0].sampling[name]
+    sampling = found[0].sampling[name] * math.sqrt(repeats[1])
     reach = math.hypot(STUDENT * error, NORMAL * sampling)
     bounded = name not in _UNBOUNDED
     return Estimate(
@@ -95,7 +110,7 @@ def _told(name: str, rows: int, found: list[Expected], estimator: Estimator, unk
         high=min(value + reach, 1.0) if bounded else value + reach,
         error=error,
         sampling=sampling,
-        mix=found[0].mix[name],
+        mix=found[0].mix[name] * math.sqrt(repeats[1]),
         reference=before,
     )
 

@@ -22,6 +22,9 @@ LEAST_ROWS: Final = 100
 MOST_ROWS: Final = 200_000
 """Rows beyond this are thinned evenly: what is left tells a chance in each of 64 bins to better than .01."""
 
+UNREPEATED: Final = 0.8
+"""Share of the reference's rows that must be worth a row of their own for features to correct anything."""
+
 
 def build_estimator(
     reference: Reference,
@@ -51,9 +54,8 @@ def build_estimator(
         raise ReferenceInvalid(f"features lack the columns {absent}; they have {sorted(features)}")
     truth, found, said = _outputs(reference, known, predictions, scores, labels)
     chosen = {name: np.asarray(features[name])[known] for name in layout.names}
-    columns = telling_columns(
-        groups_of(layout, reference), chosen, _missed(reference.task, truth, found, said)
-    )
+    groups = groups_of(layout, reference) if _no_repeats(reference) else []
+    columns = telling_columns(groups, chosen, _missed(reference.task, truth, found, said))
     codes = row_groups(groups_of(layout, reference, columns), chosen, len(known))
     blocks = np.arange(len(known)) * BLOCKS // len(known)
     if reference.task == "regression":
@@ -78,6 +80,11 @@ def estimator_of(reference: Reference) -> Estimator:
     if because is None:
         return fit_binary_counts(reference)
     return Estimator(reference_revision=reference.revision, task=reference.task, rows=rows, undefined=because)
+
+
+def _no_repeats(reference: Reference) -> bool:
+    """Whether the blocks are strangers to each other: a subject that is in two of them is known before it is seen."""
+    return reference.effective_rows >= UNREPEATED * reference.rows
 
 
 def _outputs(

@@ -42,6 +42,7 @@ def fit_multiclass(reference: Reference, codes: Integers, rows: ClassRows) -> Es
     said, truth = (class_codes(singles(one), classes) for one in (rows.said, rows.labels))
     places = said * width + groups[score_bins(rows.scores)]
     triples = by_block(places * classes + truth, rows.blocks, classes * width * classes)
+    triples = triples * (reference.effective_rows / reference.rows)
     whole = triples.sum(axis=0)
     parts = [whole, *(whole - less for less in triples)]
     chances = [_chances(one.reshape(classes, width, classes)) for one in parts]

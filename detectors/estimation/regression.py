@@ -39,8 +39,9 @@ def fit_regression(reference: Reference, codes: Integers, rows: ErrorRows) -> Es
     places, width = np.searchsorted(edges, singles(rows.said), side="left"), len(edges) + 1
     errors = rows.said - rows.labels
     powers = np.stack([np.abs(errors), errors, np.square(errors), np.square(np.square(errors))])
-    counts = by_block(places, rows.blocks, width)
-    sums = np.stack([by_block(places, rows.blocks, width, one) for one in powers], axis=1)
+    worth = reference.effective_rows / reference.rows
+    counts = worth * by_block(places, rows.blocks, width)
+    sums = worth * np.stack([by_block(places, rows.blocks, width, one) for one in powers], axis=1)
     whole, total = counts.sum(axis=0), sums.sum(axis=0)
     means = [_means(whole, total)] + [_means(whole - n, total - s) for n, s in zip(counts, sums, strict=True)]
     targets = (powers[:_FOURTH] - means[0][:_FOURTH, places]).T

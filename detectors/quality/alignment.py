@@ -6,12 +6,14 @@ themselves; one that merely drifts fits none. Where correlations are known (a pr
 assignment has to put these right as well, which tells columns apart that are distributed alike.
 """
 
+import math
 from typing import Final, NamedTuple, cast
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from detectors.columns import Floats, Integers
+from detectors.distances import ks
 from detectors.layout import BUCKETS, CROSS_COLUMNS, Layout
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
@@ -23,6 +25,9 @@ GAIN: Final = 0.7
 """Divergence (nats a row) that a moved column must lose by the assignment, on average."""
 LEAST_GAIN: Final = 0.25
 """And that at least two of them must lose by themselves."""
+MOVED: Final = 0.10
+"""KS distance, beyond chance, of a column that may hold another's values."""
+_CHANCE = 1.36
 FIT: Final = 0.75
 """Divergence per row, averaged over moved columns, above which the assignment explains nothing."""
 MOST_COLUMNS: Final = CROSS_COLUMNS
@@ -60,8 +65,11 @@ def misalignment(profile: Profile, reference: Reference, baseline: Profile | Non
 
     baseline: a profile of rows that were well, counted against the same reference, for its correlations.
     """
+    if profile.rows < MINIMUM_ROWS or _moved_columns(profile, reference) < 2:
+        return None
     costs = column_costs(profile, reference, baseline)
-    if len(costs.names) < 2 or profile.rows < MINIMUM_ROWS:
+    nearest = np.diagonal(costs.divergence) - costs.divergence.min(axis=1, initial=np.inf)
+    if (nearest > LEAST_GAIN).sum() < 2:
         return None
     order = _improved(costs, _assigned(costs.divergence))
     stay = np.arange(len(order))
@@ -88,6 +96,18 @@ def misalignment(profile: Profile, reference: Reference, baseline: Profile | Non
             f"reference knows ({GAIN} are taken for a misalignment; {profile.rows} rows)"
         ),
     )
+
+
+def _moved_columns(profile: Profile, reference: Reference) -> int:
+    """Numeric columns that are not as they were; an exchange moves two at least."""
+    moved = 0
+    for slots in profile.layout.numeric:
+        part, counts = reference.feature(slots.name), profile.counters[slots.bins]
+        rows = int(counts.sum())
+        if part is not None and sum(part.counts) and rows >= MINIMUM_ROWS:
+            far = ks(counts, np.array(part.counts, dtype=np.int64))
+            moved += far > MOVED + _CHANCE / math.sqrt(rows)
+    return moved
 
 
 def column_costs(profile: Profile, reference: Reference, baseline: Profile | None = None) -> Costs:

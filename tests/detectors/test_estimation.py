@@ -367,6 +367,23 @@ def test_an_estimator_of_counts_alone_is_near_the_one_of_rows(known):
     assert "the task regression" in estimator_of(houses).undefined
 
 
+def test_repeats_of_a_subject_widen_the_interval():
+    """500 draws from 100 patients teach what 100 patients teach."""
+    rng = np.random.default_rng(22)
+    features, scores, said, labels = loans(rng, 100)
+    found = {}
+    for name, rows in (("once", np.arange(100)), ("drawn", rng.integers(0, 100, 1_000))):
+        drawn = {key: column[rows] for key, column in features.items()}
+        options = {"predictions": said[rows], "scores": scores[rows], "labels": labels[rows]}
+        reference = build_reference("m", "1", drawn, SPECS, **options)
+        estimator = build_estimator(reference, drawn, **options)
+        assert name == "once" or estimator.columns == ()
+        profile = window(reference, drawn, scores[rows], said[rows])
+        found[name] = by_name(estimate(profile, estimator))["accuracy"]
+    assert found["drawn"].sampling == pytest.approx(found["once"].sampling, rel=0.35)
+    assert found["drawn"].high - found["drawn"].low > 0.5 * (found["once"].high - found["once"].low)
+
+
 def test_two_hundred_features_are_no_cliff():
     rng = np.random.default_rng(21)
     rows = 4_000
