@@ -70,11 +70,16 @@ class TrackPlan:
     centers: Floats
     units: Floats
     worth: float
+    squares: LinearMap
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def of_window(self, counters: Integers) -> tuple[Floats, Floats]:
         """Sums of the scores and their rows, of a profile with these counters."""
         return self.scores.apply(counters), self.rows.apply(counters)
+
+    def squares_of(self, counters: Integers) -> Floats:
+        """Sums of the squares of the scores; 0 where the counters do not tell them."""
+        return self.squares.apply(counters)
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,17 @@ def assemble(
         centers=np.array([one.center for one in kept]),
         units=np.array([one.unit for one in kept]),
         worth=worth,
+        squares=LinearMap.of([_squared(one) for one in kept]),
         refused=refused,
     )
+
+
+def _squared(line: Line) -> tuple[tuple[Integers, Floats], ...]:
+    """The terms of the squares of a score whose rows are told apart by bins; none for others."""
+    places = [place for group, _ in line.terms for place in group.tolist()]
+    if line.form == COUNT or len(set(places)) < len(places) or set(places) != set(line.rows):
+        return ()
+    return tuple((group, factors**2) for group, factors in line.terms)
 
 
 def _variances(lines: Sequence[Line], counters: Sequence[Integers]) -> Floats:

@@ -6,12 +6,11 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import SKETCH_CELLS, Floats, Integers
+from detectors.columns import SKETCH_CELLS, Integers
 from detectors.layout import layout_of
-from detectors.sequential.budget import Threshold, part_of, threshold_of
-from detectors.sequential.explain import change_of
-from detectors.sequential.plan import Plan, TrackPlan
-from detectors.sequential.track import HEAD_START, RESTART, Candidates, calm_since, opened_at, weigh
+from detectors.sequential.advance import advance, of_window
+from detectors.sequential.budget import part_of, threshold_of
+from detectors.sequential.plan import Plan
 from detectors.sequential.values import Calibration, Memory, Step, Track
 from detectors.values import Budget
 
@@ -60,7 +59,7 @@ def step(
         if track is None:
             track = Track()
         tracks[kind], found = advance(
-            track_plan, track, *of_window(track_plan, counters), start_us, limit, pool
+            track_plan, track, of_window(track_plan, counters), start_us, limit, pool
         )
         steps.append(found)
     if before.plan and before.plan != plan.name:
@@ -76,42 +75,6 @@ def step(
             if track.opened is not None
         ]
     return replace(memory, windows=memory.windows + 1, tracks=tracks), tuple(steps)
-
-
-def advance(
-    plan: TrackPlan, track: Track, sums: Floats, rows: Floats, start_us: int, limit: Threshold, pool: float
-) -> tuple[Track, Step]:
-    """Take one window of one kind, its sums of shape (strata, scores) and rows of shape (strata, groups)."""
-    found = Candidates.of(track, plan)
-    found.add(track.windows, start_us, limit.share, sums, rows)
-    threshold = limit.value * track.caution
-    track = replace(track, windows=track.windows + 1)
-    said = Step(kind=str(plan.kind), statistic=0.0, threshold=threshold)
-    if track.opened is not None:
-        place = calm_since(found, plan, track, track.opened, pool)
-        if place is None:
-            return found.packed(track), said
-        calm_us = found.at_us[place]
-        found.restart(place)
-        return found.packed(replace(track, opened=None)), replace(
-            said, closed_us=calm_us, reason="the scores that told it are like the baseline again"
-        )
-    head = (RESTART if track.incidents else HEAD_START) * limit.whole
-    weighed = weigh(found, plan, track, pool, head)
-    said = replace(said, statistic=weighed.statistic)
-    if weighed.statistic < threshold:
-        return found.packed(track), said
-    change = change_of(found, plan, track, weighed, threshold, limit, pool)
-    opened = opened_at(found, plan, weighed, track.windows - 1)
-    found.freeze(weighed.likeliest)
-    track = replace(track, opened=opened, incidents=track.incidents + 1)
-    return found.packed(track), replace(said, opened=change)
-
-
-def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> tuple[Floats, Floats]:
-    """Sums and rows of a window by stratum."""
-    parts = [plan.of_window(each) for each in counters]
-    return np.stack([sums for sums, _ in parts]), np.stack([rows for _, rows in parts])
 
 
 def _with_repeats(plan: Plan, memory: Memory, counters: Sequence[Integers]) -> Memory:

@@ -143,12 +143,20 @@ class Weighed:
     likeliest: int
 
 
-def weigh(found: Candidates, plan: TrackPlan, track: Track, pool: float, head: float) -> Weighed:
-    """The statistic of all candidates. `head`: further share of the first one. `pool`: see `kernels.effective`."""
+def weigh(
+    found: Candidates,
+    plan: TrackPlan,
+    track: Track,
+    pool: float,
+    head: float,
+    variances: Floats | None = None,
+) -> Weighed:
+    """The statistic of all candidates. head: further share of the first one. pool: see `kernels.effective`.
+    variances: of the scores, where they are not those of the reference."""
     count = len(found.at)
     logs = np.empty((count, len(plan.names)))
     moved = np.empty_like(logs)
-    _fill(found, plan, track, pool, logs, moved)
+    _fill(found, plan, track, pool, logs, moved, plan.variances if variances is None else variances)
     shares = np.array(found.shares)
     shares[0] += head
     best = np.empty(count)
@@ -156,7 +164,15 @@ def weigh(found: Candidates, plan: TrackPlan, track: Track, pool: float, head: f
     return Weighed(statistic, logs, moved, int(np.argmax(best)))
 
 
-def _fill(found: Candidates, plan: TrackPlan, track: Track, pool: float, logs: Floats, moved: Floats) -> None:
+def _fill(
+    found: Candidates,
+    plan: TrackPlan,
+    track: Track,
+    pool: float,
+    logs: Floats,
+    moved: Floats,
+    variances: Floats,
+) -> None:
     known, streamed = found.of_baseline(plan, track)
     evidence(
         plan.forms,
@@ -172,7 +188,7 @@ def _fill(found: Candidates, plan: TrackPlan, track: Track, pool: float, logs: F
         found.sums,
         found.rows,
         pool,
-        plan.variances,
+        variances,
         logs,
         moved,
     )
@@ -209,6 +225,17 @@ def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened,
         if not all(_is_near(found, plan, track, pool, span, k, least) for span in spans):
             return None
     return place
+
+
+def is_calm_from(
+    found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float, window: int
+) -> bool:
+    """Whether the windows from this one on are like the frozen baseline in the scores that told the incident."""
+    place = next((i for i, at in enumerate(found.at) if at >= window), None)
+    return place is not None and all(
+        _is_near(found, plan, track, pool, (place, len(found.at)), k, abs(moved) * CALM_SHARE)
+        for k, moved in zip(opened.scores, opened.moved, strict=True)
+    )
 
 
 def _is_near(

@@ -77,7 +77,7 @@ class Baseline(Value, frozen=True, kw_only=True):
 class Opened(Value, frozen=True, kw_only=True):
     """An incident that is open: change point (start of the first window after it), window at which it was told,
     the places of the scores that told it and by how much they had moved, and whether a person has called it
-    expected."""
+    expected. `since_then`: the track of the stream since the change beside itself, in which further changes show."""
 
     since_us: int
     since: int
@@ -85,6 +85,7 @@ class Opened(Value, frozen=True, kw_only=True):
     scores: tuple[int, ...]
     moved: tuple[float, ...]
     expected: bool = False
+    since_then: "Track | None" = None
 
 
 class Track(Value, frozen=True, kw_only=True):
@@ -92,7 +93,8 @@ class Track(Value, frozen=True, kw_only=True):
     windows, times (start of the next window) and shares, and as float64 the sums up to each (`at_sums`,
     `at_rows`), up to now (`sums`, `rows`) and of the baseline (`base_sums`, `base_rows`).
     `has_reference`: whether the reference is in the baseline. `caution` multiplies the threshold.
-    `incidents` so far."""
+    `incidents` so far. `spread`: where the baseline is the stream since a change, sums of the squares of the scores, of
+    the scores, and rows, of the windows that it has been watched for: its variances are not those of the reference."""
 
     windows: int = 0
     at: tuple[int, ...] = ()
@@ -108,6 +110,7 @@ class Track(Value, frozen=True, kw_only=True):
     caution: float = 1.0
     incidents: int = 0
     opened: Opened | None = None
+    spread: bytes = b""
 
 
 class Feedback(Value, frozen=True, kw_only=True):
@@ -161,11 +164,13 @@ class Change(Value, frozen=True, kw_only=True):
 
 
 class Step(Value, frozen=True, kw_only=True):
-    """What a window did to one kind of alert."""
+    """What a window did to one kind of alert. `further`: an incident was open before and goes on; `opened` is then a
+    change in addition to it."""
 
     kind: str
     statistic: float
     threshold: float
     opened: Change | None = None
     closed_us: int | None = None
+    further: bool = False
     reason: str = ""

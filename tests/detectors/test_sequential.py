@@ -369,3 +369,17 @@ def test_numbers_that_are_none_are_no_error_and_no_evidence():
     for track in stream.memory.tracks.values():
         assert np.isfinite(np.frombuffer(track.at_sums)).all()
         assert np.isfinite(np.frombuffer(track.sums)).all()
+
+
+def test_a_further_change_is_told_while_an_incident_is_open_and_its_end_is_none():
+    rng = np.random.default_rng(17)
+    stream = Stream(gaussian(rng, 4_000))
+    for number in range(50):
+        table = gaussian(rng, 500)
+        table["x0"] = table["x0"] + (0.6 if 5 <= number < 35 else 0.0)
+        table["x3"] = table["x3"] + (0.6 if 20 <= number < 35 else 0.0)
+        stream.window(table)
+    assert [one[2] for one in stream.seen] == ["opened", "opened", "closed"]
+    assert [one.columns[0] for one in stream.changes] == ["x0", "x3"]
+    assert abs(stream.changes[1].since_us - 20 * SECOND_US) <= SECOND_US
+    assert 36 <= stream.seen[2][0] <= 42
