@@ -11,7 +11,9 @@ from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlot
 from detectors.profile import Profile
 
 FEW: Final = 10
-"""Reference rows below which a bin of scores or predictions is unknown ground."""
+"""Reference rows around a score, or of a predicted class, below which it is unknown ground."""
+NEIGHBOURS: Final = 3
+"""Bins of the score on either side that speak for a bin: a tenth of the scale in all."""
 UNKNOWN_SHARE: Final = 0.8
 """Share of a window on unknown ground above which nothing is said."""
 ERRATIC: Final = 0.20
@@ -40,7 +42,7 @@ def unsupported(profile: Profile, estimator: Estimator, *, withhold: bool = True
         return None
     if unknown > UNKNOWN_SHARE:
         what = "scores" if isinstance(slots, BinarySlots) else "predictions"
-        return f"{unknown:.0%} of the {what} lie where the reference has fewer than {FEW} rows each"
+        return f"{unknown:.0%} of the {what} lie where the reference has fewer than {FEW} rows"
     erratic = estimator.excess.get("accuracy", 0.0) ** 0.5
     if erratic > ERRATIC:
         return (
@@ -54,7 +56,8 @@ def _ground(profile: Profile, estimator: Estimator) -> tuple[Integers, Floats]:
     """Rows by bin, in the window and in the reference."""
     cells, slots, counters = estimator.cells, profile.layout.outcomes, profile.counters
     if isinstance(cells, BinaryCells):
-        return counters[profile.layout.scores], np.array(cells.counts).reshape(-1, 2).sum(axis=1)
+        known = np.array(cells.counts).reshape(-1, 2).sum(axis=1)
+        return counters[profile.layout.scores], np.convolve(known, np.ones(2 * NEIGHBOURS + 1), mode="same")
     if isinstance(cells, MulticlassCells) and isinstance(slots, MulticlassSlots):
         return counters[slots.said], np.array(cells.counts).reshape(slots.classes, -1).sum(axis=1)
     if isinstance(cells, RegressionCells) and isinstance(slots, RegressionSlots):
