@@ -30,8 +30,8 @@ _MOST: Final = 0.98
 
 
 def mixture_size(strata: int) -> int:
-    """Length of the memory."""
-    return _RATES + 2 * strata
+    """Length of the memory of so many strata, and of one more for what comes without."""
+    return _RATES + 2 * (strata + 1 if strata > 1 else 1)
 
 
 @compiled

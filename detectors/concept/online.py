@@ -89,16 +89,23 @@ class MixtureDetector(_Compiled, frozen=True, kw_only=True):
     strata: int = 1
 
     def _lacks(self, pane: Pane) -> str | None:
-        if self.strata == 1 or len(pane.counts) == len(pane.totals) == self.strata:
+        if self.strata == 1 or (
+            len(pane.counts) == len(pane.totals) and len(pane.counts) in (0, self.strata)
+        ):
             return None
-        return f"the pane has {len(pane.counts)} strata; it takes {self.strata}"
+        return f"the pane has {len(pane.counts)} strata; it takes {self.strata}, or none"
 
     def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
         return mixture(memory, settings, *self._strata(pane))
 
     def _strata(self, pane: Pane) -> tuple[Floats, Floats]:
-        counts, totals = ((pane.count,), (pane.total,)) if self.strata == 1 else (pane.counts, pane.totals)
-        return np.array(counts, np.float64), np.array(totals, np.float64)
+        """Counts and sums by stratum, and of panes without strata as one more."""
+        if self.strata == 1:
+            return np.array([pane.count]), np.array([pane.total])
+        if pane.counts:
+            return np.array([*pane.counts, 0.0]), np.array([*pane.totals, 0.0])
+        none = (0.0,) * self.strata
+        return np.array([*none, pane.count]), np.array([*none, pane.total])
 
     def _told(self, level: int, memory: Floats) -> ConceptVerdict:
         return ConceptVerdict(level=LEVELS[level], statistic=float(memory[2]), threshold=self.settings[1])

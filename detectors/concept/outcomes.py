@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from detectors.columns import SCORE_BINS, Integers
+from detectors.columns import SCORE_BINS, Floats, Integers
 from detectors.concept.values import Pane
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
@@ -37,34 +37,43 @@ def outcome_pane(profile: Profile) -> Pane | str:
             profile.counters[slots.right_scores],
             profile.counters[slots.wrong_scores],
         )
-        sure = np.arange(SCORE_BINS)
+        scores = right_scores, wrong_scores, np.arange(SCORE_BINS) / SCORE_BINS
     else:
         wrong = profile.confusion.fp + profile.confusion.fn
-        right_scores, wrong_scores, sure = _binary_scores(profile, slots)
-    counts, totals = _strata(right_scores, wrong_scores, sure, worth)
-    scored = int((right_scores + wrong_scores).sum()) == rows and int(wrong_scores.sum()) == wrong
-    return Pane(
-        count=rows * worth,
-        total=wrong * worth,
-        counts=counts if scored else (),
-        totals=totals if scored else (),
-    )
+        scores = _binary_scores(profile, slots)
+    if scores is None or int((scores[0] + scores[1]).sum()) != rows or int(scores[1].sum()) != wrong:
+        return Pane(count=rows * worth, total=wrong * worth)
+    counts, totals = _strata(*scores, worth)
+    return Pane(count=rows * worth, total=wrong * worth, counts=counts, totals=totals)
 
 
-def _binary_scores(profile: Profile, slots: BinarySlots) -> tuple[Integers, Integers, Integers]:
-    """Scores of right and of wrong predictions, as far as a threshold of one half tells them, and their confidence."""
+def _binary_scores(profile: Profile, slots: BinarySlots) -> tuple[Integers, Integers, Floats] | None:
+    """Scores of right and of wrong predictions and how far they are from the threshold; None where no threshold on the
+    scores gives these predictions.
+
+    The threshold is found in the counts: below it positives are errors, above it negatives are. The bin that it
+    cuts has the errors that are left.
+    """
     positive, negative = profile.counters[slots.positive_scores], profile.counters[slots.negative_scores]
-    half = SCORE_BINS // 2
-    right = np.concatenate([negative[:half], positive[half:]])
-    wrong = np.concatenate([positive[:half], negative[half:]])
+    missed, false = profile.confusion.fn, profile.confusion.fp
+    below = np.append(0, np.cumsum(positive))
+    above = np.append(np.cumsum(negative[::-1])[::-1], 0)
+    fits = (below[:-1] <= missed) & (missed <= below[1:]) & (above[1:] <= false) & (false <= above[:-1])
+    if not fits.any():
+        return None
+    places = np.flatnonzero(fits)
+    cut = int(places[np.argmin(np.abs(places - SCORE_BINS // 2))])
     bins = np.arange(SCORE_BINS)
-    return right, wrong, np.maximum(bins, SCORE_BINS - 1 - bins)
+    wrong = np.where(bins < cut, positive, negative)
+    wrong[cut] = missed - below[cut] + false - above[cut + 1]
+    far = np.where(bins < cut, (cut - bins) / max(cut, 1), (bins - cut) / (SCORE_BINS - cut))
+    return positive + negative - wrong, wrong, (1 + far) / 2
 
 
 def _strata(
-    right: Integers, wrong: Integers, sure: Integers, worth: float
+    right: Integers, wrong: Integers, sure: Floats, worth: float
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    places = np.searchsorted(CONFIDENCES, sure / SCORE_BINS, side="right")
+    places = np.searchsorted(CONFIDENCES, sure, side="right")
     counts, totals = (
         np.bincount(places, weights=one, minlength=CONFIDENCE_STRATA) * worth
         for one in (right + wrong, wrong)

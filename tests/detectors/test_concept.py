@@ -139,8 +139,9 @@ def test_the_laws_of_a_detector(name):
 def test_impossible_panes_and_settings_are_named():
     told = catalogue.ddm().update(catalogue.ddm().start(), Pane(count=3, total=4.0))[1]
     assert told.undefined == "4 errors in 3 outcomes cannot be"
-    told = catalogue.watch().update(catalogue.watch().start(), Pane(count=3, total=1.0))[1]
-    assert told.undefined == f"the pane has 0 strata; it takes {CONFIDENCE_STRATA}"
+    odd = Pane(count=3, total=1.0, counts=(3.0,), totals=(1.0,))
+    told = catalogue.watch().update(catalogue.watch().start(), odd)[1]
+    assert told.undefined == f"the pane has 1 strata; it takes {CONFIDENCE_STRATA}, or none"
     with pytest.raises(MonitorInvalid, match="run_length"):
         catalogue.glr(run_length=0)
     with pytest.raises(MonitorInvalid, match="half of window"):
@@ -230,9 +231,17 @@ def test_panes_of_outcomes_count_errors_by_confidence():
     )
     assert isinstance(pane, Pane)
     assert (pane.count, pane.total) == (6, 3)
-    assert (pane.counts, pane.totals) == ((1, 1, 3, 1), (1, 0, 2, 0))
-    bare = outcome_pane(outcome_profile("binary", predictions=(scores > 0.5) * 1.0, labels=labels))
+    assert (sum(pane.counts), sum(pane.totals)) == (6, 3)
+    assert pane.counts[0] == 1
+    said = (scores > 0.7) * 1.0
+    other = outcome_pane(outcome_profile("binary", predictions=said, scores=scores, labels=labels))
+    assert isinstance(other, Pane)
+    assert (sum(other.counts), other.total, sum(other.totals)) == (6, 3, 3)
+    bare = outcome_pane(outcome_profile("binary", predictions=said, labels=labels))
     assert bare == Pane(count=6, total=3)
+    right = (scores > 0.5) * 1.0
+    against = outcome_pane(outcome_profile("binary", predictions=1 - right, scores=scores, labels=right))
+    assert against == Pane(count=6, total=6)
     assert outcome_pane(Profile.empty(None)) == "no label arrived"
 
 
