@@ -40,9 +40,10 @@ def estimate(profile: Profile, estimator: Estimator, *, withhold: bool = True) -
     """The measures of a window by the task of the reference, each with an interval that is meant to hold what the
     labels will show in 95 of 100 windows; undefined "because ..." where nothing can be said.
 
-    The interval adds up five errors: the reference is a sample (a jackknife over its eight blocks), the estimator
-    erred on blocks that it had not seen by more than chance (`Estimator.excess`), a change is believed by halves
-    (`DOUBT`), rows on unknown ground are doubted (`UNKNOWN_DOUBT`), and the labels of a window are a sample.
+    The interval adds up five errors: the reference is a sample (a jackknife over its eight blocks, and no less than
+    what its labels vary by chance), the estimator erred on blocks that it had not seen by more than chance
+    (`Estimator.excess`), a change is believed by halves (`DOUBT`), rows on unknown ground are doubted
+    (`UNKNOWN_DOUBT`), and the labels of a window are a sample.
 
     Binary: `expected.MEASURES`; multiclass: accuracy, balanced_accuracy, macro_f1; regression: mae, rmse, bias. What
     a profile cannot know is not in the list. withhold: say nothing where the reference cannot speak for the window
@@ -97,7 +98,8 @@ def _told(
     before = estimator.expected.get(name)
     doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
     strange = UNKNOWN_DOUBT * unknown * (1.0 if name not in _UNBOUNDED else abs(value))
-    learned = repeats[0] * spread * (BLOCKS - 1) / BLOCKS + estimator.excess.get(name, 0.0)
+    least = found[0].sampling[name] ** 2 * rows / estimator.rows
+    learned = repeats[0] * max(spread * (BLOCKS - 1) / BLOCKS, least) + estimator.excess.get(name, 0.0)
     error = math.sqrt(learned + doubt * doubt + strange * strange)
     sampling = found[0].sampling[name] * math.sqrt(repeats[1])
     reach = math.hypot(STUDENT * error, NORMAL * sampling)
