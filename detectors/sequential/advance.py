@@ -160,9 +160,11 @@ def _further(
     spread = (np.frombuffer(inner.spread) + np.frombuffer(_spread(window))).tobytes()
     inner = replace(inner, windows=inner.windows + 1, spread=spread)
     weighed, change = _watch(plan, inner, found, limit, pool, variances)
-    if change is None or is_calm_from(outer, plan, track, opened, pool, found.at[weighed.likeliest]):
+    if change is None:
         return replace(opened, since_then=found.packed(inner)), weighed, None
     more = opened_at(found, plan, weighed, inner.windows - 1)
+    if is_calm_from(outer, plan, track, more, pool):
+        return replace(opened, since_then=found.packed(inner)), weighed, None
     new = [(k, moved) for k, moved in zip(more.scores, more.moved, strict=True) if k not in opened.scores]
     new = new[: max(2 * TELLING - len(opened.scores), 0)]
     opened = replace(

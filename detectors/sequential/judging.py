@@ -57,7 +57,7 @@ def judge_sequence(
         if one.closed_us is not None:
             transitions.append(closing(kind, one))
         elif one.opened is not None:
-            transitions.append(opening(kind, one.opened))
+            transitions.append(opening(kind, one.opened, further=one.further))
         if kind in open_now and one.threshold:
             decisions.append(decision_of(kind, one, window.rows, is_open=open_now[kind]))
     return Sequential(

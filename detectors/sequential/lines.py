@@ -18,6 +18,8 @@ from detectors.values import AlertKind, Axis
 
 HEAVY: Final = 60.0
 """Fourth cumulant of a product of two columns above which its mean is not near enough to normal."""
+LEAST_VARIANCE: Final = 0.01
+"""Of a product of two standardised columns: less has one of a constant."""
 MOST_PAIRS: Final = 512
 """Pairs that are watched, those with the strongest correlation in the reference first."""
 
@@ -87,7 +89,7 @@ def _pairs(layout: Layout, baseline: Baseline) -> Iterator[Line]:
 
 def watched(pairs: Sequence[PairMoments]) -> list[PairMoments]:
     """Those whose mean is near enough to normal, the ones with the strongest correlation if there are too many."""
-    found = [one for one in pairs if one.variance > 0 and one.kurtosis <= HEAVY]
+    found = [one for one in pairs if one.variance > LEAST_VARIANCE and one.kurtosis <= HEAVY]
     return sorted(found, key=lambda one: (-abs(one.mean), one.first, one.second))[:MOST_PAIRS]
 
 

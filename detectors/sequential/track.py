@@ -227,11 +227,10 @@ def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened,
     return place
 
 
-def is_calm_from(
-    found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float, window: int
-) -> bool:
-    """Whether the windows from this one on are like the frozen baseline in the scores that told the incident."""
-    place = next((i for i, at in enumerate(found.at) if at >= window), None)
+def is_calm_from(found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float) -> bool:
+    """Whether the windows since a further change are like the frozen baseline in the scores that tell it: then it
+    is a return."""
+    place = next((i for i, at in enumerate(found.at) if at >= opened.since), None)
     return place is not None and all(
         _is_near(found, plan, track, pool, (place, len(found.at)), k, abs(moved) * CALM_SHARE)
         for k, moved in zip(opened.scores, opened.moved, strict=True)

@@ -31,8 +31,9 @@ def decision_of(kind: AlertKind, step: Step, rows: int, *, is_open: bool) -> Dec
     )
 
 
-def opening(kind: AlertKind, change: Change) -> Transition:
-    """The beginning of an incident: the best evidence of each column first, strongest column first."""
+def opening(kind: AlertKind, change: Change, *, further: bool = False) -> Transition:
+    """The beginning of an incident, or a further change in it: the best evidence of each column first, the strongest
+    column first."""
     ranked = list(change.columns)
     best: dict[str, Moved] = {}
     for column in ranked:
@@ -45,7 +46,7 @@ def opening(kind: AlertKind, change: Change) -> Transition:
         kind=kind,
         state="firing",
         change_us=change.since_us,
-        reason=_reason(kind, change, [one for _, one in chosen]),
+        reason=_reason(kind, change, [one for _, one in chosen], further=further),
         decisions=decisions,
     )
 
@@ -60,15 +61,15 @@ def _columns(moved: Moved) -> tuple[str, ...]:
     return (moved.name.column, moved.name.item) if moved.name.family == f.PAIR else (moved.name.column,)
 
 
-def _reason(kind: AlertKind, change: Change, moved: list[Moved]) -> str:
+def _reason(kind: AlertKind, change: Change, moved: list[Moved], *, further: bool) -> str:
     texts = list(dict.fromkeys(sentence(one) for one in moved))
     more = len(texts) - TOLD
     text = "; ".join(texts[:TOLD]) + (f"; and {more} more" if more > 0 else "")
-    source = "found by simulation on the reference" if change.in_force == "simulated" else "guaranteed"
     windows = "window" if change.windows == 1 else f"{change.windows} windows"
+    name = explain.KIND_NAMES[kind] + (" has changed further" if further else "")
     return (
-        f"{explain.KIND_NAMES[kind]}: {text}. In the last {windows}; the evidence of {change.statistic:.3g} "
-        f"has passed the {source} threshold of {change.threshold:.0f}."
+        f"{name}: {text}. In the last {windows}; the evidence of {change.statistic:.3g} has passed the "
+        f"{change.in_force} threshold of {change.threshold:.0f}."
     )
 
 
