@@ -6,7 +6,7 @@
 Scenarios, for each of sine1, mixed and circles (see `benchmarks.concept_streams`), over the same seeds for all:
 `concept.STREAM.delay` (events from a drift to the alarm, the patience where there is none in time, ours at its default
 budget), `.false_alarms` (per stream of 100,000 events), `.delay_pane10`, `.delay_pane100`; and
-`concept.events_per_s` (panes of one event through `run`, one core, beside river's).
+`concept.events_per_s` (panes of one event through `scan`, one core, beside river's).
 
 Peers are kernels equal to river's on single events (tests/detectors/test_concept.py); `--river N` runs river itself
 on the errors of the first N seeds and says on how many of them every alarm was the same.
@@ -24,7 +24,6 @@ from benchmarks.concept_streams import CONFIDENCES, STREAMS, Stream, errors_of
 from benchmarks.report import Scenario, parser, say, show
 from detectors.concept import catalogue
 from detectors.concept.online import MixtureDetector, OnlineDetector, WatchDetector
-from detectors.concept.values import Pane
 
 _PANES = (10, 100)
 
@@ -130,28 +129,31 @@ def rivers_own(stream: Stream, seed: int) -> bool:
     return bool((found == alarms).all())
 
 
-def speed(seed: int, events: int = 20_000) -> Scenario:
+def speed(seed: int, events: int = 200_000) -> Scenario:
     """Events a second through the protocol, one event a pane, and through river."""
     from river import drift
 
     errors = (np.random.default_rng(seed).random(events) < 0.1).astype(float)
-    panes = [Pane(count=1.0, total=error) for error in errors.tolist()]
+    counts = np.ones(events)
     found: dict[str, float] = {}
     for name, detector in (
-        ("mixture", catalogue.mixture()),
+        ("watch", catalogue.watch(strata=1)),
         ("hddm_w", catalogue.hddm_w()),
+        ("adwin", catalogue.adwin()),
         ("glr", catalogue.glr()),
     ):
-        detector.run(detector.start(), panes[:10])
+        shape = (events, 1) if isinstance(detector, MixtureDetector) else (events,)
+        given = counts.reshape(shape), errors.reshape(shape)
+        detector.scan(detector.start(), *(one[:10] for one in given))
         start = time.perf_counter()
-        detector.run(detector.start(), panes)
+        detector.scan(detector.start(), *given)
         found[name] = events / (time.perf_counter() - start)
     for name, peer in (("river HDDM_W", drift.binary.HDDMW()), ("river ADWIN", drift.ADWIN())):
         start = time.perf_counter()
         for error in errors.tolist():
             peer.update(error)
         found[name] = events / (time.perf_counter() - start)
-    value = found.pop("mixture")
+    value = found.pop("watch")
     return Scenario(
         id="concept.events_per_s", value=value, unit="events/s", higher_is_better=True, peers=found
     )

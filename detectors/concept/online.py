@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Floats
+from detectors.columns import Floats, Integers
 from detectors.concept import run as kernels
 from detectors.concept.glr import GLR_SIZE
 from detectors.concept.mixture import mixture
 from detectors.concept.steps import DRIFT
 from detectors.concept.values import LEVELS, ConceptState, ConceptVerdict, Pane
-from detectors.concept.watch import MIXTURE_SETTINGS, watch
+from detectors.concept.watch import MIXTURE_SETTINGS, watch, watch_all
 from detectors.errors import ProfileInvalid
 from detectors.values import Value
 
@@ -58,6 +58,13 @@ class _Compiled(Value, frozen=True, kw_only=True):
                 memory[:] = 0.0
         return ConceptState.of(self.name, memory), tuple(found)
 
+    def _memory(self, state: ConceptState) -> Floats:
+        if state.detector != self.name:
+            raise ProfileInvalid(
+                f"the state is one of {state.detector!r}; {self.name!r} cannot go on with it"
+            )
+        return state.numbers(self.size)
+
     def _lacks(self, pane: Pane) -> str | None:
         return None
 
@@ -73,6 +80,13 @@ class OnlineDetector(_Compiled, frozen=True, kw_only=True):
 
     kernel: int
 
+    def scan(self, state: ConceptState, counts: Floats, totals: Floats) -> tuple[ConceptState, Integers]:
+        """The state after n panes of 0s and 1s, shape (n,), and the level of each, an index of `LEVELS`; what `run`
+        says, without its words. Panes must be possible."""
+        memory = self._memory(state)
+        found = kernels.steps(self.kernel, memory, np.array(self.settings), counts, totals, totals)
+        return ConceptState.of(self.name, memory), found
+
     def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
         squares = pane.squares or pane.total
         return kernels.step(self.kernel, memory, settings, pane.count, pane.total, squares)
@@ -87,6 +101,14 @@ class MixtureDetector(_Compiled, frozen=True, kw_only=True):
     """The mixture of Shiryaev-Roberts sums over `strata` of a pane, or (1) over the pane as a whole."""
 
     strata: int = 1
+
+    def scan(self, state: ConceptState, counts: Floats, totals: Floats) -> tuple[ConceptState, Integers]:
+        """The state after n panes, counts and errors of shape (n, strata), with one more column for those without
+        strata where there are several; and the level of each, an index of `LEVELS`. What `run` says, without its
+        words. Panes must be possible."""
+        memory, both = self._memory(state), isinstance(self, WatchDetector)
+        found = watch_all(memory, np.array(self.settings), counts, totals, both)
+        return ConceptState.of(self.name, memory), found
 
     def _lacks(self, pane: Pane) -> str | None:
         if self.strata == 1 or (

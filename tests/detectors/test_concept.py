@@ -13,7 +13,7 @@ from detectors.concept.adapter import Replayed
 from detectors.concept.glr import GLR_SIZE, evidence, glr
 from detectors.concept.kswin import critical_step, draw
 from detectors.concept.outcomes import CONFIDENCE_STRATA, outcome_pane
-from detectors.concept.values import ConceptState, ConceptVerdict, Pane
+from detectors.concept.values import LEVELS, ConceptState, ConceptVerdict, Pane
 from detectors.concept.words import sentence
 from detectors.errors import MonitorInvalid, ProfileInvalid
 from detectors.profile import Profile
@@ -299,3 +299,14 @@ def test_verdicts_are_told_in_words():
     assert sentence(ConceptVerdict(level="undefined", undefined="no label arrived")).endswith(
         "no label arrived"
     )
+
+
+@pytest.mark.parametrize("name", ["adwin", "hddm_w", "glr", "mixture", "watch"])
+def test_a_scan_says_what_the_panes_say_one_by_one(name):
+    detector = getattr(catalogue, name)(**({"strata": 1} if name == "watch" else {}))
+    values = errors(2)
+    shape = (EVENTS, 1) if name in ("mixture", "watch") else (EVENTS,)
+    state, found = detector.scan(detector.start(), np.ones(shape), values.reshape(shape))
+    after, told = detector.run(detector.start(), panes_of(values))
+    assert state == after
+    assert [LEVELS[level] for level in found] == [one.level for one in told]
