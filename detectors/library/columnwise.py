@@ -15,7 +15,7 @@ _CONSTANT = "the reference is constant"
 
 def _shares(before: ColumnSample, now: ColumnSample) -> tuple[Floats, Floats] | None:
     """Shares of the groups, or None where one sample is empty."""
-    rows, more = before.groups.sum(), now.groups.sum()
+    rows, more = before.present, now.present
     return (before.groups / rows, now.groups / more) if rows > 0 and more > 0 else None
 
 

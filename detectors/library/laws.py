@@ -88,7 +88,7 @@ def _columns(categorical: bool) -> Iterator[ColumnSample]:
 def _numbers(values: Floats) -> ColumnSample:
     counts = np.bincount(np.searchsorted(_EDGES, values), minlength=len(_EDGES) + 1).astype(np.int64)
     if not len(values):
-        return ColumnSample("x", "numeric", 5, 5, counts, counts.astype(np.float64), _EDGES, None, None)
+        return ColumnSample("x", "numeric", 5, 5, 0, counts, counts.astype(np.float64), _EDGES, None, None)
     moments = Moments(len(values), float(values.mean()), float(values.var()))
     places, repeats = np.unique(values, return_counts=True)
     shares = np.cumsum(repeats) / len(values)
@@ -97,14 +97,25 @@ def _numbers(values: Floats) -> ColumnSample:
         np.stack([lower, places], 1).ravel(), np.stack([np.append(0.0, shares[:-1]), shares], 1).ravel()
     )
     return ColumnSample(
-        "x", "numeric", len(values) + 5, 5, counts, counts.astype(np.float64), _EDGES, moments, knots
+        "x",
+        "numeric",
+        len(values) + 5,
+        5,
+        len(values),
+        counts,
+        counts.astype(np.float64),
+        _EDGES,
+        moments,
+        knots,
     )
 
 
 def _categories(values: Floats) -> ColumnSample:
     counts = np.bincount(np.searchsorted(_EDGES, values), minlength=len(_EDGES) + 1).astype(np.int64)
     groups = counts.astype(np.float64)
-    return ColumnSample("x", "categorical", len(values) + 5, 5, counts, groups, np.zeros(0), None, None)
+    return ColumnSample(
+        "x", "categorical", len(values) + 5, 5, len(values), counts, groups, np.zeros(0), None, None
+    )
 
 
 def _rows() -> Iterator[RowsSample]:
@@ -122,9 +133,15 @@ def _rows() -> Iterator[RowsSample]:
 
 def _more_columns(sample: ColumnSample) -> ColumnSample:
     moments = sample.moments and sample.moments._replace(rows=sample.moments.rows * _TIMES)
-    rows, missing, counts = (part * _TIMES for part in (sample.rows, sample.missing, sample.counts))
-    groups = sample.groups * _TIMES
-    return sample._replace(rows=rows, missing=missing, counts=counts, groups=groups, moments=moments)
+    rows, missing, present = (_TIMES * part for part in (sample.rows, sample.missing, sample.present))
+    return sample._replace(
+        rows=rows,
+        missing=missing,
+        present=present,
+        counts=sample.counts * _TIMES,
+        groups=sample.groups * _TIMES,
+        moments=moments,
+    )
 
 
 def _more_rows(sample: RowsSample) -> RowsSample:

@@ -21,7 +21,7 @@ class Knots(NamedTuple):
 
 
 class ColumnSample(NamedTuple):
-    """One column of a profile.
+    """One column of a profile: `rows`, of them `missing` without a value and `present` with one.
 
     `counts`: by quantile bin of the reference (bin i holds edges[i-1] < x <= edges[i]), or by category, the last one
     being all that the reference does not name; `groups`: by about ten groups that hold equal shares of the reference.
@@ -32,16 +32,12 @@ class ColumnSample(NamedTuple):
     kind: FeatureKind
     rows: int
     missing: int
+    present: int
     counts: Integers
     groups: Floats
     edges: Floats
     moments: Moments | None
     knots: Knots | None
-
-    @property
-    def present(self) -> int:
-        """Rows with a value."""
-        return int(self.counts.sum())
 
 
 class RowsSample(NamedTuple):
@@ -64,7 +60,10 @@ def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots, grou
     if isinstance(slots, CategoricalSlots):
         counts = np.append(counters[slots.categories], counters[slots.other])
         groups = np.bincount(group, weights=counts).astype(np.float64)
-        return ColumnSample(slots.name, "categorical", rows, missing, counts, groups, np.zeros(0), None, None)
+        there = int(counts.sum())
+        return ColumnSample(
+            slots.name, "categorical", rows, missing, there, counts, groups, np.zeros(0), None, None
+        )
     embedded = any(slots.name == one.name for one in profile.layout.embeddings)
     counts, there = counters[slots.bins], int(counters[slots.bins].sum())
     return ColumnSample(
@@ -72,6 +71,7 @@ def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots, grou
         kind="embedding" if embedded else "numeric",
         rows=rows,
         missing=missing,
+        present=there,
         counts=counts,
         groups=np.bincount(group, weights=counts).astype(np.float64),
         edges=slots.edges.astype(np.float64),
