@@ -62,3 +62,10 @@ def judge_pane(
     if isinstance(pane, str):
         return state, ConceptVerdict(level="undefined", undefined=pane)
     return detector.update(state, pane)
+
+
+def warm() -> None:
+    """Compile, or read from disk, what a judge needs, so that no pane waits for it."""
+    for strata in (1, CONFIDENCE_STRATA):
+        detector = watch(strata=strata)
+        detector.update(detector.start(), Pane(count=1.0, total=0.0))

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from detectors.concept.against import begin, concept_detector, judge_pane, reference_pane
+from detectors.concept.against import begin, concept_detector, judge_pane, reference_pane, warm
 from detectors.concept.values import ConceptState, Pane
 from detectors.profile import Profile
 from detectors.reference import build_reference
@@ -88,3 +88,8 @@ def test_what_is_missing_is_undefined_with_a_reason():
     assert state == detector.start()
     after, told = judge_pane(detector, state, Profile.empty(reference))
     assert (after, told.undefined) == (state, "no label arrived")
+
+
+def test_all_is_compiled_once():
+    warm()
+    warm()
