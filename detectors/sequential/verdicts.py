@@ -9,6 +9,8 @@ from detectors.sequential.explain import sentence
 from detectors.sequential.values import Change, Moved, Step
 from detectors.values import AlertKind
 
+EVIDENCE_SUFFIX: Final = "_evidence"
+"""Behind the kind: the measure that the statistic of a kind is told as. It depends on all windows so far."""
 TOLD: Final = 3
 GREATEST: Final = 1e12
 """Statistics above it are shown as that much."""
@@ -20,7 +22,7 @@ def decision_of(kind: AlertKind, step: Step, rows: int, *, is_open: bool) -> Dec
     state = "an incident is open" if is_open else "no incident is open"
     return Decision(
         kind=kind,
-        measure=f"{kind}_evidence",
+        measure=f"{kind}{EVIDENCE_SUFFIX}",
         value=statistic,
         reference=None,
         threshold=step.threshold,

@@ -22,7 +22,8 @@ from streams.files.tables import FileInvalid, TableFile
 LIVE_PANE = "10s"
 _DEFAULTS = Monitor(model="default")
 CALIBRATION = 1_000
-"""Simulated windows that calibrate the threshold of a reference from a file: about a second of work."""
+"""Simulated windows (of 1,000 rows, so that a reference does not depend on how windows are cut) that calibrate the
+threshold of a reference from a file: about a second of work."""
 
 
 def build_monitor(
@@ -108,8 +109,7 @@ def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> Reference:
         task=file.task,
         classes=file.classes,
     )
-    window_rows = file.window.rows or _DEFAULTS.window_rows
-    return with_baseline(reference, known, calibration_windows=CALIBRATION, window_rows=window_rows)
+    return with_baseline(reference, known, calibration_windows=CALIBRATION)
 
 
 def _budget(alarms: Alarms, window: WindowShape) -> Budget:
