@@ -28,14 +28,15 @@ class Sequential(NamedTuple):
 def judge_sequence(
     window: Window, profile: Profile | None, monitor: Monitor, reference: Reference, memory: Memory | None
 ) -> Sequential:
-    """Take one window. Without a profile, or of an axis on which the reference can be compared with nothing, the
-    sequential tests say nothing and remember what they did."""
+    """Take one window. Without a profile, of an axis on which the reference can be compared with nothing, or where the
+    reference has seasons and the profile does not tell them apart, the sequential tests say nothing and remember
+    what they did."""
     if profile is None:
         return Sequential({}, memory=memory)
     baseline, is_segment = reference.baseline, window.segment != "all"
     columns = tuple(spec.name for spec in monitor.features)
     plan = plan_of(reference, window.axis, columns=columns, small=is_segment)
-    if not plan.tracks:
+    if not plan.tracks or plan.strata:
         return Sequential({}, memory=memory)
     after, steps = step(
         plan,

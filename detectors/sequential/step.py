@@ -7,6 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from detectors.columns import SKETCH_CELLS, Integers
+from detectors.errors import ProfileInvalid
 from detectors.layout import layout_of
 from detectors.sequential.advance import advance, of_window
 from detectors.sequential.budget import part_of, threshold_of
@@ -41,8 +42,14 @@ def step(
     counters: of the window's profile, one vector per stratum of the plan (one in all where it has none), the
     window's rows of each phase. labels, segments, is_segment: see `budget.part_of`.
     Gives back the memory for the next window, and for each kind of alert what the window did to it. A memory that
-    was made under another plan is begun anew: its open incidents close.
+    was made under another plan is begun anew: its open incidents close. Raises `ProfileInvalid` for too many or too
+    few profiles.
     """
+    if len(counters) != max(len(plan.strata), 1):
+        raise ProfileInvalid(
+            f"{len(counters)} profiles were given for a reference with the phases {list(plan.strata)}; it takes one of "
+            "each phase, or one in all where there are none"
+        )
     before = memory
     if memory.plan != plan.name:
         memory = Memory(plan=plan.name)
