@@ -17,7 +17,9 @@ from detectors.judgement import (
     Window,
 )
 from detectors.measurement import Measurement
+from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.sequential.judging import judge_sequence
 from detectors.thresholds import KINDS, false_alarm_shares, threshold
 from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor
 
@@ -30,6 +32,8 @@ that moves leaves the known range too, so out_of_range_rate waits and fires toge
 CALM: Final = 0.8
 """While an alert fires, a measure is back only below this effect, so that one on the edge does not flap."""
 EVIDENCE: Final = 10
+SEQUENTIAL: Final = 5
+"""Findings of the sequential tests that come before those of the window itself."""
 
 
 def decide(
@@ -38,8 +42,13 @@ def decide(
     monitor: Monitor,
     reference: Reference,
     state: SeriesState,
+    profile: Profile | None = None,
 ) -> Judgement:
     """Verdicts on the measures of one window, the alerts that it begins or ends, and the next state.
+
+    With the profile that was measured, sequential tests decide on alerts (see `detectors.sequential`): they
+    compare all windows so far with the reference, keep the monitor's budget over all columns and scores, and the
+    verdicts on single windows are only shown. Kinds of alert that they have no scores for are decided on as below.
 
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
@@ -50,6 +59,7 @@ def decide(
     """
     chances = false_alarm_shares(monitor, reference)
     decisions = [_judge(found, chances[KINDS[found.measure]]) for found in measurements]
+    sequential = judge_sequence(window, profile, monitor, reference, state.memory)
     kinds = dict(state.kinds)
     judged: list[Decision] = []
     transitions: list[Transition] = []
@@ -60,9 +70,18 @@ def decide(
         kinds[kind], since = _remember(kinds.get(kind, KindState()), mine, window)
         mine = [replace(one, change_us=since.get(_key(one))) for one in mine]
         judged += mine
+        if kind in sequential.kinds:
+            continue
         kinds[kind], transition = _turn(kind, kinds[kind], mine, window)
         transitions += [transition] if transition else []
-    return Judgement(decisions=tuple(judged), transitions=tuple(transitions), state=SeriesState(kinds=kinds))
+    for kind, firing in sequential.kinds.items():
+        kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
+    transitions += [_with_breaches(one, judged) for one in sequential.transitions]
+    return Judgement(
+        decisions=(*judged, *sequential.decisions),
+        transitions=tuple(transitions),
+        state=SeriesState(kinds=kinds, memory=sequential.memory),
+    )
 
 
 def alert_from(window: Window, transition: Transition, monitor: Monitor, reference: Reference) -> Alert:
@@ -186,6 +205,16 @@ def _turn(
         reason=explain.firing(kind, lasting),
         decisions=(*lasting, *(one for one in breaches if one not in lasting)),
     )
+
+
+def _with_breaches(transition: Transition, judged: Sequence[Decision]) -> Transition:
+    """What the sequential tests found first, then what this window shows by itself."""
+    if transition.state == "cleared":
+        return transition
+    mine = [one for one in judged if one.kind == transition.kind and one.verdict == "breach"]
+    mine.sort(key=lambda one: (-one.effect, _key(one)))
+    found = transition.decisions
+    return replace(transition, decisions=(*found[:SEQUENTIAL], *mine, *found[SEQUENTIAL:]))
 
 
 def _gross(decision: Decision) -> bool:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from detectors.sequential.values import Memory
 from detectors.values import AlertKind, Axis, Value, Verdict
 
 
@@ -69,9 +70,11 @@ class KindState(Value, frozen=True, kw_only=True):
 
 
 class SeriesState(Value, frozen=True, kw_only=True):
-    """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON."""
+    """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON. `memory`:
+    of the sequential tests, once a profile was handed in."""
 
     kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
+    memory: Memory | None = None
 
 
 class Judgement(Value, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from detectors.columns import SCORE_BINS
 from detectors.errors import ReferenceInvalid
 from detectors.scores import Confusion, binned_auc
+from detectors.sequential.values import Baseline
 from detectors.task_scores import ClassCounts, ErrorSums
 from detectors.values import FeatureSpec, Task, Value
 
@@ -60,6 +61,10 @@ class Reference(Value, frozen=True, kw_only=True):
     `positive_scores` and `negative_scores` are the scores of right and of wrong predictions.
     Regression: `said` and `errors` (prediction less label) count by 64 quantile bins on `said_edges` and
     `error_edges`; `sums` are those of `outcome_counts.SUMS`, in units of `label_deviation`.
+
+    `baseline`: what sequential deciding must know besides, from the rows in their order; see
+    `detectors.sequential.baseline.with_baseline`. Without it rows are taken for independent, correlations are not
+    watched, and thresholds are those that the theory guarantees.
     """
 
     model: str
@@ -90,6 +95,7 @@ class Reference(Value, frozen=True, kw_only=True):
     sums: tuple[int, ...] = ()
     label_mean: float = 0.0
     label_deviation: float = 0.0
+    baseline: Baseline | None = None
 
     @property
     def labelled(self) -> int:

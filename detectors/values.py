@@ -29,10 +29,12 @@ class FeatureSpec(Value, frozen=True, kw_only=True):
 
 
 class Budget(Value, frozen=True, kw_only=True):
-    """How many false incidents a person is willing to see: `incidents` in `windows` windows."""
+    """How many false incidents a person is willing to see: `incidents` in `windows` windows, or, where `every_s` is
+    above 0, in so many seconds."""
 
     incidents: float = 1.0
     windows: int = 1_000
+    every_s: float = 0.0
 
 
 class Monitor(Value, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from detectors.reference import Reference, build_reference
+from detectors.sequential.baseline import with_baseline
+from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
 from remediation.ports import TrainingSet
 from remediation.training.selection import THRESHOLD, probabilities
@@ -33,15 +35,17 @@ def referenced(
             "reference_rows is False for every line; mark the lines that describe the world now"
         )
     repeated = rows.loc[np.repeat(rows.index.to_numpy(), _repeats(rows["weight"].to_numpy(dtype=np.float64)))]
-    return build_reference(
+    features = {name: repeated[f"f.{name}"].to_numpy() for name in names}
+    reference = build_reference(
         data.model,
         "",
-        {name: repeated[f"f.{name}"].to_numpy() for name in names},
+        features,
         [FeatureSpec(name=name) for name in names],
         scores=repeated["score"].to_numpy(),
         labels=repeated["label"].to_numpy(),
         threshold=THRESHOLD,
     )
+    return with_baseline(reference, Rows(features), ordered=False)
 
 
 def _part(data: TrainingSet, names: tuple[str, ...], scores: NDArray[np.float64]) -> pd.DataFrame:

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.reference import Reference, build_reference
+from detectors.sequential.baseline import with_baseline
+from detectors.sequential.blocks import Rows
 from detectors.values import Budget, FeatureSpec, Monitor
 from streams.control.window_spec import check_windows
 from streams.files.columns import Roles, text_columns
@@ -19,6 +21,9 @@ from streams.files.tables import FileInvalid, TableFile
 
 LIVE_PANE = "10s"
 _DEFAULTS = Monitor(model="default")
+CALIBRATION = 1_000
+"""Simulated windows (of 1,000 rows, so that a reference does not depend on how windows are cut) that calibrate the
+threshold of a reference from a file: about a second of work."""
 
 
 def build_monitor(
@@ -88,17 +93,24 @@ def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> Reference:
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
     said = roles.by_role.keys() & {"prediction", "score"}
-    return build_reference(
+    known = Rows(
+        rows.features,
+        rows.predictions if said else None,
+        np.clip(rows.scores, 0.0, 1.0) if "score" in said else None,
+        rows.labels if said and roles.has_labels else None,
+    )
+    reference = build_reference(
         file.model,
         file.reference.version,
-        rows.features,
+        known.features,
         roles.features,
-        scores=np.clip(rows.scores, 0.0, 1.0) if "score" in said else None,
-        predictions=rows.predictions if said else None,
-        labels=rows.labels if said and roles.has_labels else None,
+        scores=known.scores,
+        predictions=known.predictions,
+        labels=known.labels,
         task=file.task,
         classes=file.classes,
     )
+    return with_baseline(reference, known, calibration_windows=CALIBRATION)
 
 
 def _budget(alarms: Alarms, window: WindowShape) -> Budget:

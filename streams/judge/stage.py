@@ -254,11 +254,11 @@ class JudgeStage:
             judgement = Judgement(decisions=(), transitions=(), state=series.memory.state)
         elif name.axis == "event":
             found = measure(profile, reference, monitor)
-            judgement = decide(context, found, monitor, reference, series.memory.state)
+            judgement = decide(context, found, monitor, reference, series.memory.state, profile)
             shown = verdicts(context, profile, monitor, reference, with_drift=False)
         else:
             found = performance(profile, reference)
-            judgement = decide(context, found, monitor, reference, series.memory.state)
+            judgement = decide(context, found, monitor, reference, series.memory.state, profile)
             shown = ()
         series.memory.state = judgement.state
         decisions = (*judgement.decisions, *shown)

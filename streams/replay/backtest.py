@@ -115,15 +115,15 @@ class Backtest:
     @property
     def incidents(self) -> list[Incident]:
         """In order of their beginning."""
-        open_at: dict[tuple[str, str, str], int] = {}
+        open_at: dict[tuple[str, str, str], list[int]] = {}
         found: list[Incident] = []
         for alert in sorted(self.results.alerts, key=lambda alert: (alert.end_us, alert.state == "firing")):
             series = (alert.version, alert.segment, alert.kind)
             if alert.state == "firing":
-                open_at[series] = len(found)
+                open_at.setdefault(series, []).append(len(found))
                 found.append(Incident(alert, None))
-            elif series in open_at:
-                place = open_at.pop(series)
+                continue
+            for place in open_at.pop(series, []):
                 found[place] = Incident(found[place].opened, alert)
         return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from detectors.sequential.verdicts import EVIDENCE_SUFFIX
 from detectors.values import Alert, MetricPoint
 from streams.judge.windows import SeriesName
 from streams.replay.replay import Replayed
@@ -72,8 +73,11 @@ def check(replayed: Replayed) -> Check:
         if not replayed.is_covered(one):
             found.left_out[f"{_kind(one)}s of windows that begin before the events that are left"] += 1
             return False
-        if isinstance(one, Alert) and SeriesName(one.model, one.version, one.segment, one.axis) in partial:
-            found.left_out["alerts of series that began before the events that are left"] += 1
+        decided = isinstance(one, Alert) or one.measure.endswith(EVIDENCE_SUFFIX)
+        if decided and SeriesName(one.model, one.version, one.segment, one.axis) in partial:
+            found.left_out[
+                f"{_kind(one)}s of deciding of series that began before the events that are left"
+            ] += 1
             return False
         return True
 

@@ -78,7 +78,7 @@ class Judge:
                 end_us=number + 1,
                 rows=500,
             )
-            judgement = decide(name, measured[i], MONITOR, self.reference, self.states[i])
+            judgement = decide(name, measured[i], MONITOR, self.reference, self.states[i], profile)
             self.states[i] = judgement.state
             self.seen += [(number, one.kind, one.state) for one in judgement.transitions]
 
@@ -153,8 +153,10 @@ def test_a_model_that_fell_ill_is_found_by_its_labels(seed):
         drawn = rng.integers(0, len(live), 500)
         wrong = (rng.random(500) < 0.35) & (number >= 3)
         judge.window(ROWS[live[drawn]], np.where(wrong, 1, 0) ^ MALIGNANT[live[drawn]], scores[drawn])
-    assert ("performance", "firing") in [(kind, state) for number, kind, state in judge.seen if number == 4]
-    assert not [one for one in judge.seen if one[0] < 4]
+    assert ("performance", "firing") in [
+        (kind, state) for number, kind, state in judge.seen if number in (3, 4)
+    ]
+    assert not [one for one in judge.seen if one[0] < 3]
 
 
 @pytest.mark.parametrize("rows", [200, 1_000])

@@ -104,7 +104,7 @@ def test_what_alarms_is_told_with_its_rows(tmp_path: Path) -> None:
     by_kind = {one["kind"]: one for one in told["incidents"]}
     assert by_kind.keys() == {"data_quality", "data_drift", "prediction_drift", "performance"}
     drift = by_kind["data_drift"]
-    assert (drift["change_row"], drift["opened_row"], drift["closed_row"]) == (3_000, 4_000, None)
+    assert (drift["change_row"], drift["opened_row"], drift["closed_row"]) == (3_000, 3_500, None)
     assert drift["features"][0] == "age"
     assert {"name", "feature", "segment", "value", "reference", "threshold", "n"} == drift["measures"][
         0

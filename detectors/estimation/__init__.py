@@ -1,0 +1,1 @@
+"""How well a model does before its labels are known: estimates from mergeable profiles alone."""

@@ -1,0 +1,104 @@
+"""Columns that stopped saying anything, and categories that stopped coming."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from detectors.measurement import MINIMUM_ROWS
+from detectors.profile import Profile
+from detectors.quality.values import Finding
+from detectors.reference import Reference
+
+SURPRISE: Final = math.log(1e6)
+"""A category is missed when its absence has a chance below one in a million (over all categories together)."""
+_FLAT = 1e-8
+"""Variance that rounding to 2^-30 leaves in a constant column, in units of the reference's variance, per standard
+deviation that the column is away from the reference's mean."""
+
+
+def constant_columns(
+    profile: Profile, reference: Reference, worth: Mapping[str, float] | None = None
+) -> list[Finding]:
+    """Columns with one value throughout the window that vary in the reference.
+
+    worth: independent rows per row, by column; 1 where it is not told (see `dependence.column_worth`).
+    """
+    found: list[Finding] = []
+    for slots in profile.layout.numeric:
+        part, now = reference.feature(slots.name), profile.moments(slots.name)
+        if part is None or now is None or not part.variance:
+            continue
+        independent = now.rows * (worth or {}).get(slots.name, 1.0)
+        far = 1 + abs(now.mean - slots.center) / slots.scale
+        flat = now.variance <= _FLAT * far * part.variance and profile.distinct(slots.name) < 1.5
+        if flat and independent >= MINIMUM_ROWS:
+            value = now.mean if abs(now.mean) > 1e-6 * math.sqrt(part.variance) else 0.0
+            found.append(_constant(slots.name, f"the value {value:.6g}", now.rows))
+    for slots in profile.layout.categorical:
+        counts = profile.counters[slots.categories]
+        rows = int(counts.sum() + profile.counters[slots.other])
+        part = reference.feature(slots.name)
+        if part is None or rows < MINIMUM_ROWS or sum(1 for _, count in part.categories if count) < 2:
+            continue
+        share = max((count for _, count in part.categories), default=0) / max(part.present, 1)
+        surprise = -rows * (worth or {}).get(slots.name, 1.0) * math.log(max(share, 1e-300))
+        if counts.max(initial=0) == rows and surprise > SURPRISE:
+            name = next(name for name, place in slots.index.items() if counts[place] == rows)
+            found.append(_constant(slots.name, f"the category {name!r}", rows))
+    return found
+
+
+def vanished_categories(
+    profile: Profile, reference: Reference, worth: Mapping[str, float] | None = None
+) -> list[Finding]:
+    """Categories of the reference that the window lacks although it should have had them many times: one finding a
+    column. worth: as for `constant_columns`, in which case the column is left to that.
+
+    With m reference rows of which a held the category, the chance that n rows have none is, with the share
+    unknown (Jeffreys' prior), about ((m + 1) / (m + n + 1)) ** (a + 1/2); it is charged for the number of categories.
+    """
+    found: list[Finding] = []
+    for slots in profile.layout.categorical:
+        part = reference.feature(slots.name)
+        counts = profile.counters[slots.categories]
+        rows = int(counts.sum() + profile.counters[slots.other])
+        if part is None or rows < MINIMUM_ROWS or counts.max(initial=0) == rows:
+            continue
+        each = (worth or {}).get(slots.name, 1.0)
+        known = max(part.present * each * reference.effective_rows / reference.rows, 1.0)
+        gone: list[tuple[str, float]] = []
+        for (name, before), now in zip(part.categories, counts, strict=True):
+            held = before * known / part.present
+            surprise = (held + 0.5) * math.log1p(rows * each / (known + 1)) - math.log(len(part.categories))
+            if now == 0 and surprise > SURPRISE:
+                gone.append((name, before / part.present * rows))
+        if gone:
+            found.append(_vanished(slots.name, gone, rows))
+    return found
+
+
+def _vanished(column: str, gone: list[tuple[str, float]], rows: int) -> Finding:
+    expected = gone[0][1]
+    more = f" nor {len(gone) - 1} more of its categories" if len(gone) > 1 else ""
+    return Finding(
+        kind="vanished_category",
+        columns=(column,),
+        value=expected,
+        threshold=SURPRISE,
+        rows=rows,
+        message=(
+            f"{column} never has {gone[0][0]!r}{more} in {rows} rows, where the reference would have that one about "
+            f"{expected:.0f} times"
+        ),
+    )
+
+
+def _constant(name: str, what: str, rows: int) -> Finding:
+    return Finding(
+        kind="constant_column",
+        columns=(name,),
+        value=1.0,
+        threshold=1.0,
+        rows=rows,
+        message=f"{name} has {what} in all {rows} rows, and varies in the reference",
+    )

@@ -1,0 +1,1 @@
+"""How well a model did on labelled rows: every usual score, each with its uncertainty."""

@@ -1,0 +1,1 @@
+"""Sequential decisions that keep a budget of false incidents; `docs/decisions.md` describes the method."""

@@ -1,0 +1,176 @@
+"""One window of one kind of alert: whether an incident begins, goes further, or ends."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.columns import Floats, Integers
+from detectors.sequential.budget import Threshold
+from detectors.sequential.explain import change_of
+from detectors.sequential.kernels import COUNT
+from detectors.sequential.plan import TrackPlan
+from detectors.sequential.track import (
+    HEAD_START,
+    RESTART,
+    TELLING,
+    Candidates,
+    Weighed,
+    calm_since,
+    is_calm_from,
+    opened_at,
+    weigh,
+)
+from detectors.sequential.values import Change, Opened, Step, Track
+
+UNKNOWN: Final = 1e12
+"""The variance of a score whose variance is not known: nothing is evidence of its change."""
+
+
+class Sums(NamedTuple):
+    """A window of one kind: sums of the scores and of their squares, shape (strata, scores), and rows, shape (strata,
+    groups)."""
+
+    scores: Floats
+    squares: Floats
+    rows: Floats
+
+
+def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> Sums:
+    """The sums of a window by stratum."""
+    parts = [plan.of_window(each) for each in counters]
+    squares = np.stack([plan.squares_of(each) for each in counters])
+    return Sums(np.stack([sums for sums, _ in parts]), squares, np.stack([rows for _, rows in parts]))
+
+
+def advance(
+    plan: TrackPlan, track: Track, window: Sums, start_us: int, limit: Threshold, pool: float
+) -> tuple[Track, Step]:
+    """Take one window of one kind.
+
+    While an incident is open, the stream is compared with its frozen baseline to see the end, and with itself since
+    the change to see further changes, which are told as changes of the same incident.
+    """
+    found = Candidates.of(track, plan)
+    found.add(track.windows, start_us, limit.share, window.scores, window.rows)
+    track = replace(track, windows=track.windows + 1)
+    threshold = limit.value * track.caution
+    said = Step(kind=str(plan.kind), statistic=0.0, threshold=threshold)
+    opened = track.opened
+    if opened is None:
+        weighed, change = _watch(plan, track, found, limit, pool)
+        said = replace(said, statistic=weighed.statistic, opened=change)
+        if change is not None:
+            track = _freeze(plan, track, found, weighed, window)
+        return found.packed(track), said
+    place = calm_since(found, plan, track, opened, pool)
+    if place is not None:
+        calm_us = found.at_us[place]
+        found.restart(place)
+        return found.packed(replace(track, opened=None)), replace(
+            said, closed_us=calm_us, reason="the scores that told it are like the baseline again"
+        )
+    if opened.since_then is None:
+        return found.packed(track), said
+    opened, weighed, change = _further(plan, track, opened, found, (window, start_us), limit, pool)
+    said = replace(
+        said, statistic=weighed.statistic, opened=None if opened.expected else change, further=True
+    )
+    return found.packed(replace(track, opened=opened)), said
+
+
+def _watch(
+    plan: TrackPlan,
+    track: Track,
+    found: Candidates,
+    limit: Threshold,
+    pool: float,
+    variances: Floats | None = None,
+) -> tuple[Weighed, Change | None]:
+    head = (RESTART if track.incidents else HEAD_START) * limit.whole
+    threshold = limit.value * track.caution
+    weighed = weigh(found, plan, track, pool, head, variances)
+    if weighed.statistic < threshold:
+        return weighed, None
+    return weighed, change_of(found, plan, track, weighed, threshold, limit, pool)
+
+
+def _freeze(plan: TrackPlan, track: Track, found: Candidates, weighed: Weighed, window: Sums) -> Track:
+    opened = opened_at(found, plan, weighed, track.windows - 1)
+    opened = replace(opened, since_then=_anew(track, found, weighed.likeliest, window))
+    found.freeze(weighed.likeliest)
+    return replace(track, opened=opened, incidents=track.incidents + 1)
+
+
+def _anew(track: Track, found: Candidates, place: int, window: Sums) -> Track:
+    """A track whose baseline is the windows since a candidate, the last of which is `window`."""
+    base = Candidates(
+        [],
+        [],
+        [],
+        found.at_sums[:0],
+        found.at_rows[:0],
+        np.zeros_like(found.sums),
+        np.zeros_like(found.rows),
+        found.sums - found.at_sums[place],
+        found.rows - found.at_rows[place],
+    )
+    return base.packed(
+        Track(
+            windows=track.windows,
+            has_reference=False,
+            caution=track.caution,
+            incidents=track.incidents,
+            spread=_spread(window),
+        )
+    )
+
+
+def _spread(window: Sums) -> bytes:
+    return np.concatenate([one.reshape(-1) for one in (window.squares, window.scores, window.rows)]).tobytes()
+
+
+def _variances(plan: TrackPlan, spread: bytes) -> Floats:
+    """Variances of the scores in the stream since a change, no less than in the reference."""
+    strata, scores = plan.base_sums.shape
+    numbers, size = np.frombuffer(spread), strata * scores
+    squares, sums = numbers[:size].reshape(strata, scores), numbers[size : 2 * size].reshape(strata, scores)
+    rows = np.maximum(numbers[2 * size :].reshape(strata, -1)[:, plan.groups], 1.0)
+    known = np.diff(plan.squares.starts) > 0
+    found = np.maximum(squares / rows - (sums / rows) ** 2, plan.variances)
+    return np.where(known | (plan.forms == COUNT), found, UNKNOWN)
+
+
+def _further(
+    plan: TrackPlan,
+    track: Track,
+    opened: Opened,
+    outer: Candidates,
+    taken: tuple[Sums, int],
+    limit: Threshold,
+    pool: float,
+) -> tuple[Opened, Weighed, Change | None]:
+    """The stream since the change beside itself; a return to the frozen baseline is no further change."""
+    inner = opened.since_then or Track()
+    window, start_us = taken
+    found = Candidates.of(inner, plan)
+    found.add(inner.windows, start_us, limit.share, window.scores, window.rows)
+    variances = _variances(plan, inner.spread)
+    spread = (np.frombuffer(inner.spread) + np.frombuffer(_spread(window))).tobytes()
+    inner = replace(inner, windows=inner.windows + 1, spread=spread)
+    weighed, change = _watch(plan, inner, found, limit, pool, variances)
+    if change is None:
+        return replace(opened, since_then=found.packed(inner)), weighed, None
+    more = opened_at(found, plan, weighed, inner.windows - 1)
+    if is_calm_from(outer, plan, track, more, pool):
+        return replace(opened, since_then=found.packed(inner)), weighed, None
+    new = [(k, moved) for k, moved in zip(more.scores, more.moved, strict=True) if k not in opened.scores]
+    new = new[: max(2 * TELLING - len(opened.scores), 0)]
+    opened = replace(
+        opened,
+        scores=(*opened.scores, *(k for k, _ in new)),
+        moved=(*opened.moved, *(moved for _, moved in new)),
+        since_then=_anew(inner, found, weighed.likeliest, window),
+    )
+    return opened, weighed, change

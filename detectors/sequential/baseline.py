@@ -1,0 +1,142 @@
+"""What a reference must know besides its histograms, from its rows in their order."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.errors import ReferenceInvalid
+from detectors.layout import layout_of
+from detectors.reference import Reference
+from detectors.reference_values import revision_of
+from detectors.sequential.blocks import Rows, block_size, block_sums
+from detectors.sequential.calibrate import calibrate
+from detectors.sequential.dependence import dependence_of
+from detectors.sequential.lines import watched
+from detectors.sequential.pairs import pair_moments
+from detectors.sequential.plan import Plan, plan_of
+from detectors.sequential.values import Baseline, Dependence, Stratum
+from detectors.values import Axis
+
+LEAST_BLOCKS: Final = 20
+LEAST_STRATUM: Final = 50
+"""Rows that a phase of a season must have in the reference."""
+
+
+def build_baseline(
+    reference: Reference,
+    rows: Rows,
+    *,
+    phases: Sequence[str] = (),
+    ordered: bool = True,
+    calibration_windows: int = 0,
+    window_rows: int = 1_000,
+    seed: int = 0,
+) -> Baseline:
+    """The baseline of a reference, from the rows that it was built of, in order of time.
+
+    phases: names of the strata of `rows.phases`, for a reference by season (hour of day, day of week): windows are
+    then compared with the rows of their own phase. ordered: False where neighbours are not those of the stream,
+    such as rows that were repeated by weight: then nothing is read from their order. calibration_windows: simulated
+    windows of `window_rows` rows by which the threshold is calibrated; 0: the guaranteed threshold stays in force.
+    The same arguments give the same baseline. Raises `ReferenceInvalid` when the rows are not those of the
+    reference, or a phase has too few.
+    """
+    if len(rows) != reference.rows:
+        raise ReferenceInvalid(
+            f"the reference of {reference.model!r} has {reference.rows} rows, and {len(rows)} were given; "
+            "a baseline is built from the same rows"
+        )
+    layout = layout_of(reference)
+    found = Baseline(pairs=tuple(watched(pair_moments(layout, rows.features))))
+    if phases:
+        found = replace(found, strata=_strata(reference, rows, phases))
+    size = block_size(len(rows))
+    if not ordered:
+        return replace(found, note="the order of the rows was not looked at; they are taken for independent")
+    if len(rows) // size < LEAST_BLOCKS:
+        return replace(
+            found,
+            note=f"with {len(rows)} rows the order of the rows tells nothing; they are taken for independent",
+        )
+    plans = [plan_of(reference, axis, found) for axis in _axes(rows)]
+    tracks = [track for plan in plans for track in plan.tracks]
+    blocks = block_sums(reference, rows if phases else rows.as_one(), size, tracks)
+    known: dict[str, Dependence] = {}
+    for track, sums in zip(tracks, blocks, strict=True):
+        known |= dependence_of(track, sums, size)
+    found = replace(found, dependence=known)
+    if calibration_windows:
+        found = _calibrated(reference, rows, found, (calibration_windows, window_rows, seed))
+    return found
+
+
+def with_baseline(
+    reference: Reference,
+    rows: Rows,
+    *,
+    phases: Sequence[str] = (),
+    ordered: bool = True,
+    calibration_windows: int = 0,
+    window_rows: int = 1_000,
+    seed: int = 0,
+) -> Reference:
+    """The reference with its baseline, under a revision of its own; see `build_baseline`."""
+    found = build_baseline(
+        reference,
+        rows,
+        phases=phases,
+        ordered=ordered,
+        calibration_windows=calibration_windows,
+        window_rows=window_rows,
+        seed=seed,
+    )
+    complete = replace(reference, baseline=found)
+    return replace(complete, revision=revision_of(complete))
+
+
+def _axes(rows: Rows) -> tuple[Axis, ...]:
+    return ("event", "label") if rows.labels is not None else ("event",)
+
+
+def _calibrated(
+    reference: Reference, rows: Rows, baseline: Baseline, simulation: tuple[int, int, int]
+) -> Baseline:
+    windows, window_rows, seed = simulation
+    plan, size = plan_of(reference, "event", baseline), block_size(len(rows))
+    blocks = block_sums(reference, rows if plan.strata else rows.as_one(), size, plan.tracks)
+    batch = _batch(plan, len(rows) // size)
+    return replace(baseline, calibration=calibrate(plan, blocks, size, batch, window_rows, windows, seed))
+
+
+def _batch(plan: Plan, blocks: int) -> int:
+    """Blocks that are drawn together: enough for the longest dependence that is judged."""
+    least = min(
+        (freedom for track in plan.tracks for freedom in track.figures[3] if freedom > 0), default=0.0
+    )
+    return 1 if least == 0 else max(1, round(blocks / (least + 1)))
+
+
+def _strata(reference: Reference, rows: Rows, phases: Sequence[str]) -> tuple[Stratum, ...]:
+    codes = rows.phases
+    if codes is None or codes.min() < 0 or codes.max() >= len(phases):
+        raise ReferenceInvalid(f"every row of the reference needs one of the phases {list(phases)}")
+    found: list[Stratum] = []
+    for code, name in enumerate(phases):
+        inside = np.flatnonzero(codes == code)
+        if len(inside) < LEAST_STRATUM:
+            raise ReferenceInvalid(
+                f"phase {name!r} has {len(inside)} rows in the reference; it takes {LEAST_STRATUM}"
+            )
+        counters = rows.part(inside).profile(reference).counters
+        places = np.flatnonzero(counters)
+        found.append(
+            Stratum(
+                name=name,
+                rows=len(inside),
+                places=tuple(places.tolist()),
+                counts=tuple(counters[places].tolist()),
+            )
+        )
+    return tuple(found)

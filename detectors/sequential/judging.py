@@ -1,0 +1,69 @@
+"""The sequential tests as `detectors.decide` uses them: one window of one series, with its profile."""
+
+from typing import Final, NamedTuple, cast
+
+from detectors.judgement import Decision, Transition, Window
+from detectors.profile import Profile
+from detectors.reference import Reference
+from detectors.sequential.plan import plan_of
+from detectors.sequential.step import step
+from detectors.sequential.values import Memory
+from detectors.sequential.verdicts import closing, decision_of, opening
+from detectors.values import AlertKind, Monitor
+
+SEGMENTS: Final = 16
+"""Series that the budget of the segments is split among, for each column that they are made of."""
+
+
+class Sequential(NamedTuple):
+    """What the sequential tests say of a window. `kinds`: those that they decide on, and whether an incident is
+    open."""
+
+    kinds: dict[AlertKind, bool]
+    decisions: tuple[Decision, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    memory: Memory | None = None
+
+
+def judge_sequence(
+    window: Window, profile: Profile | None, monitor: Monitor, reference: Reference, memory: Memory | None
+) -> Sequential:
+    """Take one window. Without a profile, of an axis on which the reference can be compared with nothing, or where the
+    reference has seasons and the profile does not tell them apart, the sequential tests say nothing and remember
+    what they did."""
+    if profile is None:
+        return Sequential({}, memory=memory)
+    baseline, is_segment = reference.baseline, window.segment != "all"
+    columns = tuple(spec.name for spec in monitor.features)
+    plan = plan_of(reference, window.axis, columns=columns, small=is_segment)
+    if not plan.tracks or plan.strata:
+        return Sequential({}, memory=memory)
+    after, steps = step(
+        plan,
+        memory or Memory(),
+        [profile.counters],
+        window.start_us,
+        window.end_us,
+        monitor.budget,
+        calibration=baseline.calibration if baseline is not None else None,
+        labels=reference.labelled > 0,
+        segments=SEGMENTS * len(monitor.segments),
+        is_segment=is_segment,
+    )
+    open_now = {kind: track.opened is not None for kind, track in after.tracks.items()}
+    decisions: list[Decision] = []
+    transitions: list[Transition] = []
+    for one in steps:
+        kind = cast(AlertKind, one.kind)
+        if one.closed_us is not None:
+            transitions.append(closing(kind, one))
+        elif one.opened is not None:
+            transitions.append(opening(kind, one.opened, further=one.further))
+        if kind in open_now and one.threshold:
+            decisions.append(decision_of(kind, one, window.rows, is_open=open_now[kind]))
+    return Sequential(
+        {cast(AlertKind, kind): firing for kind, firing in open_now.items()},
+        tuple(decisions),
+        tuple(transitions),
+        after,
+    )

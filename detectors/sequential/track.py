@@ -1,0 +1,281 @@
+"""The detector of one kind of alert: candidates for a change point, the statistic, freezing and closing.
+
+A two-sample Shiryaev-Roberts statistic with a baseline that grows with the stream. For each candidate v the rows
+since v are compared with the reference and all rows up to v, by a mixture of Bayes factors whose mean is at most 1
+where nothing has changed, whatever the truth is; their sum over candidates less their number is then a
+supermartingale, so an alarm at A comes at most (W + `HEAD_START` A) / A times in W windows on average.
+Sources: Shiryaev (1963), Roberts (1966); Pollak and Siegmund, Sequential detection of a change in a normal mean when
+the initial value is unknown (1991); Shin, Ramdas and Rinaldo, E-detectors (2022).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.columns import Floats
+from detectors.sequential.kernels import evidence, total_evidence
+from detectors.sequential.plan import TrackPlan
+from detectors.sequential.values import Opened, Track
+
+HEAD_START: Final = 1 / 20
+"""Share of the whole budget's threshold that the candidate "it was never like the reference" has at the start."""
+RESTART: Final = 1 / 100
+"""The same after an incident."""
+RECENT: Final = 16
+"""The last candidates are all kept, older ones ever more sparsely: 8 for each doubling of their age."""
+LEAST_CLOSING: Final = 2
+MOST_CLOSING: Final = 64
+"""Windows that must be like the baseline again before an incident ends."""
+CALM_Z: Final = 2.0
+CALM_SHARE: Final = 0.5
+"""Of the change that was told: less than it is an end, too, however many rows prove it."""
+TELLING: Final = 5
+"""Scores that decide on the end of an incident: the strongest ones."""
+
+
+@dataclass
+class Candidates:
+    """The sums of a track as arrays: (candidates, strata, scores) and (candidates, strata, groups)."""
+
+    at: list[int]
+    at_us: list[int]
+    shares: list[float]
+    at_sums: Floats
+    at_rows: Floats
+    sums: Floats
+    rows: Floats
+    base_sums: Floats
+    base_rows: Floats
+
+    @classmethod
+    def of(cls, track: Track, plan: TrackPlan) -> "Candidates":
+        """Unpack; a new track begins with the reference as its baseline."""
+        strata, scores = plan.base_sums.shape
+        groups = plan.base_rows.shape[1]
+        if not track.base_sums:
+            sums, rows = np.zeros((strata, scores)), np.zeros((strata, groups))
+            empty = np.zeros((0, strata, scores)), np.zeros((0, strata, groups))
+            return cls([], [], [], *empty, sums, rows, plan.base_sums, plan.base_rows)
+        return cls(
+            list(track.at),
+            list(track.at_us),
+            list(track.shares),
+            np.frombuffer(track.at_sums).reshape(-1, strata, scores),
+            np.frombuffer(track.at_rows).reshape(-1, strata, groups),
+            np.frombuffer(track.sums).reshape(strata, scores),
+            np.frombuffer(track.rows).reshape(strata, groups),
+            np.frombuffer(track.base_sums).reshape(strata, scores),
+            np.frombuffer(track.base_rows).reshape(strata, groups),
+        )
+
+    def packed(self, track: Track) -> Track:
+        """The track with these sums."""
+        return replace(
+            track,
+            at=tuple(self.at),
+            at_us=tuple(self.at_us),
+            shares=tuple(self.shares),
+            at_sums=self.at_sums.tobytes(),
+            at_rows=self.at_rows.tobytes(),
+            sums=self.sums.tobytes(),
+            rows=self.rows.tobytes(),
+            base_sums=self.base_sums.tobytes(),
+            base_rows=self.base_rows.tobytes(),
+        )
+
+    def add(self, window: int, start_us: int, share: float, sums: Floats, rows: Floats) -> None:
+        """A candidate before this window, then the window itself; old candidates are thinned."""
+        self.at.append(window)
+        self.at_us.append(start_us)
+        self.shares.append(share)
+        kept = [i for i, at in enumerate(self.at) if i == 0 or _is_kept(at, window + 1)]
+        self.at_sums = np.concatenate((self.at_sums, self.sums[None]))
+        self.at_rows = np.concatenate((self.at_rows, self.rows[None]))
+        if len(kept) < len(self.at):
+            self.at = [self.at[i] for i in kept]
+            self.at_us = [self.at_us[i] for i in kept]
+            self.shares = [self.shares[i] for i in kept]
+            self.at_sums, self.at_rows = self.at_sums[kept], self.at_rows[kept]
+        self.sums = self.sums + sums
+        self.rows = self.rows + rows
+
+    def freeze(self, place: int) -> None:
+        """The baseline ends with this candidate; what came before it is no candidate any more."""
+        self.base_sums = self.base_sums + self.at_sums[place]
+        self.base_rows = self.base_rows + self.at_rows[place]
+        self.sums, self.rows = self.sums - self.at_sums[place], self.rows - self.at_rows[place]
+        self.at_sums = self.at_sums[place:] - self.at_sums[place]
+        self.at_rows = self.at_rows[place:] - self.at_rows[place]
+        self.at, self.at_us, self.shares = self.at[place:], self.at_us[place:], self.shares[place:]
+
+    def of_baseline(self, plan: TrackPlan, track: Track) -> tuple[Floats, Floats]:
+        """What the reference in the baseline is worth in independent rows, and its rows of the stream."""
+        if not track.has_reference:
+            return np.zeros_like(self.base_rows), self.base_rows
+        return plan.base_rows * plan.worth, self.base_rows - plan.base_rows
+
+    def baseline_worth(self, plan: TrackPlan, track: Track, pool: float, place: int) -> Floats:
+        """Independent rows of the baseline and the windows up to a candidate."""
+        known, streamed = self.of_baseline(plan, track)
+        rows = streamed + self.at_rows[place]
+        return known + rows / (1 + rows * pool)
+
+    def restart(self, place: int) -> None:
+        """The windows since a candidate join the baseline, those between are forgotten."""
+        self.base_sums = self.base_sums + self.sums - self.at_sums[place]
+        self.base_rows = self.base_rows + self.rows - self.at_rows[place]
+        self.at, self.at_us, self.shares = [], [], []
+        self.at_sums, self.at_rows = self.at_sums[:0], self.at_rows[:0]
+        self.sums, self.rows = np.zeros_like(self.sums), np.zeros_like(self.rows)
+
+
+@dataclass
+class Weighed:
+    """What the windows say: the statistic, log evidence and change by candidate and score, the likeliest
+    candidate's place."""
+
+    statistic: float
+    logs: Floats
+    moved: Floats
+    likeliest: int
+
+
+def weigh(
+    found: Candidates,
+    plan: TrackPlan,
+    track: Track,
+    pool: float,
+    head: float,
+    variances: Floats | None = None,
+) -> Weighed:
+    """The statistic of all candidates. head: further share of the first one. pool: see `kernels.effective`.
+    variances: of the scores, where they are not those of the reference."""
+    count = len(found.at)
+    logs = np.empty((count, len(plan.names)))
+    moved = np.empty_like(logs)
+    _fill(found, plan, track, pool, logs, moved, plan.variances if variances is None else variances)
+    shares = np.array(found.shares)
+    shares[0] += head
+    best = np.empty(count)
+    statistic = total_evidence(logs, plan.log_weights, np.log(shares), best)
+    return Weighed(statistic, logs, moved, int(np.argmax(best)))
+
+
+def _fill(
+    found: Candidates,
+    plan: TrackPlan,
+    track: Track,
+    pool: float,
+    logs: Floats,
+    moved: Floats,
+    variances: Floats,
+) -> None:
+    known, streamed = found.of_baseline(plan, track)
+    evidence(
+        plan.forms,
+        plan.sides,
+        plan.groups,
+        plan.figures,
+        found.base_sums,
+        found.base_rows,
+        known,
+        streamed,
+        found.at_sums,
+        found.at_rows,
+        found.sums,
+        found.rows,
+        pool,
+        variances,
+        logs,
+        moved,
+    )
+
+
+def opened_at(found: Candidates, plan: TrackPlan, weighed: Weighed, window: int) -> Opened:
+    """The incident: since when, and the scores that tell it."""
+    place = weighed.likeliest
+    terms = weighed.logs[place] + plan.log_weights
+    order = np.argsort(-terms, kind="stable")[:TELLING]
+    telling = tuple(int(k) for k in order if terms[k] > terms[order[0]] / 4 and math.isfinite(terms[k]))
+    return Opened(
+        since_us=found.at_us[place],
+        since=found.at[place],
+        told=window,
+        scores=telling,
+        moved=tuple(float(weighed.moved[place, k]) for k in telling),
+    )
+
+
+def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float) -> int | None:
+    """Where the last windows are like the frozen baseline in all scores that told the incident, the place of the
+    candidate before the first of them; None while they are not. It takes twice as many as it took to tell it, all
+    of them together and each by itself."""
+    now = found.at[-1] + 1
+    wanted = min(max(2 * (opened.told + 1 - opened.since), LEAST_CLOSING), MOST_CLOSING)
+    eligible = [i for i, at in enumerate(found.at) if now - at >= wanted]
+    if not eligible:
+        return None
+    place = eligible[-1]
+    spans = [(place, len(found.at)), *((i, i + 1) for i in range(place, len(found.at)))]
+    for k, moved in zip(opened.scores, opened.moved, strict=True):
+        least = abs(moved) * CALM_SHARE
+        if not all(_is_near(found, plan, track, pool, span, k, least) for span in spans):
+            return None
+    return place
+
+
+def is_calm_from(found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float) -> bool:
+    """Whether the windows since a further change are like the frozen baseline in the scores that tell it: then it
+    is a return."""
+    place = next((i for i, at in enumerate(found.at) if at >= opened.since), None)
+    return place is not None and all(
+        _is_near(found, plan, track, pool, (place, len(found.at)), k, abs(moved) * CALM_SHARE)
+        for k, moved in zip(opened.scores, opened.moved, strict=True)
+    )
+
+
+def _is_near(
+    found: Candidates,
+    plan: TrackPlan,
+    track: Track,
+    pool: float,
+    span: tuple[int, int],
+    score: int,
+    least: float,
+) -> bool:
+    """Whether one score of the windows between two candidates (the end of all is behind the last one) is within
+    `CALM_Z` standard errors of the baseline, within its floor, or within `least`."""
+    first, last = span
+    end_sums = found.at_sums[last] if last < len(found.at) else found.sums
+    end_rows = found.at_rows[last] if last < len(found.at) else found.rows
+    group = plan.groups[score]
+    precision, difference = 0.0, 0.0
+    known, streamed = found.of_baseline(plan, track)
+    worth = known + streamed / (1 + streamed * pool)
+    for s in range(len(found.sums)):
+        rows = end_rows[s, group] - found.at_rows[first, s, group]
+        before = found.base_rows[s, group]
+        if rows <= 0 or before <= 0:
+            continue
+        mean = (end_sums[s, score] - found.at_sums[first, s, score]) / rows
+        base = found.base_sums[s, score] / before
+        few, many = rows / (1 + rows * pool), float(worth[s, group])
+        spread = plan.variances[s, score] * plan.figures[2, score] * (1 / few + 1 / many)
+        if plan.forms[score] == 1:
+            rate = (mean * rows + base * before + 1) / (rows + before + 1)
+            spread *= rate
+        precision += 1 / spread
+        difference += (mean - base) / spread
+    if precision == 0.0:
+        return last - first == 1
+    change = abs(difference / precision)
+    return change < max(CALM_Z / math.sqrt(precision), float(plan.figures[4, score]), least)
+
+
+def _is_kept(at: int, now: int) -> bool:
+    """Candidates of age 17 x 2^j and more: every 2^(j + 1)-th."""
+    octave = ((now - at) // (RECENT + 1)).bit_length()
+    return octave == 0 or at % (1 << octave) == 0

@@ -1,0 +1,155 @@
+"""The score card: equal to scikit-learn's scores, with intervals that hold as often as they say."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import linear_model, metrics
+
+from detectors.columns import SCORE_BINS
+from detectors.profile import Profile
+from detectors.reference import build_reference
+from detectors.scorecard.card import changes, score_card
+from detectors.scorecard.intervals import area_error, on_the_logit, wilson
+from detectors.scorecard.probabilities import GROUPS, probability_scores
+from detectors.values import FeatureSpec
+
+X = (FeatureSpec(name="x"),)
+
+
+def scored(seed, rows, sharp=1.0, shift=0.0):
+    """True chances, the scores that a model gives (`sharp` above 1: too sure), labels."""
+    rng = np.random.default_rng(seed)
+    logit = rng.normal(shift, 1.5, rows)
+    labels = (rng.random(rows) < 1 / (1 + np.exp(-logit))).astype(float)
+    return 1 / (1 + np.exp(-sharp * logit)), labels
+
+
+def profiled(scores, labels, said=None, **options):
+    reference = build_reference("m", "1", {"x": np.arange(float(len(labels)))}, X, **options)
+    profile = Profile.empty(reference)
+    profile.fold_outcomes((scores > 0.5) * 1.0 if said is None else said, scores, labels)
+    return profile
+
+
+def card(profile):
+    return {score.measure: score for score in score_card(profile)}
+
+
+@pytest.mark.parametrize("sharp", [0.6, 1.0, 2.0])
+def test_a_binary_card_is_scikit_learns(sharp):
+    scores, labels = scored(1, 4_000, sharp)
+    found, said = card(profiled(scores, labels)), scores > 0.5
+    exact = {
+        "accuracy": metrics.accuracy_score(labels, said),
+        "balanced_accuracy": metrics.balanced_accuracy_score(labels, said),
+        "precision": metrics.precision_score(labels, said),
+        "recall": metrics.recall_score(labels, said),
+        "f1": metrics.f1_score(labels, said),
+    }
+    for name, value in exact.items():
+        assert found[name].value == pytest.approx(value)
+    binned = {
+        "auc": metrics.roc_auc_score(labels, scores),
+        "brier": metrics.brier_score_loss(labels, scores),
+        "log_loss": metrics.log_loss(labels, scores),
+    }
+    for name, value in binned.items():
+        assert abs(found[name].value - value) <= found[name].binning_error
+        assert found[name].value == pytest.approx(value, abs=5e-3)
+    groups = np.minimum((scores * GROUPS).astype(int), GROUPS - 1)
+    gaps = [
+        abs(labels[groups == g].mean() - scores[groups == g].mean()) * (groups == g).mean()
+        for g in set(groups)
+    ]
+    assert found["calibration_error"].value == pytest.approx(sum(gaps), abs=0.5 / SCORE_BINS)
+    model = linear_model.LogisticRegression(C=1e9, tol=1e-9)
+    model.fit(np.log(scores / (1 - scores))[:, None], labels)
+    assert found["calibration_slope"].value == pytest.approx(model.coef_[0, 0], rel=0.03)
+    assert found["calibration_intercept"].value == pytest.approx(model.intercept_[0], abs=0.03)
+    assert found["calibration_slope"].value == pytest.approx(1 / sharp, rel=0.15)
+
+
+def test_intervals_hold_as_often_as_they_say():
+    truth = card(profiled(*scored(0, 400_000)))
+    held = dict.fromkeys(truth, 0)
+    for seed in range(1, 151):
+        found = card(profiled(*scored(seed, 600)))
+        for name, score in found.items():
+            held[name] += score.low <= truth[name].value <= score.high
+    for name, times in held.items():
+        assert times >= 134 or name == "calibration_error", (name, times)
+
+
+def test_a_calibrated_model_is_told_what_chance_shows():
+    found = [card(profiled(*scored(seed, 1_000)))["calibration_error"] for seed in range(20)]
+    assert np.mean([s.value for s in found]) == pytest.approx(np.mean([s.naive for s in found]), rel=0.15)
+
+
+def test_delong_is_that_of_the_raw_placements():
+    scores, labels = scored(3, 1_500)
+    good, bad = scores[labels == 1], scores[labels == 0]
+    placed = np.array([(bad < s).mean() for s in good]), np.array([(good > s).mean() for s in bad])
+    exact = math.sqrt(sum(p.var() / len(p) for p in placed))
+    counts = [np.histogram(part, np.arange(SCORE_BINS + 1) / SCORE_BINS)[0] for part in (good, bad)]
+    assert area_error(*counts, 1.0) == pytest.approx(exact, rel=0.03)
+
+
+def test_intervals_of_shares_stay_in_bounds():
+    assert wilson(0.0, 50)[0] == 0.0
+    assert wilson(1.0, 50) == (pytest.approx(0.9286, abs=1e-3), 1.0)
+    assert on_the_logit(1.0, 0.01) == (pytest.approx(0.9804, abs=1e-3), 1.0)
+
+
+def test_a_multiclass_card_is_scikit_learns():
+    rng, names = np.random.default_rng(4), ("a", "b", "c", "d")
+    labels = rng.choice(4, 3_000, p=(0.5, 0.3, 0.15, 0.05)).astype(float)
+    said = np.where(rng.random(3_000) < 0.7, labels, rng.integers(0, 4, 3_000))
+    profile = profiled(rng.random(3_000), labels, said, task="multiclass", classes=names)
+    found = card(profile)
+    assert found["accuracy"].value == pytest.approx(metrics.accuracy_score(labels, said))
+    assert found["macro_f1"].value == pytest.approx(metrics.f1_score(labels, said, average="macro"))
+    drawn = []
+    for _ in range(200):
+        rows = rng.integers(0, 3_000, 3_000)
+        drawn.append(metrics.f1_score(labels[rows], said[rows], average="macro"))
+    assert found["macro_f1"].error == pytest.approx(np.std(drawn), rel=0.2)
+
+
+def test_a_regression_card_is_scikit_learns():
+    rng = np.random.default_rng(5)
+    labels = rng.normal(10, 3, 2_000)
+    said = labels + rng.normal(0.4, 1, 2_000)
+    x = {"x": labels}
+    reference = build_reference("m", "1", x, X, predictions=said, labels=labels, task="regression")
+    profile = Profile.empty(reference)
+    profile.fold_outcomes(said, None, labels)
+    found = card(profile)
+    for share in (0.1, 0.5, 0.9):
+        exact = metrics.mean_pinball_loss(labels, said, alpha=share)
+        assert found[f"quantile_loss_{share:g}"].value == pytest.approx(exact, rel=1e-6)
+        assert found[f"quantile_loss_{share:g}"].low < exact < found[f"quantile_loss_{share:g}"].high
+    assert found["mae"].value == pytest.approx(metrics.mean_absolute_error(labels, said), rel=1e-6)
+    assert found["rmse"].value == pytest.approx(metrics.root_mean_squared_error(labels, said), rel=1e-6)
+    assert found["rmse"].naive == pytest.approx(labels.std(), rel=1e-6)
+    assert found["r2"].value == pytest.approx(metrics.r2_score(labels, said), rel=1e-6)
+
+
+def test_two_versions_are_told_apart():
+    before, now = profiled(*scored(6, 3_000)), profiled(*scored(7, 3_000, sharp=2.0))
+    found = {score.measure: score for score in changes(before, now)}
+    assert found["log_loss"].low > 0
+    assert found["accuracy"].low < 0 < found["accuracy"].high
+    assert found["accuracy"].naive == card(before)["accuracy"].value
+
+
+@pytest.mark.parametrize("labels", [np.zeros(50), np.ones(50), np.full(50, np.nan), np.zeros(0)])
+@pytest.mark.parametrize("score", [0.0, 0.5, 1.0, math.nan])
+def test_bad_outcomes_are_undefined_with_a_reason_and_never_nan(labels, score):
+    for one in score_card(profiled(np.full(len(labels), score), labels)) if len(labels) else []:
+        assert (one.value is None) == (one.undefined is not None)
+        assert all(
+            n is None or math.isfinite(n) for n in (one.value, one.low, one.high, one.error, one.naive)
+        )
+    empty = probability_scores(np.zeros(SCORE_BINS), np.zeros(SCORE_BINS), 1.0)
+    assert {one.undefined for one in empty} == {"no labelled row has a score"}
