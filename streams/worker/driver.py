@@ -10,7 +10,7 @@ are noticed.
 # pyright: reportUnknownParameterType=false
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -33,6 +33,8 @@ _BUFFERED_CHUNKS = 4
 """Between the fetching thread and the agent. With the one being worked on and the one being fetched a worker holds at
 most 6 fetches of 2 MiB per partition, however far behind it is."""
 _FETCH_WAIT_MS = 200
+_ROOM_WAIT_S = 1.0
+"""Nothing may be fetched for so long before it is looked whether the worker is to stop."""
 SESSION_TIMEOUT_S = 6.0
 
 
@@ -128,6 +130,30 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class _Consumer(driver.Consumer):
+    """Goes on as soon as a buffer has room again: Faust's own sleeps for a second whenever all were full."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._room = asyncio.Event()
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        super().resume_partitions(tps)
+        self._room.set()
+
+    async def _wait_next_records(
+        self, timeout: float
+    ) -> tuple[Mapping[TP, list[Any]] | None, set[TP] | None]:
+        if self.flow_active and not self._get_active_partitions():
+            self._room.clear()
+            await self.wait(self._room.wait(), timeout=_ROOM_WAIT_S)
+            if not self._get_active_partitions():
+                return {}, set()
+        return await super()._wait_next_records(timeout)
+
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
