@@ -7,9 +7,12 @@ from detectors.measurement import Measurement
 from detectors.values import AlertKind
 
 KIND_NAMES: dict[AlertKind, str] = {
+    "volume": "Volume",
     "data_quality": "Data quality",
     "data_drift": "Data drift",
     "prediction_drift": "Prediction drift",
+    "estimated_performance": "Estimated performance",
+    "concept_drift": "Concept drift",
     "performance": "Performance",
 }
 

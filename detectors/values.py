@@ -7,7 +7,16 @@ import msgspec
 Axis = Literal["event", "label"]
 """`event`: panes of prediction time. `label`: panes of the time at which labels became known."""
 
-AlertKind = Literal["data_quality", "data_drift", "prediction_drift", "performance"]
+AlertKind = Literal[
+    "volume",
+    "data_quality",
+    "data_drift",
+    "prediction_drift",
+    "estimated_performance",
+    "concept_drift",
+    "performance",
+]
+"""From what says least about harm to what says most."""
 FeatureKind = Literal["numeric", "categorical", "embedding"]
 Task = Literal["binary", "multiclass", "regression"]
 Verdict = Literal["ok", "breach", "undefined"]

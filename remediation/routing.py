@@ -7,7 +7,15 @@ from detectors.values import Alert, AlertKind, Value
 from remediation.clock import seconds
 from remediation.values import Desired, Incident
 
-_GRAVITY: dict[AlertKind, int] = {"prediction_drift": 0, "data_drift": 1, "data_quality": 2, "performance": 3}
+_GRAVITY: dict[AlertKind, int] = {
+    "volume": 0,
+    "prediction_drift": 1,
+    "data_drift": 2,
+    "data_quality": 3,
+    "estimated_performance": 4,
+    "concept_drift": 5,
+    "performance": 6,
+}
 
 
 class Route(Value, frozen=True, kw_only=True):
