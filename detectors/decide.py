@@ -80,7 +80,7 @@ def decide(
     return Judgement(
         decisions=(*judged, *sequential.decisions),
         transitions=tuple(transitions),
-        state=SeriesState(kinds=kinds, memory=sequential.memory),
+        state=replace(state, kinds=kinds, memory=sequential.memory),
     )
 
 
@@ -125,6 +125,8 @@ def point_from(
         measure=decision.measure,
         feature=decision.feature,
         value=decision.value,
+        low=decision.low,
+        high=decision.high,
         reference=decision.reference,
         threshold=decision.threshold,
         verdict=decision.verdict,
@@ -143,6 +145,8 @@ def _judge(found: Measurement, chance: float) -> Decision:
         measure=found.measure,
         feature=found.feature,
         value=found.value,
+        low=found.low,
+        high=found.high,
         reference=found.reference,
         threshold=limit,
         rows=found.rows,

@@ -24,15 +24,17 @@ class Window(Value, frozen=True, kw_only=True):
 class Decision(Value, frozen=True, kw_only=True):
     """The verdict on one measure of one window, and why.
 
-    `threshold`: the value beyond which it breaches (None where the measure is only shown). `effect`:
-    distance from the reference, the threshold's distance being 1. `change_us`: start of the first window
-    of an unbroken row of breaches.
+    `low`, `high`: see `Measurement`. `threshold`: the value beyond which it breaches (None where the measure is only
+    shown). `effect`: distance from the reference, the threshold's distance being 1. `change_us`: start of the first
+    window of an unbroken row of breaches.
     """
 
     kind: AlertKind
     measure: str
     feature: str | None = None
     value: float | None = None
+    low: float | None = None
+    high: float | None = None
     reference: float | None = None
     threshold: float | None = None
     rows: int = 0

@@ -9,7 +9,8 @@ MINIMUM_ROWS = 30
 class Measurement(Value, frozen=True, kw_only=True):
     """One measure of one window; says nothing about whether that is bad.
 
-    `value`: in the window; `reference`: the same in the reference (None for distances, which are 0 there).
+    `value`: in the window; `low`, `high`: an interval of 95 % for it, where one is told; `reference`: the same in the
+    reference (None for distances, which are 0 there).
     `size`, `reference_size`: independent rows that the two rest on. `error`, `reference_error`: standard
     errors, for measures that are not shares. `unit`: what the least change worth an alarm is told in. `groups`:
     groups that a psi was summed over. `tests`: candidates that were looked at to find this one. `detail`: what a
@@ -19,6 +20,8 @@ class Measurement(Value, frozen=True, kw_only=True):
     measure: str
     feature: str | None = None
     value: float | None = None
+    low: float | None = None
+    high: float | None = None
     reference: float | None = None
     rows: int = 0
     size: float = 0.0

@@ -86,7 +86,8 @@ class Monitor(Value, frozen=True, kw_only=True):
 
 class MetricPoint(Value, frozen=True, kw_only=True):
     """One measure of one window. `id` names model, version, segment, window, measure and revisions of the
-    configuration, so that a second write is the same write; `revision` grows when late data correct it."""
+    configuration, so that a second write is the same write; `revision` grows when late data correct it. `low`, `high`:
+    an interval of 95 % for `value`, where one is told."""
 
     id: str
     model: str
@@ -100,6 +101,8 @@ class MetricPoint(Value, frozen=True, kw_only=True):
     measure: str
     feature: str | None = None
     value: float | None = None
+    low: float | None = None
+    high: float | None = None
     reference: float | None = None
     threshold: float | None = None
     verdict: Verdict = "ok"
