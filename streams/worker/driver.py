@@ -22,6 +22,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.broker.checksums import CheckingConsumer
 from streams.broker.standing import standing
 
 _log = structlog.get_logger()
@@ -66,7 +67,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         conf = self.app.conf
         self._previous: dict[TP, int] = {}
-        return AIOKafkaConsumer(
+        return CheckingConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
@@ -120,6 +121,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Mapping[TP, list[Any]]:
+        cast(CheckingConsumer, consumer).raise_damaged()
         found = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         chunks: dict[TP, list[Any]] = {}
         for tp, records in found.items():
