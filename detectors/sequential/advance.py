@@ -10,6 +10,7 @@ from detectors.columns import Floats, Integers
 from detectors.sequential.budget import Threshold
 from detectors.sequential.explain import change_of
 from detectors.sequential.kernels import COUNT
+from detectors.sequential.packing import rounded
 from detectors.sequential.plan import TrackPlan
 from detectors.sequential.track import (
     HEAD_START,
@@ -41,7 +42,8 @@ def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> Sums:
     """The sums of a window by stratum."""
     parts = [plan.of_window(each) for each in counters]
     squares = np.stack([plan.squares_of(each) for each in counters])
-    return Sums(np.stack([sums for sums, _ in parts]), squares, np.stack([rows for _, rows in parts]))
+    sums = rounded(np.stack([sums for sums, _ in parts]))
+    return Sums(sums, squares, np.stack([rows for _, rows in parts]))
 
 
 def advance(

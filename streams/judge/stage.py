@@ -6,19 +6,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from detectors.decide import alert_from, decide, point_from
+from detectors.estimation.judging import lesson_of
+from detectors.estimation.trust import Lesson
 from detectors.judgement import Judgement
-from detectors.measures import measure
+from detectors.measurement import Measurement
 from detectors.performance import performance
 from detectors.reference import Reference
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
 from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
+from streams.judge.kept import pieces, read, to_write
 from streams.judge.merging import MergedPane, merge_final
 from streams.judge.model_axis import AxisMemory, ModelAxis, Plans
-from streams.judge.points import context_of, rows_point, seal_of, verdicts, without_reference
+from streams.judge.points import (
+    ALL,
+    context_of,
+    rows_point,
+    seal_of,
+    unlabelled,
+    verdicts,
+    without_reference,
+)
 from streams.judge.seals import Seal
-from streams.judge.windows import ClosedWindow, Entry, Series, SeriesMemory, SeriesName
+from streams.judge.windows import ClosedWindow, Entry, Kept, Series, SeriesMemory, SeriesName
 from streams.ranges import joined_ranges
 from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
 from streams.telemetry import Sample
@@ -36,13 +47,15 @@ class _StageSnapshot(msgspec.Struct, array_like=True):
 
 
 class _Pending(msgspec.Struct):
-    """A flush between `flush` and `snapshot`. `made`: merged panes that are being written; `merged`: all that
-    are needed."""
+    """A flush between `flush` and `snapshot`. `made`: merged panes that are being written, `merged`: all that
+    are needed; `told`: states of series that are being written and their records, `kept`: all that are needed."""
 
     state: bytes
     panes: list[int]
     made: list[Entry]
     merged: list[Entry]
+    told: list[tuple[Kept, int]]
+    kept: list[Kept]
 
 
 class JudgeStage:
@@ -120,18 +133,25 @@ class JudgeStage:
         if self.offset == self._flushed_offset and not self._outputs:
             return None
         made = [(series.name, entry) for series in self._all_series() for entry in self._settle(series)]
+        deltas = [
+            Delta(name.model.encode(), msgspec.msgpack.encode(MergedPane.of(name, entry)))
+            for name, entry in made
+        ]
+        told: list[tuple[Kept, int]] = []
+        for series in to_write(self._all_series()):
+            series.kept, parts = Kept(series.state), pieces(series.name, series.state)
+            told.append((series.kept, len(parts)))
+            deltas += [Delta(series.name.model.encode(), part) for part in parts]
         self._flushed_offset = self.offset
         self._pending = _Pending(
             state=self._state(),
             panes=sorted({offset for entry in self._entries(False) for offset in _offsets(entry)}),
             made=[entry for _, entry in made],
             merged=self._entries(True),
+            told=told,
+            kept=[series.kept for series in self._all_series() if series.kept is not None],
         )
         outputs, self._outputs = self._outputs, []
-        deltas = [
-            Delta(name.model.encode(), msgspec.msgpack.encode(MergedPane.of(name, entry)))
-            for name, entry in made
-        ]
         return Flush(outputs, {JUDGE_PANES: deltas} if deltas else {})
 
     def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
@@ -139,19 +159,31 @@ class JudgeStage:
         if self._pending is None:
             raise ValueError("snapshot was called without a flush before it")
         pending, self._pending = self._pending, None
-        for entry, offset in zip(pending.made, written.get(JUDGE_PANES, ()), strict=True):
+        places = list(written.get(JUDGE_PANES, ()))
+        if len(places) != len(pending.made) + sum(count for _, count in pending.told):
+            raise ValueError(
+                f"{len(places)} offsets were given, which is not one for each record of the flush"
+            )
+        for kept, count in reversed(pending.told):
+            kept.offsets, places = places[-count:], places[:-count]
+        for entry, offset in zip(pending.made, places, strict=True):
             entry.sealed_offset = entry.current_offset = offset
         merged = sorted(entry.current_offset for entry in pending.merged)
-        state = msgspec.msgpack.encode((pending.state, _distances(pending.panes), _distances(merged)))
+        states = sorted(offset for kept in pending.kept for offset in kept.offsets)
+        state = msgspec.msgpack.encode(
+            (pending.state, _distances(pending.panes), _distances(merged), _distances(states))
+        )
         needed = {
             PROFILES: joined_ranges((offset, offset) for offset in pending.panes),
-            JUDGE_PANES: joined_ranges((offset, offset) for offset in merged),
+            JUDGE_PANES: joined_ranges((offset, offset) for offset in sorted((*merged, *states))),
         }
         return Snapshot(state, {topic: ranges for topic, ranges in needed.items() if ranges})
 
     def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
         """See `Stage`."""
-        small, panes, merged = msgspec.msgpack.decode(state, type=tuple[bytes, list[int], list[int]])
+        small, panes, merged, states = msgspec.msgpack.decode(
+            state, type=tuple[bytes, list[int], list[int], list[int]]
+        )
         found = msgspec.msgpack.decode(small, type=_StageSnapshot)
         self.offset = self._flushed_offset = offset
         self._clock_us = found.clock_us
@@ -164,6 +196,12 @@ class JudgeStage:
             if record.offset in wanted:
                 pane = msgspec.msgpack.decode(record.value or b"", type=MergedPane)
                 self._axis(pane.name.model, pane.name.axis).restore(pane.name).put(pane.entry(record.offset))
+        wanted = set(_places(states))
+        for name, kept in read(
+            (one.offset, one.value or b"") for one in log.get(JUDGE_PANES, ()) if one.offset in wanted
+        ):
+            series = self._axis(name.model, name.axis).restore(name)
+            series.kept, series.state = kept, kept.state
         wanted = set(_places(panes))
         for record in log.get(PROFILES, ()):
             if record.offset in wanted:
@@ -250,21 +288,33 @@ class JudgeStage:
         profile = series.profile(window, reference, as_sealed=True)
         context = context_of(name, window, profile)
         if not window.decided:
-            shown = verdicts(context, profile, monitor, reference, with_drift=True)
-            judgement = Judgement(decisions=(), transitions=(), state=series.memory.state)
+            shown = verdicts(context, profile, monitor, reference, True, self._lessons(name))
+            judgement = Judgement(decisions=(), transitions=(), state=series.state)
         elif name.axis == "event":
-            found = measure(profile, reference, monitor)
-            judgement = decide(context, found, monitor, reference, series.memory.state, profile)
+            found = unlabelled(context, profile, monitor, reference, self._lessons(name))
+            judgement = decide(context, found, monitor, reference, series.state, profile)
             shown = verdicts(context, profile, monitor, reference, with_drift=False)
         else:
-            found = performance(profile, reference)
-            judgement = decide(context, found, monitor, reference, series.memory.state, profile)
+            lessons, errors = self._lessons(name), list[Measurement]()
+            if name.segment == ALL:
+                lessons, errors = lesson_of(profile, reference, lessons, window.end_us)
+            found = [*performance(profile, reference), *errors]
+            judgement = decide(context, found, monitor, reference, series.state, profile)
+            judgement = msgspec.structs.replace(
+                judgement, state=msgspec.structs.replace(judgement.state, lessons=lessons)
+            )
             shown = ()
-        series.memory.state = judgement.state
+        series.state = judgement.state
         decisions = (*judgement.decisions, *shown)
         self._emit(point_from(context, decision, monitor, reference) for decision in decisions)
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
+
+    def _lessons(self, name: SeriesName) -> tuple[Lesson, ...]:
+        """What the labels of a version have shown about its estimates."""
+        axis = self._axes.get((name.model, "label"))
+        series = None if axis is None else axis.series.get(SeriesName(name.model, name.version, ALL, "label"))
+        return () if series is None else series.state.lessons
 
     def _correct_all(self, series: Series) -> None:
         for window in series.memory.windows:
@@ -286,7 +336,7 @@ class JudgeStage:
         context = context_of(series.name, window, profile)
         with_drift = series.name.axis == "event" and rows != window.rows
         window.rows = rows
-        decisions = verdicts(context, profile, monitor, reference, with_drift)
+        decisions = verdicts(context, profile, monitor, reference, with_drift, self._lessons(series.name))
         self._emit(point_from(context, one, monitor, reference, window.revision) for one in decisions)
 
     def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:

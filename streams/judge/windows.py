@@ -8,7 +8,7 @@ where they slide. Panes under different revisions of the configuration share no 
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -127,17 +127,30 @@ class SeriesMemory(msgspec.Struct, array_like=True):
     hops: list[Hop] = msgspec.field(default_factory=list[Hop])
     windows: list[ClosedWindow] = msgspec.field(default_factory=list[ClosedWindow])
     final_us: dict[int, int] = msgspec.field(default_factory=dict[int, int])
-    state: SeriesState = SeriesState()
+
+
+NOTHING: Final = SeriesState()
+"""What deciding remembers before the first window; it is not written."""
+
+
+class Kept(msgspec.Struct):
+    """What deciding remembered when it was written, and the offsets of its records (none while they are on their
+    way)."""
+
+    state: SeriesState
+    offsets: list[int] = msgspec.field(default_factory=list[int])
 
 
 class Series:
-    """Panes, windows and the memory of deciding of one series. With `plan`, the logged windows of a former run
-    in their order, the windows are those and no others."""
+    """Panes, windows and the memory of deciding (`state`; `kept`: as it was written last) of one series. With
+    `plan`, the logged windows of a former run in their order, the windows are those and no others."""
 
     def __init__(self, name: SeriesName, monitor_of: MonitorOf, plan: deque[Planned] | None = None) -> None:
         self.name = name
         self.panes: dict[int, dict[int, Entry]] = {}
         self.memory = SeriesMemory()
+        self.state: SeriesState = NOTHING
+        self.kept: Kept | None = None
         self._monitor_of = monitor_of
         self._plan = plan
         self._absent: frozenset[tuple[int, int]] = frozenset()

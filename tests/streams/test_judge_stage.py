@@ -91,7 +91,7 @@ class Bench:
     def flush(self) -> Results:
         flush = self.stage.flush()
         if flush is not None:
-            self.stage.snapshot({})
+            self.stage.snapshot({topic: range(len(deltas)) for topic, deltas in flush.deltas.items()})
             for output in flush.outputs:
                 self.results.take(output.topic, dict(output.headers).get("kind", b""), output.value)
         return self.results

@@ -13,6 +13,7 @@ from detectors.values import Axis, Monitor, PaneSnapshot
 from streams.control.configuration import Configuration
 from streams.judge.model_axis import Plans
 from streams.judge.stage import JudgeStage
+from streams.judge.windows import Series
 from streams.replay.inprocess import Results
 from streams.stages import InputRecord
 from streams.times import IDLE_US
@@ -132,6 +133,10 @@ class Judge:
             self.stage.restore(offset, state, log)
         for record in self.log[self.stage.offset + 1 :]:
             self.stage.process(record)
+
+    def series(self) -> list[Series]:
+        """What the stage judges."""
+        return self.stage._all_series()  # pyright: ignore[reportPrivateUsage]
 
     def end(self) -> Results:
         self.stage.end()
