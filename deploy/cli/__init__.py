@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import archive, deadletters, demo, measure, records, schemas, stack
+from deploy.cli import archive, backtest, deadletters, demo, measure, records, schemas, stack
 
 app = typer.Typer(
     name="homeostat",
@@ -41,6 +41,7 @@ demo.register(app)
 records.register(app)
 archive.register(app)
 deadletters.register(app)
+backtest.register(app)
 measure.register(app)
 schemas.register(app)
 

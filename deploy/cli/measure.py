@@ -1,4 +1,4 @@
-"""Commands over measuring: backtest a file, replay the stream, and the monitors."""
+"""Commands over measuring: replay the stream, and the monitors."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -8,23 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from deploy.cli.broker import on_broker
+from deploy.cli.files import AsJson, checked, monitor_file
 from deploy.cli.printing import progress, show_table
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
     from streams.control.bus import ControlBus
-    from streams.files.monitor import MonitorFile
-    from streams.replay.backtest import Backtest
     from streams.replay.replay import Replayed
     from streams.replay.replay_check import Check
 
 _TIMEOUT_S = 60.0
 _Result = TypeVar("_Result")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-MonitorPath = Annotated[
-    Path, typer.Option("--monitor", "-m", help="The monitor file (YAML), see docs/monitor.md.")
-]
 
 monitors = typer.Typer(
     no_args_is_help=True,
@@ -35,44 +29,8 @@ monitors = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(backtest)
     app.command()(replay)
     app.add_typer(monitors, name="monitors")
-
-
-def backtest(
-    data: Annotated[
-        Path, typer.Argument(help="CSV, CSV.gz, Parquet, or a folder of Parquet, in order of time.")
-    ],
-    monitor: MonitorPath,
-    labels: Annotated[
-        Path | None, typer.Option(help="Labels in a file of their own, joined on the id column.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What would have alarmed on this file, and when. Nothing is published. Exit 3 when an alert fires at the end.
-
-    Example: `homeostat backtest analysis.csv.gz --monitor car-loan.yaml --labels targets.csv.gz --json`
-    """
-    from streams.replay.backtest import backtest as run
-
-    with progress() as bar:
-        task = bar.add_task("reading", total=1.0)
-        found = _checked(
-            lambda: run(
-                data,
-                _monitor_file(monitor),
-                labels,
-                tell=lambda at: bar.update(
-                    task, completed=at.share, description=f"{at.rows:,} rows, {at.rows_per_s:,.0f} a second"
-                ),
-            )
-        )
-    if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=2))
-    else:
-        _show_backtest(found)
-    raise typer.Exit(3 if found.firing else 0)
 
 
 def replay(
@@ -150,7 +108,7 @@ def monitors_apply(
     """
     from streams.control.monitor_publish import apply_monitor
 
-    described = _monitor_file(file)
+    described = monitor_file(file)
     delay_s = _seconds(effective_in, "--effective-in")
     outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s))
     if as_json:
@@ -210,25 +168,6 @@ def monitors_schema() -> None:
     typer.echo(schema_json())
 
 
-def _monitor_file(path: Path) -> "MonitorFile":
-    from streams.files.monitor import read_monitor_file
-
-    return _checked(lambda: read_monitor_file(path))
-
-
-def _checked(work: Callable[[], _Result]) -> _Result:
-    """What is wrong with a file of the person's is told in its own words."""
-    from deploy.errors import UserError
-    from detectors.errors import DetectorError
-    from streams.files.monitor import MonitorFileInvalid
-    from streams.files.tables import FileInvalid
-
-    try:
-        return work()
-    except (FileInvalid, MonitorFileInvalid, DetectorError) as error:
-        raise UserError(str(error)) from error
-
-
 def _with_bus(work: "Callable[[ControlBus], Coroutine[Any, Any, _Result]]") -> _Result:
     async def run(broker: str) -> _Result:
         from streams.bus import KafkaBus
@@ -236,7 +175,7 @@ def _with_bus(work: "Callable[[ControlBus], Coroutine[Any, Any, _Result]]") -> _
         async with KafkaBus(broker, "homeostat-monitors") as bus:
             return await work(bus)
 
-    return _checked(lambda: on_broker(run, _TIMEOUT_S))
+    return checked(lambda: on_broker(run, _TIMEOUT_S))
 
 
 async def _replay(broker: str, settings: Settings, stretch: Any, archive: bool, tell: Any) -> "Replayed":
@@ -276,44 +215,6 @@ def _seconds(text: str, option: str) -> float:
         return seconds(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
-
-
-def _show_backtest(found: "Backtest") -> None:
-    data = found.as_dict()
-    typer.echo(
-        f"{data['model']}: {data['rows']:,} rows, {data['labels']:,} labels, {data['windows']:,} windows, "
-        f"{data['label_windows']:,} of labels ({data['rows_per_s']:,} rows a second)."
-    )
-    for name, count in data["skipped"].items():
-        if count:
-            typer.echo(f"{count:,} rows were left out: no usable {name}.", err=True)
-    account = found.accounting
-    if account is not None and account.late:
-        typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)
-    if account is not None and account.deadlettered:
-        typer.echo(
-            f"{account.deadlettered:,} rows cannot be read by the schema that the reference implies; "
-            "the warning above names the columns.",
-            err=True,
-        )
-    if not data["windows"] and not data["label_windows"]:
-        typer.echo("No window was full, so nothing could have alarmed.")
-        return
-    rows = [
-        {
-            "kind": one["kind"],
-            "since_row": one["change_row"],
-            "opened_row": one["opened_row"],
-            "closed_row": "open" if one["closed_row"] is None else one["closed_row"],
-            "segment": one["segment"],
-            "summary": one["summary"],
-        }
-        for one in data["incidents"]
-    ]
-    if rows:
-        show_table(rows, ["kind", "since_row", "opened_row", "closed_row", "segment", "summary"])
-    else:
-        typer.echo("Nothing would have alarmed.")
 
 
 def _replay_as_data(found: "Replayed", compared: "Check | None") -> dict[str, Any]:

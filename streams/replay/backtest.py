@@ -5,19 +5,17 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from itertools import chain
 from math import gcd
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from detectors.reference import Reference
-from detectors.values import Accounting, Alert, Monitor
+from detectors.values import Monitor
 from streams.control.configuration import Configuration
 from streams.control.monitor_build import build_from, build_monitor, open_table, reference_of
 from streams.control.window_spec import window_spec
@@ -25,14 +23,11 @@ from streams.files.columns import Roles, as_times
 from streams.files.labels import LabelFile
 from streams.files.monitor import MonitorFile, MonitorFileInvalid, seconds
 from streams.files.tables import FileInvalid, TableFile
-from streams.judge.seals import Seal
 from streams.replay.backtest_feed import Feed, RowIndex
-from streams.replay.inprocess import InProcess, Results
+from streams.replay.backtest_result import ROW_US, Backtest, Found
+from streams.replay.inprocess import InProcess
 from streams.times import MICROSECONDS
-from streams.topics import METRICS, SEALS
 
-_ROW_US = 1_000
-"""Time of a row in a file without time."""
 _FLUSH_ROWS = 65_536
 _LEAST_PANE_ROWS = 50
 _ROWS_KEPT = 100_000
@@ -69,124 +64,6 @@ class Progress:
     rows: int
     share: float
     rows_per_s: float
-
-
-@dataclass
-class Found(Results):
-    """What a backtest keeps: alerts, and how many windows there were. Points only where asked for, for they
-    grow with the file."""
-
-    keep_points: bool = False
-    windows: dict[str, int] = field(default_factory=dict[str, int])
-
-    def take(self, topic: str, kind: bytes, value: bytes) -> None:
-        """Read one output record."""
-        if topic == SEALS:
-            seal = msgspec.json.decode(value, type=Seal)
-            self.windows[seal.axis] = self.windows.get(seal.axis, 0) + seal.decided
-        elif topic != METRICS or kind != b"point" or self.keep_points:
-            super().take(topic, kind, value)
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """A kind of alert from its beginning to its end. Rows count from 0: `opened_row` is the first one after
-    the window that decided, `change_row` the first of the window where the change shows."""
-
-    opened: Alert
-    closed: Alert | None
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """The outcome."""
-
-    monitor: Monitor
-    references: tuple[Reference, ...]
-    rows: int
-    labels: int
-    elapsed_s: float
-    timed: bool
-    results: Found
-    index: RowIndex
-    skipped: dict[str, int]
-    labels_unused: int
-
-    @property
-    def incidents(self) -> list[Incident]:
-        """In order of their beginning."""
-        open_at: dict[tuple[str, str, str], list[int]] = {}
-        found: list[Incident] = []
-        for alert in sorted(self.results.alerts, key=lambda alert: (alert.end_us, alert.state == "firing")):
-            series = (alert.version, alert.segment, alert.kind)
-            if alert.state == "firing":
-                open_at.setdefault(series, []).append(len(found))
-                found.append(Incident(alert, None))
-                continue
-            for place in open_at.pop(series, []):
-                found[place] = Incident(found[place].opened, alert)
-        return found
-
-    @property
-    def firing(self) -> bool:
-        """Whether an incident is open at the end."""
-        return any(incident.closed is None for incident in self.incidents)
-
-    @property
-    def accounting(self) -> Accounting | None:
-        """Where every row and label went."""
-        return self.results.accounting.get((self.monitor.model, 0))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON. Times are there only where the file has times."""
-        account = self.accounting
-        return {
-            "model": self.monitor.model,
-            "rows": self.rows,
-            "labels": self.labels,
-            "windows": self.results.windows.get("event", 0),
-            "label_windows": self.results.windows.get("label", 0),
-            "rows_per_s": round(self.rows / self.elapsed_s) if self.elapsed_s else None,
-            "pane_s": self.monitor.pane_s if self.timed else None,
-            "pane_rows": None if self.timed else round(self.monitor.pane_s * MICROSECONDS / _ROW_US),
-            "skipped": self.skipped,
-            "labels_unused": self.labels_unused,
-            "accounting": msgspec.to_builtins(account) if account else None,
-            "incidents": [self._incident(each) for each in self.incidents],
-        }
-
-    def _incident(self, incident: Incident) -> dict[str, Any]:
-        opened, closed = incident.opened, incident.closed
-        names = [one.feature for one in opened.evidence if one.feature]
-        return {
-            "opened_row": self.index.row(opened.end_us),
-            "opened_time": self._time(opened.end_us),
-            "change_row": self.index.row(opened.change_us),
-            "change_time": self._time(opened.change_us),
-            "kind": opened.kind,
-            "version": opened.version,
-            "segment": opened.segment,
-            "axis": opened.axis,
-            "summary": opened.reason,
-            "features": list(dict.fromkeys(names)),
-            "measures": [
-                {
-                    "name": one.measure,
-                    "feature": one.feature,
-                    "segment": opened.segment,
-                    "value": one.value,
-                    "reference": one.reference,
-                    "threshold": one.threshold,
-                    "n": one.rows,
-                }
-                for one in opened.evidence
-            ],
-            "closed_row": self.index.row(closed.end_us) if closed else None,
-            "closed_time": self._time(closed.end_us) if closed else None,
-        }
-
-    def _time(self, time_us: int) -> str | None:
-        return datetime.fromtimestamp(time_us / MICROSECONDS, UTC).isoformat() if self.timed else None
 
 
 def _silent(_: Progress) -> None:
@@ -226,8 +103,9 @@ def backtest(
     configuration.add_reference(reference)
     label_file = LabelFile(labels, file) if labels is not None else None
     skipped_rows = file.reference.rows or 0
+    horizon_us = round(monitor.label_horizon_s * MICROSECONDS)
     index = RowIndex(round(monitor.pane_s * MICROSECONDS))
-    feed = Feed(monitor.model, reference.version, roles, label_file, _ROW_US, index)
+    feed = Feed(monitor.model, reference.version, roles, label_file, ROW_US, index, horizon_us)
     feed.rows = skipped_rows
     run = InProcess(configuration, 1, results=Found(keep_points=keep_points))
     _run(feed, run, chain([first], batches), table, tell, started_s)
@@ -302,11 +180,11 @@ def _by_rows(file: MonitorFile, roles: Roles) -> Monitor:
         raise MonitorFileInvalid(
             f"monitor of {file.model!r}: windows by time need columns.time; without it write `window: {{rows: 1000}}`"
         )
-    draft = build_monitor(file, roles.features, pane_s=_ROW_US / MICROSECONDS)
+    draft = build_monitor(file, roles.features, pane_s=ROW_US / MICROSECONDS)
     hop = window_spec(draft, "event").hop_rows
     both = gcd(hop, draft.label_window_rows)
     pane_rows = both if both >= _LEAST_PANE_ROWS else hop
-    row_s = _ROW_US / MICROSECONDS
+    row_s = ROW_US / MICROSECONDS
     return msgspec.structs.replace(
         draft,
         pane_s=pane_rows * row_s,

@@ -87,11 +87,19 @@ class _Labels:
 class Feed:
     """Makes records of batches of a file: the predictions, and each label behind the predictions of its time.
 
-    `row_us`: time of a row where the file has none. Labels without a time are known at once.
+    `row_us`: time of a row where the file has none. Labels without a time are known at once. `horizon_us`: how long
+    a prediction waits for its label; labels follow the predictions more often than that.
     """
 
     def __init__(
-        self, model: str, version: str, roles: Roles, labels: LabelFile | None, row_us: int, index: RowIndex
+        self,
+        model: str,
+        version: str,
+        roles: Roles,
+        labels: LabelFile | None,
+        row_us: int,
+        index: RowIndex,
+        horizon_us: int,
     ) -> None:
         self.skipped = Skipped()
         self.rows = 0
@@ -102,6 +110,7 @@ class Feed:
         self._roles = roles
         self._label_file = labels
         self._row_us = row_us
+        self._span_us = max(1, horizon_us // 2)
         self._waiting = _Labels.none()
         self._offset = 0
 
@@ -110,10 +119,10 @@ class Feed:
         rows = self._roles.rows(batch, self.rows, self._row_us)
         self.index.note(np.maximum(rows.times_us, 0), self.rows)
         self.rows += batch.num_rows
-        chosen = self._good(rows)
-        yield from self._predictions(rows, chosen)
-        self._waiting = self._waiting.plus(self._labels_of(rows, chosen))
-        if len(chosen):
+        ids = np.array(rows.ids, dtype=object)
+        for chosen in self._parts(rows.times_us, self._good(rows)):
+            yield from self._predictions(rows, ids, chosen)
+            self._waiting = self._waiting.plus(self._labels_of(rows, ids, chosen))
             yield from self._labels_until(int(rows.times_us[chosen].max()))
 
     def rest(self) -> Iterator[InputRecord]:
@@ -132,7 +141,17 @@ class Feed:
             bad |= flags
         return np.flatnonzero(~bad)
 
-    def _predictions(self, rows: Rows, chosen: npt.NDArray[np.int64]) -> Iterator[InputRecord]:
+    def _parts(self, times_us: Times, chosen: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+        """Rows that are sent before their labels: so few that the first still waits when the last is sent."""
+        if not len(chosen):
+            return
+        reached = np.maximum.accumulate(times_us[chosen])
+        cuts = np.flatnonzero(np.diff((reached - reached[0]) // self._span_us)) + 1
+        yield from np.split(chosen, cuts)
+
+    def _predictions(
+        self, rows: Rows, ids: npt.NDArray[np.object_], chosen: npt.NDArray[np.int64]
+    ) -> Iterator[InputRecord]:
         if rows.versions is None:
             groups = [(self._version, chosen)]
         else:
@@ -148,7 +167,7 @@ class Feed:
                 version=version,
                 producer=_PRODUCER,
                 sequence=self._offset,
-                ids=[rows.ids[place] for place in places] if len(places) < len(rows.ids) else rows.ids,
+                ids=ids[places].tolist() if len(places) < len(ids) else rows.ids,
                 times_us=rows.times_us[places],
                 predictions=rows.predictions[places],
                 scores=rows.scores[places],
@@ -157,10 +176,11 @@ class Feed:
             )
             yield self._record(encode_predictions(batch), batch)
 
-    def _labels_of(self, rows: Rows, chosen: npt.NDArray[np.int64]) -> _Labels:
-        ids = np.array(rows.ids, dtype=object)
+    def _labels_of(self, rows: Rows, ids: npt.NDArray[np.object_], chosen: npt.NDArray[np.int64]) -> _Labels:
+        if self._label_file is None and not self._roles.has_labels:
+            return _Labels.none()
         if self._label_file is not None:
-            places, values, times_us = self._label_file.of([rows.ids[place] for place in chosen])
+            places, values, times_us = self._label_file.of(ids[chosen].tolist())
             places = chosen[places]
             found = _Labels(ids[places], np.where(times_us < 0, rows.times_us[places], times_us), values)
         else:

@@ -10,7 +10,8 @@ import pytest
 
 from streams.files.monitor import MonitorFile, MonitorFileInvalid
 from streams.files.tables import FileInvalid, TableFile
-from streams.replay.backtest import Backtest, backtest
+from streams.replay.backtest import backtest
+from streams.replay.backtest_result import Backtest
 
 START = pd.Timestamp("2026-03-01 00:00:00")
 FEATURES = ["age", "city"]
@@ -102,7 +103,7 @@ def test_what_alarms_is_told_with_its_rows(tmp_path: Path) -> None:
     found = backtest(tmp_path / "data.csv", monitor(tmp_path))
     told = found.as_dict()
     by_kind = {one["kind"]: one for one in told["incidents"]}
-    assert by_kind.keys() == {"data_quality", "data_drift", "prediction_drift", "performance"}
+    assert by_kind.keys() >= {"data_quality", "data_drift", "prediction_drift", "performance"}
     drift = by_kind["data_drift"]
     assert (drift["change_row"], drift["opened_row"], drift["closed_row"]) == (3_000, 3_500, None)
     assert drift["features"][0] == "age"
@@ -279,3 +280,25 @@ def test_classes(tmp_path: Path) -> None:
     found = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields | classes), keep_points=True)
     right = (said == truth)[2_000:].reshape(4, 500).mean(axis=1)
     assert values(found, "accuracy") == pytest.approx(right)
+
+
+def test_labels_that_are_known_at_once_are_joined_however_slow_the_rows_are(tmp_path: Path) -> None:
+    """A batch of the file spans weeks, a prediction waits a day."""
+    frame(3_000, 3, rate_s=0.002).to_csv(tmp_path / "data.csv", index=False)
+    found = backtest(tmp_path / "data.csv", monitor(tmp_path, timed=True))
+    account = found.accounting
+    assert account is not None
+    assert (account.joined, account.orphaned) == (3_000, 0)
+    assert found.as_dict()["label_windows"] > 3
+
+
+def test_estimates_are_told_beside_what_turned_out(tmp_path: Path) -> None:
+    frame(4_000, 3).to_csv(tmp_path / "data.csv", index=False)
+    told = backtest(tmp_path / "data.csv", monitor(tmp_path)).as_dict()["estimates"]
+    accuracy = [one for one in told if one["measure"] == "accuracy"]
+    assert [(one["start_row"], one["end_row"]) for one in accuracy] == [
+        (500 * n, 500 * n + 500) for n in range(8)
+    ]
+    for one in accuracy:
+        assert one["low"] < one["estimated"] < one["high"]
+        assert one["low"] - 0.03 < one["realized"] < one["high"] + 0.03

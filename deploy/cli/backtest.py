@@ -1,0 +1,112 @@
+"""Commands over files: what would have alarmed, a first monitor, and what a budget costs in delay."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.files import AsJson, MonitorPath, checked, monitor_file
+from deploy.cli.printing import progress, show_table
+
+if TYPE_CHECKING:
+    from streams.replay.backtest_result import Backtest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(backtest)
+
+
+def backtest(
+    data: Annotated[
+        Path, typer.Argument(help="CSV, CSV.gz, Parquet, or a folder of Parquet, in order of time.")
+    ],
+    monitor: MonitorPath,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels in a file of their own, joined on the id column.")
+    ] = None,
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with drawings of the measures and the incidents to this file."),
+    ] = None,
+) -> None:
+    """What would have alarmed on this file, and when. Nothing is published. Exit 3 when an alert fires at the end.
+
+    Example: `homeostat backtest analysis.csv.gz --monitor car-loan.yaml --labels targets.csv.gz --json`
+    """
+    from streams.replay.backtest import backtest as run
+
+    with progress() as bar:
+        task = bar.add_task("reading", total=1.0)
+        found = checked(
+            lambda: run(
+                data,
+                monitor_file(monitor),
+                labels,
+                keep_points=html is not None,
+                tell=lambda at: bar.update(
+                    task, completed=at.share, description=f"{at.rows:,} rows, {at.rows_per_s:,.0f} a second"
+                ),
+            )
+        )
+    if html is not None:
+        _write_page(found, data, html)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        _show_backtest(found)
+    raise typer.Exit(3 if found.firing else 0)
+
+
+def _write_page(found: "Backtest", data: Path, html: Path) -> None:
+    from reporting.backtest_page import backtest_page
+    from streams.replay.backtest_lines import lines_of
+
+    html.write_text(backtest_page(found.as_dict(), lines_of(found), data.name), encoding="utf-8")
+    typer.echo(f"The page is {html}.", err=True)
+
+
+def _show_backtest(found: "Backtest") -> None:
+    data = found.as_dict()
+    typer.echo(
+        f"{data['model']}: {data['rows']:,} rows, {data['labels']:,} labels, {data['windows']:,} windows, "
+        f"{data['label_windows']:,} of labels ({data['rows_per_s']:,} rows a second)."
+    )
+    for name, count in data["skipped"].items():
+        if count:
+            typer.echo(f"{count:,} rows were left out: no usable {name}.", err=True)
+    account = found.accounting
+    if account is not None and account.late:
+        typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)
+    if account is not None and account.deadlettered:
+        typer.echo(
+            f"{account.deadlettered:,} rows cannot be read by the schema that the reference implies; "
+            "the warning above names the columns.",
+            err=True,
+        )
+    if account is not None and account.orphaned:
+        typer.echo(
+            f"{account.orphaned:,} labels belong to no prediction, or came later than the label_horizon "
+            f"of {found.monitor.label_horizon_s / 86_400:g} days: no measure rests on them.",
+            err=True,
+        )
+    if not data["windows"] and not data["label_windows"]:
+        typer.echo("No window was full, so nothing could have alarmed.")
+        return
+    rows = [
+        {
+            "kind": one["kind"],
+            "since_row": one["change_row"],
+            "opened_row": one["opened_row"],
+            "closed_row": "open" if one["closed_row"] is None else one["closed_row"],
+            "segment": one["segment"],
+            "summary": one["summary"],
+        }
+        for one in data["incidents"]
+    ]
+    if rows:
+        show_table(rows, ["kind", "since_row", "opened_row", "closed_row", "segment", "summary"])
+    else:
+        typer.echo("Nothing would have alarmed.")

@@ -1,0 +1,37 @@
+"""What commands over files of a person's have in common."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.files.monitor import MonitorFile
+
+_Result = TypeVar("_Result")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+MonitorPath = Annotated[
+    Path, typer.Option("--monitor", "-m", help="The monitor file (YAML), see docs/monitor.md.")
+]
+
+
+def monitor_file(path: Path) -> "MonitorFile":
+    """The monitor in a file. Raises `UserError` with a line for each thing that is wrong."""
+    from streams.files.monitor import read_monitor_file
+
+    return checked(lambda: read_monitor_file(path))
+
+
+def checked(work: Callable[[], _Result]) -> _Result:
+    """What is wrong with a file of the person's is told in its own words."""
+    from deploy.errors import UserError
+    from detectors.errors import DetectorError
+    from streams.files.monitor import MonitorFileInvalid
+    from streams.files.tables import FileInvalid
+
+    try:
+        return work()
+    except (FileInvalid, MonitorFileInvalid, DetectorError) as error:
+        raise UserError(str(error)) from error

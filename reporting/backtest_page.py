@@ -1,0 +1,269 @@
+"""A backtest as one HTML file that needs nothing else: incidents, and measures as drawings that know light and dark."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from reporting import words
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 900, 150, 64, 22
+_TOP = 8
+_TICKS = 5
+_LOG = "_evidence"
+"""Measures that go over many powers of ten."""
+_STRIP = 18
+_KINDS = {
+    "volume": "Volume",
+    "data_quality": "Data quality",
+    "data_drift": "Data drift",
+    "prediction_drift": "Prediction drift",
+    "estimated_performance": "Estimated performance",
+    "concept_drift": "Concept drift",
+    "performance": "Performance",
+}
+
+
+class Sample(Protocol):
+    """A measure at a window that ends before `row`."""
+
+    @property
+    def row(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def threshold(self) -> float | None: ...
+    @property
+    def breach(self) -> bool: ...
+
+
+class Line(Protocol):
+    """A measure over all windows."""
+
+    @property
+    def measure(self) -> str: ...
+    @property
+    def feature(self) -> str | None: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def axis(self) -> str: ...
+    @property
+    def samples(self) -> Sequence[Sample]: ...
+
+
+class Drawing(NamedTuple):
+    """An SVG, its title, and what it shows in words."""
+
+    title: str
+    svg: str
+    note: str
+
+
+def backtest_page(found: Mapping[str, Any], lines: Sequence[Line], title: str) -> str:
+    """The page of a backtest.
+
+    found: `Backtest.as_dict()`. lines: what is drawn, most telling first. title: what was looked at.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(kind=_kind, amount=amount)
+    first, last = _span(found)
+    incidents = found["incidents"]
+    return environment.get_template("backtest.html.j2").render(
+        found=found,
+        title=title,
+        timeline=_timeline(incidents, first, last),
+        drawings=[_drawing(line, incidents, first, last) for line in lines],
+        estimates=_estimates(found["estimates"], incidents, first, last),
+        open_count=sum(one["closed_row"] is None and not one["further"] for one in incidents),
+    )
+
+
+def _kind(name: str) -> str:
+    return _KINDS.get(name, words.measure(name))
+
+
+def amount(value: float | None) -> str:
+    """A number as short as it can be told."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 1e-3:
+        return f"{value:.2g}"
+    return f"{value:,.0f}" if size >= 1_000 else f"{value:.3g}"
+
+
+def _span(found: Mapping[str, Any]) -> tuple[int, int]:
+    return found["first_row"], found["first_row"] + found["rows"]
+
+
+def _x(row: float, first: int, last: int) -> float:
+    share = (row - first) / max(last - first, 1)
+    return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - 8)
+
+
+def _timeline(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> str:
+    """A bar for each incident, a row for each kind."""
+    kinds = [kind for kind in _KINDS if any(one["kind"] == kind for one in incidents)]
+    height = _STRIP * len(kinds) + BOTTOM
+    parts: list[str] = []
+    for place, kind in enumerate(kinds):
+        y = place * _STRIP + 3
+        for one in incidents:
+            if one["kind"] != kind:
+                continue
+            start = _x(one["change_row"], first, last)
+            end = _x(last if one["closed_row"] is None else one["closed_row"], first, last)
+            mark = _x(one["opened_row"], first, last)
+            if not one["further"]:
+                parts.append(
+                    f'<rect class="bar" x="{start:.1f}" y="{y}" width="{max(end - start, 2):.1f}" height="12"/>'
+                )
+            parts.append(f'<path class="told" d="M{mark:.1f} {y - 1}v14"/>')
+        parts.append(f'<text class="name" x="{LEFT + 4}" y="{y + 10}">{_KINDS[kind]}</text>')
+    parts += _row_ticks(first, last, height - BOTTOM)
+    return _svg(height, "When each incident began and ended, by kind", parts) if kinds else ""
+
+
+def _drawing(line: Line, incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> Drawing:
+    log = line.measure.endswith(_LOG)
+    kind = line.measure.removesuffix(_LOG) if log else line.kind
+    name = f"Evidence of {_KINDS.get(str(kind), str(kind)).lower()}" if log else words.measure(line.measure)
+    if line.feature:
+        name += f" of {line.feature}"
+    mine = [one for one in incidents if one["kind"] == kind]
+    values = [sample.value for sample in line.samples]
+    limits = [sample.threshold for sample in line.samples if sample.threshold is not None]
+    scale = _Scale.of([*values, *limits], log)
+    parts = [*_bands(mine, first, last), *_value_ticks(scale), *_row_ticks(first, last, HEIGHT - BOTTOM)]
+    parts.append(_path("limit", [(s.row, s.threshold) for s in line.samples], scale, first, last))
+    parts.append(_path("line", [(s.row, s.value) for s in line.samples], scale, first, last))
+    parts += [
+        f'<circle class="breach" cx="{_x(s.row, first, last):.1f}" cy="{scale.y(s.value):.1f}" r="2.2"/>'
+        for s in line.samples
+        if s.breach
+    ]
+    breaches = sum(sample.breach for sample in line.samples)
+    ranges = f"from {amount(min(values, default=None))} to {amount(max(values, default=None))}"
+    note = f"{len(values)} windows, {ranges}; {words.count(breaches, 'breach', 'breaches')}"
+    return Drawing(name, _svg(HEIGHT, f"{name}: {note}", parts), note)
+
+
+def _estimates(
+    estimates: Sequence[Mapping[str, Any]], incidents: Sequence[Mapping[str, Any]], first: int, last: int
+) -> list[Drawing]:
+    """Estimated performance with its interval, and what turned out."""
+    found: list[Drawing] = []
+    mine = [one for one in incidents if one["kind"] in ("estimated_performance", "performance")]
+    for measure in dict.fromkeys(one["measure"] for one in estimates):
+        told = [one for one in estimates if one["measure"] == measure and one["segment"] == "all"]
+        keys = ("estimated", "low", "high", "realized")
+        values = [one[key] for one in told for key in keys if one[key] is not None]
+        if not values:
+            continue
+        scale = _Scale.of(values, log=False)
+        parts = [*_bands(mine, first, last), *_value_ticks(scale), *_row_ticks(first, last, HEIGHT - BOTTOM)]
+        for key, style in (("low", "bound"), ("high", "bound"), ("realized", "real"), ("estimated", "line")):
+            parts.append(_path(style, [(one["end_row"], one[key]) for one in told], scale, first, last))
+        known = [one for one in told if one["realized"] is not None and one["estimated"] is not None]
+        apart = sum(abs(one["realized"] - one["estimated"]) for one in known) / max(len(known), 1)
+        note = f"{len(told)} windows" + (
+            f", {amount(apart)} from what turned out on average" if known else ""
+        )
+        name = (
+            f"{words.measure(measure)}, estimated (line), its interval (dots), and what turned out (dashes)"
+        )
+        found.append(Drawing(name, _svg(HEIGHT, f"{name}: {note}", parts), note))
+    return found
+
+
+class _Scale(NamedTuple):
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def of(cls, values: Sequence[float], log: bool) -> "_Scale":
+        shown = [_logged(one) if log else one for one in values] or [0.0]
+        low, high = min(shown), max(shown)
+        room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+        return cls(low - room, high + room, log)
+
+    def y(self, value: float) -> float:
+        share = ((_logged(value) if self.log else value) - self.low) / (self.high - self.low)
+        return _TOP + (1 - share) * (HEIGHT - BOTTOM - _TOP)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        steps = [self.low + (self.high - self.low) * part / 3 for part in (0.25, 1.5, 2.75)]
+        if self.log:
+            powers = sorted({round(one) for one in steps})
+            return [(10.0**one, f"1e{one}" if abs(one) > 3 else amount(10.0**one)) for one in powers]
+        return [(one, amount(one)) for one in steps]
+
+
+def _logged(value: float) -> float:
+    return math.log10(max(value, 1e-3))
+
+
+def _path(
+    style: str, points: Sequence[tuple[int, float | None]], scale: _Scale, first: int, last: int
+) -> str:
+    """A line with gaps where there is no value; points that stand alone are short strokes."""
+    d, pen = "", False
+    for row, value in points:
+        if value is None:
+            pen = False
+            continue
+        d += f"{'L' if pen else 'M'}{_x(row, first, last):.1f} {scale.y(value):.1f}"
+        d += "" if pen else "h.01"
+        pen = True
+    return f'<path class="{style}" d="{d}"/>' if d else ""
+
+
+def _bands(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> list[str]:
+    found: list[str] = []
+    for one in incidents:
+        start = _x(one["change_row"], first, last)
+        end = _x(last if one["closed_row"] is None else one["closed_row"], first, last)
+        size = f'width="{max(end - start, 2):.1f}" height="{HEIGHT - BOTTOM - _TOP}"'
+        if not one["further"]:
+            found.append(f'<rect class="band" x="{start:.1f}" y="{_TOP}" {size}/>')
+        found.append(
+            f'<path class="told" d="M{_x(one["opened_row"], first, last):.1f} {_TOP}V{HEIGHT - BOTTOM}"/>'
+        )
+    return found
+
+
+def _row_ticks(first: int, last: int, y: int) -> list[str]:
+    found = [f'<path class="axis" d="M{LEFT} {y}H{WIDTH - 8}"/>']
+    for part in range(_TICKS):
+        row = first + (last - first) * part // (_TICKS - 1)
+        anchor = "start" if part == 0 else "end" if part == _TICKS - 1 else "middle"
+        found.append(
+            f'<text class="tick" text-anchor="{anchor}" x="{_x(row, first, last):.1f}" y="{y + 14}">{row:,}</text>'
+        )
+    return found
+
+
+def _value_ticks(scale: _Scale) -> list[str]:
+    found: list[str] = []
+    for value, text in scale.ticks():
+        y = scale.y(value)
+        found.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - 8}"/>')
+        found.append(f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 3.5:.1f}">{text}</text>')
+    return found
+
+
+def _svg(height: int, alt: str, parts: Sequence[str]) -> str:
+    inside = "".join(parts)
+    label = escape(alt, quote=True)
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{inside}</svg>'
