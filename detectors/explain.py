@@ -17,7 +17,30 @@ KIND_NAMES: dict[AlertKind, str] = {
 }
 
 _SHOWN = 3
-_SHARES = {
+_ESTIMATED_SHARES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "auc": "area under the ROC curve",
+    "macro_f1": "mean F1 of the classes",
+}
+_ESTIMATED_NUMBERS = _estimated(_ESTIMATED_NUMBERS) | {
+    "estimation_error": "the labels show {value} more than was estimated",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "bias": "mean error",
+}
+
+
+def _estimated(names: dict[str, str]) -> dict[str, str]:
+    return {f"estimated_{name}": f"the estimated {words} is {{value}}" for name, words in names.items()}
+
+
+_SHARES = _estimated(_ESTIMATED_SHARES) | {
     "missing_rate": "{who} is missing in {value} of the rows",
     "out_of_range_rate": "{value} of the values of {who} lie outside the range known from the reference",
     "point_mass": "{who} has {detail} in {value} of its rows",

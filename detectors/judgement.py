@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from detectors.concept.values import ConceptMemory
+from detectors.estimation.trust import Lesson
 from detectors.sequential.values import Memory
 from detectors.values import AlertKind, Axis, Value, Verdict
 
@@ -73,10 +75,13 @@ class KindState(Value, frozen=True, kw_only=True):
 
 class SeriesState(Value, frozen=True, kw_only=True):
     """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON. `memory`:
-    of the sequential tests, once a profile was handed in."""
+    of the sequential tests, once a profile was handed in; `concept`: of the detectors of concept drift;
+    `lessons`: what windows of labels have shown about estimates."""
 
     kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
     memory: Memory | None = None
+    lessons: tuple[Lesson, ...] = ()
+    concept: ConceptMemory | None = None
 
 
 class Judgement(Value, frozen=True, kw_only=True):

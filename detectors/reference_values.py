@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from detectors.columns import SCORE_BINS
 from detectors.errors import ReferenceInvalid
+from detectors.learned import Learned, bound
 from detectors.scores import Confusion, binned_auc
 from detectors.sequential.values import Baseline
 from detectors.task_scores import ClassCounts, ErrorSums
@@ -65,6 +66,8 @@ class Reference(Value, frozen=True, kw_only=True):
     `baseline`: what sequential deciding must know besides, from the rows in their order; see
     `detectors.sequential.baseline.with_baseline`. Without it rows are taken for independent, correlations are not
     watched, and thresholds are those that the theory guarantees.
+    `learned`: what estimates and explanations are made from; see `detectors.learning.with_learned`. Read it through
+    `lessons`.
     """
 
     model: str
@@ -96,6 +99,7 @@ class Reference(Value, frozen=True, kw_only=True):
     label_mean: float = 0.0
     label_deviation: float = 0.0
     baseline: Baseline | None = None
+    learned: Learned | None = None
 
     @property
     def labelled(self) -> int:
@@ -113,6 +117,11 @@ class Reference(Value, frozen=True, kw_only=True):
             found = Confusion(self.tp, self.fp, self.fn, self.tn).measures()
             found["auc"] = binned_auc(self.positive_scores, self.negative_scores).value
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def lessons(self) -> Learned | None:
+        """What was learned from its rows, under its revision; None where nothing was."""
+        return None if self.learned is None else bound(self.learned, self.revision)
 
     def feature(self, name: str) -> FeatureReference | None:
         """The column of this name, or None."""

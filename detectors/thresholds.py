@@ -38,6 +38,19 @@ KINDS: dict[str, AlertKind] = {
     "bias": "performance",
     "rmse": "performance",
     "r2": "performance",
+    "estimated_accuracy": "estimated_performance",
+    "estimated_balanced_accuracy": "estimated_performance",
+    "estimated_precision": "estimated_performance",
+    "estimated_recall": "estimated_performance",
+    "estimated_f1": "estimated_performance",
+    "estimated_auc": "estimated_performance",
+    "estimated_macro_f1": "estimated_performance",
+    "estimated_log_loss": "estimated_performance",
+    "estimated_brier": "estimated_performance",
+    "estimated_mae": "estimated_performance",
+    "estimated_rmse": "estimated_performance",
+    "estimated_bias": "estimated_performance",
+    "estimation_error": "estimated_performance",
 }
 
 FLOORS: dict[str, float] = {
@@ -59,15 +72,22 @@ FLOORS: dict[str, float] = {
     "auc": 0.05,
     "mae": 0.05,
     "bias": 0.05,
+    "estimated_accuracy": 0.05,
+    "estimated_balanced_accuracy": 0.05,
+    "estimated_f1": 0.05,
+    "estimated_auc": 0.05,
+    "estimated_mae": 0.05,
 }
 """The least change worth a person's time, however many rows prove it, in units of the measurement. What has no
 floor is not decided on."""
 
 _TWO_SIDED = {"missing_rate", "point_mass", "positive_rate", "bias"}
-_ERRORS = {"mae", "bias"}
+_ERRORS = {"mae", "bias", "estimated_mae"}
 """Measures of performance that are no shares; more of them is worse."""
 _OUTPUT_TESTS: dict[Task, tuple[int, int]] = {"binary": (3, 4), "multiclass": (3, 2), "regression": (2, 2)}
 """Tests of prediction drift and of performance by task."""
+_ESTIMATE_TESTS: dict[Task, int] = {"binary": 4, "multiclass": 2, "regression": 1}
+_PERFORMANCE: frozenset[AlertKind] = frozenset({"performance", "estimated_performance"})
 _TINY = 1e-300
 _HALVINGS = 24
 """Bisection steps: shares to 1e-7, well below one row."""
@@ -93,6 +113,8 @@ def false_alarm_shares(monitor: Monitor, reference: Reference) -> dict[AlertKind
         "prediction_drift": drift,
         "performance": performance,
     }
+    if reference.learned is not None:
+        tests["estimated_performance"] = _ESTIMATE_TESTS[reference.task]
     for part in reference.features:
         numeric = part.spec.kind != "categorical"
         tests["data_quality"] += 2 + (len(point_masses(part)) if numeric else 0)
@@ -116,7 +138,7 @@ def threshold(measurement: Measurement, chance: float) -> float | None:
         return max(floor, _psi_bound(measurement, surprise))
     if measurement.reference is None:
         return None
-    if KINDS[measurement.measure] != "performance":
+    if KINDS[measurement.measure] not in _PERFORMANCE:
         return _share_bound(measurement, measurement.reference, surprise, floor)
     if measurement.error > 0 or measurement.measure in _ERRORS:
         spread = math.hypot(measurement.error, measurement.reference_error)

@@ -1,49 +1,25 @@
 """What each feature means to the model: learned once from the rows of the reference."""
 
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Final
 
-import msgspec
 import numpy as np
 
+from detectors.attribution.values import Influence
 from detectors.columns import Column, Floats, numbers
 from detectors.errors import ReferenceInvalid
 from detectors.estimation.groups import groups_of, row_groups, telling_columns, told
 from detectors.estimation.marginals import additive_effects
-from detectors.estimation.values import Numbers
 from detectors.layout import layout_of
 from detectors.reference import Reference
-from detectors.values import Task, Value
+from detectors.values import Task
 
 MOST_ROWS: Final = 200_000
 _STRENGTH = 10.0
 """Rows that "no effect" counts for in each group."""
 
 
-class Influence(Value, frozen=True, kw_only=True):
-    """Additive effects of groups of each feature's bins, on the output of the model (score, or prediction of a
-    regression; empty for what has neither) and on its success (1 for right, 0 for wrong; of a regression less
-    the absolute error). Additive in all features at once, so that what two correlated features share is not
-    counted twice. `columns`: those that the effects are of, in the layout's order; at most 24, the others have
-    none."""
-
-    reference_revision: str
-    task: Task
-    columns: tuple[str, ...] = ()
-    output: Numbers = ()
-    success: Numbers = ()
-
-    def to_json(self) -> bytes:
-        """The influence as JSON."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, text: bytes | str) -> Self:
-        """Read what `to_json` wrote; raises `ReferenceInvalid` when it is no influence."""
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ReferenceInvalid(f"this is not the JSON of an influence: {error}") from error
+__all__ = ["Influence", "build_influence"]
 
 
 def build_influence(

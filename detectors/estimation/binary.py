@@ -13,7 +13,7 @@ import numpy as np
 from detectors.columns import SCORE_BINS, Floats, Integers, score_bins
 from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
-from detectors.estimation.checking import excess
+from detectors.estimation.checking import Checked, checked
 from detectors.estimation.expected import Expected, Facts, expect, expect_each, known_values
 from detectors.estimation.groups import BLOCKS, Groups, by_block, row_shares, told, window_shares
 from detectors.estimation.marginals import fit_marginals, moved
@@ -58,6 +58,7 @@ def fit_binary(reference: Reference, codes: Integers, rows: Rows) -> Estimator:
         concordance=told(_concordance(rows)),
         map=str(curve),
     )
+    trials = _checked(cells, marginals, codes, places, rows)
     return Estimator(
         reference_revision=reference.revision,
         task="binary",
@@ -65,7 +66,8 @@ def fit_binary(reference: Reference, codes: Integers, rows: Rows) -> Estimator:
         cells=cells,
         marginals=marginals,
         expected=known_values(expect(whole, chances[0], Facts.of(cells)).values),
-        excess=_excess(cells, marginals, codes, places, rows),
+        excess=trials.excess,
+        wander=trials.wander,
     )
 
 
@@ -118,9 +120,9 @@ def _scattered(counts: Integers, chooser: np.random.Generator) -> Floats:
     return chooser.multinomial(counts, np.full(BLOCKS, 1 / BLOCKS)).T.astype(np.float64)
 
 
-def _excess(
+def _checked(
     cells: BinaryCells, marginals: Marginals, codes: Integers, places: Integers, rows: Rows
-) -> dict[str, float]:
+) -> Checked:
     facts, chances, width = Facts.of(cells), np.array(cells.chances), int(codes.max(initial=-1)) + 1
 
     def trial(block: int, piece: Integers) -> tuple[Expected, Mapping[str, float | None]]:
@@ -132,7 +134,7 @@ def _excess(
         )
         return guess, expect(counts, good / np.maximum(counts, 1), facts).values
 
-    return excess(rows.blocks, trial)
+    return checked(rows.blocks, trial)
 
 
 def expect_binary(

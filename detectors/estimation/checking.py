@@ -1,11 +1,11 @@
-"""How far an estimator erred on parts of the reference that it had not seen, beyond what chance explains."""
+"""What an estimator says about parts of the reference that it had not seen: how far it errs, and how it wanders."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.columns import Integers
+from detectors.columns import Floats, Integers
 from detectors.estimation.expected import Expected
 from detectors.estimation.groups import BLOCKS
 
@@ -16,9 +16,19 @@ Trial = Callable[[int, Integers], tuple[Expected, Mapping[str, float | None]]]
 """Given a block and some of its rows: what the estimator without that block expects, and what was."""
 
 
-def excess(blocks: Integers, trial: Trial) -> dict[str, float]:
-    """By measure: mean squared error on contiguous pieces of left-out blocks, less the variance of drawn labels."""
+class Checked(NamedTuple):
+    """By measure, both as variances. `excess`: of the estimator's error on rows that it had not seen, beyond that of
+    drawn labels. `wander`: of what it expects from one part of the reference to the next, beyond that of drawn rows, as
+    far as that is no chance."""
+
+    excess: dict[str, float]
+    wander: dict[str, float]
+
+
+def checked(blocks: Integers, trial: Trial) -> Checked:
+    """Try the estimator on contiguous pieces of left-out blocks."""
     over: dict[str, list[float]] = {}
+    expected: dict[str, list[tuple[float, float]]] = {}
     for block in range(BLOCKS):
         for piece in np.array_split(np.flatnonzero(blocks == block), PIECES):
             if not len(piece):
@@ -26,6 +36,19 @@ def excess(blocks: Integers, trial: Trial) -> dict[str, float]:
             guess, seen = trial(block, piece)
             for name, value in guess.values.items():
                 truth = seen[name]
+                if value is not None:
+                    expected.setdefault(name, []).append((value, guess.mix[name] ** 2))
                 if value is not None and truth is not None:
                     over.setdefault(name, []).append((value - truth) ** 2 - guess.sampling[name] ** 2)
-    return {name: max(float(np.mean(found)), 0.0) for name, found in over.items()}
+    return Checked(
+        {name: max(float(np.mean(found)), 0.0) for name, found in over.items()},
+        {name: _wander(np.array(found)) for name, found in expected.items()},
+    )
+
+
+def _wander(found: Floats) -> float:
+    """found: values and the variances that drawn rows give them, shape (pieces, 2)."""
+    if len(found) < PIECES:
+        return 0.0
+    sure = 1 - 2 * np.sqrt(2 / (len(found) - 1))
+    return max(float(found[:, 0].var(ddof=1) * max(sure, 0.0) - found[:, 1].mean()), 0.0)

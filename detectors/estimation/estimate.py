@@ -1,7 +1,6 @@
 """What a window's performance will turn out to be, and how sure that is."""
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -14,7 +13,7 @@ from detectors.estimation.multiclass import MULTICLASS_MEASURES, expect_multicla
 from detectors.estimation.regression import REGRESSION_MEASURES, expect_regression
 from detectors.estimation.support import unknown_share, unsupported
 from detectors.estimation.values import BinaryCells, Estimate, Estimator, MulticlassCells
-from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
+from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import Task
@@ -115,31 +114,3 @@ def _told(
         mix=found[0].mix[name] * math.sqrt(repeats[1]),
         reference=before,
     )
-
-
-def measurements(estimates: Sequence[Estimate], estimator: Estimator) -> list[Measurement]:
-    """The estimates as measures that can be decided on: `estimated_accuracy` and so on, against what the estimator says
-    of the reference, with the standard errors that drawing rows gives both.
-
-    What is not known about the scores' worth is common to both and cancels.
-    """
-    found: list[Measurement] = []
-    for one in estimates:
-        name = f"estimated_{one.measure}"
-        if one.value is None or one.reference is None:
-            because = one.undefined or "the reference has no such value"
-            found.append(undefined(name, None, one.rows, because))
-            continue
-        found.append(
-            Measurement(
-                measure=name,
-                value=one.value,
-                reference=one.reference,
-                rows=one.rows,
-                size=float(one.rows),
-                reference_size=float(estimator.rows),
-                error=one.mix,
-                reference_error=one.mix * math.sqrt(one.rows / max(estimator.rows, 1)),
-            )
-        )
-    return found

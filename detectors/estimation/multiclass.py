@@ -8,7 +8,7 @@ import numpy as np
 from detectors.columns import Floats, Integers, score_bins, singles
 from detectors.distances import coarse_groups
 from detectors.estimation.cells import tilted
-from detectors.estimation.checking import excess
+from detectors.estimation.checking import checked
 from detectors.estimation.expected import Expected, known_values
 from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
 from detectors.estimation.marginals import fit_marginals, moved
@@ -67,6 +67,7 @@ def fit_multiclass(reference: Reference, codes: Integers, rows: ClassRows) -> Es
         seen = np.bincount(said[piece] * classes + truth[piece], minlength=classes**2)
         return guess, _measures(seen.reshape(classes, classes).astype(np.float64))[0]
 
+    trials = checked(rows.blocks, trial)
     return Estimator(
         reference_revision=reference.revision,
         task="multiclass",
@@ -74,7 +75,8 @@ def fit_multiclass(reference: Reference, codes: Integers, rows: ClassRows) -> Es
         cells=cells,
         marginals=marginals,
         expected=known_values(expect_classes(joint, chances[0], 0.0).values),
-        excess=excess(rows.blocks, trial),
+        excess=trials.excess,
+        wander=trials.wander,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detectors.columns import Floats, Integers, singles
-from detectors.estimation.checking import excess
+from detectors.estimation.checking import checked
 from detectors.estimation.expected import Expected, known_values
 from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
 from detectors.estimation.marginals import fit_marginals, moved
@@ -54,6 +54,7 @@ def fit_regression(reference: Reference, codes: Integers, rows: ErrorRows) -> Es
         size, error, square, _ = powers[:, piece].mean(axis=1).tolist()
         return guess, {"mae": size, "rmse": float(np.sqrt(square)), "bias": error}
 
+    trials = checked(rows.blocks, trial)
     return Estimator(
         reference_revision=reference.revision,
         task="regression",
@@ -61,7 +62,8 @@ def fit_regression(reference: Reference, codes: Integers, rows: ErrorRows) -> Es
         cells=RegressionCells(counts=told(whole), means=tuple(told(one.reshape(-1)) for one in means)),
         marginals=marginals,
         expected=known_values(expect_errors(whole, means[0], None).values),
-        excess=excess(rows.blocks, trial),
+        excess=trials.excess,
+        wander=trials.wander,
     )
 
 

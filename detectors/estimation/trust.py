@@ -19,7 +19,7 @@ from detectors.values import Value
 HALF_LIFE: Final = 8.0
 """Reconciled windows after which an error counts half."""
 WITHDRAWN: Final = 0.10
-"""Mean error, as a share of the room the measure has (see `_room`), beyond which nothing is said."""
+"""Mean error, as a share of the room the measure has (see `room`), beyond which nothing is said."""
 RETURNED: Final = 0.07
 """And below which estimates come back: less, so that they do not flicker."""
 SURE: Final = 3.0
@@ -44,6 +44,14 @@ class Trust(Value, frozen=True, kw_only=True):
     records: dict[str, Record] = msgspec.field(default_factory=dict[str, Record])
 
 
+class Lesson(Value, frozen=True, kw_only=True):
+    """The trust in the estimates of a reference once the labels of a window that ends at `end_us` were known."""
+
+    end_us: int
+    reference_revision: str
+    trust: Trust
+
+
 def reconcile(trust: Trust, estimates: Sequence[Estimate], realized: Mapping[str, float | None]) -> Trust:
     """Learn from a window whose labels have come.
 
@@ -63,7 +71,7 @@ def reconcile(trust: Trust, estimates: Sequence[Estimate], realized: Mapping[str
         mean = (1 - share) * old.mean + share * error
         variance = (1 - share) ** 2 * old.variance + share**2 * one.sampling**2
         square = (1 - share) * old.square + share * error * error
-        limit = (RETURNED if old.withdrawn else WITHDRAWN) * _room(one)
+        limit = (RETURNED if old.withdrawn else WITHDRAWN) * room(one)
         sure = old.withdrawn or abs(mean) > SURE * math.sqrt(variance)
         records[one.measure] = Record(
             weight=weight,
@@ -113,7 +121,7 @@ def _corrected(record: Record | None, one: Estimate) -> Estimate:
     )
 
 
-def _room(one: Estimate) -> float:
+def room(one: Estimate) -> float:
     """What an error is compared with: 1 for shares, the reference's own value for errors and losses."""
     if one.measure in ("mae", "rmse", "bias", "log_loss"):
         return 5 * max(abs(one.reference or 0.0), abs(one.value or 0.0), 1e-300)

@@ -65,7 +65,8 @@ class Estimator(Value, frozen=True, kw_only=True):
 
     `columns`: those whose bins correct the cells, through `marginals`; at most 24.
     `expected`: what it says about the reference itself. `excess`: by measure, the variance of its own error on
-    left-out parts of the reference beyond what sampling explains. `rows`: reference rows with output and label.
+    left-out parts of the reference beyond what sampling explains; `wander`: that of what it expects from part
+    to part. `rows`: reference rows with output and label.
     `undefined`: why nothing could be learned.
     """
 
@@ -77,6 +78,7 @@ class Estimator(Value, frozen=True, kw_only=True):
     marginals: Marginals = Marginals()
     expected: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     excess: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+    wander: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     undefined: str | None = None
 
     def to_json(self) -> bytes:

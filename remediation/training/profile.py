@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from detectors.learning import with_learned
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
@@ -45,7 +46,8 @@ def referenced(
         labels=repeated["label"].to_numpy(),
         threshold=THRESHOLD,
     )
-    return with_baseline(reference, Rows(features), ordered=False)
+    known = Rows(features, None, repeated["score"].to_numpy(), repeated["label"].to_numpy())
+    return with_baseline(with_learned(reference, known), Rows(features), ordered=False)
 
 
 def _part(data: TrainingSet, names: tuple[str, ...], scores: NDArray[np.float64]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from detectors.learning import with_learned
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
@@ -63,6 +64,7 @@ def build_monitor(
         max_waiting_labels=file.waiting_labels,
         idle_s=seconds(file.idle),
         budget=_budget(file.alarms, window),
+        concept=tuple(file.concept.detectors),
         autonomy=file.autonomy,
         effective_us=effective_us,
     )
@@ -110,7 +112,7 @@ def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> Reference:
         task=file.task,
         classes=file.classes,
     )
-    return with_baseline(reference, known, calibration_windows=CALIBRATION)
+    return with_baseline(with_learned(reference, known), known, calibration_windows=CALIBRATION)
 
 
 def _budget(alarms: Alarms, window: WindowShape) -> Budget:

@@ -1,12 +1,16 @@
 """What the judge says about a window besides its measures: points of its own, and names for `detectors`."""
 
 import hashlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
 from detectors.decide import decide
+from detectors.estimation.judging import estimates_of, trust_at
+from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, SeriesState, Window
+from detectors.measurement import Measurement
 from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
@@ -14,6 +18,9 @@ from detectors.reference import Reference
 from detectors.values import MetricPoint, Monitor
 from streams.judge.seals import Seal
 from streams.judge.windows import ClosedWindow, SeriesName
+
+ALL: Final = "all"
+"""The segment that all rows are in."""
 
 
 def context_of(name: SeriesName, window: ClosedWindow, profile: Profile) -> Window:
@@ -24,13 +31,27 @@ def context_of(name: SeriesName, window: ClosedWindow, profile: Profile) -> Wind
     )
 
 
+def unlabelled(
+    context: Window, profile: Profile, monitor: Monitor, reference: Reference, lessons: Sequence[Lesson]
+) -> list[Measurement]:
+    """What is measured of a window of events before its labels come. lessons: of the windows of labels so far."""
+    trust = trust_at(lessons, reference, context.start_us)
+    estimates = estimates_of(profile, reference, trust, is_segment=context.segment != ALL)
+    return [*measure(profile, reference, monitor), *estimates]
+
+
 def verdicts(
-    context: Window, profile: Profile, monitor: Monitor, reference: Reference, with_drift: bool
+    context: Window,
+    profile: Profile,
+    monitor: Monitor,
+    reference: Reference,
+    with_drift: bool,
+    lessons: Sequence[Lesson] = (),
 ) -> tuple[Decision, ...]:
     """Verdicts on the performance, and on the rest where asked for, outside the sequence of deciding."""
     found = performance(profile, reference)
     if with_drift:
-        found = [*measure(profile, reference, monitor), *found]
+        found = [*unlabelled(context, profile, monitor, reference, lessons), *found]
     return decide(context, found, monitor, reference, SeriesState()).decisions
 
 

@@ -16,7 +16,7 @@ from streams.replay.replay import Replayed
 _TOLERANCE = 1e-9
 _MOST_SHOWN = 50
 _SAME = ("measure", "feature", "rows", "verdict", "undefined", "start_us", "end_us", "reference_revision")
-_NUMBERS = ("value", "reference", "threshold")
+_NUMBERS = ("value", "low", "high", "reference", "threshold")
 
 
 @dataclass(frozen=True, slots=True)

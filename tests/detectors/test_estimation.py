@@ -7,7 +7,7 @@ from sklearn import metrics
 from detectors.errors import ProfileInvalid, ReferenceInvalid
 from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
-from detectors.estimation.estimate import estimate, measurements
+from detectors.estimation.estimate import estimate
 from detectors.estimation.expected import MEASURES, Facts, expect
 from detectors.estimation.fit import build_estimator, estimator_of
 from detectors.estimation.groups import groups_of, telling_columns
@@ -315,10 +315,6 @@ def test_the_mix_error_is_that_of_drawn_rows(known):
     for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "log_loss", "brier"):
         seen = np.std([one[name].value for one in runs])
         assert np.mean([one[name].mix for one in runs]) == pytest.approx(seen, rel=0.4)
-    found = measurements(list(runs[0].values()), estimator)
-    assert [one.measure for one in found] == [f"estimated_{name}" for name in MEASURES]
-    assert all(one.error > 0 and one.reference_error < one.error for one in found)
-    assert abs(found[0].value - found[0].reference) < 5 * found[0].error
 
 
 def test_calibrated_scores_give_the_estimate_of_cbpe_row_by_row():

@@ -1,0 +1,49 @@
+"""Learning from the rows of a reference, once, what windows are estimated and explained with."""
+
+import numpy as np
+from msgspec.structs import replace
+
+from detectors.attribution.influence import build_influence
+from detectors.columns import Column
+from detectors.estimation.fit import build_estimator
+from detectors.learned import Learned
+from detectors.profile import Profile
+from detectors.quality.dependence import column_worth
+from detectors.reference import Reference
+from detectors.reference_values import revision_of
+from detectors.sequential.blocks import Rows
+
+CORRELATED_ROWS = 20_000
+"""Rows that correlations are read from: they are then known to within .01."""
+
+
+def with_learned(reference: Reference, rows: Rows) -> Reference:
+    """The reference with what its rows teach, under a revision of its own.
+
+    rows: those that the reference was built from, in their order of time, where they have one. What cannot be learned
+    (no labels, no scores) is undefined inside, with the reason. Raises `ReferenceInvalid` when a feature is missing.
+    """
+    outputs = (rows.predictions, rows.scores, rows.labels)
+    estimator = build_estimator(reference, rows.features, *outputs)
+    influence = build_influence(reference, rows.features, *outputs)
+    worth = column_worth(reference, rows.features)
+    learned = Learned(
+        estimator=replace(estimator, reference_revision=""),
+        influence=replace(influence, reference_revision=""),
+        worth={name: round(each, 4) for name, each in worth.items() if each < 1.0},
+        correlations=_correlations(reference, rows),
+    )
+    complete = replace(reference, learned=learned)
+    return replace(complete, revision=revision_of(complete))
+
+
+def _correlations(reference: Reference, rows: Rows) -> tuple[float, ...]:
+    step = max(1, len(rows) // CORRELATED_ROWS)
+    features: dict[str, Column] = {name: np.asarray(column)[::step] for name, column in rows.features.items()}
+    profile = Profile.empty(reference)
+    profile.fold(features, None, None)
+    found = profile.correlation()
+    if found is None or len(found) < 2:
+        return ()
+    below = np.nan_to_num(found[np.tril_indices(len(found), -1)])
+    return tuple(round(float(each), 2) for each in below)
