@@ -26,8 +26,7 @@ _ESTIMATED_SHARES = {
     "auc": "area under the ROC curve",
     "macro_f1": "mean F1 of the classes",
 }
-_ESTIMATED_NUMBERS = _estimated(_ESTIMATED_NUMBERS) | {
-    "estimation_error": "the labels show {value} more than was estimated",
+_ESTIMATED_NUMBERS = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "mae": "mean absolute error",
@@ -54,7 +53,8 @@ _SHARES = _estimated(_ESTIMATED_SHARES) | {
     "auc": "the area under the ROC curve is {value}",
     "macro_f1": "the mean F1 of the classes is {value}",
 }
-_NUMBERS = {
+_NUMBERS = _estimated(_ESTIMATED_NUMBERS) | {
+    "estimation_error": "the labels show {value} more than was estimated",
     "mae": "the mean absolute error is {value}",
     "bias": "the mean error, prediction less label, is {value}",
     "rmse": "the root mean squared error is {value}",
