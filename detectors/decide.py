@@ -7,6 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from detectors import explain
+from detectors.concept.judging import judge_concept
 from detectors.judgement import (
     Decision,
     Judgement,
@@ -49,6 +50,7 @@ def decide(
     With the profile that was measured, sequential tests decide on alerts (see `detectors.sequential`): they
     compare all windows so far with the reference, keep the monitor's budget over all columns and scores, and the
     verdicts on single windows are only shown. Kinds of alert that they have no scores for are decided on as below.
+    Windows of label arrival are looked at for concept drift, too (see `detectors.concept.judging`).
 
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
@@ -60,6 +62,7 @@ def decide(
     chances = false_alarm_shares(monitor, reference)
     decisions = [_judge(found, chances[KINDS[found.measure]]) for found in measurements]
     sequential = judge_sequence(window, profile, monitor, reference, state.memory)
+    concept = judge_concept(window, profile, monitor, reference, state.concept)
     kinds = dict(state.kinds)
     judged: list[Decision] = []
     transitions: list[Transition] = []
@@ -74,13 +77,14 @@ def decide(
             continue
         kinds[kind], transition = _turn(kind, kinds[kind], mine, window)
         transitions += [transition] if transition else []
-    for kind, firing in sequential.kinds.items():
+    for kind, firing in (sequential.kinds | concept.kinds).items():
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
     transitions += [_with_breaches(one, judged) for one in sequential.transitions]
+    transitions += concept.transitions
     return Judgement(
-        decisions=(*judged, *sequential.decisions),
+        decisions=(*judged, *sequential.decisions, *concept.decisions),
         transitions=tuple(transitions),
-        state=replace(state, kinds=kinds, memory=sequential.memory),
+        state=replace(state, kinds=kinds, memory=sequential.memory, concept=concept.memory),
     )
 
 

@@ -55,7 +55,8 @@ class Monitor(Value, frozen=True, kw_only=True):
     `spread`: partitions on which the producers put the model's events.
     A prediction waits `label_horizon_s` for its label; a second one of its version is told as a duplicate within
     `hot_horizon_s`, after which it may leave memory for disk. In each partition up to `max_waiting_labels` and an
-    eighth wait for their prediction.
+    eighth wait for their prediction. `concept`: the detectors of concept drift by name (see
+    `detectors.concept.choice`), which look at windows of label arrival; none: it is not looked for.
     """
 
     model: str
@@ -80,6 +81,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     max_waiting_labels: int = 2_000_000
     idle_s: float = 5.0
     budget: Budget = Budget()
+    concept: tuple[str, ...] = ("watch",)
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     effective_us: int = 0
 

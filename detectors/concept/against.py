@@ -1,31 +1,73 @@
-"""Concept drift of a series, judged pane by pane against its reference and within its monitor's budget."""
+"""What a series is judged for concept drift with: its detectors, and the reference's own outcomes."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from detectors.concept.catalogue import watch
-from detectors.concept.online import WatchDetector
+from detectors.concept.choice import detector_of, wanting
 from detectors.concept.outcomes import CONFIDENCE_STRATA, outcome_pane
-from detectors.concept.values import ConceptState, ConceptVerdict, Pane
+from detectors.concept.values import ConceptDetector, ConceptVerdict, Pane
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.values import Monitor
+from detectors.sequential import families as f
+from detectors.sequential.values import Dependence, ScoreName
 
 LEAST_RUN: Final = 1_000.0
 """Fewer labelled rows between two false alarms are not accepted: nothing could be learned from such alarms."""
 
 
-def concept_detector(monitor: Monitor, reference: Reference, share: float = 0.1) -> WatchDetector:
-    """The detector of a series of label arrival. share: the part of the monitor's budget that concept drift has.
+class Plan(NamedTuple):
+    """The detectors of a series. `missing`: by name, why one cannot be had here."""
 
-    The budget is told in windows; one of labels has `label_window_rows` rows.
+    detectors: tuple[ConceptDetector, ...]
+    missing: dict[str, ConceptVerdict]
+
+
+def plan_of(names: Sequence[str], reference: Reference, run_length: float, floor: float = 0.0) -> Plan:
+    """The detectors of these names for the outcomes of a reference's task.
+
+    run_length: independent rows without a change to a false alarm of all of them together; those that take the
+    settings of their papers keep no such number. floor: the least lasting rise of the error rate that matters.
     """
-    windows = monitor.budget.windows / monitor.budget.incidents
-    run_length = max(windows * monitor.label_window_rows / share, LEAST_RUN)
     strata = 1 if reference.task == "regression" else CONFIDENCE_STRATA
-    return watch(run_length, strata=strata, back=1.0 if reference.task == "binary" else 0.0)
+    back = 1.0 if reference.task == "binary" else 0.0
+    missing = {
+        name: ConceptVerdict(level="undefined", undefined=because)
+        for name in names
+        if (because := wanting(name)) is not None
+    }
+    there = [name for name in names if name not in missing]
+    options = (max(run_length, LEAST_RUN) * len(there), strata, back, floor)
+    return Plan(tuple(detector_of(name, *options) for name in there), missing)
+
+
+def dependence(reference: Reference) -> Dependence | None:
+    """How errors that follow each other depend on each other in the reference; None where they do not."""
+    if reference.baseline is None:
+        return None
+    family = f.ABSOLUTE if reference.task == "regression" else f.ERROR
+    return reference.baseline.dependence.get(ScoreName(family=family).key)
+
+
+def independent(pane: Pane, reference: Reference) -> Pane | str:
+    """The pane as so many independent rows as it is worth, or why that is not known."""
+    known = dependence(reference)
+    if known is None:
+        return pane
+    return known.refused if known.refused else scaled(pane, 1 / known.inflation)
+
+
+def scaled(pane: Pane, worth: float) -> Pane:
+    """The pane with `worth` rows for each of its rows."""
+    return Pane(
+        count=pane.count * worth,
+        total=pane.total * worth,
+        counts=tuple(each * worth for each in pane.counts),
+        totals=tuple(each * worth for each in pane.totals),
+    )
 
 
 def reference_pane(reference: Reference) -> Pane | str:
@@ -40,28 +82,13 @@ def reference_pane(reference: Reference) -> Pane | str:
         places = slots.right_scores, slots.wrong_scores
     else:
         counters[slots.errors] = reference.errors or 0
-        return outcome_pane(profile)
-    for place, known in zip(places, (reference.positive_scores, reference.negative_scores), strict=True):
+        places = ()
+    for place, known in zip(places, (reference.positive_scores, reference.negative_scores), strict=False):
         counters[place] = np.array(known, dtype=np.int64) if known else 0
-    return outcome_pane(profile)
-
-
-def begin(detector: WatchDetector, reference: Reference) -> ConceptState:
-    """The state before the first pane: what the reference's outcomes were is known. Without labels in the reference
-    the first rows of the stream are the baseline."""
-    first = reference_pane(reference)
-    return detector.start() if isinstance(first, str) else detector.update(detector.start(), first)[0]
-
-
-def judge_pane(
-    detector: WatchDetector, state: ConceptState, profile: Profile
-) -> tuple[ConceptState, ConceptVerdict]:
-    """The state after a pane of label arrival, and what the pane brought to light. After a drift the state is blank:
-    the rows that follow are the new baseline."""
     pane = outcome_pane(profile)
     if isinstance(pane, str):
-        return state, ConceptVerdict(level="undefined", undefined=pane)
-    return detector.update(state, pane)
+        return pane
+    return independent(scaled(pane, reference.effective_rows / reference.rows), reference)
 
 
 def warm() -> None:

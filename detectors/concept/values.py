@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol, Self
 
+import msgspec
 import numpy as np
 
 from detectors.columns import Floats
@@ -69,6 +70,40 @@ class ConceptVerdict(Value, frozen=True, kw_only=True):
     def drift(self) -> bool:
         """Whether the mean changed."""
         return self.level == "drift"
+
+
+class OpenDrift(Value, frozen=True, kw_only=True):
+    """A drift that goes on: since when, the mean before and after it. `back`: log-likelihood ratio by which the windows
+    since `calm_us`, `calm` in a row, are like before rather than like after."""
+
+    since_us: int
+    before: float
+    after: float
+    back: float = 0.0
+    calm: int = 0
+    calm_us: int = 0
+
+
+class ConceptMemory(Value, frozen=True, kw_only=True):
+    """What judging concept drift remembers of a series between windows; a function of the windows in order.
+
+    `plan`: what it was made under; under another it begins anew. `states`: of each detector. `windows`, `rows` and
+    `span_s`: how many so far, their independent rows, their length in seconds. `seen`, `wrong`: independent
+    rows and errors since the baseline began, the reference's included. `marks`: of windows since then, the rows
+    before it and its start.
+    `recent`: independent rows and errors by stratum, each window counting half as much as the next.
+    """
+
+    plan: str = ""
+    states: dict[str, ConceptState] = msgspec.field(default_factory=dict[str, ConceptState])
+    windows: int = 0
+    rows: float = 0.0
+    span_s: float = 0.0
+    seen: float = 0.0
+    wrong: float = 0.0
+    marks: tuple[tuple[float, int], ...] = ()
+    recent: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    opened: OpenDrift | None = None
 
 
 class ConceptDetector(Protocol):

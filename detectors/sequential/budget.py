@@ -16,9 +16,11 @@ KIND_SHARES: Final[dict[str, float]] = {
     "data_drift": 0.5,
     "data_quality": 0.25,
     "prediction_drift": 0.25,
-    "performance": 1.0,
+    "performance": 0.9,
+    "concept_drift": 0.1,
 }
-"""Of the budget of an axis by kind; kinds that are not there leave theirs to the others."""
+"""Of the budget of an axis by kind; kinds of the event axis that are not there leave theirs to the others."""
+_OF_LABELS: Final = {"performance", "concept_drift"}
 
 
 class Threshold(NamedTuple):
@@ -63,11 +65,13 @@ def windows_per_incident(budget: Budget, window_s: float) -> float:
 
 def part_of(kind: str, kinds: tuple[str, ...], *, labels: bool, segments: int, is_segment: bool) -> float:
     """Which part of a model's budget one kind of alert of one series has. kinds: those of its axis; labels:
-    whether the model is judged by labels too; segments: how many series of segments there are at most."""
-    total = sum(KIND_SHARES[each] for each in kinds)
-    part = KIND_SHARES[kind] / total
-    if labels:
-        part *= LABEL_SHARE if kind == "performance" else 1 - LABEL_SHARE
+    whether the model is judged by labels too (without labels in the reference only for concept drift); segments:
+    how many series of segments there are at most."""
+    if kind in _OF_LABELS:
+        part = KIND_SHARES[kind] * LABEL_SHARE
+    else:
+        left = 1 - LABEL_SHARE * (1.0 if labels else KIND_SHARES["concept_drift"])
+        part = KIND_SHARES[kind] / sum(KIND_SHARES[each] for each in kinds) * left
     if segments:
         part *= SEGMENTS_SHARE / segments if is_segment else 1 - SEGMENTS_SHARE
     return part

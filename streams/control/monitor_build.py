@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from detectors.concept.choice import check_names
 from detectors.learning import with_learned
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline
@@ -37,8 +38,8 @@ def build_monitor(
 ) -> Monitor:
     """The monitor that a file describes. `pane_s`: where the file names no pane.
 
-    Raises `MonitorInvalid` for windows that cannot be cut, `MonitorFileInvalid` for a budget that cannot be
-    counted in these windows.
+    Raises `MonitorInvalid` for windows that cannot be cut and names that there are not, `MonitorFileInvalid` for a
+    budget that cannot be counted in these windows.
     """
     window, labels = file.window, file.label_window
     window_s = seconds(window.every) if window.every else 0.0
@@ -69,6 +70,7 @@ def build_monitor(
         effective_us=effective_us,
     )
     check_windows(monitor)
+    check_names(monitor.concept)
     return monitor
 
 

@@ -130,6 +130,15 @@ class Alarms(_Part):
         return float(incidents), int(windows) if windows else None, seconds(time) if time else None
 
 
+class Concept(_Part):
+    """Whether the same rows get other answers than before, told from the labels as they arrive."""
+
+    detectors: list[str] = Field(
+        default=["watch"],
+        description="`watch` keeps the budget; others take the settings of their papers. [] looks for nothing.",
+    )
+
+
 class MonitorFile(_Part):
     """How one model is watched."""
 
@@ -161,6 +170,7 @@ class MonitorFile(_Part):
         "1d", description="A version or segment without rows for so long is forgotten."
     )
     alarms: Alarms = Alarms()
+    concept: Concept = Concept()
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     playbook: Literal["default"] = "default"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from detectors.concept.against import warm as warm_concept
 from detectors.kernels import add_sums
 from detectors.profile import warm as warm_profile
 from detectors.reference import build_reference
@@ -29,6 +30,7 @@ def is_compiled() -> bool:
 def warm_up() -> None:
     """Take a few made-up events through all that the profile and judge stages do with numbers."""
     warm_profile()
+    warm_concept()
     warm_segments()
     move_slots(np.zeros(2, dtype=np.uint64), np.zeros(4, dtype=np.uint64))
     mark_aged(np.zeros(1, dtype=ROW), np.zeros(1, dtype=np.int64), 0, np.zeros(1, dtype=np.bool_))

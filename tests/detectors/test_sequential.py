@@ -245,7 +245,8 @@ def test_the_parts_of_the_budget_add_up_to_it(labels):
     for is_segment, series in ((False, 1), (True, 32)):
         mine = [part_of(k, kinds, labels=labels, segments=32, is_segment=is_segment) for k in kinds]
         label = part_of("performance", ("performance",), labels=labels, segments=32, is_segment=is_segment)
-        total += series * (sum(mine) + (label if labels else 0.0))
+        concept = part_of("concept_drift", ("concept_drift",), labels=True, segments=32, is_segment=is_segment)
+        total += series * (sum(mine) + concept + (label if labels else 0.0))
     assert total == pytest.approx(1.0)
 
 

@@ -36,6 +36,7 @@ lateness: 20m
 label_horizon: 2w
 forget_after: 3d
 alarms: {budget: 1 per 90d}
+concept: {detectors: [watch, river_adwin]}
 autonomy: observe
 playbook: default
 """
@@ -55,6 +56,7 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
     assert (monitor.label_horizon_s, monitor.series_ttl_s) == (1_209_600, 259_200)
     assert monitor.budget == Budget(incidents=1, windows=90 * 24)
     assert (monitor.autonomy, monitor.segments) == ("observe", ("salary",))
+    assert monitor.concept == ("watch", "river_adwin")
 
 
 def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
@@ -102,6 +104,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
         ("window: {rows: 100, slide: 30}", "slide_rows is 30"),
         ("alarms: {budget: 1 per 90d}", "the windows are counted in rows"),
         ("alarms: {budget: 5 per 5 windows}", "less than one per window"),
+        ("concept: {detectors: [adwim]}", r"concept\.detectors: there is no detector 'adwim'.*adwin, ddm"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(tmp_path: Path, line: str, words: str) -> None:
