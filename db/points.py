@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select
 
 from db.accounting import totals
 from db.codec import checked
 from db.engine import reading, writing
 from db.queries import MAX_POINTS, select_points
 from db.tables import AccountingRow, AlertRow, PointRow
-from db.upserts import insert_ignore, upsert
+from db.upserts import Columns, insert_ignore, upsert
 from detectors.values import Accounting, Alert, AlertKind, Axis, MetricPoint, Value
 
 
@@ -56,11 +56,13 @@ class SqlRecordStore:
 
     def upsert_accounting(self, accounts: Iterable[Accounting]) -> None:
         """Replace the counts of a stage and partition. Counts are cumulative, so lower ones are old and are
-        ignored."""
+        ignored; and with the same labels fewer and fewer wait, so more that wait are old, too."""
         rows = sorted((_accounting_fields(account) for account in accounts), key=_accounting_order)
         if rows:
             with writing(self._engine) as connection:
-                statement = upsert(connection, AccountingRow, not_below=["received", "label_received"])
+                statement = upsert(
+                    connection, AccountingRow, not_below=["received", "label_received"], unless=_more_wait
+                )
                 connection.execute(statement, rows)
 
     def models(self) -> list[str]:
@@ -235,4 +237,16 @@ def _accounting_fields(count: Accounting) -> dict[str, Any]:
 
 
 def _accounting_order(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["model"], row["stage"], row["partition"], row["received"], row["label_received"]
+    return (
+        *(row[name] for name in ("model", "stage", "partition", "received", "label_received")),
+        -row["value"].waiting,
+    )
+
+
+def _more_wait(known: Columns, new: Columns) -> ColumnElement[bool]:
+    same = known["label_received"] == new["label_received"]
+    return and_(same, _waiting(known) < _waiting(new))
+
+
+def _waiting(columns: Columns) -> ColumnElement[int]:
+    return func.coalesce(columns["value"]["waiting"].as_integer(), 0)

@@ -1,10 +1,11 @@
 """INSERT ... ON CONFLICT, which SQLite and PostgreSQL spell alike but SQLAlchemy keeps in their dialects."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.dml import Insert
 
 from db.tables import Base
@@ -17,9 +18,16 @@ def insert_ignore(connection: Connection, table: type[Base], *, ignore: bool = T
     return statement.on_conflict_do_nothing(index_elements=_key(table)) if ignore else statement
 
 
-def upsert(connection: Connection, table: type[Base], *, not_below: Sequence[str]) -> Insert:
+Columns: TypeAlias = ReadOnlyColumnCollection[str, Any]
+Compared: TypeAlias = Callable[[Columns, Columns], ColumnElement[bool]]
+"""Takes the columns of the row that is there and those of the new one."""
+
+
+def upsert(
+    connection: Connection, table: type[Base], *, not_below: Sequence[str], unless: Compared | None = None
+) -> Insert:
     """INSERT that replaces the row with the same key, unless the new row is lower in one of the `not_below`
-    columns."""
+    columns, or `unless` holds."""
     statement = _insert(connection, table)
     columns = table.__table__.columns
     conditions: list[ColumnElement[bool]] = [columns[name] <= statement.excluded[name] for name in not_below]
@@ -29,6 +37,8 @@ def upsert(connection: Connection, table: type[Base], *, not_below: Sequence[str
     condition = conditions[0]
     for another in conditions[1:]:
         condition &= another
+    if unless is not None:
+        condition &= ~unless(columns, statement.excluded)
     return statement.on_conflict_do_update(index_elements=_key(table), set_=changes, where=condition)
 
 

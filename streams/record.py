@@ -37,8 +37,9 @@ class RecordStore(Protocol):
     """Where the record goes. Each call is one transaction and idempotent; it is called from a worker thread.
 
     A point replaces one with the same id and no higher revision; an alert with a known id is the same alert;
-    an accounting replaces the one with the same model, stage and partition. Any exception means "not stored":
-    the call is repeated until it succeeds.
+    an accounting replaces the one with the same model, stage and partition unless its counts are older: a worker that
+    slept beyond its session writes what it had in its hands after the one that took over. Any exception means "not
+    stored": the call is repeated until it succeeds.
     """
 
     def upsert_points(self, points: list[MetricPoint]) -> None: ...

@@ -120,7 +120,12 @@ def test_accounting_keeps_the_latest_counts(store: SqlRecordStore) -> None:
 def test_waiting_labels_may_shrink(store: SqlRecordStore) -> None:
     store.upsert_accounting([counts(label_received=3, waiting=3)])
     store.upsert_accounting([counts(label_received=3, joined=3)])
+    store.upsert_accounting([counts(label_received=3, joined=1, waiting=2)])
     assert store.accounting("churn") == [counts(label_received=3, joined=3)]
+    store.upsert_accounting(
+        [counts(label_received=4, joined=3, waiting=1), counts(label_received=4, joined=4)]
+    )
+    assert store.accounting("churn") == [counts(label_received=4, joined=4)]
 
 
 def test_both_equations_over_gate_and_profile() -> None:

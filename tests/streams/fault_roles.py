@@ -3,25 +3,31 @@
 import asyncio
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
 
-from detectors.values import Accounting, Alert, MetricPoint
+from db.engine import connect, reading
+from db.migrate import upgrade
+from db.points import SqlRecordStore
+from db.tables import AccountingRow, AlertRow, PointRow
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
 STAGES = ("profile", "judge")
 ROLES = (*STAGES, "gate", "archive", "record")
+OWNED: dict[str, int] = {role: PARTITIONS * (2 if role in ("gate", "record") else 1) for role in ROLES}
+"""How many partitions there are for a role: gate and record read two topics."""
 Scrape = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """Metrics by name and labels."""
 READY_S = 180.0
@@ -32,14 +38,15 @@ import json, sys
 from pathlib import Path
 role, options = sys.argv[1], json.loads(sys.argv[2])
 folder, ready = Path(options.pop("folder")), Path(options.pop("ready"))
-shared = {"broker": options["broker"], "instance": options["instance"], "ready_callback": ready.touch}
+from streams.telemetry import Telemetry
+telemetry = Telemetry(role)
+ready.with_suffix(".port").write_text(str(telemetry.serve(0)))
+shared = {"broker": options["broker"], "instance": options["instance"], "ready_callback": ready.touch,
+          "telemetry": telemetry}
 if role in ("profile", "judge"):
     from streams.app import StreamsConfig, run_judge, run_profile
-    from streams.telemetry import Telemetry
-    telemetry = Telemetry(role)
-    ready.with_suffix(".port").write_text(str(telemetry.serve(0)))
     config = StreamsConfig(data_dir=folder, partitions=options["partitions"], checkpoint_interval_s=0.25,
-                           cleaning_interval_s=5.0, telemetry=telemetry, **shared)
+                           cleaning_interval_s=5.0, **shared)
     {"profile": run_profile, "judge": run_judge}[role](config)
 elif role == "gate":
     from streams.gate.worker import run_gate
@@ -55,48 +62,20 @@ else:
 """
 
 
-class Database:
-    """Where the record role writes in these tests: SQLite with upserts, as `streams.record.RecordStore` asks."""
+class Database(SqlRecordStore):
+    """Where the record role writes in these tests: the product's own tables, in a file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with closing(self._open()) as database, database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("CREATE TABLE IF NOT EXISTS points (id PRIMARY KEY, revision, value BLOB)")
-            for table in ("alerts", "accounts"):
-                database.execute(f"CREATE TABLE IF NOT EXISTS {table} (id PRIMARY KEY, value BLOB)")
+        url = f"sqlite:///{path}"
+        if not path.exists():
+            upgrade(url)
+        self._opened = connect(url)
+        super().__init__(self._opened)
 
-    def upsert_points(self, points: list[MetricPoint]) -> None:
-        self._write(
-            "INSERT INTO points VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET revision = excluded.revision,"
-            " value = excluded.value WHERE excluded.revision >= revision",
-            [(point.id, point.revision, msgspec.json.encode(point)) for point in points],
-        )
-
-    def upsert_alerts(self, alerts: list[Alert]) -> None:
-        self._write(
-            "INSERT INTO alerts VALUES (?, ?) ON CONFLICT DO NOTHING",
-            [(alert.id, msgspec.json.encode(alert)) for alert in alerts],
-        )
-
-    def upsert_accounting(self, accounts: list[Accounting]) -> None:
-        self._write(
-            "INSERT INTO accounts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            [(f"{one.stage}/{one.model}/{one.partition}", msgspec.json.encode(one)) for one in accounts],
-        )
-
-    def rows(self, table: str, kind: type[Any]) -> list[Any]:
+    def rows(self, table: type[PointRow | AlertRow | AccountingRow], kind: type[T]) -> list[T]:
         """Everything in a table."""
-        with closing(self._open()) as database:
-            found = database.execute(f"SELECT value FROM {table}").fetchall()
-        return [msgspec.json.decode(value, type=kind) for (value,) in found]
-
-    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with closing(self._open()) as database, database:
-            database.executemany(statement, rows)
-
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=30)
+        with reading(self._opened) as connection:
+            return [msgspec.convert(value, kind) for value in connection.scalars(select(table.value))]
 
 
 class Process:
@@ -160,7 +139,7 @@ class Process:
         return True
 
     async def metrics(self) -> Scrape:
-        """What it tells Prometheus (profile and judge do), by name and labels; nothing where it does not answer."""
+        """What it tells Prometheus, by name and labels; nothing where it does not answer."""
         return await asyncio.to_thread(self._scrape)
 
     def _scrape(self) -> Scrape:

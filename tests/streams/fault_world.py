@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
 from db.accounting import totals
+from db.tables import AccountingRow, AlertRow, PointRow
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
 from detectors.values import Accounting, Alert, MetricPoint
 from homeostat.contract import ContractError, LabelBatch, decode
@@ -24,7 +25,7 @@ from streams.broker.log import LogReader
 from streams.topics import ALERTS, DEADLETTERS, EVENTS, METRICS, PROFILES, SEALS, all_topics
 from tests.streams.fault_load import Load, Send
 from tests.streams.fault_outcome import Outcome, assert_same
-from tests.streams.fault_roles import PARTITIONS, READY_S, ROLES, Database, Process, Scrape, until
+from tests.streams.fault_roles import OWNED, PARTITIONS, READY_S, ROLES, Database, Process, Scrape, until
 from tests.streams.live import publish_configuration
 
 
@@ -227,11 +228,11 @@ class World:
         models = {name[1] for name in found.accounts}
 
         def same() -> bool:
-            points = {one.id: one for one in self.database.rows("points", MetricPoint) if one.model in models}
-            alerts = {one.id: one for one in self.database.rows("alerts", Alert) if one.model in models}
+            points = {one.id: one for one in self.database.rows(PointRow, MetricPoint) if one.model in models}
+            alerts = {one.id: one for one in self.database.rows(AlertRow, Alert) if one.model in models}
             accounts = {
                 (one.stage, one.model, one.partition): one
-                for one in self.database.rows("accounts", Accounting)
+                for one in self.database.rows(AccountingRow, Accounting)
             }
             mine = {name: one for name, one in accounts.items() if name[1] in models}
             return (points, alerts, mine) == (
@@ -282,4 +283,4 @@ async def has_part(process: Process) -> bool:
 
 async def has_given_up(sleeper: Process) -> bool:
     """Whether it has ended, or given up what others own now."""
-    return not sleeper.alive or 0 < await sleeper.partitions() < PARTITIONS
+    return not sleeper.alive or 0 < await sleeper.partitions() < OWNED[sleeper.role]

@@ -2,14 +2,22 @@
 
 import asyncio
 import random
+import signal
 import sqlite3
+import threading
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
+from db.engine import connect, reading
+from db.migrate import upgrade
+from db.points import SqlRecordStore
+from db.tables import PointRow
 from detectors.values import Accounting, Alert, MetricPoint
 from streams.record import RecordConfig, serve_record
 from tests.streams.parts import Worker, make_topics, produce, until
@@ -20,6 +28,15 @@ from streams.record import RecordConfig, run_record
 from tests.streams.test_record import SqliteStore
 config = json.loads(sys.argv[1])
 run_record(RecordConfig(**config), SqliteStore(config["group"] + ".db"))
+"""
+SLEEPY_CODE = """
+import json, sys
+from pathlib import Path
+from streams.record import RecordConfig, run_record
+from tests.streams.test_record import SleepyStore
+config = json.loads(sys.argv[1])
+store = SleepyStore(Path(config.pop("folder")))
+run_record(RecordConfig(**config), store)
 """
 ACCOUNTING = [("kind", b"accounting")]
 
@@ -76,6 +93,33 @@ class _Refusing(SqliteStore):
         if self.calls < 3:
             raise sqlite3.OperationalError("database is locked")
         super().upsert_points(points)
+
+
+class SleepyStore(SqlRecordStore):
+    """The product's. Where it is told to, it falls asleep with rows in its hands, at the worst of all moments: they are
+    as old as its sleep is long when they are written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = connect(f"sqlite:///{folder / 'record.db'}")
+        super().__init__(self.engine)
+        self.orders, self.awake = folder / "sleep", folder / "awake"
+
+    def upsert_points(self, points: Iterable[MetricPoint]) -> None:
+        if self.orders.exists():
+            self.orders.unlink()
+            # To this thread: it is the one that must not take another step.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        super().upsert_points(points)
+
+    def upsert_accounting(self, accounts: Iterable[Accounting]) -> None:
+        super().upsert_accounting(accounts)
+        self.awake.touch()
+
+    def everything(self) -> tuple[dict[str, MetricPoint], list[Accounting]]:
+        """All points and accounts."""
+        with reading(self.engine) as connection:
+            found = [msgspec.convert(one, MetricPoint) for one in connection.scalars(select(PointRow.value))]
+        return {point.id: point for point in found}, self.accounting()
 
 
 def _point(number: int, revision: int) -> bytes:
@@ -153,6 +197,56 @@ async def test_it_stops_while_the_store_is_away(kafka: str, topic_prefix: str, t
     stop.set()
     await asyncio.wait_for(record, 15)
     assert store.rows("points") == []
+
+
+@pytest.mark.slow
+async def test_who_sleeps_beyond_its_session_turns_nothing_back(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Its rows are written after those of the worker that took over, which had newer ones."""
+    config = await _config(kafka, topic_prefix, folder=str(tmp_path))
+    upgrade(f"sqlite:///{tmp_path / 'record.db'}")
+    store = SleepyStore(tmp_path)
+    sleeper, other = (Worker(SLEEPY_CODE, config, tmp_path / f"record{number}.log") for number in range(2))
+    accounts = [
+        Accounting(
+            model="m",
+            stage="profile",
+            partition=0,
+            received=9,
+            label_received=5,
+            joined=joined,
+            waiting=5 - joined,
+        )
+        for joined in range(6)
+    ]
+    numbers = range(40)
+
+    async def send(revision: int, count: Accounting) -> None:
+        await produce(kafka, config["metrics"], [_point(n, revision) for n in numbers], partition=0)
+        value: list[bytes | None] = [msgspec.json.encode(count)]
+        await produce(kafka, config["metrics"], value, partition=0, headers=ACCOUNTING)
+
+    try:
+        store.orders.touch()
+        await send(1, accounts[0])
+        sleeper.start()
+        await until("it sleeps", lambda: not store.orders.exists())
+        other.start()
+        for revision in range(2, 6):
+            await send(revision, accounts[revision])
+        final = {f"p{number}": msgspec.json.decode(_point(number, 5), type=MetricPoint) for number in numbers}
+        await until("the other has everything", lambda: store.everything() == (final, [accounts[5]]))
+        store.awake.unlink()
+        sleeper.send(signal.SIGCONT)
+        await until("the sleeper has written what it had", store.awake.exists)
+        assert store.everything() == (final, [accounts[5]])
+        assert [sleeper.stop(), other.stop()] == [0, 0]
+        assert store.everything() == (final, [accounts[5]])
+    finally:
+        sleeper.close()
+        other.close()
+        store.engine.dispose()
 
 
 @pytest.mark.slow

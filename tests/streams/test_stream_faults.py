@@ -18,7 +18,7 @@ from tests.streams.fault_load import Load
 from tests.streams.fault_oddities import broken, lies, odd_rows, shifted
 from tests.streams.fault_outcome import assert_same, undisturbed
 from tests.streams.fault_plan import Plan
-from tests.streams.fault_roles import PARTITIONS, STAGES, until
+from tests.streams.fault_roles import OWNED, PARTITIONS, ROLES, STAGES, until
 from tests.streams.fault_world import World, has_given_up, owns, world_fixture
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
@@ -62,6 +62,29 @@ async def test_workers_come_go_and_oversleep_and_nothing_is_lost_or_doubled(worl
     for role in STAGES:
         await world.process(role, "1").kill()
         world.forget(role, "1")
+    await sending
+    await assert_right(world, load, expected)
+
+
+async def test_every_role_oversleeps_and_nothing_is_lost_or_doubled(world: World) -> None:
+    """Under traffic all five fall asleep one after the other, each longer than its session, and wake up to others."""
+    load = with_repeats(traffic("asleep", 1_500), every=3)
+    expected = undisturbed(load)
+    await world.start()
+    await world.configure(load)
+    slept = 0
+    sending = asyncio.create_task(world.trickle(load.sends, lambda: (slept + 1) / (len(ROLES) + 1)))
+    for role in ROLES:
+        sleeper, other = world.process(role), world.process(role, "other")
+        sleeper.send(signal.SIGSTOP)
+        slept += 1
+        other.start()
+        await until(f"the other {role} has everything", partial(owns, other, OWNED[role]))
+        sleeper.send(signal.SIGCONT)
+        await until(f"the sleeping {role} knows", partial(has_given_up, sleeper))
+        world.revive()
+        assert await other.stop() == 0
+        world.forget(role, "other")
     await sending
     await assert_right(world, load, expected)
 
