@@ -31,12 +31,12 @@ __all__ = ["StreamsConfig", "prepare", "run_judge", "run_profile"]
 
 def prepare() -> None:
     """What a process does once before it serves a stage."""
-    memory.without_pandas()
     if not is_compiled():
         structlog.get_logger().info(
             "This worker compiles its kernels; this happens once and can take minutes."
         )
-    warm_up()
+    with memory.without("pandas", "scipy.linalg"):
+        warm_up()
 
 
 def run_profile(config: StreamsConfig) -> None:

@@ -7,50 +7,75 @@ most `_KEPT_BYTES` per arena and halves the cost of reading.
 
 import ctypes
 import gc
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
-
-import pyarrow as pa
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """malloc.h of glibc."""
 _KEPT_BYTES = 64 * 1024 * 1024
 _LARGEST_KEPT_BLOCK_BYTES = 32 * 1024 * 1024
+_MADV_DONTNEED = 4
+"""sys/mman.h of Linux."""
+_ANY_PLACE = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
+_OF_A_FILE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p [0-9a-f]+ \S+ [1-9]")
+"""Read-only and private, and with the number of a file."""
 
 
 def settle() -> None:
-    """Call once, when a worker has imported what it needs: keep freed memory at hand, and never look again for garbage
-    among the modules. Where the C library is not glibc only the second is done."""
+    """Call once, when a worker has imported what it needs: keep freed memory at hand, give back what only the start has
+    needed of libraries, and never look again for garbage among the modules. The last is all that is done where the
+    system is not Linux; only a C library that is glibc is told what to keep."""
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         mallopt = getattr(library, "mallopt", None)
         if mallopt is not None and hasattr(library, "gnu_get_libc_version"):
             mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        _untouch(library)
     gc.collect()
     gc.freeze()
 
 
-class _NoPandas(MetaPathFinder):
-    """Says that there is no pandas."""
+class _Refusal(MetaPathFinder):
+    """Says that some modules are not there."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("pandas is not wanted in this process", name=fullname)
+        if fullname in self._names:
+            raise ModuleNotFoundError(f"{fullname} is not wanted in this process now", name=fullname)
         return None
 
 
-def without_pandas() -> None:
-    """Call before the first array: pyarrow imports pandas at that moment, 35 MB and a second of which a stage has no
-    use. From then on pyarrow does without, and so `to_pandas` does not work in this process."""
-    refusal = _NoPandas()
+@contextmanager
+def without(*names: str) -> Generator[None]:
+    """Inside, modules of these names cannot be imported, where that has not happened already. Libraries that would use
+    one if it is there do without it from then on: pyarrow imports pandas at its first array, 35 MB and a second, and
+    numba SciPy's linear algebra at its first kernel, 15 MB and a pool of threads. So in this process `to_pandas` does
+    not work, and numba compiles no products of matrices."""
+    refusal = _Refusal(names)
     sys.meta_path.insert(0, refusal)
     try:
-        pa.array([0.0])
+        yield
     finally:
         sys.meta_path.remove(refusal)
+
+
+def _untouch(library: ctypes.CDLL) -> None:
+    """Give back the pages of libraries that only the start has needed, such as the compiler's, 110 MB in all: they are
+    as their files have them, and each comes back when it is next used."""
+    place: re.Match[str] | None = None
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        place = _OF_A_FILE.match(line) or (None if _ANY_PLACE.match(line) else place)
+        if place is not None and line.split() == ["Anonymous:", "0", "kB"]:
+            start, end = (int(part, 16) for part in place.groups())
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)

@@ -1,27 +1,19 @@
 """What a worker says before its first start, which compiles."""
 
-from collections.abc import Callable
-
 import pytest
 from structlog.testing import capture_logs
 
 from streams import app
-from streams.broker import memory
 
 
 @pytest.mark.parametrize(("compiled", "lines"), [(False, 1), (True, 0)])
 def test_a_worker_that_compiles_says_so(compiled: bool, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-
-    def note(name: str) -> Callable[[], None]:
-        return lambda: done.append(name)
-
-    monkeypatch.setattr(memory, "without_pandas", note("memory"))
-    monkeypatch.setattr(app, "warm_up", note("warm"))
+    monkeypatch.setattr(app, "warm_up", lambda: done.append("warm"))
     monkeypatch.setattr(app, "is_compiled", lambda: compiled)
     with capture_logs() as logs:
         app.prepare()
     assert [line["event"] for line in logs if "compiles its kernels" in line["event"]] == [
         "This worker compiles its kernels; this happens once and can take minutes."
     ] * lines
-    assert done == ["memory", "warm"]
+    assert done == ["warm"]
