@@ -76,7 +76,7 @@ _CHECKPOINTS = {**COMPACT, "segment.bytes": str(64 * 1024 * 1024), "min.cleanabl
 def all_topics(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
     """Every topic of the system; `partitions` is the number of the partitioned ones."""
     return [
-        TopicSpec(INGEST, partitions),
+        TopicSpec(INGEST, partitions, _DATED_BY_BROKER),
         TopicSpec(EVENTS, partitions, _DATED_BY_BROKER),
         TopicSpec(DEADLETTERS, 1),
         TopicSpec(CONTROL, 1, COMPACT),

@@ -9,9 +9,9 @@ positions.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -78,6 +78,15 @@ class Handler(Protocol):
 
     async def released(self, consumer: AIOKafkaConsumer | None) -> None:
         """Give up everything. `consumer` is None when the connection is not to be used any more."""
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A handler that keeps records back and does not want more of the same partitions meanwhile."""
+
+    def wanted(self) -> Collection[TopicPartition] | None:
+        """What to read next. None: nothing; an empty one: whatever comes."""
         ...
 
 
@@ -197,7 +206,10 @@ async def _read(
 ) -> None:
     ready_s, answered = -_READY_EVERY_S, True
     while not stop.is_set():
-        batches: Batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=config.max_records)
+        wanted = handler.wanted() if isinstance(handler, Choosing) else ()
+        batches: Batches = {}
+        if wanted is not None:
+            batches = await consumer.getmany(*wanted, timeout_ms=_POLL_MS, max_records=config.max_records)
         epoch = assignment.epoch
         async with assignment.lock:
             if assignment.failure is not None:

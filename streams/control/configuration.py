@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from detectors.reference import Reference
-from detectors.values import Axis, Monitor
+from detectors.values import UNKNOWN_MODEL, Axis, Monitor
 from streams.control.schemas import Schema, schema_of_reference
 
 _log = structlog.get_logger()
@@ -114,6 +114,11 @@ class Configuration:
         if not known:
             return Monitor(model=model)
         return known[max(0, bisect_right(known, at_us, key=lambda monitor: monitor.effective_us) - 1)]
+
+    def shortest_lateness_s(self) -> float:
+        """Of all models: those that are watched, and those that are not and have the default."""
+        known = [monitors[-1].lateness_s for monitors in self._monitors.values()]
+        return min([Monitor(model=UNKNOWN_MODEL).lateness_s, *known])
 
     def monitor_revision(self, model: str, revision: int) -> Monitor:
         """The monitor of this revision; the newest where it is no longer known."""

@@ -15,13 +15,29 @@ from streams.gate.reader import MARK_EVERY, Reader, model_of
 from streams.gate.rows import BadRow
 from streams.gate.waiting import Half, Waiting
 
+
+class _Dated(msgspec.Struct):
+    """The part of a half that tells when it came."""
+
+    arrived_ms: int
+
+
 _decode = msgspec.msgpack.Decoder(Half).decode
+_decode_date = msgspec.msgpack.Decoder(_Dated).decode
 _JSON_BATCH = (("content-type", BATCHED.encode()),)
 
 
 def encode_half(half: Half) -> bytes:
     """A half as it travels to the partition where the other comes, too."""
     return msgspec.msgpack.encode(half)
+
+
+def arrived_ms(record: Record) -> float:
+    """When the half in a record came to the gate."""
+    try:
+        return _decode_date(record.value or b"").arrived_ms
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return record.timestamp
 
 
 def join_halves(records: Sequence[Record], waiting: Waiting, reader: Reader, ingest: IngestMap) -> None:

@@ -7,7 +7,8 @@ whichever partitions they came from.
 
 import asyncio
 import gc
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,17 +20,21 @@ from streams.broker.admin import ensure_topics
 from streams.broker.group import (
     KAFKA_TROUBLE,
     Batches,
+    Record,
     close_within,
     consume,
     run_until_signal,
     wait_for_stop,
 )
 from streams.broker.log import LogReader
+from streams.broker.standing import standing
 from streams.control.configuration import Configuration
 from streams.control.feed import ControlFeed
 from streams.gate.config import GateConfig
+from streams.gate.join import arrived_ms
 from streams.gate.known import KnownModels
 from streams.gate.lane import Lane
+from streams.gate.pace import Pace
 from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import GATE_HALVES
 from streams.topics import COMPACT, COMPACT_SOON, TopicSpec
@@ -40,6 +45,11 @@ _LINGER_S = 0.05
 """Pause after a transaction while little comes, so that slow single events come together in batches."""
 _BUSY_RECORDS = 500
 """A poll that brings so many is followed by the next one at once."""
+_SHARE_OF_LATENESS = 4
+"""How far a partition may be ahead of another: requests and answers go through two topics, and half is to be left."""
+_LEAST_AHEAD_MS = 1_000.0
+_TURNS_S = 1.0
+"""So long partitions take turns before the gate looks for more records."""
 LOOK_EVERY_S = 10.0
 """How often a foreign topic that does not exist yet is looked for."""
 _STOP_TIMEOUT_S = 5.0
@@ -122,6 +132,7 @@ class _Gate:
         self._models = KnownModels()
         self._lanes: dict[TopicPartition, Lane] = {}
         self._registered = Configuration()
+        self._pace = Pace(self._date_ms)
         self._open = AsyncExitStack()
         self._control: ControlFeed | None = None
 
@@ -134,6 +145,7 @@ class _Gate:
             Lane(self._config, partition, self._models, self._registered) for partition in sorted(partitions)
         ]
         self._lanes = {lane.partition: lane for lane in lanes}
+        self._pace.open(partitions, time.monotonic())
         await asyncio.gather(*(lane.open() for lane in lanes))
         starts: dict[TopicPartition, int] = {}
         for lane in lanes:
@@ -147,26 +159,56 @@ class _Gate:
         return starts
 
     async def handle(self, consumer: AIOKafkaConsumer, batches: Batches) -> None:
-        records = 0
-        for partition, found in batches.items():
-            self._lanes[partition].take(found)
-            records += len(found)
-            # Heartbeats and answers of the broker are not to wait for a whole poll.
-            await asyncio.sleep(0)
+        started_s = time.monotonic()
+        self._pace.add(batches, started_s)
         for lane in self._lanes.values():
             if lane.partition not in batches:
                 lane.idle()
-        busy = records >= _BUSY_RECORDS
+        busy = sum(map(len, batches.values())) >= _BUSY_RECORDS
+        while True:
+            taken = await self._take(consumer)
+            held = self._pace.held
+            wrote = await self._commit(busy=busy and not held)
+            if not held or not (taken or wrote) or time.monotonic() - started_s > _TURNS_S:
+                break
+        if wrote and not busy and not held:
+            await asyncio.sleep(_LINGER_S)
+
+    def wanted(self) -> Collection[TopicPartition] | None:
+        """See `streams.broker.group.Choosing`."""
+        return (self._pace.empty or None) if self._pace.held else ()
+
+    async def _take(self, consumer: AIOKafkaConsumer) -> bool:
+        """Let the lanes read what is their turn; whether there was anything."""
+        behind = [partition for partition in self._lanes if _is_behind(consumer, partition)]
+        ahead_ms = max(_LEAST_AHEAD_MS, self._registered.shortest_lateness_s() * 1_000 / _SHARE_OF_LATENESS)
+        found = self._pace.take(behind, ahead_ms, time.monotonic())
+        for partition, records in found.items():
+            self._lanes[partition].take(records)
+            # Heartbeats and answers of the broker are not to wait for a whole poll.
+            await asyncio.sleep(0)
+        return bool(found)
+
+    async def _commit(self, *, busy: bool) -> bool:
+        """Write what is due; whether there was anything."""
         due = [lane for lane in self._lanes.values() if lane.is_due(busy=busy)]
-        if due and self._control is not None:
-            # What was registered before an event was sent holds for it.
-            await self._control.refresh()
-            await asyncio.gather(*(lane.commit() for lane in due))
-            if not busy:
-                await asyncio.sleep(_LINGER_S)
+        if not due or self._control is None:
+            return False
+        # What was registered before an event was sent holds for it.
+        await self._control.refresh()
+        await asyncio.gather(*(lane.commit() for lane in due))
+        for lane in due:
+            self._pace.written(lane.partition)
+        return True
+
+    def _date_ms(self, record: Record) -> float:
+        """When a record came; who dates it into the future is not to wait for that."""
+        dated_ms = arrived_ms(record) if record.topic == self._config.halves else record.timestamp
+        return min(dated_ms, time.time() * 1_000)
 
     async def released(self, consumer: AIOKafkaConsumer | None) -> None:
         lanes, self._lanes = self._lanes, {}
+        self._pace.open((), 0.0)
         self._control = None
         await asyncio.gather(*(lane.close() for lane in lanes.values()))
         await close_within(self._open.aclose(), _STOP_TIMEOUT_S)
@@ -199,3 +241,10 @@ class _Gate:
         ]
         if specs:
             await ensure_topics(self._config.broker, specs)
+
+
+def _is_behind(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """Whether there is more than was fetched, or nobody knows yet."""
+    found = standing(consumer, partition)
+    end = consumer.last_stable_offset(partition) if found is not None else None
+    return found is None or end is None or found.position < end

@@ -1,0 +1,136 @@
+"""In which order the gate takes the partitions of a topic, whatever the broker brings first."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from aiokafka import ConsumerRecord, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.broker.group import Record
+from streams.gate.pace import PATIENCE_S, Pace
+
+BOUND_MS = 1_000
+DATES = st.lists(st.integers(0, 30_000), max_size=30).map(sorted)
+
+
+def record(partition: TopicPartition, offset: int, timestamp: int) -> Record:
+    return ConsumerRecord(
+        topic=partition.topic,
+        partition=partition.partition,
+        offset=offset,
+        timestamp=timestamp,
+        timestamp_type=0,
+        key=None,
+        value=b"",
+        checksum=None,
+        serialized_key_size=-1,
+        serialized_value_size=0,
+        headers=(),
+    )
+
+
+class Broker:
+    """Partitions with records that nobody has read, and what a gate has written of them, in order."""
+
+    def __init__(self, dates: Sequence[Sequence[int]], topics: Sequence[str]) -> None:
+        self.parts = [TopicPartition(topic, number) for number, topic in enumerate(topics)]
+        self.unread = {
+            part: [record(part, offset, at) for offset, at in enumerate(own)]
+            for part, own in zip(self.parts, dates, strict=True)
+        }
+        self.pending: dict[TopicPartition, list[Record]] = {part: [] for part in self.parts}
+        self.written: list[Record] = []
+        self.pace = Pace(lambda one: one.timestamp)
+        self.pace.open(self.parts, 0.0)
+
+    @property
+    def behind(self) -> list[TopicPartition]:
+        return [part for part, records in self.unread.items() if records]
+
+    def fetch(self, part: TopicPartition, count: int) -> None:
+        """Some records of a partition of which nothing waits."""
+        if part in self.pace.empty and self.unread[part]:
+            self.pace.add({part: self.unread[part][:count]}, 0.0)
+            del self.unread[part][:count]
+
+    def take(self, now_s: float = 0.0) -> bool:
+        found = self.pace.take(self.behind, BOUND_MS, now_s)
+        for part, records in found.items():
+            self.pending[part] += records
+        return bool(found)
+
+    def commit(self, part: TopicPartition) -> bool:
+        records, self.pending[part] = self.pending[part], []
+        self.written += records
+        self.pace.written(part)
+        return bool(records)
+
+    def finish(self) -> None:
+        """As the gate goes on when nothing new comes."""
+        while self.behind or self.pace.held or any(self.pending.values()):
+            moved = False
+            for part in self.parts:
+                if part in self.pace.empty and self.unread[part]:
+                    self.fetch(part, 3)
+                    moved = True
+            moved |= self.take()
+            for part in self.parts:
+                moved |= self.commit(part)
+            assert moved, "it stands still"
+
+
+@given(st.lists(DATES, min_size=2, max_size=4), st.data())
+def test_no_partition_is_far_ahead_of_another(dates: list[list[int]], data: st.DataObject) -> None:
+    broker = Broker(dates, ["t"] * len(dates))
+    parts = st.sampled_from(broker.parts)
+    for _ in range(data.draw(st.integers(0, 30))):
+        step = data.draw(st.sampled_from(("fetch", "take", "commit")))
+        if step == "fetch":
+            broker.fetch(data.draw(parts), data.draw(st.integers(1, 10)))
+        elif step == "take":
+            broker.take()
+        else:
+            broker.commit(data.draw(parts))
+    broker.finish()
+    written = broker.written
+    assert len(written) == sum(map(len, dates))
+    for part in broker.parts:
+        offsets = [one.offset for one in written if one.partition == part.partition]
+        assert all(a < b for a, b in pairwise(offsets))
+    newest = 0
+    for one in written:
+        assert one.timestamp >= newest - BOUND_MS
+        newest = max(newest, one.timestamp)
+
+
+def test_topics_do_not_wait_for_each_other() -> None:
+    broker = Broker([[0, 1], [90_000]], ["a", "b"])
+    broker.fetch(broker.parts[1], 1)
+    assert broker.take()
+    assert broker.pending[broker.parts[1]]
+
+
+def test_one_without_a_backlog_is_not_waited_for() -> None:
+    broker = Broker([[], [1, 90_000, 180_000]], ["t", "t"])
+    broker.fetch(broker.parts[1], 3)
+    broker.take()
+    assert len(broker.pending[broker.parts[1]]) == 3
+
+
+def test_one_that_brings_nothing_is_waited_for_so_long() -> None:
+    broker = Broker([[1], [1, 90_000]], ["t", "t"])
+    broker.fetch(broker.parts[1], 2)
+    assert not broker.take(PATIENCE_S - 0.1)
+    assert broker.take(PATIENCE_S)
+    assert not broker.pace.held
+
+
+def test_what_is_not_written_yet_holds_the_others() -> None:
+    broker = Broker([[0], [5_000]], ["t", "t"])
+    for part in broker.parts:
+        broker.fetch(part, 1)
+    broker.take()
+    assert not broker.take()
+    broker.commit(broker.parts[0])
+    assert broker.take()
