@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.columns import Integers
+from detectors.columns import Floats, Integers
 from detectors.distances import deviance
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
@@ -15,6 +15,7 @@ from detectors.values import Monitor
 
 DISCRETE_SHARE = 0.9
 """Where point masses hold this share of a column it is discrete: a mass that grows is drift, not damage."""
+_MEMO_SIZE = 256
 
 
 def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Measurement]:
@@ -26,12 +27,12 @@ def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Me
     meaning; never NaN. The profile must have been counted against this reference.
     """
     wanted = {spec.name for spec in monitor.features} or set(profile.layout.names)
-    worth = _worth(profile)
+    worth, known = _worth(profile), _before(reference)
     found: list[Measurement] = []
     for slots in (*profile.layout.numeric, *profile.layout.categorical):
         part = reference.feature(slots.name)
         if part is not None and slots.name in wanted:
-            found += _Column.of(slots, part, profile, reference, worth).measures()
+            found += _Column.of(slots, part, known[slots.name], profile, reference, worth).measures()
     return found + output_measures(profile, reference, worth)
 
 
@@ -49,15 +50,49 @@ def _worth(profile: Profile) -> float:
     return max(profile.effective_rows, least) / profile.rows if profile.rows else 0.0
 
 
+class _Before(NamedTuple):
+    """One column of the reference: counts by bin or category, `present` rows with a value, and the values that are
+    tested as point masses with their shares."""
+
+    counts: Integers
+    present: int
+    masses: list[int]
+    shares: Floats
+
+    @classmethod
+    def of(cls, part: FeatureReference) -> "_Before":
+        if part.spec.kind == "categorical":
+            counts = np.array([*(count for _, count in part.categories), part.other], dtype=np.int64)
+            return cls(counts, part.present, [], np.zeros(0))
+        masses, present = point_masses(part), part.present
+        shares = np.array([part.top[i][1] for i in masses]) / max(present, 1)
+        return cls(np.array(part.counts, dtype=np.int64), present, masses, shares)
+
+
+_memo: dict[str, dict[str, _Before]] = {}
+
+
+def _before(reference: Reference) -> dict[str, _Before]:
+    """The columns of a reference; those of the last ones are remembered."""
+    found = _memo.get(reference.revision)
+    if found is None:
+        if len(_memo) >= _MEMO_SIZE:
+            _memo.pop(next(iter(_memo)))
+        found = _memo[reference.revision] = {part.spec.name: _Before.of(part) for part in reference.features}
+    return found
+
+
 class _Column(NamedTuple):
-    """One column in both samples; `worth`, `reference_worth`: independent rows per counted row."""
+    """One column in both samples; `present`: rows of the window with a value; `worth`, `reference_worth`: independent
+    rows per counted row."""
 
     slots: NumericSlots | CategoricalSlots
     part: FeatureReference
     counters: Integers
     window: Integers
-    reference: Integers
+    before: _Before
     rows: int
+    present: int
     worth: float
     reference_worth: float
 
@@ -66,21 +101,18 @@ class _Column(NamedTuple):
         cls,
         slots: NumericSlots | CategoricalSlots,
         part: FeatureReference,
+        before: _Before,
         profile: Profile,
         reference: Reference,
         worth: float,
     ) -> "_Column":
         if isinstance(slots, NumericSlots):
-            window, before = profile.counters[slots.bins], np.array(part.counts, dtype=np.int64)
+            window = profile.counters[slots.bins]
         else:
             window = np.append(profile.counters[slots.categories], profile.counters[slots.other])
-            before = np.array([*(count for _, count in part.categories), part.other], dtype=np.int64)
         ratio = reference.effective_rows / reference.rows
-        return cls(slots, part, profile.counters, window, before, profile.rows, worth, ratio)
-
-    @property
-    def present(self) -> int:
-        return int(self.window.sum())
+        present = int(window.sum())
+        return cls(slots, part, profile.counters, window, before, profile.rows, present, worth, ratio)
 
     def measures(self) -> list[Measurement]:
         found = [self._missing_rate()]
@@ -95,7 +127,7 @@ class _Column(NamedTuple):
         return [*found, self._out_of_range(self.slots), self._point_mass(self.slots), self._psi(), self._ks()]
 
     def _nothing_to_measure(self) -> str | None:
-        if self.part.present == 0:
+        if self.before.present == 0:
             return "the reference has no value of it"
         if self.rows and self.present == 0:
             return "all values are missing"
@@ -112,13 +144,13 @@ class _Column(NamedTuple):
             reference=reference,
             rows=self.present,
             size=self.present * self.worth,
-            reference_size=self.part.present * self.reference_worth,
+            reference_size=self.before.present * self.reference_worth,
             tests=tests,
             detail=detail,
         )
 
     def _missing_rate(self) -> Measurement:
-        name, before = self.part.spec.name, self.part.missing + self.part.present
+        name, before = self.part.spec.name, self.part.missing + self.before.present
         because = too_few(self.rows, "rows")
         if because:
             return undefined("missing_rate", name, self.rows, because)
@@ -135,17 +167,16 @@ class _Column(NamedTuple):
     def _out_of_range(self, slots: NumericSlots) -> Measurement:
         """Outside the reference's minimum and maximum; a sound row is, with probability 2 / (n + 1)."""
         outside = int(self.counters[slots.below] + self.counters[slots.above])
-        expected = 2 / (self.part.present * self.reference_worth + 1)
+        expected = 2 / (self.before.present * self.reference_worth + 1)
         return self._share("out_of_range_rate", outside / self.present, min(expected, 1.0))
 
     def _point_mass(self, slots: NumericSlots) -> Measurement:
         """The share of the exactly counted value whose share changed most."""
-        tested = point_masses(self.part)
+        tested, before = self.before.masses, self.before.shares
         if not tested:
             return undefined("point_mass", slots.name, self.present, "every value of it is known")
         share = self.counters[slots.exact][tested] / self.present
-        before = np.array([self.part.top[i][1] for i in tested]) / self.part.present
-        size, reference_size = self.present * self.worth, self.part.present * self.reference_worth
+        size, reference_size = self.present * self.worth, self.before.present * self.reference_worth
         most = int(np.argmax(deviance(share, size, before, reference_size)))
         value = self.part.top[tested[most]][0]
         return self._share(
@@ -154,15 +185,15 @@ class _Column(NamedTuple):
 
     def _new_category_rate(self, slots: CategoricalSlots) -> Measurement:
         other = int(self.counters[slots.other])
-        return self._share("new_category_rate", other / self.present, self.part.other / self.part.present)
+        return self._share("new_category_rate", other / self.present, self.part.other / self.before.present)
 
     def _psi(self, ordered: bool = True) -> Measurement:
         return with_psi(
             self._share("psi", 0.0, 0.0),
             self.window * self.worth,
-            self.reference * self.reference_worth,
+            self.before.counts * self.reference_worth,
             ordered,
         )
 
     def _ks(self) -> Measurement:
-        return with_ks(self._share("ks", 0.0, 0.0), self.window, self.reference)
+        return with_ks(self._share("ks", 0.0, 0.0), self.window, self.before.counts)

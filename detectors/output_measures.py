@@ -1,9 +1,11 @@
 """Measures of what a model said, against the reference, by its task."""
 
+from functools import lru_cache
+
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Column, Integers
+from detectors.columns import Column, Floats, Integers
 from detectors.distances import coarse_groups, ks, psi
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
@@ -92,12 +94,19 @@ def _distances(
 
 def with_psi(base: Measurement, window: Column, reference: Column, ordered: bool) -> Measurement:
     """The measurement with the PSI of two histograms as its value, or undefined."""
-    group = coarse_groups(reference, ordered)
-    before = np.bincount(group, weights=reference).astype(np.float64)
+    group, before = _grouped(reference.astype(np.float64).tobytes(), ordered)
     if (before > 0).sum() < 2:
         return undefined(base.measure, base.feature, base.rows, "the reference is constant")
     value = psi(np.bincount(group, weights=window).astype(np.float64), before)
     return replace(base, value=value, reference=None, groups=len(before))
+
+
+@lru_cache(maxsize=4_096)
+def _grouped(reference: bytes, ordered: bool) -> tuple[Integers, Floats]:
+    """The groups of a histogram's bins, and what is in each: remembered, because every window asks again."""
+    counts = np.frombuffer(reference)
+    group = coarse_groups(counts, ordered)
+    return group, np.bincount(group, weights=counts).astype(np.float64)
 
 
 def with_ks(base: Measurement, window: Integers, reference: Integers) -> Measurement:
