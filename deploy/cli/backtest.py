@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(backtest)
+    app.command()(init)
 
 
 def backtest(
@@ -58,6 +59,47 @@ def backtest(
     else:
         _show_backtest(found)
     raise typer.Exit(3 if found.firing else 0)
+
+
+def init(
+    file: Annotated[
+        Path, typer.Argument(help="A table of good times (CSV, CSV.gz, Parquet): it becomes the reference.")
+    ],
+    model: Annotated[str | None, typer.Option(help="Its name. Default: that of the file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write. Default: MODEL.yaml, here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a first monitor, with a guess at what each column is and why. You read it before it counts.
+
+    Example: `homeostat init reference.csv.gz --model car-loan`
+    """
+    import os
+
+    from deploy.errors import UserError
+    from streams.files.guess import described, guess
+    from streams.files.monitor_draft import draft
+    from streams.files.tables import TableFile
+
+    name = model or file.name.split(".")[0]
+    target = output or Path(f"{name}.yaml")
+    if target.exists() and not force:
+        raise UserError(
+            f"{target} is there already; `--force` writes over it, `--output` names another file."
+        )
+    found = checked(lambda: guess(TableFile(file)))
+    place = os.path.relpath(file.resolve(), target.resolve().parent)
+    target.write_text(draft(found, name, place), encoding="utf-8")
+    monitor_file(target)
+    if as_json:
+        typer.echo(json.dumps({"monitor": str(target), "columns": described(found)}, indent=2))
+        return
+    show_table(described(found), ["column", "role", "why"])
+    typer.echo(
+        f"{target} is written. Read it, then try it: homeostat backtest DATA --monitor {target}", err=True
+    )
 
 
 def _write_page(found: "Backtest", data: Path, html: Path) -> None:

@@ -130,3 +130,17 @@ def test_a_warning_is_never_between_the_json(
     told = capsys.readouterr()
     assert json.loads(told.out)["rows"] == 1_000
     assert "column f.age: expected a number" in told.err
+
+
+def test_init_writes_a_monitor_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(monkeypatch, "init", "good.csv", "--model", "first", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["monitor"] == "first.yaml"
+    assert {one["column"]: one["role"] for one in told["columns"]}["score"] == "score"
+    assert run(monkeypatch, "backtest", "good.csv", "--monitor", "first.yaml") == 0
+    assert run(monkeypatch, "init", "good.csv", "--model", "first") == 1
+    assert "first.yaml is there already" in capsys.readouterr().err
+    assert run(monkeypatch, "init", "good.csv", "--model", "first", "--force") == 0

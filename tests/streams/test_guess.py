@@ -1,0 +1,97 @@
+"""A first monitor: what each column is, and that the file that is written says so."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from streams.files.guess import guess
+from streams.files.monitor import read_monitor_file
+from streams.files.monitor_draft import draft
+from streams.files.tables import FileInvalid, TableFile
+from streams.replay.backtest import backtest
+
+
+def loans(rows: int = 2_000) -> pd.DataFrame:
+    """A log with names that do not say all: the label only agrees with the prediction."""
+    rng = np.random.default_rng(5)
+    income = rng.normal(0, 1, rows)
+    score = 1 / (1 + np.exp(-3 * income))
+    return pd.DataFrame(
+        {
+            "Request ID": [f"r-{number}" for number in range(rows)],
+            "created_at": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(rows), unit="min"),
+            "income": income,
+            "owns: car?": rng.random(rows) < 0.5,
+            "city": rng.choice(["Rome", "Oslo"], rows),
+            "region": rng.choice(["north", "south", "west"], rows),
+            "note": [f"text {number}" for number in range(rows)],
+            "empty": np.nan,
+            "always": 7,
+            "kids": rng.integers(0, 4, rows),
+            "proba": score,
+            "y_pred": np.where(score > 0.5, "yes", "no"),
+            "paid": np.where(rng.random(rows) < score, "yes", "no"),
+        }
+    )
+
+
+def test_roles_are_guessed_and_written(tmp_path: Path) -> None:
+    loans().to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    roles = {name: one.role for name, one in found.guesses.items()}
+    assert roles == {
+        "Request ID": "id",
+        "created_at": "time",
+        "income": "feature",
+        "owns: car?": "feature",
+        "city": "feature",
+        "region": "feature",
+        "note": "left out",
+        "empty": "feature",
+        "always": "feature",
+        "kids": "feature",
+        "proba": "score",
+        "y_pred": "prediction",
+        "paid": "label",
+    }
+    assert (found.task, found.positive, found.segments) == ("binary", "yes", ["region"])
+    (tmp_path / "loans.yaml").write_text(draft(found, "my: loans", "good.csv"))
+    file = read_monitor_file(tmp_path / "loans.yaml")
+    assert (file.model, file.columns.time, file.columns.label) == ("my: loans", "created_at", "paid")
+    assert file.columns.features is not None
+    assert "owns: car?" in file.columns.features
+    assert "note" not in file.columns.features
+    text = (tmp_path / "loans.yaml").read_text()
+    assert "kind: categorical} if its 4 values have no order" in text
+    assert "# segments: [region]" in text
+    told = backtest(tmp_path / "good.csv", file).as_dict()
+    assert (told["rows"], told["labels"], told["incidents"]) == (2_000, 2_000, [])
+
+
+def test_a_regression_by_agreement(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(0, 1, 1_000)
+    data = pd.DataFrame({"x": x, "prediction": 2 * x, "price_paid": 2 * x + rng.normal(0, 0.3, 1_000)})
+    data.to_parquet(tmp_path / "good.parquet")
+    found = guess(TableFile(tmp_path / "good.parquet"))
+    assert (found.task, found.of("label"), found.all_of("feature")) == ("regression", "price_paid", ["x"])
+
+
+def test_classes_are_listed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"x": rng.normal(0, 1, 300), "target": rng.choice(["cat", "dog", "owl"], 300)})
+    data.to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert (found.task, found.classes) == ("multiclass", ["cat", "dog", "owl"])
+    assert "classes: [cat, dog, owl]" in draft(found, "pets", "good.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("a,b\n", "no rows"), ("timestamp\n2026-01-01T00:00:00\n", "no column can be")]
+)
+def test_files_without_a_guess(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "data.csv").write_text(content)
+    with pytest.raises(FileInvalid, match=words):
+        guess(TableFile(tmp_path / "data.csv"))
