@@ -118,17 +118,15 @@ def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> Reference:
 
 
 def _budget(alarms: Alarms, window: WindowShape) -> Budget:
+    """`windows`: what a budget in time comes to in windows by time; the default where windows are counted in rows."""
     incidents, windows, time_s = alarms.parts()
-    if windows is None and window.every is None:
-        raise MonitorFileInvalid(
-            f"alarms.budget is {alarms.budget!r}, but the windows are counted in rows: write it as "
-            "`1 per 1000 windows`, or use windows by time (`window: {every: 1h}`)"
-        )
+    every_s = time_s or 0.0
     if windows is None:
-        windows = max(1, round((time_s or 0.0) / seconds(window.every or "1h")))
+        by_rows = max(_DEFAULTS.budget.windows, round(2 * incidents))
+        windows = by_rows if window.every is None else max(1, round(every_s / seconds(window.every)))
     if not 0 < incidents < windows:
         raise MonitorFileInvalid(
             f"alarms.budget is {alarms.budget!r}: {incidents:g} in {windows} windows; it must be more than none "
             "and less than one per window"
         )
-    return Budget(incidents=incidents, windows=windows)
+    return Budget(incidents=incidents, windows=windows, every_s=every_s)

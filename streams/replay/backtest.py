@@ -181,6 +181,11 @@ def _by_rows(file: MonitorFile, roles: Roles) -> Monitor:
             f"monitor of {file.model!r}: windows by time need columns.time; without it write `window: {{rows: 1000}}`"
         )
     draft = build_monitor(file, roles.features, pane_s=ROW_US / MICROSECONDS)
+    if draft.budget.every_s > 0:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: alarms.budget is {file.alarms.budget!r}, which needs columns.time; without it "
+            "write `1 per 1000 windows`"
+        )
     hop = window_spec(draft, "event").hop_rows
     both = gcd(hop, draft.label_window_rows)
     pane_rows = both if both >= _LEAST_PANE_ROWS else hop

@@ -54,7 +54,7 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
     assert (monitor.window_s, monitor.slide_s, monitor.label_window_rows) == (3_600, 600, 800)
     assert (monitor.pane_s, monitor.watermark_delay_s, monitor.lateness_s) == (30, 0.5, 1_200)
     assert (monitor.label_horizon_s, monitor.series_ttl_s) == (1_209_600, 259_200)
-    assert monitor.budget == Budget(incidents=1, windows=90 * 24)
+    assert monitor.budget == Budget(incidents=1, windows=90 * 24, every_s=90 * 86_400.0)
     assert (monitor.autonomy, monitor.segments) == ("observe", ("salary",))
     assert monitor.concept == ("watch", "river_adwin")
 
@@ -102,7 +102,6 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     [
         ("window: {every: 25s}", r"window_s is 25 s; it must be a multiple of the pane of 10 s"),
         ("window: {rows: 100, slide: 30}", "slide_rows is 30"),
-        ("alarms: {budget: 1 per 90d}", "the windows are counted in rows"),
         ("alarms: {budget: 5 per 5 windows}", "less than one per window"),
         ("concept: {detectors: [adwim]}", r"concept\.detectors: there is no detector 'adwim'.*adwin, ddm"),
     ],
@@ -111,6 +110,12 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, line: str, words: str) -
     file = read_monitor_file(written(tmp_path, f"model: m\nreference: {{registered: true}}\n{line}\n"))
     with pytest.raises((MonitorInvalid, MonitorFileInvalid), match=words):
         build_monitor(file, ())
+
+
+def test_a_budget_in_time_holds_for_windows_of_rows_too(tmp_path: Path) -> None:
+    text = "model: m\nreference: {registered: true}\nalarms: {budget: 2 per 90d}\nwindow: {rows: 500}\n"
+    monitor = build_monitor(read_monitor_file(written(tmp_path, text)), ())
+    assert monitor.budget == Budget(incidents=2, windows=1_000, every_s=90 * 86_400.0)
 
 
 def test_durations() -> None:
