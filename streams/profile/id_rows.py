@@ -1,5 +1,6 @@
 """A row of the table of ids, and how the state topic keeps rows: column by column, 18 bytes each where they are new."""
 
+import mmap
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -32,6 +33,21 @@ prediction; `GONE`: one that was joined or given up."""
 
 _NAMES = ROW.names or ()
 _PANE, _LABEL_PANE = _NAMES.index("pane"), _NAMES.index("label_pane")
+
+
+_MAPPED_BYTES, _HUGE_BYTES = 1024 * 1024, 4 * 1024 * 1024
+
+
+def room(rows: int) -> Rows:
+    """Room for rows, whatever is in it now. Where there is much, it takes memory only as it is filled: allocated memory
+    can be some that was in use before, and that the system holds for the process already."""
+    size = rows * ROW.itemsize
+    if size < _MAPPED_BYTES:
+        return np.empty(rows, dtype=ROW)
+    mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        mapped.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does: a large table is not cleared page by page
+    return np.frombuffer(mapped, dtype=ROW)
 
 
 class Held(NamedTuple):

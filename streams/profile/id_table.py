@@ -14,7 +14,7 @@ import numpy.typing as npt
 from detectors.columns import readable
 from streams.profile import id_kernels as kernels
 from streams.profile.id_kernels import GONE, WAITING
-from streams.profile.id_rows import LATEST_US, ROW, Held, Indices, Rows, logged_rows, read_rows
+from streams.profile.id_rows import LATEST_US, ROW, Held, Indices, Rows, logged_rows, read_rows, room
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -292,7 +292,7 @@ class IdTable:
         self._look_at = 0
         self._forget_places()
         if len(self._rows) > 4 * self._count:
-            self._rows.resize(max(_FIRST_CAPACITY, 2 * self._count), refcheck=False)
+            self._move(max(_FIRST_CAPACITY, 2 * self._count))
         self._index(self._capacity(2 * self._count))
 
     def _end_of_oldest(self, panes: npt.NDArray[np.uint32], most_rows: int) -> int:
@@ -328,17 +328,17 @@ class IdTable:
     def _reserve(self, extra: int) -> None:
         needed = self._count + extra
         if needed > len(self._rows):
-            # What is behind the rows stays untouched, and so takes no memory, until it is needed. NumPy asks for huge
-            # pages here, and not where an array is resized in place: that cleared the memory page by page.
-            larger = np.empty(max(needed, _GROWTH * len(self._rows)), dtype=ROW)
-            larger.view(np.uint64)[: _WORDS * self._count] = self._rows.view(np.uint64)[
-                : _WORDS * self._count
-            ]
-            self._rows = larger
+            self._move(max(needed, _GROWTH * len(self._rows)))
         if needed > _FULL * len(self._slots):
             larger = np.zeros(self._capacity(needed), dtype=np.uint64)
             kernels.move_slots(self._slots, larger)
             self._slots = larger
+
+    def _move(self, capacity: int) -> None:
+        """Take the rows to where there is room for so many."""
+        rows, words = room(capacity), _WORDS * self._count
+        rows.view(np.uint64)[:words] = self._rows.view(np.uint64)[:words]
+        self._rows = rows
 
     def _capacity(self, needed: int | None = None) -> int:
         least = max(needed or self._count, _FIRST_CAPACITY) / _FULL

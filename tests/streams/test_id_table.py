@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+import psutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.profile import id_kernels as kernels
-from streams.profile.id_rows import logged_rows, read_rows
+from streams.profile.id_rows import logged_rows, read_rows, room
 from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Indices, Predicted, Rows
 
 PANE_US = 10
@@ -274,3 +275,14 @@ def test_logged_rows_are_read_as_they_were(rows: int, same: bool, seed: int, who
             assert read[name].tobytes() == written[name].tobytes()
     if rows:
         assert latest_us >= int(starts_us[max(written["pane"].max(), written["label_pane"].max())])
+
+
+def test_room_behind_the_rows_takes_no_memory_until_it_is_filled() -> None:
+    filled = [bytearray(512 * 1024) for _ in range(128)]
+    del filled  # 64 MB that the process may still have in hand
+    before = psutil.Process().memory_info().rss
+    tables = [room(65_536) for _ in range(64)]
+    for table in tables:
+        table["key"][:1_024] = 1
+    assert psutil.Process().memory_info().rss - before < 16 * 1024 * 1024
+    assert sum(table.nbytes for table in tables) == 128 * 1024 * 1024
