@@ -144,6 +144,7 @@ def point_from(
 def _judge(found: Measurement, chance: float) -> Decision:
     limit = threshold(found, chance)
     effect = _effect(found, limit)
+        naive=decision.naive,
     return Decision(
         kind=KINDS[found.measure],
         measure=found.measure,
@@ -164,6 +165,7 @@ def _judge(found: Measurement, chance: float) -> Decision:
 def _effect(found: Measurement, limit: float | None) -> float:
     if found.value is None or limit is None:
         return 0.0
+        naive=found.naive,
     start = found.reference or 0.0
     return max(0.0, (found.value - start) / (limit - start)) if limit != start else 0.0
 

@@ -59,6 +59,13 @@ _NUMBERS = _estimated(_ESTIMATED_NUMBERS) | {
     "bias": "the mean error, prediction less label, is {value}",
     "rmse": "the root mean squared error is {value}",
     "r2": "R2 is {value}",
+    "brier": "the Brier score is {value}",
+    "log_loss": "the log loss is {value}",
+    "calibration_error": "the scores are wrong as probabilities by {value} on average",
+    "calibration_slope": "the calibration slope is {value}, where 1 is calibrated and less is too sure",
+    "calibration_intercept": "the calibration intercept is {value}, where 0 is calibrated",
+    "quantile_loss_0.1": "the loss of the quantile 0.1 is {value}",
+    "quantile_loss_0.9": "the loss of the quantile 0.9 is {value}",
 }
 _DISTANCES = {
     "psi": "the distribution of {who} moved by a PSI of {value}",

@@ -26,7 +26,7 @@ class Window(Value, frozen=True, kw_only=True):
 class Decision(Value, frozen=True, kw_only=True):
     """The verdict on one measure of one window, and why.
 
-    `low`, `high`: see `Measurement`. `threshold`: the value beyond which it breaches (None where the measure is only
+    `low`, `high`, `naive`: see `Measurement`. `threshold`: the value beyond which it breaches (None where it is only
     shown). `effect`: distance from the reference, the threshold's distance being 1. `change_us`: start of the first
     window of an unbroken row of breaches.
     """
@@ -38,6 +38,7 @@ class Decision(Value, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     reference: float | None = None
+    naive: float | None = None
     threshold: float | None = None
     rows: int = 0
     effect: float = 0.0

@@ -10,7 +10,7 @@ class Measurement(Value, frozen=True, kw_only=True):
     """One measure of one window; says nothing about whether that is bad.
 
     `value`: in the window; `low`, `high`: an interval of 95 % for it, where one is told; `reference`: the same in the
-    reference (None for distances, which are 0 there).
+    reference (None for distances, which are 0 there). `naive`: what the best answer that looks at nothing would score.
     `size`, `reference_size`: independent rows that the two rest on. `error`, `reference_error`: standard
     errors, for measures that are not shares. `unit`: what the least change worth an alarm is told in. `groups`:
     groups that a psi was summed over. `tests`: candidates that were looked at to find this one. `detail`: what a
@@ -22,6 +22,7 @@ class Measurement(Value, frozen=True, kw_only=True):
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    naive: float | None = None
     reference: float | None = None
     rows: int = 0
     size: float = 0.0

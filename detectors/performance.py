@@ -9,6 +9,7 @@ from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlot
 from detectors.performance_tasks import multiclass_performance, regression_performance, unmeasured
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.scorecard.shown import with_scores
 from detectors.scores import Confusion, auc_error, binned_auc
 
 MINIMUM_CLASS_ROWS = 5
@@ -20,8 +21,12 @@ def performance(profile: Profile, reference: Reference) -> list[Measurement]:
     or a class are missing.
 
     Binary: accuracy, balanced_accuracy, precision, recall, f1 and auc; multiclass and regression: see
-    `detectors.performance_tasks`.
+    `detectors.performance_tasks`. Besides, what `detectors.scorecard` knows: intervals, and scores that are shown.
     """
+    return with_scores(_decided_on(profile, reference), profile, reference)
+
+
+def _decided_on(profile: Profile, reference: Reference) -> list[Measurement]:
     worth, slots = _worth(profile), profile.layout.outcomes
     if isinstance(slots, MulticlassSlots):
         return multiclass_performance(profile, slots, reference, worth)

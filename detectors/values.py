@@ -89,7 +89,7 @@ class Monitor(Value, frozen=True, kw_only=True):
 class MetricPoint(Value, frozen=True, kw_only=True):
     """One measure of one window. `id` names model, version, segment, window, measure and revisions of the
     configuration, so that a second write is the same write; `revision` grows when late data correct it. `low`, `high`:
-    an interval of 95 % for `value`, where one is told."""
+    an interval of 95 % for `value`, where one is told; `naive`: what the best answer that looks at nothing scores."""
 
     id: str
     model: str
@@ -105,6 +105,7 @@ class MetricPoint(Value, frozen=True, kw_only=True):
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    naive: float | None = None
     reference: float | None = None
     threshold: float | None = None
     verdict: Verdict = "ok"

@@ -26,6 +26,13 @@ MEASURES = {
     "rmse": "Root mean squared error",
     "bias": "Mean error",
     "r2": "R²",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "calibration_error": "Calibration error",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration intercept",
+    "quantile_loss_0.1": "Loss of the quantile 0.1",
+    "quantile_loss_0.9": "Loss of the quantile 0.9",
     "class_psi": "PSI of the predicted classes",
     "prediction_psi": "PSI of the predictions",
     "prediction_ks": "KS distance of the predictions",
@@ -48,7 +55,8 @@ ACTIONS = {"rollback": "Roll back", "retrain": "Retrain"}
 _DISTANCES = frozenset(
     {"psi", "ks", "score_psi", "score_ks", "class_psi", "prediction_psi", "prediction_ks", "r2"}
 )
-_AMOUNTS = frozenset({"mae", "rmse", "bias"})
+_SCORES = ("brier", "log_loss", "calibration_error", "calibration_slope", "calibration_intercept")
+_AMOUNTS = frozenset({"mae", "rmse", "bias", "quantile_loss_0.1", "quantile_loss_0.9", *_SCORES})
 
 
 def measure(name: str) -> str:

@@ -6,7 +6,7 @@ from detectors.measurement import MINIMUM_ROWS
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
 from detectors.scorecard.classes import class_scores
-from detectors.scorecard.intervals import Score, area_error, around, missing, on_the_logit, wilson
+from detectors.scorecard.intervals import NO_LABELS, Score, area_error, around, missing, on_the_logit, wilson
 from detectors.scorecard.numbers import number_scores
 from detectors.scorecard.probabilities import probability_scores
 from detectors.scores import Confusion, binned_auc
@@ -88,7 +88,7 @@ def _shares(counts: Confusion, worth: float) -> list[Score]:
     for name, base in bases.items():
         value = values[name]
         if value is None:
-            because = "no labels have arrived" if counts.rows == 0 else _nothing(name)
+            because = NO_LABELS if counts.rows == 0 else _nothing(name)
             found.append(missing(name, counts.rows, because))
             continue
         size = base * worth

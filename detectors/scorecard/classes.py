@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from detectors.scorecard.intervals import Score, around, missing, wilson
+from detectors.scorecard.intervals import NO_LABELS, Score, around, missing, wilson
 from detectors.task_scores import ClassCounts
 
 NAMES = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -14,7 +14,7 @@ def class_scores(counts: ClassCounts, worth: float) -> list[Score]:
     """accuracy, balanced_accuracy (the mean recall) and macro_f1, with intervals. worth: independent rows per row."""
     values, rows = counts.measures(), counts.rows
     if rows == 0:
-        return [missing(name, 0, "no labels have arrived") for name in NAMES]
+        return [missing(name, 0, NO_LABELS) for name in NAMES]
     naive = {
         "accuracy": int(counts.labels.max()) / rows,
         "balanced_accuracy": 1 / max(int((counts.labels[:-1] > 0).sum()), 1),

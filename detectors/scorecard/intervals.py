@@ -10,6 +10,7 @@ from detectors.columns import Column
 from detectors.values import Value
 
 CONFIDENCE: Final = 0.95
+NO_LABELS: Final = "no labels have arrived"
 
 
 class Score(Value, frozen=True, kw_only=True):

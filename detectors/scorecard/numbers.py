@@ -2,10 +2,9 @@
 
 import math
 
-from detectors.scorecard.intervals import Score, around, missing
+from detectors.scorecard.intervals import NO_LABELS, Score, around, missing
 from detectors.task_scores import ErrorSums
 
-_NO_LABELS = "no labels have arrived"
 FOURTH = "its interval takes the sum of the errors' fourth powers, which a profile does not hold"
 
 
@@ -18,7 +17,7 @@ def number_scores(sums: ErrorSums, worth: float, quantiles: tuple[float, ...]) -
     """
     names = ("mae", "rmse", "bias", "r2", *(f"quantile_loss_{share:g}" for share in quantiles))
     if sums.rows == 0:
-        return [missing(name, 0, _NO_LABELS) for name in names]
+        return [missing(name, 0, NO_LABELS) for name in names]
     errors, values, found = sums.errors(worth), sums.measures(), list[Score]()
     spread = math.sqrt(max(sums.label_squared - sums.label * sums.label, 0.0))
     for name, value in values.items():

@@ -178,6 +178,9 @@ class PointOut(BaseModel):
     measure: str
     feature: str | None
     value: float | None
+    low: float | None
+    high: float | None
+    naive: float | None
     reference: float | None
     threshold: float | None
     verdict: str

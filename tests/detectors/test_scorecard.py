@@ -7,11 +7,13 @@ import pytest
 from sklearn import linear_model, metrics
 
 from detectors.columns import SCORE_BINS
+from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.scorecard.card import changes, score_card
 from detectors.scorecard.intervals import area_error, on_the_logit, wilson
 from detectors.scorecard.probabilities import GROUPS, probability_scores
+from detectors.thresholds import threshold
 from detectors.values import FeatureSpec
 
 X = (FeatureSpec(name="x"),)
@@ -153,3 +155,44 @@ def test_bad_outcomes_are_undefined_with_a_reason_and_never_nan(labels, score):
         )
     empty = probability_scores(np.zeros(SCORE_BINS), np.zeros(SCORE_BINS), 1.0)
     assert {one.undefined for one in empty} == {"no labelled row has a score"}
+
+
+def test_measures_of_a_window_carry_intervals_and_what_no_model_would_score():
+    rng = np.random.default_rng(11)
+    scores = rng.uniform(0, 1, 3_000)
+    labels = (rng.random(3_000) < scores) * 1.0
+    reference = build_reference("m", "1", {"x": scores}, X, scores, labels=labels)
+    profile = Profile.empty(reference)
+    profile.fold_outcomes((scores[:500] >= 0.5) * 1.0, scores[:500], labels[:500])
+    found = {one.measure: one for one in performance(profile, reference)}
+    for name in ("accuracy", "f1", "auc", "balanced_accuracy", "brier", "log_loss", "calibration_slope"):
+        one = found[name]
+        assert one.low < one.value < one.high, name
+        assert one.reference == pytest.approx(one.value, rel=0.25)
+    assert found["accuracy"].naive == pytest.approx(max(labels[:500].mean(), 1 - labels[:500].mean()))
+    assert found["log_loss"].naive > found["log_loss"].value
+    assert all(threshold(found[name], 1e-4) is None for name in ("brier", "log_loss", "calibration_error"))
+
+
+def test_a_reference_without_scores_asks_for_no_scores_of_probabilities():
+    labels = np.arange(100) % 2
+    reference = build_reference("m", "1", {"x": np.arange(100.0)}, X, predictions=labels, labels=labels)
+    profile = Profile.empty(reference)
+    profile.fold_outcomes(labels * 1.0, None, labels * 1.0)
+    found = {one.measure for one in performance(profile, reference)}
+    assert "accuracy" in found
+    assert "brier" not in found
+
+
+def test_a_regression_tells_its_losses_beside_those_of_the_reference():
+    rng = np.random.default_rng(12)
+    truth = rng.normal(5, 2, 2_000)
+    said = truth + rng.normal(0, 1, 2_000)
+    reference = build_reference("m", "1", {"x": truth}, X, None, said, truth, task="regression")
+    profile = Profile.empty(reference)
+    profile.fold_outcomes(said[:500], None, truth[:500])
+    found = {one.measure: one for one in performance(profile, reference)}
+    loss = found["quantile_loss_0.1"]
+    assert loss.low < loss.value < loss.high
+    assert loss.reference == pytest.approx(loss.value, rel=0.2)
+    assert found["rmse"].naive == pytest.approx(2, rel=0.15)
