@@ -20,12 +20,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import RecordMetadata
 
 from streams.broker.log import LogReader
 from streams.stages import Flush, InputRecord, OffsetRange, OutputRecord, Snapshot, Stage
+from streams.topics import PROFILES
+
+_log = structlog.get_logger()
 
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _PIECE_BYTES = 512 * 1024
@@ -157,13 +161,43 @@ class CheckpointLog:
         if record is None or found is None:
             return None
         place = f"{self._name}: the checkpoint at offset {record.offset} of {self._topic}/{self._partition}"
-        log = {
-            topic: await reader.read_ranges(topic, self._partition, ranges)
-            for topic, ranges in found.needed.items()
-        }
-        for records in log.values():
-            _check(place, records)
+        log: dict[str, list[InputRecord]] = {}
+        for topic, ranges in found.needed.items():
+            if ranges:
+                await self._check_there(reader, place, topic, ranges)
+            log[topic] = await reader.read_ranges(topic, self._partition, ranges)
+            _check(place, log[topic])
         return Saved(found.offset, await self._whole_state(reader, place, found), log, place)
+
+    async def _check_there(
+        self, reader: LogReader, place: str, topic: str, ranges: Sequence[OffsetRange]
+    ) -> None:
+        """Raises `CheckpointError` where the log begins after what is needed, or ends before it: somebody has deleted
+        records. Panes on the way to the judge go with the topic's retention, and the rest has to go on without them."""
+        first, last = min(one for one, _ in ranges), max(one for _, one in ranges)
+        start, end = await reader.bounds(topic, self._partition)
+        deadline_s = time.monotonic() + _VISIBLE_TIMEOUT_S
+        while end <= last and time.monotonic() < deadline_s:
+            # The marks of a transaction come to one partition after the other.
+            await asyncio.sleep(_VISIBLE_RECHECK_S)
+            start, end = await reader.bounds(topic, self._partition)
+        if start <= first and last < end:
+            return
+        told = f"the offsets {start} to {end - 1}" if start < end else "nothing"
+        found = (
+            f"{place} needs the records {first} to {last} of {topic}/{self._partition}, which holds {told}"
+        )
+        if topic != PROFILES or end <= last:
+            raise CheckpointError(
+                f"{found}: retention, or somebody, has deleted them (retention.ms of a state topic must be -1). "
+                f"{_ADVICE}"
+            )
+        _log.error(
+            "Panes that were not measured yet are lost: the topic's retention is shorter than they waited. Windows "
+            "that hold them will have fewer rows. Raise retention.ms of the topic.",
+            topic=topic,
+            what=found,
+        )
 
     async def _last(self, reader: LogReader) -> tuple[InputRecord | None, Checkpoint | None]:
         record = await reader.last(self._topic, self._partition)

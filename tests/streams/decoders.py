@@ -254,6 +254,9 @@ class OneRecord:
     async def read(self, topic: str, partition: int, first: int, last: int) -> list[InputRecord]:
         return []
 
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        return -(2**64), 2**64
+
     async def read_ranges(self, topic: str, partition: int, ranges: Sequence[object]) -> list[InputRecord]:
         return []
 

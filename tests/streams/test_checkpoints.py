@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
 from streams.control.configuration import Configuration
-from streams.stages import Flush, InputRecord, Snapshot
-from streams.topics import TopicSpec
+from streams.stages import Delta, Flush, InputRecord, Snapshot
+from streams.topics import PROFILES, TopicSpec
 from streams.worker.checkpoint import CheckpointError, CheckpointLog
 from streams.worker.role import Role, StreamsConfig
 from streams.worker.state_cleaning import StateCleaner
@@ -87,6 +87,50 @@ async def test_a_checkpoint_that_lost_a_piece_is_told_and_not_used(kafka: str, t
     async with LogReader(kafka, "test-checkpoints") as reader:
         with pytest.raises(CheckpointError, match="has 3 of 5 pieces"):
             await log.load(reader, Sized())
+    await log.release()
+
+
+class Counted(Sized):
+    """Needs all its deltas."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(b"state")
+        self.topic = topic
+
+    def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
+        places = written[self.topic]
+        return Snapshot(self.state, {self.topic: [(places[0], places[-1])]})
+
+
+@pytest.mark.parametrize("kind", ["deltas", PROFILES])
+async def test_deltas_that_retention_took_are_told_and_not_done_without(
+    kafka: str, topic_prefix: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for panes on their way: they have a retention, and the judge goes on without them."""
+    checkpoints = f"{topic_prefix}.checkpoints"
+    deltas = PROFILES if kind == PROFILES else f"{topic_prefix}.{kind}"
+    await ensure_topics(kafka, [TopicSpec(checkpoints, 1), TopicSpec(deltas, 1)])
+    log = CheckpointLog(kafka, topic_prefix, checkpoints, 0)
+    await log.acquire()
+    async with LogReader(kafka, "test-checkpoints") as reader:
+        start = (await reader.bounds(deltas, 0))[1]
+        flush = Flush(deltas={deltas: [Delta(b"k", b"%d" % number) for number in range(5)]})
+        await log.save(Counted(deltas), flush, 4)
+        saved = await log.read(reader, at_least=4)
+        assert saved is not None
+        assert len(saved.log[deltas]) == 5
+        cleaner = StateCleaner(kafka, [deltas])
+        cleaner.note(0, {deltas: start + 2})
+        await cleaner.clean()
+        what = (
+            f"needs the records {start} to {start + 4} of {deltas}/0, which holds the offsets {start + 2} to"
+        )
+        if kind == PROFILES:
+            assert await log.load(reader, Sized())
+            assert what in capsys.readouterr().out
+        else:
+            with pytest.raises(CheckpointError, match=what):
+                await log.load(reader, Sized())
     await log.release()
 
 

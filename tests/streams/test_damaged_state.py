@@ -79,6 +79,7 @@ def numbers(stage: Stage) -> list[Any]:
 def written(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Written:
     monkeypatch.setattr(streams.worker.checkpoint, "AIOKafkaProducer", MemoryProducer)
     monkeypatch.setattr(streams.worker.checkpoint, "_PIECE_BYTES", 300)
+    monkeypatch.setattr(streams.worker.checkpoint, "_VISIBLE_TIMEOUT_S", 0.0)
     gate_of.set(Gate(10**9))
     broker = MemoryBroker()
     monkeypatch.setattr(MemoryProducer, "broker", broker, raising=False)
