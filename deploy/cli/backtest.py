@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(backtest)
     app.command()(init)
+    app.command()(tune)
 
 
 def backtest(
@@ -100,6 +101,52 @@ def init(
     typer.echo(
         f"{target} is written. Read it, then try it: homeostat backtest DATA --monitor {target}", err=True
     )
+
+
+def tune(
+    data: Annotated[Path, typer.Argument(help="History: CSV, CSV.gz, Parquet, or a folder of Parquet.")],
+    monitor: MonitorPath,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels in a file of their own, joined on the id column.")
+    ] = None,
+    budgets: Annotated[
+        list[str] | None, typer.Option("--budget", help="One to try, again for each. Default: five of them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a budget of false incidents costs in delay: incidents on this history, and how many windows it takes to
+    tell changes of known size, made in single columns of the reference.
+
+    Example: `homeostat tune history.csv.gz --monitor car-loan.yaml --budget "1 per 90d" --budget "1 per 1d"`
+    """
+    from streams.replay.tuning import BUDGETS
+    from streams.replay.tuning import tune as run
+
+    with progress() as bar:
+        task = bar.add_task("trying budgets", total=1.0)
+        trials = checked(
+            lambda: run(
+                data,
+                monitor_file(monitor),
+                labels,
+                tuple(budgets or BUDGETS),
+                lambda at: bar.update(task, completed=at.share),
+            )
+        )
+    told = [one.as_dict() for one in trials]
+    if as_json:
+        typer.echo(json.dumps({"trials": told}, indent=2))
+        return
+    changes = list(dict.fromkeys(each["change"] for one in told for each in one["delays"]))
+    rows = [
+        one | {each["change"]: _delay_in_words(each["windows"]) for each in one["delays"]} for one in told
+    ]
+    show_table(rows, ["budget", "windows", "expected_false", "incidents", *changes])
+    typer.echo("Under each change: windows until it is told (median), of at most 40.", err=True)
+
+
+def _delay_in_words(windows: float | None) -> str:
+    return "not in 40" if windows is None else f"{windows:g}"
 
 
 def _write_page(found: "Backtest", data: Path, html: Path) -> None:

@@ -87,22 +87,26 @@ def reference_of(file: MonitorFile) -> tuple[Reference, tuple[FeatureSpec, ...]]
         )
     table = open_table(file.reference.file, file)
     roles = Roles.of(file, table)
-    return build_from(file, roles, table.table(roles.needed)), roles.features
+    return build_from(file, roles, rows_of(roles, table.table(roles.needed))), roles.features
 
 
-def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> Reference:
-    """A reference from these rows. Raises `FileInvalid`, or `ReferenceInvalid` for values out of range."""
+def rows_of(roles: Roles, table: pa.Table) -> Rows:
+    """The rows of a table as a reference sees them. Raises `FileInvalid`."""
     if not table.num_rows:
         raise FileInvalid("the reference has no rows")
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
     said = roles.by_role.keys() & {"prediction", "score"}
-    known = Rows(
+    return Rows(
         rows.features,
         rows.predictions if said else None,
         np.clip(rows.scores, 0.0, 1.0) if "score" in said else None,
         rows.labels if said and roles.has_labels else None,
     )
+
+
+def build_from(file: MonitorFile, roles: Roles, known: Rows) -> Reference:
+    """A reference from these rows. Raises `ReferenceInvalid` for values out of range."""
     reference = build_reference(
         file.model,
         file.reference.version,

@@ -17,7 +17,7 @@ import pyarrow as pa
 from detectors.reference import Reference
 from detectors.values import Monitor
 from streams.control.configuration import Configuration
-from streams.control.monitor_build import build_from, build_monitor, open_table, reference_of
+from streams.control.monitor_build import build_monitor, open_table
 from streams.control.window_spec import window_spec
 from streams.files.columns import Roles, as_times
 from streams.files.labels import LabelFile
@@ -26,6 +26,7 @@ from streams.files.tables import FileInvalid, TableFile
 from streams.replay.backtest_feed import Feed, RowIndex
 from streams.replay.backtest_result import ROW_US, Backtest, Found
 from streams.replay.inprocess import InProcess
+from streams.replay.references import learn
 from streams.times import MICROSECONDS
 
 _FLUSH_ROWS = 65_536
@@ -75,6 +76,7 @@ def backtest(
     file: MonitorFile,
     labels: Path | None = None,
     *,
+    known: Reference | None = None,
     keep_points: bool = False,
     tell: Callable[[Progress], None] = _silent,
 ) -> Backtest:
@@ -83,14 +85,15 @@ def backtest(
     The file's rows should be in order of time; one that comes later than the lateness is left out and
     counted. Memory does not grow with the rows, but by the ids within the label horizon (under 100 bytes
     each), the labels of a file of their own (24 bytes each), the panes (16 bytes each) and, with
-    `keep_points`, the points. Raises `FileInvalid`, `MonitorFileInvalid`, `MonitorInvalid` or
-    `ReferenceInvalid` with what is wrong.
+    `keep_points`, the points. known: the reference, where it has been learned already.
+    Raises `FileInvalid`, `MonitorFileInvalid`, `MonitorInvalid` or `ReferenceInvalid` with what is wrong.
     """
     started_s = time.monotonic()
     table = open_table(data, file)
     roles = Roles.of(file, table)
-    batches = table.batches(roles.needed)
-    reference, batches = _reference(file, roles, batches)
+    reference = learn(data, file)[0] if known is None else known
+    skipped_rows = file.reference.rows or 0
+    batches = _after(table.batches(roles.needed), skipped_rows)
     first = next(batches, None)
     if first is None:
         raise FileInvalid(
@@ -102,7 +105,6 @@ def backtest(
     configuration.add_monitor(monitor)
     configuration.add_reference(reference)
     label_file = LabelFile(labels, file) if labels is not None else None
-    skipped_rows = file.reference.rows or 0
     horizon_us = round(monitor.label_horizon_s * MICROSECONDS)
     index = RowIndex(round(monitor.pane_s * MICROSECONDS))
     feed = Feed(monitor.model, reference.version, roles, label_file, ROW_US, index, horizon_us)
@@ -149,29 +151,12 @@ def _run(
     run.end()
 
 
-def _reference(
-    file: MonitorFile, roles: Roles, batches: Iterator[pa.RecordBatch]
-) -> tuple[Reference, Iterator[pa.RecordBatch]]:
-    """The reference, and the rows that are left to look at."""
-    if file.reference.file is not None:
-        return reference_of(file)[0], batches
-    wanted = file.reference.rows
-    if wanted is None:
-        raise MonitorFileInvalid(
-            f"monitor of {file.model!r}: reference is `registered: true`, which a backtest cannot see; name a "
-            "file, or `rows: 10000` for the first rows of the data"
-        )
-    taken: list[pa.RecordBatch] = []
-    rows = 0
+def _after(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """What follows the first so many rows."""
     for batch in batches:
-        taken.append(batch.slice(0, wanted - rows))
-        rows += taken[-1].num_rows
-        if rows == wanted:
-            rest = batch.slice(taken[-1].num_rows)
-            return build_from(file, roles, pa.Table.from_batches(taken)), chain(
-                [rest] if rest.num_rows else [], batches
-            )
-    raise FileInvalid(f"the data have {rows} rows; reference.rows asks for the first {wanted}")
+        if rows < batch.num_rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - batch.num_rows)
 
 
 def _by_rows(file: MonitorFile, roles: Roles) -> Monitor:

@@ -49,11 +49,13 @@ def lines_of(found: Backtest) -> list[Line]:
 
 
 def _is_shown(measure: str, axis: str) -> bool:
-    """Performance once only: by the time of prediction."""
+    """Performance once only: by the time of prediction. Estimates have drawings of their own."""
     kind = KINDS.get(measure)
     if measure.endswith(EVIDENCE):
         return True
-    return kind is not None and (axis == "event") and (kind != "performance" or measure in _ALWAYS)
+    if kind is None or kind == "estimated_performance" or axis != "event":
+        return False
+    return kind != "performance" or measure in _ALWAYS
 
 
 def _line(

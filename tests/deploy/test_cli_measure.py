@@ -144,3 +144,15 @@ def test_init_writes_a_monitor_once(
     assert run(monkeypatch, "init", "good.csv", "--model", "first") == 1
     assert "first.yaml is there already" in capsys.readouterr().err
     assert run(monkeypatch, "init", "good.csv", "--model", "first", "--force") == 0
+
+
+def test_tune_shows_a_row_for_each_budget(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame(1_500, 1).to_csv(folder / "data.csv", index=False)
+    arguments = ("--monitor", folder / "loan.yaml", "--budget", "1 per 100 windows")
+    assert run(monkeypatch, "tune", folder / "data.csv", *arguments) == 0
+    assert "mean + 0.2 sd" in capsys.readouterr().out
+    arguments = ("--monitor", folder / "loan.yaml", "--budget", "seldom")
+    assert run(monkeypatch, "tune", folder / "data.csv", *arguments) == 1
+    assert "'seldom' is no budget" in capsys.readouterr().err
