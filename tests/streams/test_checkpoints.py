@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+import streams.worker.checkpoint
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
 from streams.control.configuration import Configuration
 from streams.stages import Delta, Flush, InputRecord, Snapshot
-from streams.topics import PROFILES, TopicSpec
+from streams.topics import TopicSpec
 from streams.worker.checkpoint import CheckpointError, CheckpointLog
 from streams.worker.role import Role, StreamsConfig
 from streams.worker.state_cleaning import StateCleaner
@@ -102,30 +103,32 @@ class Counted(Sized):
         return Snapshot(self.state, {self.topic: [(places[0], places[-1])]})
 
 
-@pytest.mark.parametrize("kind", ["deltas", PROFILES])
+@pytest.mark.parametrize("kind", ["deltas", "profiles"])
 async def test_deltas_that_retention_took_are_told_and_not_done_without(
-    kafka: str, topic_prefix: str, kind: str, capsys: pytest.CaptureFixture[str]
+    kafka: str,
+    topic_prefix: str,
+    kind: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """But for panes on their way: they have a retention, and the judge goes on without them."""
     checkpoints = f"{topic_prefix}.checkpoints"
-    deltas = PROFILES if kind == PROFILES else f"{topic_prefix}.{kind}"
+    deltas = f"{topic_prefix}.{kind}"
+    monkeypatch.setattr(streams.worker.checkpoint, "PROFILES", f"{topic_prefix}.profiles")
     await ensure_topics(kafka, [TopicSpec(checkpoints, 1), TopicSpec(deltas, 1)])
     log = CheckpointLog(kafka, topic_prefix, checkpoints, 0)
     await log.acquire()
     async with LogReader(kafka, "test-checkpoints") as reader:
-        start = (await reader.bounds(deltas, 0))[1]
         flush = Flush(deltas={deltas: [Delta(b"k", b"%d" % number) for number in range(5)]})
         await log.save(Counted(deltas), flush, 4)
         saved = await log.read(reader, at_least=4)
         assert saved is not None
         assert len(saved.log[deltas]) == 5
         cleaner = StateCleaner(kafka, [deltas])
-        cleaner.note(0, {deltas: start + 2})
+        cleaner.note(0, {deltas: 2})
         await cleaner.clean()
-        what = (
-            f"needs the records {start} to {start + 4} of {deltas}/0, which holds the offsets {start + 2} to"
-        )
-        if kind == PROFILES:
+        what = f"needs the records 0 to 4 of {deltas}/0, which holds the offsets 2 to"
+        if kind == "profiles":
             assert await log.load(reader, Sized())
             assert what in capsys.readouterr().out
         else:
