@@ -24,12 +24,13 @@ from detectors.attribution.carriers import carriers
 from detectors.attribution.influence import build_influence
 from detectors.decide import decide
 from detectors.judgement import SeriesState, Window
+from detectors.learning import with_learned
 from detectors.measures import measure
 from detectors.profile import Profile
-from detectors.quality.dependence import column_worth
 from detectors.quality.findings import findings
 from detectors.quality.values import Finding
 from detectors.reference import Reference, build_reference
+from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec, Monitor
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -73,13 +74,13 @@ def rainfall(data: Path) -> list[Scenario]:
         names, *rows = csv.reader(file)
     names, matrix = names[1:9], np.array(rows, dtype=np.float64)[:, 1:9]
     columns: Columns = dict(zip(names, matrix.T, strict=True))
-    reference = build_reference("rain", "1", _rows(columns, slice(0, FIRST)), _specs(columns))
-    baseline = _profile(reference, _rows(columns, slice(0, FIRST)))
+    first = _rows(columns, slice(0, FIRST))
+    reference = with_learned(build_reference("rain", "1", first, _specs(columns)), Rows(first))
     before, found, right, cost_s = 0, list[int](), list[float](), 0.0
     for start in range(FIRST, len(matrix) - WINDOW + 1, WINDOW):
         profile = _profile(reference, _rows(columns, slice(start, start + WINDOW)))
         began = time.process_time()
-        told = [one for one in findings(profile, reference, baseline) if one.kind == "misaligned_columns"]
+        told = [one for one in findings(profile, reference) if one.kind == "misaligned_columns"]
         cost_s += time.process_time() - began
         if told and start < ROTATED:
             before += 1
@@ -170,13 +171,12 @@ def false_alarms(data: Path) -> list[Scenario]:
     scenarios: list[Scenario] = []
     for make in LOGS:
         log = make(data)
-        reference = _reference(log)
-        baseline = _profile(reference, _rows(log.features, slice(0, log.reference)))
-        worth = column_worth(reference, _rows(log.features, slice(0, log.reference)))
+        reference = with_learned(_reference(log), Rows(_rows(log.features, slice(0, log.reference))))
+        worth = reference.learned.worth if reference.learned else {}
         say(f"{log.name}: independent rows per row: { {name: round(one, 3) for name, one in worth.items()} }")
         told: list[Finding] = []
         for chunk in log.chunks:
-            told += findings(_profile(reference, _rows(log.features, chunk)), reference, baseline, worth)
+            told += findings(_profile(reference, _rows(log.features, chunk)), reference)
         serious = [one for one in told if one.kind in ("misaligned_columns", "unit_change")]
         for message in sorted({one.message for one in told})[:6]:
             say(f"{log.name}: {message}")

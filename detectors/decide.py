@@ -7,6 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from detectors import explain
+from detectors.attribution.judging import attributed
 from detectors.concept.judging import judge_concept
 from detectors.judgement import (
     Decision,
@@ -19,6 +20,8 @@ from detectors.judgement import (
 )
 from detectors.measurement import Measurement
 from detectors.profile import Profile
+from detectors.quality.judging import KIND as QUALITY
+from detectors.quality.judging import joined, judge_quality
 from detectors.reference import Reference
 from detectors.sequential.judging import judge_sequence
 from detectors.thresholds import KINDS, false_alarm_shares, threshold
@@ -50,7 +53,9 @@ def decide(
     With the profile that was measured, sequential tests decide on alerts (see `detectors.sequential`): they
     compare all windows so far with the reference, keep the monitor's budget over all columns and scores, and the
     verdicts on single windows are only shown. Kinds of alert that they have no scores for are decided on as below.
-    Windows of label arrival are looked at for concept drift, too (see `detectors.concept.judging`).
+    Windows of label arrival are looked at for concept drift, too (see `detectors.concept.judging`), those of events
+    for what is wrong with the data themselves (`detectors.quality`). An alert says what carries it
+    (`detectors.attribution`).
 
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
@@ -81,10 +86,17 @@ def decide(
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
     transitions += [_with_breaches(one, judged) for one in sequential.transitions]
     transitions += concept.transitions
+    quality = judge_quality(window, profile, reference, state.quality)
+    others = [one for one in transitions if one.kind == QUALITY]
+    still = kinds.get(QUALITY, KindState()).firing
+    transitions = [one for one in transitions if one.kind != QUALITY]
+    transitions += joined(quality, others, others_fire=still)
     return Judgement(
-        decisions=(*judged, *sequential.decisions, *concept.decisions),
-        transitions=tuple(transitions),
-        state=replace(state, kinds=kinds, memory=sequential.memory, concept=concept.memory),
+        decisions=(*judged, *sequential.decisions, *concept.decisions, *quality.decisions),
+        transitions=tuple(attributed(one, window, profile, reference) for one in transitions),
+        state=replace(
+            state, kinds=kinds, memory=sequential.memory, concept=concept.memory, quality=quality.memory
+        ),
     )
 
 
@@ -106,6 +118,7 @@ def alert_from(window: Window, transition: Transition, monitor: Monitor, referen
         rows=window.rows,
         reason=transition.reason,
         evidence=tuple(_evidence(decision) for decision in transition.decisions[:EVIDENCE]),
+        attribution=transition.attribution,
         monitor_revision=monitor.revision,
         reference_revision=reference.revision,
     )
@@ -131,6 +144,7 @@ def point_from(
         value=decision.value,
         low=decision.low,
         high=decision.high,
+        naive=decision.naive,
         reference=decision.reference,
         threshold=decision.threshold,
         verdict=decision.verdict,
@@ -144,7 +158,6 @@ def point_from(
 def _judge(found: Measurement, chance: float) -> Decision:
     limit = threshold(found, chance)
     effect = _effect(found, limit)
-        naive=decision.naive,
     return Decision(
         kind=KINDS[found.measure],
         measure=found.measure,
@@ -152,6 +165,7 @@ def _judge(found: Measurement, chance: float) -> Decision:
         value=found.value,
         low=found.low,
         high=found.high,
+        naive=found.naive,
         reference=found.reference,
         threshold=limit,
         rows=found.rows,
@@ -165,7 +179,6 @@ def _judge(found: Measurement, chance: float) -> Decision:
 def _effect(found: Measurement, limit: float | None) -> float:
     if found.value is None or limit is None:
         return 0.0
-        naive=found.naive,
     start = found.reference or 0.0
     return max(0.0, (found.value - start) / (limit - start)) if limit != start else 0.0
 

@@ -6,8 +6,9 @@ import msgspec
 
 from detectors.concept.values import ConceptMemory
 from detectors.estimation.trust import Lesson
+from detectors.quality.values import QualityMemory
 from detectors.sequential.values import Memory
-from detectors.values import AlertKind, Axis, Value, Verdict
+from detectors.values import AlertKind, Attribution, Axis, Value, Verdict
 
 
 class Window(Value, frozen=True, kw_only=True):
@@ -37,8 +38,8 @@ class Decision(Value, frozen=True, kw_only=True):
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    reference: float | None = None
     naive: float | None = None
+    reference: float | None = None
     threshold: float | None = None
     rows: int = 0
     effect: float = 0.0
@@ -49,13 +50,15 @@ class Decision(Value, frozen=True, kw_only=True):
 
 
 class Transition(Value, frozen=True, kw_only=True):
-    """A kind of alert that began or ended with this window; `decisions` are its breaches, strongest first."""
+    """A kind of alert that began or ended with this window; `decisions` are its breaches, strongest first;
+    `attribution`: see `Alert`."""
 
     kind: AlertKind
     state: Literal["firing", "cleared"]
     change_us: int
     reason: str
     decisions: tuple[Decision, ...] = ()
+    attribution: tuple[Attribution, ...] = ()
 
 
 class Streak(Value, frozen=True, kw_only=True):
@@ -77,12 +80,15 @@ class KindState(Value, frozen=True, kw_only=True):
 class SeriesState(Value, frozen=True, kw_only=True):
     """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON. `memory`:
     of the sequential tests, once a profile was handed in; `concept`: of the detectors of concept drift;
-    `lessons`: what windows of labels have shown about estimates."""
+    `lessons`: what windows of labels have shown about estimates; `quality`: findings about the data that go on;
+    `heard`: ids of the last statements of people that were taken."""
 
     kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
     memory: Memory | None = None
     lessons: tuple[Lesson, ...] = ()
+    quality: QualityMemory | None = None
     concept: ConceptMemory | None = None
+    heard: tuple[str, ...] = ()
 
 
 class Judgement(Value, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from detectors.attribution.influence import build_influence
 from detectors.columns import Column
 from detectors.estimation.fit import build_estimator
 from detectors.learned import Learned
+from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
-from detectors.quality.dependence import column_worth
+from detectors.quality.dependence import column_worth, longest_runs
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
 from detectors.sequential.blocks import Rows
@@ -27,23 +28,28 @@ def with_learned(reference: Reference, rows: Rows) -> Reference:
     estimator = build_estimator(reference, rows.features, *outputs)
     influence = build_influence(reference, rows.features, *outputs)
     worth = column_worth(reference, rows.features)
+    correlations, waves = _together(reference, rows)
     learned = Learned(
         estimator=replace(estimator, reference_revision=""),
         influence=replace(influence, reference_revision=""),
         worth={name: round(each, 4) for name, each in worth.items() if each < 1.0},
-        correlations=_correlations(reference, rows),
+        runs=longest_runs(rows.features, MINIMUM_ROWS // 2),
+        correlations=correlations,
+        waves=waves,
     )
     complete = replace(reference, learned=learned)
     return replace(complete, revision=revision_of(complete))
 
 
-def _correlations(reference: Reference, rows: Rows) -> tuple[float, ...]:
+def _together(reference: Reference, rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Correlations and random features of the numeric columns."""
     step = max(1, len(rows) // CORRELATED_ROWS)
     features: dict[str, Column] = {name: np.asarray(column)[::step] for name, column in rows.features.items()}
     profile = Profile.empty(reference)
     profile.fold(features, None, None)
     found = profile.correlation()
     if found is None or len(found) < 2:
-        return ()
+        return (), ()
     below = np.nan_to_num(found[np.tril_indices(len(found), -1)])
-    return tuple(round(float(each), 2) for each in below)
+    waves = profile.random_features()
+    return tuple(round(float(each), 4) for each in below), tuple(round(float(each), 5) for each in waves)

@@ -56,7 +56,8 @@ class Monitor(Value, frozen=True, kw_only=True):
     A prediction waits `label_horizon_s` for its label; a second one of its version is told as a duplicate within
     `hot_horizon_s`, after which it may leave memory for disk. In each partition up to `max_waiting_labels` and an
     eighth wait for their prediction. `concept`: the detectors of concept drift by name (see
-    `detectors.concept.choice`), which look at windows of label arrival; none: it is not looked for.
+    `detectors.concept.choice`), which look at windows of label arrival; none: it is not looked for. `measures`: of
+    `detectors.library` (or of a package) that are shown besides those that are always there.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     idle_s: float = 5.0
     budget: Budget = Budget()
     concept: tuple[str, ...] = ("watch",)
+    measures: tuple[str, ...] = ()
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     effective_us: int = 0
 
@@ -127,8 +129,21 @@ class Evidence(Value, frozen=True, kw_only=True):
     effect: float
 
 
+class Attribution(Value, frozen=True, kw_only=True):
+    """A feature's part in a change. `moved`: share of the rows that moved, beyond chance. `importance`: standard
+    deviation of its effect on the model's output; `output_change`, `success_change`: by how much the mean output
+    and the share of right answers moved because of it; None where that is not known."""
+
+    feature: str
+    moved: float
+    importance: float | None = None
+    output_change: float | None = None
+    success_change: float | None = None
+
+
 class Alert(Value, frozen=True, kw_only=True):
-    """The judge's decision that a series of one kind left its reference (`firing`) or is back (`cleared`)."""
+    """The judge's decision that a series of one kind left its reference (`firing`) or is back (`cleared`).
+    `attribution`: the features that carry the change, those first that mean most to the model."""
 
     id: str
     model: str
@@ -144,6 +159,7 @@ class Alert(Value, frozen=True, kw_only=True):
     rows: int
     reason: str
     evidence: tuple[Evidence, ...] = ()
+    attribution: tuple[Attribution, ...] = ()
     monitor_revision: int = 1
     reference_revision: str = ""
 

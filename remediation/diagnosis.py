@@ -9,10 +9,21 @@ people.
 from detectors.values import Alert, Axis, Evidence
 from remediation.clock import US_PER_S, seconds
 from remediation.config import DiagnosisConfig
-from remediation.evidence import BREAK_MEASURES, RATES, Facts, Rate, Window, drop_z, rate, strongest
+from remediation.evidence import (
+    BREAK_MEASURES,
+    CERTAIN_BREAKS,
+    RATES,
+    Facts,
+    Rate,
+    Window,
+    drop_z,
+    rate,
+    strongest,
+)
 from remediation.values import Cause, Hypothesis
 
 _LAST_WINDOWS = 3
+_NAMED = 3
 _NO_RELEASE = 0.02
 _HEALTHY_AFTER_RELEASE = 0.05
 _PREDECESSOR_ILL = 0.15
@@ -55,7 +66,9 @@ def diagnose(facts: Facts, config: DiagnosisConfig) -> tuple[Hypothesis, ...]:
         _scaled(concept, unexplained),
     ]
     best = max(each.confidence for each in ranked)
-    ranked.append(_hypothesis("unknown", 1 - best, [f"the best explanation has a confidence of {best:.2f}"]))
+    silent = [each.reason for each in facts.firing("volume")]
+    reasons = [*silent, f"the best explanation has a confidence of {best:.2f}"]
+    ranked.append(_hypothesis("unknown", 1 - best, reasons))
     return tuple(sorted(ranked, key=lambda each: -each.confidence))
 
 
@@ -221,7 +234,11 @@ def _population_shift(facts: Facts) -> Hypothesis:
     reasons.append(
         f"{_count(len(features), 'feature')} moved away from the reference of version {facts.version}"
     )
-    followed = facts.firing("performance", "prediction_drift")
+    carried = drift[-1].attribution
+    if carried and carried[0].importance:
+        names = ", ".join(each.feature for each in carried[:_NAMED])
+        reasons.append(f"by what they mean to the model, {names} carry it")
+    followed = facts.firing("performance", "estimated_performance", "prediction_drift")
     if followed:
         reasons.append(followed[-1].reason)
     return _hypothesis("population_shift", 0.85 if followed else 0.75, reasons)
@@ -238,7 +255,7 @@ def _concept_shift(facts: Facts) -> Hypothesis:
 
 
 def _breaks(facts: Facts, config: DiagnosisConfig) -> list[Evidence]:
-    found = strongest(facts.firing("data_quality"), BREAK_MEASURES)
+    found = strongest(facts.firing("data_quality"), BREAK_MEASURES | CERTAIN_BREAKS)
     return [each for each in found if _rise(each) >= config.min_rise and not _familiar(each)]
 
 
@@ -249,7 +266,9 @@ def _familiar(evidence: Evidence) -> bool:
 
 
 def _rise(evidence: Evidence) -> float:
-    """By how much of the rows a break grew."""
+    """By how much of the rows a break grew; all of them, where what broke is known."""
+    if evidence.measure in CERTAIN_BREAKS:
+        return 1.0
     return evidence.value - (evidence.reference or 0.0)
 
 

@@ -18,6 +18,9 @@ RATES = ("accuracy", "balanced_accuracy", "f1")
 BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
 """Data-quality measures that the world does not produce by moving: something upstream is broken."""
 
+CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_column"})
+"""Findings that say what is broken; their value is no share of the rows."""
+
 
 class Facts(Value, frozen=True, kw_only=True):
     """Everything a diagnosis may look at. `points` are those of the ill version and of its predecessor;

@@ -33,6 +33,18 @@ MEASURES = {
     "calibration_intercept": "Calibration intercept",
     "quantile_loss_0.1": "Loss of the quantile 0.1",
     "quantile_loss_0.9": "Loss of the quantile 0.9",
+    "estimated_accuracy": "Estimated accuracy",
+    "estimated_balanced_accuracy": "Estimated balanced accuracy",
+    "estimated_f1": "Estimated F1",
+    "estimated_auc": "Estimated AUC",
+    "estimated_macro_f1": "Estimated macro F1",
+    "estimated_mae": "Estimated mean absolute error",
+    "estimated_rmse": "Estimated root mean squared error",
+    "estimation_error": "Labels less estimate",
+    "misaligned_columns": "Column that holds another's values",
+    "unit_change": "Factor of a changed unit",
+    "constant_column": "Constant column",
+    "vanished_category": "Category that no longer comes",
     "class_psi": "PSI of the predicted classes",
     "prediction_psi": "PSI of the predictions",
     "prediction_ks": "KS distance of the predictions",
@@ -56,7 +68,20 @@ _DISTANCES = frozenset(
     {"psi", "ks", "score_psi", "score_ks", "class_psi", "prediction_psi", "prediction_ks", "r2"}
 )
 _SCORES = ("brier", "log_loss", "calibration_error", "calibration_slope", "calibration_intercept")
-_AMOUNTS = frozenset({"mae", "rmse", "bias", "quantile_loss_0.1", "quantile_loss_0.9", *_SCORES})
+_AMOUNTS = frozenset(
+    {
+        "mae",
+        "rmse",
+        "bias",
+        "quantile_loss_0.1",
+        "quantile_loss_0.9",
+        "estimation_error",
+        "unit_change",
+        *_SCORES,
+    }
+    | {"misaligned_columns", "constant_column", "vanished_category"}
+)
+"""In units of their own, their estimates too."""
 
 
 def measure(name: str) -> str:
@@ -68,7 +93,7 @@ def number(name: str, value: float | None) -> str:
     """A measure's value: shares in percent, distances with two decimals, amounts in the label's own unit."""
     if value is None:
         return "–"
-    if name in _AMOUNTS:
+    if name.removeprefix("estimated_") in _AMOUNTS:
         return f"{value:.4g}"
     return f"{value:.2f}" if name in _DISTANCES else percent(value)
 

@@ -23,6 +23,18 @@ MEASURES = {
     "calibration_intercept": "Calibration intercept",
     "quantile_loss_0.1": "Loss of the quantile 0.1",
     "quantile_loss_0.9": "Loss of the quantile 0.9",
+    "estimated_accuracy": "Estimated accuracy",
+    "estimated_balanced_accuracy": "Estimated balanced accuracy",
+    "estimated_f1": "Estimated F1",
+    "estimated_auc": "Estimated AUC",
+    "estimated_macro_f1": "Estimated macro F1",
+    "estimated_mae": "Estimated mean absolute error",
+    "estimated_rmse": "Estimated root mean squared error",
+    "estimation_error": "Labels less estimate",
+    "misaligned_columns": "Column that holds another's values",
+    "unit_change": "Factor of a changed unit",
+    "constant_column": "Constant column",
+    "vanished_category": "Category that no longer comes",
     "class_psi": "PSI of the predicted classes",
     "prediction_psi": "PSI of the predictions",
     "prediction_ks": "KS distance of the predictions",
@@ -97,7 +109,8 @@ def number(name: str, value: float | None) -> str:
     """Shares in percent, everything else with three digits."""
     if value is None:
         return "–"
-    return f"{value * 100:.1f} %" if name in _PERCENT or name.endswith("_rate") else f"{value:.3g}"
+    share = name.removeprefix("estimated_") in _PERCENT
+    return f"{value * 100:.1f} %" if share or name.endswith("_rate") else f"{value:.3g}"
 
 
 def moment(time_us: int | None) -> str:

@@ -60,14 +60,11 @@ class Costs(NamedTuple):
         return total
 
 
-def misalignment(profile: Profile, reference: Reference, baseline: Profile | None = None) -> Finding | None:
-    """The columns that hold the values of others, or None.
-
-    baseline: a profile of rows that were well, counted against the same reference, for its correlations.
-    """
+def misalignment(profile: Profile, reference: Reference) -> Finding | None:
+    """The columns that hold the values of others, or None."""
     if profile.rows < MINIMUM_ROWS or _moved_columns(profile, reference) < 2:
         return None
-    costs = column_costs(profile, reference, baseline)
+    costs = column_costs(profile, reference)
     nearest = np.diagonal(costs.divergence) - costs.divergence.min(axis=1, initial=np.inf)
     if (nearest > LEAST_GAIN).sum() < 2:
         return None
@@ -110,9 +107,9 @@ def _moved_columns(profile: Profile, reference: Reference) -> int:
     return moved
 
 
-def column_costs(profile: Profile, reference: Reference, baseline: Profile | None = None) -> Costs:
+def column_costs(profile: Profile, reference: Reference) -> Costs:
     """How far each numeric column of a window is from the reference of each; columns without a value, and those that
-    are constant in the reference, are left out."""
+    are constant in the reference, are left out. Correlations count where the reference has learned them."""
     layout = profile.layout
     usable = [
         place
@@ -127,12 +124,22 @@ def column_costs(profile: Profile, reference: Reference, baseline: Profile | Non
         window = _coarse(profile.counters[layout.numeric[place].buckets].astype(np.float64))
         found[row] = divergences(window / window.sum(), _expected(layout, reference, place)[usable])
     names = tuple(layout.numeric[place].name for place in usable)
-    if baseline is not None and len(usable) > 2:
-        ours, theirs = profile.correlation(), baseline.correlation()
+    if len(usable) > 2:
+        ours, theirs = profile.correlation(), _learned(reference, len(layout.numeric))
         if ours is not None and theirs is not None:
             chosen = np.ix_(usable, usable)
             bonds, known = _fisher(ours[chosen]), _fisher(theirs[chosen])
     return Costs(names, found, bonds, known)
+
+
+def _learned(reference: Reference, columns: int) -> Floats | None:
+    """The correlations that the reference has learned, as a matrix; None where it has none."""
+    told = reference.learned.correlations if reference.learned is not None else ()
+    if len(told) != columns * (columns - 1) // 2 or not told:
+        return None
+    found = np.zeros((columns, columns))
+    found[np.tril_indices(columns, -1)] = told
+    return found + found.T
 
 
 _memo: dict[tuple[str, int], Floats] = {}

@@ -7,7 +7,7 @@ from typing import Final
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.quality.values import Finding
-from detectors.reference import Reference
+from detectors.reference import FeatureReference, Reference
 
 SURPRISE: Final = math.log(1e6)
 """A category is missed when its absence has a chance below one in a million (over all categories together)."""
@@ -17,28 +17,38 @@ deviation that the column is away from the reference's mean."""
 
 
 def constant_columns(
-    profile: Profile, reference: Reference, worth: Mapping[str, float] | None = None
+    profile: Profile,
+    reference: Reference,
+    worth: Mapping[str, float] | None = None,
+    runs: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     """Columns with one value throughout the window that vary in the reference.
 
-    worth: independent rows per row, by column; 1 where it is not told (see `dependence.column_worth`).
+    worth: independent rows per row, by column; 1 where it is not told (see `dependence.column_worth`). runs: the
+    longest rows of one value in the reference (`dependence.longest_runs`), of which it takes twice as many.
     """
     found: list[Finding] = []
     for slots in profile.layout.numeric:
         part, now = reference.feature(slots.name), profile.moments(slots.name)
-        if part is None or now is None or not part.variance:
+        if (
+            part is None
+            or now is None
+            or not part.variance
+            or now.rows <= 2 * (runs or {}).get(slots.name, 0)
+        ):
             continue
         independent = now.rows * (worth or {}).get(slots.name, 1.0)
         far = 1 + abs(now.mean - slots.center) / slots.scale
         flat = now.variance <= _FLAT * far * part.variance and profile.distinct(slots.name) < 1.5
-        if flat and independent >= MINIMUM_ROWS:
+        if flat and independent >= MINIMUM_ROWS and not _usual(part, now.mean, independent):
             value = now.mean if abs(now.mean) > 1e-6 * math.sqrt(part.variance) else 0.0
             found.append(_constant(slots.name, f"the value {value:.6g}", now.rows))
     for slots in profile.layout.categorical:
         counts = profile.counters[slots.categories]
         rows = int(counts.sum() + profile.counters[slots.other])
         part = reference.feature(slots.name)
-        if part is None or rows < MINIMUM_ROWS or sum(1 for _, count in part.categories if count) < 2:
+        least = max(MINIMUM_ROWS, 2 * (runs or {}).get(slots.name, 0) + 1)
+        if part is None or rows < least or sum(1 for _, count in part.categories if count) < 2:
             continue
         share = max((count for _, count in part.categories), default=0) / max(part.present, 1)
         surprise = -rows * (worth or {}).get(slots.name, 1.0) * math.log(max(share, 1e-300))
@@ -46,6 +56,13 @@ def constant_columns(
             name = next(name for name, place in slots.index.items() if counts[place] == rows)
             found.append(_constant(slots.name, f"the category {name!r}", rows))
     return found
+
+
+def _usual(part: FeatureReference, value: float, rows: float) -> bool:
+    """Whether so many rows of this value, and of no other, may be chance: it is common in the reference."""
+    spread = 1e-6 * math.sqrt(part.variance or 0.0)
+    share = sum(count for each, count in part.top if abs(each - value) <= spread) / max(part.present, 1)
+    return share > 0 and -rows * math.log(min(share, 1 - 1e-12)) < SURPRISE
 
 
 def vanished_categories(

@@ -39,3 +39,19 @@ def column_worth(reference: Reference, features: Mapping[str, Column]) -> dict[s
         # Twenty blocks tell a variance to about a third: only what exceeds that is dependence.
         found[one.slots.name] = min(1.0, chance * 1.5 / seen) if seen > 0 else 1.0
     return found
+
+
+def longest_runs(features: Mapping[str, Column], least: int) -> dict[str, int]:
+    """The most rows in a row in which a column had one value, missing ones left out; those of `least` or more.
+
+    A column that was constant for as long in the reference does not call for a person when it is so again.
+    """
+    found: dict[str, int] = {}
+    for name, column in features.items():
+        if column.ndim == 1 and len(column):
+            known = column[column == column] if column.dtype.kind == "f" else column[column != np.array(None)]
+            ends = np.flatnonzero(np.concatenate([known[1:] != known[:-1], [True]]))
+            longest = int(np.diff(ends, prepend=-1).max(initial=0))
+            if longest >= least:
+                found[name] = longest
+    return found

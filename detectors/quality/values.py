@@ -30,3 +30,12 @@ class Finding(Value, frozen=True, kw_only=True):
     threshold: float
     rows: int
     message: str
+
+
+class QualityMemory(Value, frozen=True, kw_only=True):
+    """What deciding remembers about findings. `open`: those that were told and have not ended; `calm`: windows in a row
+    without any, since `calm_us`."""
+
+    open: tuple[str, ...] = ()
+    calm: int = 0
+    calm_us: int = 0

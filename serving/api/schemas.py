@@ -159,6 +159,7 @@ class AlertOut(BaseModel):
     rows: int
     reason: str
     evidence: list[dict[str, Any]]
+    attribution: list[dict[str, Any]]
 
     @classmethod
     def of(cls, value: Alert) -> "AlertOut":

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from detectors.learning import with_learned
 from detectors.profile import Profile
 from detectors.quality.alignment import column_costs, misalignment
 from detectors.quality.dependence import column_worth
@@ -12,6 +13,7 @@ from detectors.quality.findings import findings
 from detectors.quality.shapes import Shape, bucket_ends, bucket_shares
 from detectors.quality.traffic import Volume, learned, silence, skewed, stale, unusual_volume
 from detectors.reference import build_reference
+from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
 
 NUMBERS = ("age", "height", "income", "rooms", "share")
@@ -104,16 +106,15 @@ def test_correlations_tell_columns_apart_that_are_distributed_alike():
 
     specs = tuple(FeatureSpec(name=name) for name in "abcdef")
     columns = rows_of(4_000)
-    reference = build_reference("m", "1", columns, specs)
-    baseline = window(reference, columns)
+    reference = with_learned(build_reference("m", "1", columns, specs), Rows(columns))
     sound = rows_of(400)
-    assert misalignment(window(reference, sound), reference, baseline) is None
+    assert misalignment(window(reference, sound), reference) is None
     wrong = sound | {"b": sound["e"], "e": sound["f"], "f": sound["c"], "c": sound["b"]}
-    found = misalignment(window(reference, wrong), reference, baseline)
+    found = misalignment(window(reference, wrong), reference)
     moved = dict(zip(found.columns, found.sources, strict=True))
     assert moved["b"] == "e"
     assert moved["e"] == "f"
-    assert column_costs(baseline, reference, baseline).bonds.shape == (6, 6)
+    assert column_costs(window(reference, columns), reference).bonds.shape == (6, 6)
 
 
 def test_a_shape_gives_back_the_shares_of_its_column(reference):
@@ -176,7 +177,8 @@ def test_rows_that_are_alike_are_worth_less():
     later = {name: column[5_500:] for name, column in columns.items()}
     told = {column for one in findings(window(reference, later), reference) for column in one.columns}
     assert told == {"month", "name"}
-    assert findings(window(reference, later), reference, worth=worth) == []
+    taught = with_learned(reference, Rows(columns))
+    assert findings(window(taught, later), taught) == []
 
 
 def test_nothing_is_said_of_columns_without_values(reference):

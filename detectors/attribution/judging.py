@@ -1,0 +1,74 @@
+"""What an alert says besides that something changed: which features carry it, and what of a loss the shift explains."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from detectors.attribution.carriers import Carrier, carriers
+from detectors.attribution.explained import explain
+from detectors.estimation.judging import LEADING
+from detectors.judgement import Transition, Window
+from detectors.profile import Profile
+from detectors.reference import Reference
+from detectors.values import AlertKind, Attribution, Axis
+
+CARRIED: Final[dict[Axis, frozenset[AlertKind]]] = {
+    "event": frozenset({"data_drift", "prediction_drift", "estimated_performance", "data_quality"}),
+    "label": frozenset({"performance", "concept_drift"}),
+}
+TOLD: Final = 3
+KEPT: Final = 10
+_MATTERS: Final = 0.1
+"""A feature whose effect on the output is a smaller share of the greatest one's is said to mean little to the model."""
+
+
+def attributed(
+    transition: Transition, window: Window, profile: Profile | None, reference: Reference
+) -> Transition:
+    """The beginning of an alert with what its window shows about its causes.
+
+    Events: the features that moved beyond doubt, importance times effect first. Labels: the share of the change of
+    the leading measure that the shift of the data explains, and what remains. Unchanged where the reference has learned
+    nothing, or the window shows nothing of it.
+    """
+    lessons = reference.lessons
+    told = transition.state == "firing" and transition.kind in CARRIED[window.axis]
+    if profile is None or lessons is None or not told:
+        return transition
+    if window.axis == "label":
+        leading = LEADING[reference.task]
+        found = next(one for one in explain(profile, lessons.estimator) if one.measure == leading)
+        if not found.message:
+            return transition
+        return replace(transition, reason=f"{transition.reason} In this window {found.message}.")
+    features = carriers(profile, lessons.influence)
+    moved = [one for one in features if one.named][:KEPT]
+    if not moved:
+        return transition
+    most = max(one.importance or 0.0 for one in features)
+    words = ", ".join(_words(one, most) for one in moved[:TOLD])
+    more = f", and {len(moved) - TOLD} more" if len(moved) > TOLD else ""
+    return replace(
+        transition,
+        reason=f"{transition.reason} By what they mean to the model: {words}{more}.",
+        attribution=tuple(_kept(one) for one in moved),
+    )
+
+
+def _words(one: Carrier, most: float) -> str:
+    moved = f"{one.feature} ({one.moved:.0%} of its rows moved"
+    if one.importance is None:
+        return f"{moved})"
+    if one.importance < _MATTERS * most:
+        return f"{moved}, which means little to the model)"
+    return f"{moved}, which moves the mean output by {one.output_change or 0.0:+.2g})"
+
+
+def _kept(one: Carrier) -> Attribution:
+    return Attribution(
+        feature=one.feature,
+        moved=one.moved,
+        importance=one.importance,
+        output_change=one.output_change,
+        success_change=one.success_change,
+    )
