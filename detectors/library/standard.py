@@ -1,5 +1,6 @@
 """The measures that ship, and what they say of two profiles."""
 
+import math
 from typing import Final, NamedTuple
 
 from detectors.library import columnwise, rowwise
@@ -88,6 +89,8 @@ def _too_few(before: int, now: int) -> Found | None:
 def _measurement(name: str, feature: str | None, rows: int, found: Found) -> Measurement:
     if found.value is None:
         return undefined(name, feature, rows, found.because or "it has no value")
+    if not math.isfinite(found.value):
+        return undefined(name, feature, rows, f"it gives {found.value}")
     return Measurement(
         measure=name, feature=feature, value=found.value, rows=rows, error=found.error, detail=found.detail
     )

@@ -16,6 +16,7 @@ from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
 from detectors.values import Budget, FeatureSpec, Monitor
+from streams.control.measures import check_measures
 from streams.control.window_spec import check_windows
 from streams.files.columns import Roles, text_columns
 from streams.files.monitor import Alarms, MonitorFile, MonitorFileInvalid, WindowShape, seconds
@@ -66,11 +67,13 @@ def build_monitor(
         idle_s=seconds(file.idle),
         budget=_budget(file.alarms, window),
         concept=tuple(file.concept.detectors),
+        measures=tuple(file.measures),
         autonomy=file.autonomy,
         effective_us=effective_us,
     )
     check_windows(monitor)
     check_names(monitor.concept)
+    check_measures(monitor.measures)
     return monitor
 
 

@@ -171,6 +171,9 @@ class MonitorFile(_Part):
     )
     alarms: Alarms = Alarms()
     concept: Concept = Concept()
+    measures: list[str] = Field(
+        default_factory=list, description="Shown besides those that are always there, such as wasserstein."
+    )
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     playbook: Literal["default"] = "default"
 

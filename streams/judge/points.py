@@ -10,12 +10,14 @@ from detectors.decide import decide
 from detectors.estimation.judging import estimates_of, trust_at
 from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, SeriesState, Window
+from detectors.library.judging import further_decisions
 from detectors.measurement import Measurement
 from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import MetricPoint, Monitor
+from streams.control.measures import known_measures
 from streams.judge.seals import Seal
 from streams.judge.windows import ClosedWindow, SeriesName
 
@@ -52,7 +54,15 @@ def verdicts(
     found = performance(profile, reference)
     if with_drift:
         found = [*unlabelled(context, profile, monitor, reference, lessons), *found]
-    return decide(context, found, monitor, reference, SeriesState()).decisions
+    decisions = decide(context, found, monitor, reference, SeriesState()).decisions
+    return (*decisions, *further(profile, monitor, reference)) if with_drift else decisions
+
+
+def further(profile: Profile, monitor: Monitor, reference: Reference) -> tuple[Decision, ...]:
+    """What the measures that the monitor asks for say; shown and not decided on."""
+    if not monitor.measures:
+        return ()
+    return further_decisions(monitor.measures, known_measures(), profile, reference)
 
 
 def rows_point(name: SeriesName, window: ClosedWindow, rows: int) -> MetricPoint:

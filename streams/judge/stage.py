@@ -23,6 +23,7 @@ from streams.judge.points import (
     ALL,
     context_of,
     rows_point,
+    further,
     seal_of,
     unlabelled,
     verdicts,
@@ -302,6 +303,7 @@ class JudgeStage:
             judgement = decide(context, found, monitor, reference, series.state, profile)
             judgement = msgspec.structs.replace(
                 judgement, state=msgspec.structs.replace(judgement.state, lessons=lessons)
+            shown = (*shown, *further(profile, monitor, reference))
             )
             shown = ()
         series.state = judgement.state

@@ -8,12 +8,16 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
+from detectors.learning import with_learned
+from detectors.library.judging import further_decisions
 from detectors.library.measure import Found, Measure, MeasureInvalid
+from detectors.library.of_reference import seen_reference
 from detectors.library.registry import Register
 from detectors.library.samples import column_samples
 from detectors.library.standard import STANDARD, compare, seen, standard
 from detectors.profile import Profile
 from detectors.reference import build_reference
+from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
 
 NUMBERS = ("x", "y", "z")
@@ -189,3 +193,39 @@ def test_the_example_of_the_docs_is_a_measure():
     register = standard()
     register.take(known["ENERGY"])
     assert "energy" in register.known
+
+
+def test_a_reference_is_seen_as_its_rows_are():
+    rng = np.random.default_rng(21)
+    columns = {"x": rng.normal(3, 2, 4_000), "y": rng.exponential(1, 4_000)}
+    columns["y"][::7] = np.nan
+    columns["z"] = columns["x"] * 0.8 + rng.normal(0, 1, 4_000)
+    columns["c"] = rng.choice(["a", "b", "c"], 4_000).astype(object)
+    specs = [*(FeatureSpec(name=name) for name in "xyz"), FeatureSpec(name="c", kind="categorical")]
+    reference = build_reference("m", "1", columns, specs)
+    reference = with_learned(reference, Rows(columns))
+    rows = Profile.empty(reference)
+    rows.fold(columns, None, None)
+    window = Profile.empty(reference)
+    moved = {name: column[:900] for name, column in columns.items()} | {"x": columns["x"][:900] + 1}
+    window.fold(moved, None, None)
+    exact = compare(seen(rows), seen(window), standard())
+    told = compare(seen_reference(reference), seen(window), standard())
+    assert [(one.measure, one.feature) for one in told] == [(one.measure, one.feature) for one in exact]
+    for one, other in zip(told, exact, strict=True):
+        close = pytest.approx(other.value, rel=0.02, abs=0.012 + one.error)
+        assert one.value == close, (one.measure, one.feature)
+
+
+def test_what_a_reference_does_not_keep_is_undefined():
+    rng = np.random.default_rng(22)
+    columns = {name: rng.normal(0, 1, 500) for name in "xy"}
+    reference = build_reference("m", "1", columns, [FeatureSpec(name=name) for name in columns])
+    window = Profile.empty(reference)
+    window.fold(columns, None, None)
+    found = further_decisions(["mahalanobis", "hellinger", "energy", "psi"], standard(), window, reference)
+    told = {(one.measure, one.feature): one for one in found}
+    assert set(told) == {("mahalanobis", None), ("hellinger", "x"), ("hellinger", "y"), ("energy", None)}
+    assert told["mahalanobis", None].undefined == "the reference keeps no correlations of its columns"
+    assert told["hellinger", "x"].value == pytest.approx(0.0, abs=1e-9)
+    assert told["energy", None].undefined == "no measure 'energy' is installed where the judge runs"

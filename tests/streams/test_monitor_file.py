@@ -37,6 +37,7 @@ label_horizon: 2w
 forget_after: 3d
 alarms: {budget: 1 per 90d}
 concept: {detectors: [watch, river_adwin]}
+measures: [wasserstein, mahalanobis]
 autonomy: observe
 playbook: default
 """
@@ -57,6 +58,7 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
     assert monitor.budget == Budget(incidents=1, windows=90 * 24, every_s=90 * 86_400.0)
     assert (monitor.autonomy, monitor.segments) == ("observe", ("salary",))
     assert monitor.concept == ("watch", "river_adwin")
+    assert monitor.measures == ("wasserstein", "mahalanobis")
 
 
 def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
@@ -103,6 +105,8 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
         ("window: {every: 25s}", r"window_s is 25 s; it must be a multiple of the pane of 10 s"),
         ("window: {rows: 100, slide: 30}", "slide_rows is 30"),
         ("alarms: {budget: 5 per 5 windows}", "less than one per window"),
+        ("measures: [wassersteen]", r"measures: there is no measure 'wassersteen'; there are chi_squared, "),
+        ("measures: [ks, ks]", "'ks' is named twice"),
         ("concept: {detectors: [adwim]}", r"concept\.detectors: there is no detector 'adwim'.*adwin, ddm"),
     ],
 )

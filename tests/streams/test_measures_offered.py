@@ -4,8 +4,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from deploy import measures
 from detectors.library.measure import Found, Measure
+from streams.control import measures
 
 GOOD = Measure(name="nothing", column=lambda before, now: Found(0.0))
 LAWLESS = Measure(name="one", column=lambda before, now: Found(1.0))
@@ -31,7 +31,7 @@ def test_a_measure_is_taken_or_left_out_with_a_reason(monkeypatch, name, because
     monkeypatch.setattr(measures, "entry_points", lambda group: [entry])
     said = []
     monkeypatch.setattr(measures.log, "error", lambda text, **words: said.append(words["because"]))
-    known = measures.known_measures().known
+    known = measures.known_measures.__wrapped__().known
     assert ("nothing" in known) == (because is None)
     assert "psi" in known
     assert all(because in one for one in said)

@@ -1,0 +1,50 @@
+"""The measures that a monitor asks for besides those that are always there, as decisions that are only shown."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from detectors.judgement import Decision
+from detectors.library.of_reference import seen_reference
+from detectors.library.registry import Register
+from detectors.library.standard import compare, seen
+from detectors.profile import Profile
+from detectors.reference import Reference
+
+ALWAYS: Final = frozenset({"psi", "ks"})
+"""Measured in every window, with a verdict."""
+
+
+def further_decisions(
+    names: Sequence[str], register: Register, profile: Profile, reference: Reference
+) -> tuple[Decision, ...]:
+    """What the measures of these names say of a window beside the reference, column by column; they have no
+    threshold. A name that the register does not know is undefined, with the reason."""
+    wanted = [name for name in names if name not in ALWAYS]
+    chosen = Register({name: register.known[name] for name in wanted if name in register.known})
+    found = compare(seen_reference(reference), seen(profile), chosen) if chosen.known else []
+    unknown = [name for name in wanted if name not in register.known]
+    return (
+        *(
+            Decision(
+                kind="data_drift",
+                measure=one.measure,
+                feature=one.feature,
+                value=one.value,
+                rows=one.rows,
+                verdict="undefined" if one.value is None else "ok",
+                undefined=one.undefined,
+                reason=one.detail,
+            )
+            for one in found
+        ),
+        *(
+            Decision(
+                kind="data_drift",
+                measure=name,
+                rows=profile.rows,
+                verdict="undefined",
+                undefined=f"no measure {name!r} is installed where the judge runs",
+            )
+            for name in unknown
+        ),
+    )
