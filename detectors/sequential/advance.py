@@ -71,7 +71,10 @@ def advance(
         calm_us = found.at_us[place]
         found.restart(place)
         return found.packed(replace(track, opened=None)), replace(
-            said, closed_us=calm_us, reason="the scores that told it are like the baseline again"
+            said,
+            closed_us=calm_us,
+            expected=opened.expected,
+            reason="the scores that told it are like the baseline again",
         )
     if opened.since_then is None:
         return found.packed(track), said

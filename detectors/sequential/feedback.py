@@ -17,7 +17,14 @@ CAUTION: Final = 1.5
 """By which a false alarm multiplies the threshold of its kind."""
 
 
-def say(plan: Plan, memory: Memory, kind: str, said: Said) -> Memory:
+EFFECTS_IN_WORDS: Final[dict[str, str]] = {
+    "false alarm": "the incident has ended, its windows joined the baseline, and the threshold grew by half",
+    "expected": "silent until the stream is like the baseline again",
+    "new normal": "the incident has ended, and the windows since the change are the baseline from now on",
+}
+
+
+def say(plan: Plan, memory: Memory, kind: str, said: Said, name: str = "") -> Memory:
     """The memory after a person has spoken about the incident of a kind that is open.
 
     "false alarm": nothing was wrong. The incident ends, its windows join the baseline, and the threshold of the kind
@@ -26,13 +33,14 @@ def say(plan: Plan, memory: Memory, kind: str, said: Said) -> Memory:
     baseline from now on, in place of the reference, and the incident ends.
 
     Nothing changes where no incident of the kind is open. Each statement keeps the track as it was; see `take_back`.
+    name: names the statement.
     """
     track = memory.tracks.get(kind)
     mine = next((one for one in plan.tracks if one.kind == kind), None)
     if track is None or track.opened is None or mine is None or memory.plan != plan.name:
         return memory
     after = _EFFECTS[said](mine, track)
-    entry = Feedback(kind=kind, said=said, window=memory.windows, before=track)
+    entry = Feedback(kind=kind, said=said, window=memory.windows, before=track, id=name)
     return replace(
         memory,
         tracks=memory.tracks | {kind: after},
@@ -53,18 +61,6 @@ def take_back(memory: Memory, place: int = -1) -> Memory:
     )
     before = replace(entry.before, windows=memory.tracks[entry.kind].windows)
     return replace(memory, tracks=memory.tracks | {entry.kind: before}, feedback=kept)
-
-
-def in_words(memory: Memory) -> tuple[str, ...]:
-    """What people have said and what it does, for a page."""
-    words = {
-        "false alarm": "the windows joined the baseline, and the threshold grew by half",
-        "expected": "silent until the stream is like the baseline again",
-        "new normal": "the windows since the change are the baseline",
-    }
-    return tuple(
-        f"{one.kind} at window {one.window}: {one.said}; {words[one.said]}" for one in memory.feedback
-    )
 
 
 def _false_alarm(plan: TrackPlan, track: Track) -> Track:

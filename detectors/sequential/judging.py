@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, cast
 from detectors.judgement import Decision, Transition, Window
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.sequential.plan import plan_of
+from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.step import step
 from detectors.sequential.values import Memory
 from detectors.sequential.verdicts import closing, decision_of, opening
@@ -25,6 +25,12 @@ class Sequential(NamedTuple):
     memory: Memory | None = None
 
 
+def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
+    """The plan of the window's series."""
+    columns = tuple(spec.name for spec in monitor.features)
+    return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
+
+
 def judge_sequence(
     window: Window, profile: Profile | None, monitor: Monitor, reference: Reference, memory: Memory | None
 ) -> Sequential:
@@ -34,8 +40,7 @@ def judge_sequence(
     if profile is None:
         return Sequential({}, memory=memory)
     baseline, is_segment = reference.baseline, window.segment != "all"
-    columns = tuple(spec.name for spec in monitor.features)
-    plan = plan_of(reference, window.axis, columns=columns, small=is_segment)
+    plan = plan_for(window, monitor, reference)
     if not plan.tracks or plan.strata:
         return Sequential({}, memory=memory)
     after, steps = step(
@@ -50,12 +55,14 @@ def judge_sequence(
         segments=SEGMENTS * len(monitor.segments),
         is_segment=is_segment,
     )
-    open_now = {kind: track.opened is not None for kind, track in after.tracks.items()}
+    open_now = {
+        kind: track.opened is not None and not track.opened.expected for kind, track in after.tracks.items()
+    }
     decisions: list[Decision] = []
     transitions: list[Transition] = []
     for one in steps:
         kind = cast(AlertKind, one.kind)
-        if one.closed_us is not None:
+        if one.closed_us is not None and not one.expected:
             transitions.append(closing(kind, one))
         elif one.opened is not None:
             transitions.append(opening(kind, one.opened, further=one.further))

@@ -76,6 +76,7 @@ def step(
                 statistic=0.0,
                 threshold=0.0,
                 closed_us=start_us,
+                expected=track.opened.expected,
                 reason="the reference is another one",
             )
             for kind, track in before.tracks.items()

@@ -114,12 +114,14 @@ class Track(Value, frozen=True, kw_only=True):
 
 
 class Feedback(Value, frozen=True, kw_only=True):
-    """What a person said about an incident of a kind, and the track as it was before, so that it can be undone."""
+    """What a person said about an incident of a kind, and the track as it was before, so that it can be undone.
+    `id`: names the statement."""
 
     kind: str
     said: Literal["false alarm", "expected", "new normal"]
     window: int
     before: Track
+    id: str = ""
 
 
 class Memory(Value, frozen=True, kw_only=True):
@@ -165,7 +167,7 @@ class Change(Value, frozen=True, kw_only=True):
 
 class Step(Value, frozen=True, kw_only=True):
     """What a window did to one kind of alert. `further`: an incident was open before and goes on; `opened` is then a
-    change in addition to it."""
+    change in addition to it. `expected`: the incident that ends had been called so; its end is not told."""
 
     kind: str
     statistic: float
@@ -173,4 +175,5 @@ class Step(Value, frozen=True, kw_only=True):
     opened: Change | None = None
     closed_us: int | None = None
     further: bool = False
+    expected: bool = False
     reason: str = ""

@@ -2,17 +2,20 @@
 has."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
 from detectors.reference import Reference
+from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Axis, Monitor
 from streams.control.schemas import Schema, schema_of_reference
 
 _log = structlog.get_logger()
 
+STATEMENTS = "statement/"
 _FOR_OTHERS = "implied-schema/"
 """Says what the reference beside it says, for those who do not read references."""
 
@@ -32,8 +35,14 @@ def reference_record(reference: Reference) -> tuple[bytes, bytes]:
     return name.encode(), reference.to_json()
 
 
+def statement_record(statement: Statement) -> tuple[bytes, bytes]:
+    """Key and value of the control record that tells what a person said about an alert."""
+    name = f"{STATEMENTS}{quote(statement.model, safe='')}/{quote(statement.id, safe='')}"
+    return name.encode(), msgspec.json.encode(statement)
+
+
 class Configuration:
-    """Monitors and references as far as they have been read. Pure: somebody else reads the topic.
+    """Monitors, references and what people said, as far as they have been read. Pure: somebody else reads the topic.
 
     A stage binds a pane to the revisions that were in force when the pane began, so that what comes later
     does not change what has been measured.
@@ -46,6 +55,7 @@ class Configuration:
         self._schemas: dict[tuple[str, str], Schema] = {}
         self._implied: dict[str, Schema] = {}
         self._newest: dict[str, str] = {}
+        self._statements: dict[tuple[str, str, str, Axis], dict[str, Statement]] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take one record of the control topic. One that cannot be read is told and left out; the last good
@@ -58,10 +68,15 @@ class Configuration:
                 self.add_monitor(msgspec.json.decode(value, type=Monitor))
             elif name.startswith("reference/"):
                 self.add_reference(Reference.from_json(value))
+            elif name.startswith(STATEMENTS):
+                self.add_statement(msgspec.json.decode(value, type=Statement))
             elif name.startswith("schema/"):
                 self.add_schema(Schema.from_json(value))
             elif not name.startswith(_FOR_OTHERS):
-                _log.warning("A control record is no monitor, reference or schema; it is left out.", key=name)
+                _log.warning(
+                    "A control record is no monitor, reference, schema or statement; it is left out.",
+                    key=name,
+                )
         except (ValueError, RecursionError) as error:
             _log.error(
                 "A control record cannot be read; what was in force stays.", key=name, reason=str(error)
@@ -83,6 +98,15 @@ class Configuration:
         """Make this the schema of its model and version."""
         self._schemas[schema.model, schema.version] = schema
         self._note_version(schema.model, schema.version)
+
+    def add_statement(self, statement: Statement) -> None:
+        """Note what a person said, in the order of the topic; the same one again changes nothing."""
+        series = statement.model, statement.version, statement.segment, statement.axis
+        self._statements.setdefault(series, {}).setdefault(statement.id, statement)
+
+    def statements(self, model: str, version: str, segment: str, axis: Axis) -> Sequence[Statement]:
+        """What people said about the alerts of a series, in its order."""
+        return tuple(self._statements.get((model, version, segment, axis), {}).values())
 
     def schema(self, model: str, version: str | None) -> Schema | None:
         """The schema that was registered for a version, or the one that its reference implies. Without a version,

@@ -88,6 +88,7 @@ def seal_of(name: SeriesName, window: ClosedWindow, partition: int, offset: int)
         offset=offset,
         by_time=window.by_time,
         decided=window.decided,
+        heard=window.heard or (),
     )
 
 

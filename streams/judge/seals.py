@@ -8,7 +8,8 @@ import msgspec
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """A window of a series is made of all panes beginning in [after_us, end_us) that were counted under these
     revisions; taken when the profiles topic had been read up to `offset` of `partition`. `decided`: not one of
-    the overlapping windows that are only shown. `rows`: as sealed."""
+    the overlapping windows that are only shown. `rows`: as sealed. `heard`: ids of the statements of people that were
+    taken before the decision."""
 
     model: str
     version: str
@@ -25,6 +26,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     by_time: bool = False
     decided: bool = True
+    heard: tuple[str, ...] = ()
 
 
 class Planned(NamedTuple):

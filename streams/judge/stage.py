@@ -12,18 +12,19 @@ from detectors.judgement import Judgement
 from detectors.measurement import Measurement
 from detectors.performance import performance
 from detectors.reference import Reference
+from detectors.sequential.hearing import Statement, hear
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
 from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
-from streams.judge.kept import pieces, read, to_write
+from streams.judge.kept import distances, pieces, places_of, read, to_write
 from streams.judge.merging import MergedPane, merge_final
 from streams.judge.model_axis import AxisMemory, ModelAxis, Plans
 from streams.judge.points import (
     ALL,
     context_of,
-    rows_point,
     further,
+    rows_point,
     seal_of,
     unlabelled,
     verdicts,
@@ -172,7 +173,7 @@ class JudgeStage:
         merged = sorted(entry.current_offset for entry in pending.merged)
         states = sorted(offset for kept in pending.kept for offset in kept.offsets)
         state = msgspec.msgpack.encode(
-            (pending.state, _distances(pending.panes), _distances(merged), _distances(states))
+            (pending.state, distances(pending.panes), distances(merged), distances(states))
         )
         needed = {
             PROFILES: joined_ranges((offset, offset) for offset in pending.panes),
@@ -192,18 +193,18 @@ class JudgeStage:
             self._axis(memory.model, memory.axis).memory = memory
         for name, memory in found.series:
             self._axis(name.model, name.axis).restore(name).memory = memory
-        wanted = set(_places(merged))
+        wanted = set(places_of(merged))
         for record in log.get(JUDGE_PANES, ()):
             if record.offset in wanted:
                 pane = msgspec.msgpack.decode(record.value or b"", type=MergedPane)
                 self._axis(pane.name.model, pane.name.axis).restore(pane.name).put(pane.entry(record.offset))
-        wanted = set(_places(states))
+        wanted = set(places_of(states))
         for name, kept in read(
             (one.offset, one.value or b"") for one in log.get(JUDGE_PANES, ()) if one.offset in wanted
         ):
             series = self._axis(name.model, name.axis).restore(name)
             series.kept, series.state = kept, kept.state
-        wanted = set(_places(panes))
+        wanted = set(places_of(panes))
         for record in log.get(PROFILES, ()):
             if record.offset in wanted:
                 snapshot = msgspec.msgpack.decode(record.value or b"", type=PaneSnapshot)
@@ -272,6 +273,10 @@ class JudgeStage:
     def _judge(self, series: Series, window: ClosedWindow) -> None:
         """Log the seal, decide on the panes as they were sealed, tell points and transitions."""
         name = series.name
+        monitor, reference = self._bound(series, window)
+        is_judged = reference is not None and window.decided and (window.rows > 0 or not window.by_time)
+        statements = self._said(series, window) if is_judged else ()
+        window.heard = tuple(one.id for one in statements)
         self._output(
             SEALS,
             name.model,
@@ -282,12 +287,15 @@ class JudgeStage:
             self._emit([rows_point(name, window, window.rows)])
         if window.by_time and not window.rows:
             return
-        monitor, reference = self._bound(series, window)
         if reference is None:
             self._emit([without_reference(name, window)])
             return
         profile = series.profile(window, reference, as_sealed=True)
         context = context_of(name, window, profile)
+        if statements:
+            series.state, transitions = hear(context, statements, monitor, reference, series.state)
+            for transition in transitions:
+                self._alert(alert_from(context, transition, monitor, reference))
         if not window.decided:
             shown = verdicts(context, profile, monitor, reference, True, self._lessons(name))
             judgement = Judgement(decisions=(), transitions=(), state=series.state)
@@ -295,6 +303,7 @@ class JudgeStage:
             found = unlabelled(context, profile, monitor, reference, self._lessons(name))
             judgement = decide(context, found, monitor, reference, series.state, profile)
             shown = verdicts(context, profile, monitor, reference, with_drift=False)
+            shown = (*shown, *further(profile, monitor, reference))
         else:
             lessons, errors = self._lessons(name), list[Measurement]()
             if name.segment == ALL:
@@ -303,7 +312,6 @@ class JudgeStage:
             judgement = decide(context, found, monitor, reference, series.state, profile)
             judgement = msgspec.structs.replace(
                 judgement, state=msgspec.structs.replace(judgement.state, lessons=lessons)
-            shown = (*shown, *further(profile, monitor, reference))
             )
             shown = ()
         series.state = judgement.state
@@ -317,6 +325,14 @@ class JudgeStage:
         axis = self._axes.get((name.model, "label"))
         series = None if axis is None else axis.series.get(SeriesName(name.model, name.version, ALL, "label"))
         return () if series is None else series.state.lessons
+
+    def _said(self, series: Series, window: ClosedWindow) -> Sequence[Statement]:
+        """What people have said that has not been heard and comes before this window: of a log, what it names."""
+        known = self._configuration.statements(*msgspec.structs.astuple(series.name))
+        if window.heard is not None:
+            return [one for one in known if one.id in window.heard]
+        heard = series.state.heard
+        return [one for one in known if one.id not in heard and one.after_us <= window.start_us]
 
     def _correct_all(self, series: Series) -> None:
         for window in series.memory.windows:
@@ -379,16 +395,3 @@ class JudgeStage:
 
 def _offsets(entry: Entry) -> tuple[int, int]:
     return entry.sealed_offset, entry.current_offset
-
-
-def _distances(offsets: Sequence[int]) -> list[int]:
-    """Sorted offsets, each as its distance from the one before: one byte instead of five."""
-    return [offset - before for before, offset in zip([0, *offsets], offsets, strict=False)]
-
-
-def _places(distances: Sequence[int]) -> list[int]:
-    """What `_distances` was made of."""
-    places: list[int] = []
-    for distance in distances:
-        places.append(distance + (places[-1] if places else 0))
-    return places

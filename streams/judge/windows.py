@@ -94,7 +94,8 @@ class Hop(msgspec.Struct, array_like=True):
 
 class ClosedWindow(msgspec.Struct):
     """A window that has been closed: all panes that begin in [after_us, end_us) under its revisions. `rows` at
-    the last emission; `decided`: not one of those that are only shown."""
+    the last emission; `decided`: not one of those that are only shown; `heard`: the statements of people that come
+    before it, where a log tells."""
 
     after_us: int
     start_us: int
@@ -106,6 +107,7 @@ class ClosedWindow(msgspec.Struct):
     decided: bool = True
     revision: int = 1
     dirty: bool = False
+    heard: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -370,5 +372,6 @@ class Series:
                     0,
                     by_time=seal.by_time,
                     decided=seal.decided,
+                    heard=seal.heard,
                 )
             )

@@ -16,7 +16,7 @@ import msgspec
 from detectors.values import Alert, MetricPoint
 from homeostat.contract import HEADER_MODEL, ContractError, PredictionBatch, decode
 from streams.broker.log import LogReader
-from streams.control.configuration import Configuration
+from streams.control.configuration import STATEMENTS, Configuration
 from streams.judge.seals import Planned, Seal
 from streams.judge.windows import NEVER_US, SeriesName
 from streams.profile.series import ALL
@@ -252,7 +252,8 @@ class ReplayRun:
 
     Panes are counted on the references that live had for them. The first monitor of a model and the first reference
     of a version are known from the start, for a live worker may have been behind; later revisions, and the first
-    monitor where live has measured events before it, from their broker's time on.
+    monitor where live has measured events before it, from their broker's time on. What people said is heard before
+    the windows whose seals name it.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class ReplayRun:
         self._control: deque[InputRecord] = deque()
         for record in control:
             subject = (record.key or b"").rpartition(b"/")[0]
-            if subject in later:
+            if subject in later and not subject.startswith(STATEMENTS.encode()):
                 self._control.append(record)
             else:
                 later.add(subject)

@@ -9,7 +9,7 @@ from detectors.errors import MonitorInvalid
 from detectors.reference import build_reference
 from detectors.sequential.budget import part_of, threshold_of, windows_per_incident
 from detectors.sequential.explain import sentence
-from detectors.sequential.feedback import in_words, say, take_back
+from detectors.sequential.feedback import say, take_back
 from detectors.sequential.hermite import scores_of
 from detectors.sequential.kernels import log_count, log_gaussian
 from detectors.sequential.plan import plan_of
@@ -245,7 +245,9 @@ def test_the_parts_of_the_budget_add_up_to_it(labels):
     for is_segment, series in ((False, 1), (True, 32)):
         mine = [part_of(k, kinds, labels=labels, segments=32, is_segment=is_segment) for k in kinds]
         label = part_of("performance", ("performance",), labels=labels, segments=32, is_segment=is_segment)
-        concept = part_of("concept_drift", ("concept_drift",), labels=True, segments=32, is_segment=is_segment)
+        concept = part_of(
+            "concept_drift", ("concept_drift",), labels=True, segments=32, is_segment=is_segment
+        )
         total += series * (sum(mine) + concept + (label if labels else 0.0))
     assert total == pytest.approx(1.0)
 
@@ -272,7 +274,7 @@ def test_a_new_normal_ends_the_incident_and_is_what_is_compared_with():
     before = stream.memory
     stream.memory = say(stream.plan, before, "data_drift", "new normal")
     assert stream.memory.tracks["data_drift"].opened is None
-    assert "new normal" in in_words(stream.memory)[0]
+    assert [one.said for one in stream.memory.feedback] == ["new normal"]
     assert take_back(stream.memory).tracks == before.tracks
     for _ in range(30):
         stream.window(shifted())
