@@ -8,7 +8,7 @@ from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from db.queries import MAX_POINTS
 from detectors.thresholds import KINDS
-from detectors.values import AlertKind, MetricPoint
+from detectors.values import UNKNOWN_MODEL, AlertKind, MetricPoint
 from remediation.ports import Journal, Reader
 from remediation.values import Action
 from reporting import incidents, measures, verdict
@@ -37,7 +37,7 @@ def collect(
     if since_us >= until_us:
         raise ValueError(f"since_us must be before until_us, got {since_us} and {until_us}")
     with journal.reading() as reader:
-        names = sorted({*records.models(), *reader.deployed_models()})
+        names = sorted({*records.models(), *reader.deployed_models()} - {UNKNOWN_MODEL})
         points: dict[str, list[MetricPoint]] = {}
         cut = False
         for name in names:
@@ -61,6 +61,7 @@ def collect(
         actions=actions,
         waiting=waiting,
         audit=audit,
+        unnamed=_accounts(records, UNKNOWN_MODEL),
         points=tuple(point for name in names for point in points[name]),
         points_cut=cut,
         console_url=console_url.rstrip("/") if console_url else None,
@@ -95,10 +96,7 @@ def _model(
 ) -> ModelHealth:
     serving = reader.desired(model)
     series = measures.series(points)
-    totals = records.accounting_totals(model)
-    accounts = Accounts(
-        model=model, closes=totals["closes"], predictions=totals["predictions"], labels=totals["labels"]
-    )
+    accounts = _accounts(records, model)
     found = verdict.checks(points, records.alerts(model, limit=_ALERTS), accounts, serving)
     return ModelHealth(
         model=model,
@@ -113,6 +111,13 @@ def _model(
         accounts=accounts,
         windows=len({(one.version, one.segment, one.axis, one.window) for one in points}),
         undefined=measures.undefined(points),
+    )
+
+
+def _accounts(records: SqlRecordStore, model: str) -> Accounts:
+    totals = records.accounting_totals(model)
+    return Accounts(
+        model=model, closes=totals["closes"], predictions=totals["predictions"], labels=totals["labels"]
     )
 
 

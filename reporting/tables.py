@@ -85,13 +85,12 @@ def _actions(data: ReportData) -> Iterable[Sequence[Cell]]:
 
 
 def _accounting(data: ReportData) -> Iterable[Sequence[Cell]]:
-    for model in data.models:
-        for equation, counts in (
-            ("predictions", model.accounts.predictions),
-            ("labels", model.accounts.labels),
-        ):
+    for accounts in (*(model.accounts for model in data.models), data.unnamed):
+        if accounts is data.unnamed and not accounts.events:
+            continue
+        for equation, counts in (("predictions", accounts.predictions), ("labels", accounts.labels)):
             for name, many in counts.items():
-                yield model.model, equation, name, many
+                yield accounts.model, equation, name, many
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:

@@ -88,6 +88,11 @@ class Accounts(Value, frozen=True, kw_only=True):
     labels: dict[str, int]
 
     @property
+    def events(self) -> int:
+        """Predictions and labels that were received."""
+        return self.predictions["received"] + self.labels["label_received"]
+
+    @property
     def missing(self) -> int:
         """Predictions and labels without an account; more accounts than events count as well."""
         return abs(self.predictions["missing"]) + abs(self.labels["missing"])
@@ -161,6 +166,8 @@ class ReportData(Value, frozen=True, kw_only=True):
     waiting: tuple[Waiting, ...]
     audit: VerifyReport
     points: tuple[MetricPoint, ...]
+    unnamed: Accounts
+    """Of the events that no model could be named for."""
     points_cut: bool = False
     """More points were measured than a report reads; the oldest are left out."""
     console_url: str | None = None

@@ -12,6 +12,7 @@ from db.audit.verify import VerifyReport
 from detectors.values import Accounting, Alert, MetricPoint
 from remediation.values import Approval, Incident, Plan
 from reporting.measures import effect
+from reporting.render import render_html
 from reporting.rollup import collect
 from reporting.tables import csv_tables
 from reporting.values import ReportData
@@ -21,6 +22,23 @@ INTACT = VerifyReport(ok=True, entries=3, problems=[], checkpoints=1)
 
 def made(world: World, audit: VerifyReport = INTACT) -> ReportData:
     return collect(world.journal, world.records, audit, since_us=at(0), until_us=at(3_000), now_us=at(3_000))
+
+
+def test_events_of_no_model_are_no_model_and_still_told(tmp_path: Path) -> None:
+    world = lived_world(tmp_path)
+    before = made(world)
+    assert before.unnamed.events == 0
+    assert "_unknown" not in csv_tables(before)["accounting.csv"].decode()
+    assert "no model could be named" not in render_html(before)
+    counts = Accounting(model="_unknown", stage="gate", partition=0, received=1_200, deadlettered=1_200)
+    world.records.upsert_accounting([counts])
+    after = made(world)
+    assert [model.model for model in after.models] == [MODEL]
+    assert (after.light, after.verdict) == (before.light, before.verdict)
+    assert "_unknown,predictions,deadlettered,1200" in csv_tables(after)["accounting.csv"].decode()
+    told = render_html(after)
+    assert "Events that no model could be named for" in told
+    assert "1,200 so far" in told
 
 
 def test_two_cured_incidents_make_a_healthy_verdict(report: ReportData) -> None:
