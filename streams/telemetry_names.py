@@ -99,6 +99,12 @@ BEAT = MetricName(
 GATE_HALVES = MetricName(
     "homeostat_gate_halves", "gauge", "Requests and answers that wait for their other half.", _PARTITION
 )
+GATE_REFUSED = MetricName(
+    "homeostat_gate_refused_rows_total",
+    "counter",
+    "Rows that the gate has set aside, by the part of the event that was wrong.",
+    ("partition", "field"),
+)
 
 ARCHIVE_FILES = MetricName("homeostat_archive_files_total", "counter", "Files that the archive has written.")
 ARCHIVE_ROWS = MetricName("homeostat_archive_rows_total", "counter", "Rows in the files written.")
@@ -167,7 +173,7 @@ CATALOGUE: tuple[MetricName, ...] = (
         RESTORE_SECONDS,
     ),
     *(POISONED, PARTITIONS, BEAT),
-    GATE_HALVES,
+    *(GATE_HALVES, GATE_REFUSED),
     *(ARCHIVE_FILES, ARCHIVE_ROWS, ARCHIVE_BYTES, ARCHIVE_PENDING, ARCHIVE_OVERDUE, ARCHIVE_AWAY),
     *(ARCHIVE_FAILURES, ARCHIVE_REFUSED, ARCHIVE_UNFIT, ARCHIVE_ERASED, ARCHIVE_MERGED, ARCHIVE_RETIRED),
     *(ARCHIVE_UPKEEP_FAILURES, ARCHIVE_STORED_FILES, ARCHIVE_STORED_BYTES, ARCHIVE_DAMAGED),

@@ -8,6 +8,7 @@ too, because a broker may still show an older committed offset just after a take
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -41,7 +42,8 @@ _MAX_PENDING_S = 0.4
 
 
 class Lane:
-    """One input partition. `take` reads records, `commit` writes what came of them, in one transaction."""
+    """One input partition. `take` reads records, `commit` writes what came of them, in one transaction. `refused`
+    counts rows by the part of the event that was wrong."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Lane:
         self.partition = partition
         self.next_offset: int | None = None
         self.accounts: dict[str, Accounting] = {}
+        self.refused: Counter[str] = Counter()
         self.waiting = Waiting()
         self._seen = Seen()
         self._reader = self._new_reader()
@@ -63,7 +66,7 @@ class Lane:
         self._newest_ms = 0
         self._newest_s = time.monotonic()
         self._event_partitions = self._half_partitions = 0
-        self._number = account_partition(config, partition)
+        self.number = account_partition(config, partition)
         name = config.name_of(partition.topic, partition.partition)
         self._name = name
         self._producer = AIOKafkaProducer(
@@ -132,7 +135,7 @@ class Lane:
         )
         output = output_of(self._reader, target)
         for model, counts in output.counts.items():
-            known = self.accounts.get(model) or Accounting(model=model, stage=STAGE, partition=self._number)
+            known = self.accounts.get(model) or Accounting(model=model, stage=STAGE, partition=self.number)
             self.accounts[model] = counts.onto(known)
         self._reader = self._new_reader()
         try:
@@ -146,6 +149,7 @@ class Lane:
                         {self.partition: self.next_offset}, self._config.group
                     )
                 await self._producer.commit_transaction()
+                self.refused.update(output.refused())
         except AssertionError as error:
             # How this client says that its producer is beyond use; a new one aborts and takes over.
             raise OSError(f"the transaction of partition {self.partition.partition} broke") from error

@@ -23,7 +23,7 @@ from streams.gate.conform import notes
 from streams.gate.places import Place, letter_of
 from streams.gate.reader import Places, Reader, Table
 from streams.gate.rounds import rounds
-from streams.gate.rows import BadRow, GoodRow, LabelRow, PredictionRow, is_text
+from streams.gate.rows import BadRow, GoodRow, LabelRow, PredictionRow, is_text, part_of
 from streams.gate.waiting import Half
 
 _log = structlog.get_logger()
@@ -99,6 +99,10 @@ class Output:
 
     def count(self, model: str, rows: int, dead: int, *, label: bool) -> None:
         self.counts.setdefault(model, Counts()).add(rows, dead, label=label)
+
+    def refused(self) -> Counter[str]:
+        """Refused rows by the part of the event that was wrong, `row` where it was the event as a whole."""
+        return Counter(part_of(letter.field) for letter in self.letters)
 
 
 def output_of(reader: Reader, target: Target) -> Output:

@@ -70,6 +70,15 @@ class _BareLabel(LabelRow, tag=False, kw_only=True, gc=False):
     """A label whose record says what it is, not the row itself."""
 
 
+_PARTS = frozenset({"kind", *PredictionRow.__struct_fields__, *LabelRow.__struct_fields__})
+
+
+def part_of(path: str) -> str:
+    """The part of an event that a path begins with, `row` where it is none: there are few, whatever is sent."""
+    part = path.partition(".")[0].partition("[")[0]
+    return part if part in _PARTS else "row"
+
+
 class TooManyRows(ValueError):
     """There are more rows than may come at once."""
 

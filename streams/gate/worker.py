@@ -36,7 +36,7 @@ from streams.gate.known import KnownModels
 from streams.gate.lane import Lane
 from streams.gate.pace import Pace
 from streams.telemetry import Sample, accounting_samples
-from streams.telemetry_names import GATE_HALVES
+from streams.telemetry_names import GATE_HALVES, GATE_REFUSED
 from streams.topics import COMPACT, COMPACT_SOON, TopicSpec
 
 _log = structlog.get_logger()
@@ -218,6 +218,8 @@ class _Gate:
         for lane in self._lanes.values():
             for account in lane.accounts.values():
                 yield from accounting_samples(account)
+            for part, rows in lane.refused.items():
+                yield Sample(GATE_REFUSED, (str(lane.number), part), rows)
             if lane.partition.topic == self._config.halves:
                 yield Sample(GATE_HALVES, (str(lane.partition.partition),), len(lane.waiting.halves))
 

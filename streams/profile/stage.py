@@ -123,8 +123,7 @@ class ProfileStage:
         for state in self._models.values():
             yield from accounting_samples(state.counts.accounting(state.model, self._partition))
             yield Sample(EVENTS, (place, state.model, "future"), state.counts.future)
-            if state.crowded_out:
-                yield Sample(CROWDED_OUT, (place, state.model), state.crowded_out)
+            yield Sample(CROWDED_OUT, (place, state.model), state.crowded_out)
             for axis in (state.event, state.label):
                 if axis.state.watermark_us > 0:
                     watermark_s = axis.state.watermark_us / MICROSECONDS

@@ -214,3 +214,15 @@ def test_half_precision_and_whole_numbers_are_numbers() -> None:
 
 def test_labels_and_predictions_of_one_array_are_told_apart() -> None:
     assert len(batches(written(record(json.dumps([PREDICTION, LABEL]).encode())))) == 2
+
+
+def test_refused_rows_are_counted_by_the_part_that_was_wrong_and_the_parts_are_few() -> None:
+    changes: list[dict[str, Any]] = [
+        *({"features": {f"column-{number}.x": {}}} for number in range(20)),
+        {"score": "high"},
+        {"kind": "prophecy"},
+        {"time": None},
+    ]
+    events = [PREDICTION | change for change in changes]
+    output = written(record(json.dumps([*events, LABEL | {"value": []}, 7]).encode()), record(b"{"))
+    assert output.refused() == {"features": 20, "score": 1, "kind": 1, "time": 1, "value": 1, "row": 2}
