@@ -123,6 +123,10 @@ class Configuration:
     def _note_version(self, model: str, version: str) -> None:
         self._newest[model] = version
 
+    def names(self, model: str) -> bool:
+        """Whether anything about the model is here."""
+        return model in self._monitors or model in self._newest
+
     def watches(self, model: str) -> bool:
         """Whether a monitor of the model is here: all that labels need."""
         return model in self._monitors

@@ -24,6 +24,7 @@ from streams.gate.known import KnownModels
 from streams.gate.output import Output, Target, output_of
 from streams.gate.places import STAGE
 from streams.gate.reader import Reader
+from streams.gate.strangers import Strangers
 from streams.gate.waiting import Seen, Waiting
 
 HEADER_KIND = "kind"
@@ -61,6 +62,7 @@ class Lane:
         self.refused: Counter[str] = Counter()
         self.waiting = Waiting()
         self._seen = Seen()
+        self._strangers = Strangers(registered)
         self._reader = self._new_reader()
         self._first_s = 0.0
         self._newest_ms = 0
@@ -132,6 +134,7 @@ class Lane:
             producer=f"gate-{self._name}",
             offset=(self.next_offset or 1) - 1,
             models=self._registered,
+            admits=self._strangers.admits,
         )
         output = output_of(self._reader, target)
         for model, counts in output.counts.items():
@@ -213,6 +216,7 @@ class Lane:
         elif key.startswith(_ACCOUNT) and value is not None:
             account = msgspec.json.decode(value, type=Accounting)
             self.accounts[account.model] = account
+            self._strangers.restore(account.model)
 
     def _new_reader(self) -> Reader:
         return Reader(self._config.mapping, self._models, self._seen)

@@ -4,8 +4,8 @@
 # pyright: reportUnknownParameterType=false
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import msgspec
@@ -24,6 +24,7 @@ from streams.gate.places import Place, letter_of
 from streams.gate.reader import Places, Reader, Table
 from streams.gate.rounds import rounds
 from streams.gate.rows import BadRow, GoodRow, LabelRow, PredictionRow, is_text, part_of
+from streams.gate.strangers import REASON
 from streams.gate.waiting import Half
 
 _log = structlog.get_logger()
@@ -80,12 +81,14 @@ class Counts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where batches go: the partitions of the events topic, and what names the batches: a producer, and the last input
-    offset that rows come from, which rises. `models`: what is registered, the spread and the schemas among it."""
+    offset that rows come from, which rises. `models`: what is registered, the spread and the schemas among it.
+    `admits`: whether events of a model go on; those of others are dead letters under no model's name."""
 
     partitions: int
     producer: str
     offset: int
     models: Configuration = field(default_factory=Configuration)
+    admits: Callable[[str], bool] = lambda _: True
 
 
 @dataclass(slots=True)
@@ -109,8 +112,9 @@ def output_of(reader: Reader, target: Target) -> Output:
     """Encode everything that the reader has collected."""
     output = Output(halves=reader.halves)
     for place, bad in reader.bad:
-        output.letters.append(letter_of(place, bad))
-        output.count(bad.model, 1, 1, label=bad.label)
+        named = bad if target.admits(bad.model) else replace(bad, model=UNKNOWN_MODEL)
+        output.letters.append(letter_of(place, named))
+        output.count(named.model, 1, 1, label=named.label)
     for table, start, end in rounds(reader.tables, reader.marks, target.models):
         _write(table, start, end, target, output)
     _share_originals(output.letters)
@@ -150,6 +154,9 @@ def examine(reader: Reader, models: Configuration, told: dict[str, None]) -> lis
 def _write(table: Table, first: int, stop: int, target: Target, output: Output) -> None:
     bad: Refusals = {}
     model, rows = _name(table), stop - first
+    if not target.admits(model):
+        model, bad = UNKNOWN_MODEL, dict.fromkeys(range(first, stop), Refusal("model", REASON))
+        stop = first
     for start in range(first, stop, MAX_ROWS):
         end = min(start + MAX_ROWS, stop)
         for partition, value in _encoded(table, start, end, target, bad):
@@ -159,7 +166,7 @@ def _write(table: Table, first: int, stop: int, target: Target, output: Output) 
     places = Places()
     for place, refusal in bad.items():
         at, row = _refused(table, places.at(table.places[place]), refusal)
-        output.letters.append(letter_of(at, row))
+        output.letters.append(letter_of(at, replace(row, model=model)))
     output.count(model, rows, len(bad), label=table.version is None)
     if table.known is not None:
         table.known.rows += rows
