@@ -12,6 +12,7 @@ from remediation.config import DiagnosisConfig
 from remediation.evidence import (
     BREAK_MEASURES,
     CERTAIN_BREAKS,
+    OUTCOMES,
     RATES,
     Facts,
     Rate,
@@ -41,7 +42,7 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
     if age_us < seconds(min(config.quiet_s, config.settle_s)):
         return None
     inputs = facts.firing("data_drift", "data_quality")
-    performance = facts.firing("performance")
+    performance = facts.firing(*OUTCOMES)
     if performance and inputs:
         return "performance and inputs have both spoken"
     if performance and _near_release(facts, config):
@@ -118,9 +119,9 @@ def _healthy_windows_before_change(facts: Facts, before: str, config: DiagnosisC
     """
     events = facts.firing("data_drift", "data_quality", "prediction_drift")
     counts = [0]
-    if facts.firing("performance"):
+    if facts.firing(*OUTCOMES):
         usual = _last(facts.windows(before, "label"))
-        windows = _in_order_before(facts, "label", facts.firing("performance"))
+        windows = _in_order_before(facts, "label", facts.firing(*OUTCOMES))
         counts.append(sum(not _much_worse([each], usual, config) for each in windows))
     if events:
         counts.append(len(_in_order_before(facts, "event", events)))
@@ -173,7 +174,7 @@ def _predecessor_was_well(facts: Facts, before: str) -> tuple[bool | None, str]:
 
 
 def _worse_than_predecessor(facts: Facts, before: str, config: DiagnosisConfig) -> tuple[float, str]:
-    if not facts.firing("performance"):
+    if not facts.firing(*OUTCOMES):
         named = strongest(facts.firing("data_drift", "data_quality", "prediction_drift"))
         first = _told(named[0]) if named else facts.incident.summary
         return 0.2, f"against its own reference: {first}"
@@ -194,7 +195,7 @@ def _worse_than_predecessor(facts: Facts, before: str, config: DiagnosisConfig) 
 def _ill_rate(facts: Facts, measure: str) -> Rate | None:
     """The ill version's rate since the change, from its windows, or from the alert when it was faster than
     they."""
-    performance = facts.firing("performance")
+    performance = facts.firing(*OUTCOMES)
     change_us = min(each.change_us for each in performance)
     since = [each for each in facts.windows(facts.version, "label") if each.end_us > change_us]
     found = rate(since, measure)
@@ -245,13 +246,15 @@ def _population_shift(facts: Facts) -> Hypothesis:
 
 
 def _concept_shift(facts: Facts) -> Hypothesis:
-    performance = facts.firing("performance")
+    performance = facts.firing(*OUTCOMES)
     if not performance:
         return _hypothesis("concept_shift", 0.05, ["no label says that performance dropped"])
+    concept = facts.firing("concept_drift")
     if facts.firing("data_drift", "data_quality"):
         return _hypothesis("concept_shift", 0.15, ["performance dropped, but the inputs moved, too"])
-    reasons = [performance[-1].reason, "the inputs look like the reference"]
-    return _hypothesis("concept_shift", 0.75, reasons)
+    told = concept or performance
+    reasons = [told[-1].reason, "the inputs look like the reference"]
+    return _hypothesis("concept_shift", 0.85 if concept else 0.75, reasons)
 
 
 def _breaks(facts: Facts, config: DiagnosisConfig) -> list[Evidence]:

@@ -15,6 +15,9 @@ from remediation.values import Desired, Incident
 RATES = ("accuracy", "balanced_accuracy", "f1")
 """Performance measures that are (near enough) shares of rows, the first that is there is compared."""
 
+OUTCOMES: tuple[AlertKind, ...] = ("performance", "concept_drift")
+"""Kinds of alert that labels speak in."""
+
 BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
 """Data-quality measures that the world does not produce by moving: something upstream is broken."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from detectors.values import Alert, MetricPoint, Value
 from remediation.config import VerificationConfig
-from remediation.evidence import BREAK_MEASURES, RATES, Window, rate, windows
+from remediation.evidence import BREAK_MEASURES, OUTCOMES, RATES, Window, rate, windows
 from remediation.routing import still_firing
 
 
@@ -32,7 +32,7 @@ def verify(
     are those of the label axis, `alerts` all of the incident.
     """
     own = [each for each in still_firing(alerts, version) if each.change_us >= since_us]
-    performance = [each for each in own if each.kind == "performance"]
+    performance = [each for each in own if each.kind in OUTCOMES]
     if performance:
         return Verdict(outcome="fail", sentence=f"version {version} is ill, too: {performance[-1].reason}")
     known = _broken(alert for alert in alerts if alert.version == ill_version)

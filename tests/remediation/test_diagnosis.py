@@ -121,6 +121,16 @@ def test_without_a_release_drift_is_a_shift_and_a_bare_drop_a_changed_concept() 
     assert _cause(_facts([drift], [], "1", deployments=first)) == "population_shift"
     assert _cause(_facts([drift, drop], [], "1", deployments=first)) == "population_shift"
     assert _cause(_facts([drop], [], "1", deployments=first)) == "concept_shift"
+    turned = alert("concept_drift", version="1", at_us=890 * S)
+    assert _cause(_facts([turned], [], "1", deployments=first)) == "concept_shift"
+    alone = diagnose(_facts([drop], [], "1", deployments=first), CONFIG)[0].confidence
+    assert diagnose(_facts([drop, turned], [], "1", deployments=first), CONFIG)[0].confidence > alone
+
+
+def test_a_release_that_turned_answers_is_a_bad_release_before_its_performance_is_judged() -> None:
+    turned = alert("concept_drift", at_us=DROP.end_us, change_us=DROP.change_us)
+    assert _cause(_facts([turned], HEALTHY_ONE + _labels("2", 1_015, [0.7, 0.7]))) == "bad_release"
+    assert _cause(_facts([turned, DROP], HEALTHY_ONE + _labels("2", 1_015, [0.7, 0.7]))) == "bad_release"
 
 
 @pytest.mark.parametrize(

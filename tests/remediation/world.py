@@ -41,7 +41,7 @@ def alert(
     name: str = "",
 ) -> Alert:
     """An alert of the window that ends at `at_us`."""
-    axis: Axis = "label" if kind == "performance" else "event"
+    axis: Axis = "label" if kind in ("performance", "concept_drift") else "event"
     start_us = at_us - round(length_s * S)
     return Alert(
         id=f"{model}/{version}/{kind}/{state}/{at_us}{name}",
@@ -65,6 +65,9 @@ def default_evidence(kind: AlertKind) -> tuple[Evidence, ...]:
     shown = {
         "performance": Evidence(
             measure="accuracy", value=0.7, reference=0.95, threshold=0.92, rows=500, effect=8
+        ),
+        "concept_drift": Evidence(
+            measure="error_rate", value=0.3, reference=0.05, threshold=0.1, rows=500, effect=5
         ),
         "data_drift": Evidence(
             measure="psi", feature="radius", value=1.4, reference=0.0, threshold=0.2, rows=1000, effect=7
