@@ -168,10 +168,12 @@ async def _run_api(settings: Settings) -> None:
     from db.points import SqlRecordStore
     from remediation.approvals import decide
     from remediation.clock import SystemClock
+    from remediation.feedback import give_feedback
     from remediation.promotion import promote
     from serving.api import ApiServices, create_api
     from serving.console import add_console
     from serving.registry import MlflowRegistry
+    from streams.control.bus import publish_statement
     from streams.control.feed import followed
 
     clock = SystemClock()
@@ -189,6 +191,7 @@ async def _run_api(settings: Settings) -> None:
             verify_audit=partial(verify, engine, settings.audit_path),
             decide=partial(decide, journal, clock),
             promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
+            give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
             health=partial(_health, settings),
             token=settings.api_token.get_secret_value() if settings.api_token else None,
         )

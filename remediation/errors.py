@@ -4,7 +4,9 @@ RemediationError
 ├── StepFailed        an action's step has failed for good: the action is undone and a person is told
 ├── NotYet            a step has to wait for the world; it is tried again, until its time is up
 ├── LeaseLost         another agent works on this action
-└── PromotionRefused  a version must not be made to serve
+├── PromotionRefused  a version must not be made to serve
+└── FeedbackRefused   there is nothing that this could be said about
+    └── UnknownIncident
 """
 
 
@@ -31,3 +33,11 @@ class LeaseLost(RemediationError):
 
 class PromotionRefused(RemediationError):
     """The version is unknown, has no digest, or somebody decided in the meantime."""
+
+
+class FeedbackRefused(RemediationError):
+    """The incident is unknown, none of its alerts can be spoken about, or nothing is left to be taken back."""
+
+
+class UnknownIncident(FeedbackRefused):
+    """There is no incident with this id."""

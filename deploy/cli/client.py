@@ -47,6 +47,10 @@ class ApiClient:
         """The JSON answer to a change."""
         return self._call("POST", path, json={key: value for key, value in body.items() if value is not None})
 
+    def post_list(self, path: str, body: dict[str, object]) -> list[dict[str, Any]]:
+        """The same for an answer that is a list."""
+        return cast("list[dict[str, Any]]", self._call("POST", path, json=body))
+
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:
             response = self._client.request(method, path, **arguments)

@@ -88,6 +88,42 @@ def incidents_show(incident_id: str) -> None:
     typer.echo(json.dumps(_client().get(f"/incidents/{incident_id}"), indent=2))
 
 
+@incidents.command("feedback")
+def incidents_feedback(
+    incident_id: str,
+    false_alarm: Annotated[
+        bool,
+        typer.Option("--false-alarm", help="Nothing was wrong: end it, and be more careful from now on."),
+    ] = False,
+    expected: Annotated[
+        bool, typer.Option("--expected", help="It was known and will pass: be silent until it has.")
+    ] = False,
+    new_normal: Annotated[
+        bool, typer.Option("--new-normal", help="This is how it is from now on: compare with it.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last.")] = False,
+    why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    by: By = None,
+) -> None:
+    """Say what an incident was; the judge takes it before its next window.
+
+    Example: `homeostat incidents feedback inc-3f2a --expected --why "the campaign of this week"`
+    """
+    from deploy.cli.client import whoami
+
+    given = {"false alarm": false_alarm, "expected": expected, "new normal": new_normal, "taken back": undo}
+    chosen = [said for said, is_said in given.items() if is_said]
+    if len(chosen) != 1:
+        raise typer.BadParameter("say exactly one of --false-alarm, --expected, --new-normal and --undo")
+    body: dict[str, object] = {"said": chosen[0], "by": by or whoami(), "why": why}
+    for one in _client().post_list(f"/incidents/{incident_id}/feedback", body):
+        segment = "" if one["segment"] == "all" else f", {one['segment']}"
+        typer.echo(
+            f"{one['model']} version {one['version']}{segment}, {one['kind']}: {one['said']}. "
+            "It takes effect with the next window."
+        )
+
+
 @approvals.command("list")
 def approvals_list(
     state: Annotated[str | None, typer.Option(help="pending, approved, rejected, expired or void.")] = None,

@@ -1,18 +1,24 @@
 """Routes of incidents and actions."""
 
+from http import HTTPStatus
+
 from fastapi import APIRouter
 
+from remediation.errors import FeedbackRefused, UnknownIncident
 from remediation.ports import Reader
 from remediation.values import Action, ActionState, Approval, Cause, Incident, IncidentState, Plan
 from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.problems import Problem
 from serving.api.schemas import (
     ActionOut,
     AlertOut,
     ApprovalOut,
+    FeedbackIn,
     IncidentDetail,
     IncidentOut,
     Page,
     PlanOut,
+    StatementOut,
     TimelineEntry,
     moment,
 )
@@ -61,6 +67,29 @@ def show_incident(services: Services, incident_id: Identifier) -> IncidentDetail
             actions=[ActionOut.of(each) for each in actions],
             timeline=_timeline(unit, incident, _subjects(incident, plans, approvals, actions)),
         )
+
+
+@router.post(
+    "/incidents/{incident_id}/feedback",
+    summary="Say what the incident was, or take it back",
+    responses={
+        409: {"description": "None of its alerts can be spoken about, or nothing is left to be taken back"}
+    },
+)
+async def give_feedback(
+    services: Services, incident_id: Identifier, feedback: FeedbackIn
+) -> list[StatementOut]:
+    """The judge hears it before the next window of each series that still fires; its alerts tell what has become of
+    it, and the audit log keeps who said it."""
+    try:
+        said = await services.give_feedback(
+            incident_id=incident_id, said=feedback.said, by=feedback.by, why=feedback.why
+        )
+    except UnknownIncident as error:
+        raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error
+    except FeedbackRefused as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+    return [StatementOut.of(one) for one in said]
 
 
 @router.get("/actions", summary="Executed plans, newest first")

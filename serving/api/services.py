@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
+from detectors.sequential.hearing import Saying, Statement
 from remediation.approvals import Decision
 from remediation.ports import Journal, Registry
 from remediation.values import Desired
@@ -25,6 +26,14 @@ class Promote(Protocol):
     def __call__(self, *, model: str, version: str, by: str, reason: str) -> Awaitable[Desired]: ...
 
 
+class GiveFeedback(Protocol):
+    """Tells the judge what a person says about an incident (see `remediation.feedback.give_feedback`)."""
+
+    def __call__(
+        self, *, incident_id: str, said: Saying, by: str, why: str = ""
+    ) -> Awaitable[tuple[Statement, ...]]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
     """`health` tells each part's state by name; `token`, when set, is needed for every change."""
@@ -35,5 +44,6 @@ class ApiServices:
     verify_audit: Callable[[], VerifyReport]
     decide: Decide
     promote: Promote
+    give_feedback: GiveFeedback
     health: Callable[[], dict[str, str]]
     token: str | None = None

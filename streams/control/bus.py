@@ -6,8 +6,9 @@ from typing import Protocol
 import structlog
 
 from detectors.reference import Reference
+from detectors.sequential.hearing import Statement
 from streams.bus import Message
-from streams.control.configuration import reference_record
+from streams.control.configuration import reference_record, statement_record
 from streams.control.schemas import SchemaInvalid, implied_schema_record, schema_of_reference
 from streams.topics import CONTROL
 
@@ -30,6 +31,12 @@ class ControlBus(Publishing, Protocol):
     async def read_all(self, topic: str) -> list[Message]:
         """Everything in the topic now."""
         ...
+
+
+async def publish_statement(bus: Publishing, statement: Statement) -> None:
+    """Put what a person said about an alert on the control topic, where the judge hears it."""
+    key, value = statement_record(statement)
+    await bus.publish(CONTROL, key=key, value=value)
 
 
 async def publish_reference(bus: Publishing, reference: Reference) -> None:

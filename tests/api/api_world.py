@@ -11,9 +11,11 @@ from db.audit.sequencer import Sequencer
 from db.audit.verify import verify
 from db.journal import SqlJournal
 from db.points import SqlRecordStore
+from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricPoint
 from remediation.approvals import decide, request
 from remediation.errors import PromotionRefused
+from remediation.feedback import give_feedback
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
 from serving.api import ApiServices, create_api
 from serving.model_errors import RegistryUnreachable
@@ -62,6 +64,7 @@ class World:
     clock: StillClock = field(default_factory=StillClock)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     promoted: list[dict[str, str]] = field(default_factory=list)
+    told: list[Statement] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.journal = SqlJournal(self.engine, self.clock)
@@ -76,6 +79,7 @@ class World:
             verify_audit=partial(verify, self.engine, self.folder),
             decide=partial(decide, self.journal, self.clock),
             promote=self.promote,
+            give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
             health=lambda: {"kafka": "healthy", "agent": "healthy"},
             token=token,
         )
@@ -89,6 +93,9 @@ class World:
         self.promoted.append({"model": model, "version": version, "by": by, "reason": reason})
         return _desired(3, version, START_US)
 
+    async def tell(self, statement: Statement) -> None:
+        self.told.append(statement)
+
     def sequence(self) -> None:
         """Give audit leaves their places, as the agent's sequencer does twice a second."""
         self.sequencer.run_once()
@@ -96,9 +103,9 @@ class World:
     def fall_ill(self, number: int = 1) -> Plan:
         """Points, an alert, an incident with a plan and a pending ticket."""
         opened_us = START_US - 60 * SECOND_US
-        alert = _alert(number, opened_us)
+        fired = alert(number, opened_us)
         self.records.upsert_points(_points())
-        self.records.upsert_alerts([alert])
+        self.records.upsert_alerts([fired])
         self.records.upsert_accounting(
             [
                 Accounting(model=MODEL, stage="profile", partition=0, received=9_000, profiled=9_000),
@@ -111,7 +118,7 @@ class World:
                 unit.set_desired(_desired(1, "1", START_US - 900 * SECOND_US), expected_epoch=0, actor="mira")
                 unit.set_desired(_desired(2, "2", START_US - 200 * SECOND_US), expected_epoch=1, actor="mira")
             unit.add_incident(incident, actor="agent")
-            unit.link_alert(alert, incident.id)
+            unit.link_alert(fired, incident.id)
             unit.add_plan(plan, request(plan, now_us=START_US, ttl_s=3_600), actor="agent")
         self.sequence()
         return plan
@@ -179,7 +186,7 @@ def _points() -> list[MetricPoint]:
     return found
 
 
-def _alert(number: int, opened_us: int) -> Alert:
+def alert(number: int, opened_us: int) -> Alert:
     return Alert(
         id=f"alert-{number}",
         model=MODEL,

@@ -1,0 +1,94 @@
+"""What a person says about an incident: through the API and the command, on record, made known, and taken back."""
+
+import os
+import subprocess
+import sys
+
+import httpx
+import msgspec
+import pytest
+
+from detectors.sequential.hearing import Saying
+from tests.api.api_world import MODEL, START_US, World, alert
+from tests.api.conftest import Serve
+
+SECOND_US = 1_000_000
+
+
+def say(client: httpx.Client, said: Saying, incident: str = "inc-1", **more: str) -> httpx.Response:
+    return client.post(f"/api/v1/incidents/{incident}/feedback", json={"said": said, "by": "mira", **more})
+
+
+def test_what_was_said_reaches_the_judge_and_the_record(client: httpx.Client, ill: World) -> None:
+    answer = say(client, "expected", why="a campaign")
+    assert answer.status_code == 200
+    (told,) = ill.told
+    assert (told.model, told.version, told.axis, told.kind) == (MODEL, "2", "label", "performance")
+    assert (told.said, told.about, told.by, told.why) == ("expected", "alert-1", "mira", "a campaign")
+    assert told.after_us == START_US - 60 * SECOND_US, "heard after the window of the alert"
+    assert [one["id"] for one in answer.json()] == [told.id]
+    ill.sequence()
+    timeline = client.get("/api/v1/incidents/inc-1").json()["timeline"]
+    (entry,) = [one for one in timeline if one["what"] == "incident.feedback"]
+    assert (entry["actor"], entry["detail"]["said"], entry["detail"]["why"]) == (
+        "mira",
+        "expected",
+        "a campaign",
+    )
+
+
+def test_the_last_statement_is_taken_back_first(client: httpx.Client, ill: World) -> None:
+    for said in ("false alarm", "new normal", "taken back", "taken back"):
+        assert say(client, said).status_code == 200
+        ill.sequence()
+    first, second, *undone = ill.told
+    assert [(one.said, one.about) for one in undone] == [("taken back", second.id), ("taken back", first.id)]
+    assert len({one.id for one in ill.told}) == 4
+    refused = say(client, "taken back")
+    assert refused.status_code == 409
+    assert "is left to be taken back" in refused.json()["detail"]
+    assert say(client, "false alarm").status_code == 200
+    assert len({one.id for one in ill.told}) == 5, (
+        "said again after it was taken back, it is another statement"
+    )
+
+
+def test_what_is_said_twice_at_once_is_one_statement(client: httpx.Client, ill: World) -> None:
+    say(client, "expected")
+    say(client, "expected")
+    assert len({one.id for one in ill.told}) == 1
+
+
+@pytest.mark.parametrize(
+    ("incident", "said", "status"), [("inc-9", "expected", 404), ("inc-1", "nonsense", 422)]
+)
+def test_what_cannot_be_is_refused(client: httpx.Client, incident: str, said: Saying, status: int) -> None:
+    assert say(client, said, incident).status_code == status
+
+
+def test_nothing_is_said_about_what_is_over(client: httpx.Client, ill: World) -> None:
+    over = msgspec.structs.replace(alert(2, START_US), state="cleared")
+    with ill.journal.transaction() as unit:
+        unit.link_alert(over, "inc-1")
+    answer = say(client, "expected")
+    assert answer.status_code == 409
+    assert "none of its alerts still fires of incident inc-1" in answer.json()["detail"]
+
+
+def test_the_command_says_it(ill: World, serve: Serve) -> None:
+    with serve(ill.app()) as url:
+        done, unclear = (
+            subprocess.run(
+                [sys.executable, "-m", "deploy.cli", "incidents", "feedback", "inc-1", *options],
+                env=os.environ | {"HOMEOSTAT_API_URL": url},
+                capture_output=True,
+                text=True,
+            )
+            for options in (["--new-normal", "--by", "ada"], ["--undo", "--expected"])
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "credit-risk version 2, performance: new normal. It takes effect with the next window.\n"
+    )
+    assert [(one.said, one.by) for one in ill.told] == [("new normal", "ada")]
+    assert unclear.returncode == 2
