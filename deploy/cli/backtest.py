@@ -166,6 +166,12 @@ def _show_backtest(found: "Backtest") -> None:
     for name, count in data["skipped"].items():
         if count:
             typer.echo(f"{count:,} rows were left out: no usable {name}.", err=True)
+    if found.ahead:
+        typer.echo(
+            f"{found.ahead:,} rows are dated later than now. They are measured here; live those more than max_ahead_s "
+            "ahead of their arrival would be dead letters.",
+            err=True,
+        )
     account = found.accounting
     if account is not None and account.late:
         typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)

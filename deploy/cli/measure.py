@@ -228,6 +228,7 @@ def _replay_as_data(found: "Replayed", compared: "Check | None") -> dict[str, An
         "alerts": [msgspec.to_builtins(alert) for alert in found.results.alerts],
         "unmeasured_rows": found.unmeasured_rows,
         "unreadable": found.unreadable,
+        "set_aside_live": found.set_aside_rows,
         "complete_from_us": found.complete_from_us,
         "check": compared.as_dict() if compared else None,
     }
@@ -246,6 +247,12 @@ def _show_replay(found: "Replayed", compared: "Check | None") -> None:
         typer.echo(
             f"{found.unmeasured_rows:,} rows are in panes that began before the reference of their version was known: "
             "no measure rests on them, live and here.",
+            err=True,
+        )
+    if found.set_aside_rows:
+        typer.echo(
+            f"{found.set_aside_rows:,} rows of these models were refused live (dead letters). Those of them that were "
+            "dated into the future are measured here: the archive does not keep when a row came.",
             err=True,
         )
     if found.unreadable:

@@ -121,6 +121,7 @@ def backtest(
         results=_found(run),
         index=index,
         skipped=vars(feed.skipped),
+        ahead=feed.ahead,
         labels_unused=label_file.unused if label_file else 0,
     )
 

@@ -22,6 +22,7 @@ from homeostat.contract import (
 from streams.files.columns import Floats, Roles, Rows, Times
 from streams.files.labels import LabelFile
 from streams.stages import InputRecord
+from streams.times import now_us
 from streams.topics import EVENTS
 
 _PRODUCER = "backtest"
@@ -103,6 +104,7 @@ class Feed:
     ) -> None:
         self.skipped = Skipped()
         self.rows = 0
+        self.ahead = 0
         self.labels = 0
         self.index = index
         self._model = model
@@ -117,6 +119,8 @@ class Feed:
     def records(self, batch: pa.RecordBatch) -> Iterator[InputRecord]:
         """The records of the next rows of the file. Raises `FileInvalid`."""
         rows = self._roles.rows(batch, self.rows, self._row_us)
+        if "time" in self._roles.by_role:
+            self.ahead += int(np.count_nonzero(rows.times_us > now_us()))
         self.index.note(np.maximum(rows.times_us, 0), self.rows)
         self.rows += batch.num_rows
         ids = np.array(rows.ids, dtype=object)

@@ -75,6 +75,8 @@ class Backtest:
     results: Found
     index: RowIndex
     skipped: dict[str, int]
+    ahead: int
+    """Rows that are dated later than now. A file does not tell when a row came, so they are measured."""
     labels_unused: int
 
     @property
@@ -117,6 +119,7 @@ class Backtest:
             "pane_s": self.monitor.pane_s if self.timed else None,
             "pane_rows": None if self.timed else round(self.monitor.pane_s * MICROSECONDS / ROW_US),
             "skipped": self.skipped,
+            "rows_ahead": self.ahead,
             "labels_unused": self.labels_unused,
             "accounting": msgspec.to_builtins(account) if account else None,
             "incidents": [self._incident(each) for each in self.incidents],

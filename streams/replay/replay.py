@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from detectors.values import Alert, MetricPoint
+from detectors.values import Accounting, Alert, MetricPoint
 from homeostat.contract import HEADER_MODEL, ContractError, PredictionBatch, decode
 from streams.broker.log import LogReader
 from streams.control.configuration import STATEMENTS, Configuration
@@ -81,7 +81,8 @@ class Logged:
     """What the live run has written. `silences`: by source, in order; `seen`: by series, where each pane (source,
     start) first stands on the profiles topic; `bindings`: by series, what each pane was counted on; `surprised`:
     models whose first pane had no reference, because their events came before their monitor; `unmeasured`: rows of
-    panes of the stretch without a reference, by model, source, version and start."""
+    panes of the stretch without a reference, by model, source, version and start; `set_aside`: rows that the profile
+    stage has refused, by model and partition."""
 
     points: dict[str, MetricPoint] = field(default_factory=dict[str, MetricPoint])
     alerts: dict[str, Alert] = field(default_factory=dict[str, Alert])
@@ -95,6 +96,14 @@ class Logged:
     unmeasured: dict[tuple[str, int, str, int], int] = field(
         default_factory=dict[tuple[str, int, str, int], int]
     )
+    set_aside: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+
+    def account(self, value: bytes, stretch: Stretch) -> None:
+        """Take in where the events of a model went."""
+        found = msgspec.json.decode(value, type=Accounting)
+        if found.stage == "profile" and stretch.model in (None, found.model):
+            refused = found.deadlettered + found.label_deadlettered
+            self.set_aside[found.model, found.partition] = refused
 
     def note(self, told: _Told, offset: int, stretch: Stretch) -> None:
         """Take in what a snapshot of a pane tells."""
@@ -150,6 +159,12 @@ class Replayed:
         known when their pane began."""
         return sum(self.logged.unmeasured.values())
 
+    @property
+    def set_aside_rows(self) -> int:
+        """Rows that the live stage has refused, where those of them that were dated into the future are measured here:
+        the archive does not keep when a row came."""
+        return 0 if self.in_order else sum(self.logged.set_aside.values())
+
     def complete_from(self, model: str) -> int:
         """From when on the events of a model are all there, in microseconds."""
         return self.complete_from_us.get(model, NEVER_US)
@@ -192,7 +207,10 @@ async def read_logged(reader: LogReader, broker: str, stretch: Stretch) -> tuple
     logged = Logged()
     for number in range(len(await first_offsets(broker, SEALS, None))):
         async for record in _committed(reader, METRICS, number):
-            if dict(record.headers).get("kind") == b"point":
+            kind = dict(record.headers).get("kind")
+            if kind == b"accounting":
+                logged.account(record.value or b"", stretch)
+            elif kind == b"point":
                 point = msgspec.json.decode(record.value or b"", type=MetricPoint)
                 known = logged.points.get(point.id)
                 if stretch.holds(point) and (known is None or known.revision <= point.revision):

@@ -183,6 +183,16 @@ def test_versions_segments_and_rows_that_are_no_events(tmp_path: Path) -> None:
     assert segments == {"all", "city=Rome", "city=Oslo", "city=Bern"}
 
 
+def test_rows_that_are_dated_later_than_now_are_told(tmp_path: Path) -> None:
+    data = frame(1_500, 4)
+    data.loc[[1_498, 1_499], "at"] = pd.Timestamp("2090-01-01")
+    data.to_csv(tmp_path / "data.csv", index=False)
+    found = backtest(tmp_path / "data.csv", monitor(tmp_path, timed=True, window={"rows": 300}))
+    assert found.as_dict()["rows_ahead"] == 2
+    assert found.accounting is not None
+    assert found.accounting.profiled == 1_500
+
+
 def test_the_first_rows_as_the_reference(tmp_path: Path) -> None:
     frame(10_000, 9, shift_at=8_000).to_csv(tmp_path / "data.csv", index=False)
     found = backtest(tmp_path / "data.csv", monitor(tmp_path, reference={"rows": 4_000}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from detectors.values import Alert, MetricPoint
+from detectors.values import Accounting, Alert, MetricPoint
 from homeostat.contract import decode
 from streams.archive.read import ArchiveReader
 from streams.control.configuration import Configuration, monitor_record, reference_record
@@ -108,11 +108,22 @@ def test_the_archive_gives_the_same_final_points(tmp_path: Path) -> None:
         for number, (key, value) in enumerate((monitor_record(monitor), reference_record(known)))
     ]
     live_run = Logged(dict(run.results.points), {a.id: a for a in run.results.alerts}, plans)
+    for partition, model, stage in (
+        (0, "loan", "profile"),
+        (1, "loan", "profile"),
+        (1, "churn", "profile"),
+        (0, "loan", "gate"),
+    ):
+        account = Accounting(
+            model=model, stage=stage, partition=partition, deadlettered=2, label_deadlettered=1
+        )
+        live_run.account(msgspec.json.encode(account), Stretch(model="loan"))
     told: list[int] = []
     again = replay_files(
         ArchiveReader(tmp_path), live_run, control, Stretch(), lambda _, rows: told.append(rows)
     )
     assert again.rows == 1_600
+    assert again.set_aside_rows == 6
     compared = check(again)
     assert compared.differences == []
     assert compared.points == len(live_run.points) > 100
