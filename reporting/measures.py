@@ -55,6 +55,8 @@ def deltas(found: Iterable[Series]) -> tuple[Delta, ...]:
                 rows_start=sum(one.rows for one in first),
                 rows_now=sum(one.rows for one in last),
                 threshold=samples[-1].threshold,
+                low=samples[-1].low,
+                high=samples[-1].high,
             )
         )
     return tuple(told)
@@ -151,4 +153,6 @@ def _sample(point: MetricPoint, value: float) -> Sample:
         reference=point.reference,
         rows=point.rows,
         breach=point.verdict == "breach",
+        low=point.low,
+        high=point.high,
     )

@@ -24,6 +24,9 @@ _POINTS = (
     *("model", "version", "segment", "axis", "window", "start_utc", "end_utc", "rows", "measure", "feature"),
     *(
         "value",
+        "low",
+        "high",
+        "naive",
         "reference",
         "threshold",
         "verdict",
@@ -48,8 +51,16 @@ def _points(data: ReportData) -> Iterable[Sequence[Cell]]:
     for one in data.points:
         times = _time(one.start_us), _time(one.end_us)
         where = one.model, one.version, one.segment, one.axis, one.window, *times, one.rows
-        what = one.measure, one.feature, one.value, one.reference, one.threshold, one.verdict, one.undefined
-        yield *where, *what, one.monitor_revision, one.reference_revision, one.revision
+        what = one.measure, one.feature, one.value, one.low, one.high, one.naive, one.reference, one.threshold
+        yield (
+            *where,
+            *what,
+            one.verdict,
+            one.undefined,
+            one.monitor_revision,
+            one.reference_revision,
+            one.revision,
+        )
 
 
 def _incidents(data: ReportData) -> Iterable[Sequence[Cell]]:

@@ -19,7 +19,7 @@ class Check(Value, frozen=True, kw_only=True):
 
 
 class Sample(Value, frozen=True, kw_only=True):
-    """One window of a series; `at_us` is the window's end."""
+    """One window of a series; `at_us` is the window's end; `low`, `high`: an interval of 95 %, where one is known."""
 
     at_us: int
     value: float
@@ -27,6 +27,8 @@ class Sample(Value, frozen=True, kw_only=True):
     reference: float | None
     rows: int
     breach: bool
+    low: float | None = None
+    high: float | None = None
 
 
 class Series(Value, frozen=True, kw_only=True):
@@ -38,7 +40,8 @@ class Series(Value, frozen=True, kw_only=True):
 
 
 class Delta(Value, frozen=True, kw_only=True):
-    """A performance measure at both ends of the period (three windows each) and at its worst (one window)."""
+    """A performance measure at both ends of the period (three windows each) and at its worst (one window).
+    `low`, `high`: an interval of 95 % for the newest window."""
 
     measure: str
     start: float
@@ -47,6 +50,8 @@ class Delta(Value, frozen=True, kw_only=True):
     rows_start: int
     rows_now: int
     threshold: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 class Drift(Value, frozen=True, kw_only=True):
