@@ -7,7 +7,6 @@ import structlog
 
 from streams.broker import memory
 from streams.control.configuration import Configuration
-from streams.judge.stage import JudgeStage
 from streams.profile.cold_store import segment_stores
 from streams.profile.cold_tier import ColdConfig
 from streams.profile.stage import ProfileStage
@@ -65,7 +64,13 @@ def profile_role(config: StreamsConfig) -> Role:
 
 def judge_role(config: StreamsConfig) -> Role:
     """Pane snapshots in, metric points and alerts out."""
-    return Role("judge", PROFILES, JUDGE_CHECKPOINTS, partial(_judge, config.partitions), (JUDGE_PANES,))
+    # What decisions need, SciPy among it, is for the judge's process alone: 25 MB.
+    from streams.judge.stage import JudgeStage
+
+    def judge(partition: int, configuration: Configuration) -> Stage:
+        return JudgeStage(partition, config.partitions, configuration)
+
+    return Role("judge", PROFILES, JUDGE_CHECKPOINTS, judge, (JUDGE_PANES,))
 
 
 def _cold(config: StreamsConfig) -> Callable[[int], ColdConfig | None]:
@@ -82,7 +87,3 @@ def _profile(
     configuration: Configuration,
 ) -> Stage:
     return ProfileStage(partition, partitions, configuration, cold(partition))
-
-
-def _judge(partitions: int, partition: int, configuration: Configuration) -> Stage:
-    return JudgeStage(partition, partitions, configuration)

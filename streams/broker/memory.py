@@ -22,9 +22,11 @@ _KEPT_BYTES = 64 * 1024 * 1024
 _LARGEST_KEPT_BLOCK_BYTES = 32 * 1024 * 1024
 _MADV_DONTNEED = 4
 """sys/mman.h of Linux."""
-_ANY_PLACE = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
+_PLACE = re.compile(r"^(?=[0-9a-f]+-[0-9a-f]+ )", re.MULTILINE)
 _OF_A_FILE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p [0-9a-f]+ \S+ [1-9]")
 """Read-only and private, and with the number of a file."""
+_OWN_PAGES = re.compile(r"^(?:Anonymous|Swap): +[1-9]", re.MULTILINE)
+"""Such as addresses that the loader has filled in: not as the file has them."""
 
 
 def settle() -> None:
@@ -73,9 +75,8 @@ def without(*names: str) -> Generator[None]:
 def _untouch(library: ctypes.CDLL) -> None:
     """Give back the pages of libraries that only the start has needed, such as the compiler's, 110 MB in all: they are
     as their files have them, and each comes back when it is next used."""
-    place: re.Match[str] | None = None
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        place = _OF_A_FILE.match(line) or (None if _ANY_PLACE.match(line) else place)
-        if place is not None and line.split() == ["Anonymous:", "0", "kB"]:
+    for block in _PLACE.split(Path("/proc/self/smaps").read_text()):
+        place, is_own = _OF_A_FILE.match(block), _OWN_PAGES.search(block)
+        if place is not None and is_own is None:
             start, end = (int(part, 16) for part in place.groups())
             library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
