@@ -10,7 +10,6 @@ import math
 from typing import Final, NamedTuple, cast
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from detectors.columns import Floats, Integers
 from detectors.distances import ks
@@ -194,6 +193,9 @@ def _fisher(correlations: Floats) -> Floats:
 
 
 def _assigned(divergence: Floats) -> Integers:
+    # 40 MB that only a process needs in which columns have moved.
+    from scipy.optimize import linear_sum_assignment
+
     return cast(Integers, linear_sum_assignment(divergence)[1]).astype(np.int64)
 
 
