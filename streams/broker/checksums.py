@@ -14,8 +14,11 @@ import numpy as np
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
+
+from streams.broker.frames import receive_whole
 
 _log = structlog.get_logger()
 
@@ -51,6 +54,12 @@ class _Client(AIOKafkaClient):
     of a fetch."""
 
     damaged: CorruptRecordException | None = None
+
+    async def _get_conn(self, node_id: Any, **options: Any) -> AIOKafkaConnection | None:
+        connection = await super()._get_conn(node_id, **options)
+        if connection is not None:
+            receive_whole(connection)
+        return connection
 
     async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         response = await super().send(node_id, request, group=group)
