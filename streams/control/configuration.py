@@ -16,6 +16,7 @@ from streams.control.schemas import Schema, schema_of_reference
 _log = structlog.get_logger()
 
 STATEMENTS = "statement/"
+_NEWEST_US = 2**62
 _FOR_OTHERS = "implied-schema/"
 """Says what the reference beside it says, for those who do not read references."""
 
@@ -142,6 +143,10 @@ class Configuration:
         if not known:
             return Monitor(model=model)
         return known[max(0, bisect_right(known, at_us, key=lambda monitor: monitor.effective_us) - 1)]
+
+    def spread(self, model: str) -> int:
+        """On how many partitions the model's events are put from now on."""
+        return self.monitor(model, _NEWEST_US).spread
 
     def shortest_lateness_s(self) -> float:
         """Of all models: those that are watched, and those that are not and have the default."""

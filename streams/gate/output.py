@@ -34,7 +34,6 @@ MAX_ROWS = 2_000
 MAX_COPIES = 16
 """Of the bytes of one record in its dead letters."""
 
-_NEWEST_US = 2**62
 _SEQUENCE_BITS = 20
 """A batch's sequence is its last input offset and a number: the 63 bits of the contract hold a million
 batches of one transaction and offsets up to 2**43."""
@@ -214,7 +213,7 @@ def _columns(
 
 def _spread(columns: pa.RecordBatch, model: str, target: Target) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The rows by the partition of their key (see `homeostat.contract.partition_of`)."""
-    first, spread = key_of(model), target.models.monitor(model, _NEWEST_US).spread
+    first, spread = key_of(model), target.models.spread(model)
     if spread == 1:
         yield first % target.partitions, columns
         return

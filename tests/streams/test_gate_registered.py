@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from detectors.values import Monitor
 from homeostat.contract import LabelBatch, decode, partition_of
@@ -18,6 +18,8 @@ from streams.control.configuration import Configuration, monitor_record
 from streams.control.evolution import check
 from streams.control.schemas import FeatureSchema, Schema, build_schema, schema_record
 from streams.gate.config import GateConfig
+from streams.gate.known import KnownModels
+from streams.gate.lane import Lane
 from streams.gate.worker import serve_gate
 from tests.streams.gate_parts import batches, json_record, written
 from tests.streams.parts import make_topics, produce, read, until
@@ -160,6 +162,20 @@ def test_mixed_types_keep_the_order_of_time() -> None:
         newest_us = max(newest_us, int(batch.times_us.max()))
 
 
+def test_an_event_sent_again_after_the_spread_has_changed_is_found_nowhere() -> None:
+    """Written down in docs/ingest.md: half of the keys have another place, and nobody there knows the first copy."""
+    rows = [json_record(event(number), number) for number in range(200)]
+    found: list[dict[str, int]] = []
+    for spread in (1, 2):
+        models = Configuration()
+        models.add_monitor(Monitor(model="pets", spread=spread))
+        output = written(*rows, partitions=4, registered=models)
+        places = [one.partition for one in output.batches]
+        found.append({name: at for at, one in zip(places, batches(output), strict=True) for name in one.ids})
+    moved = sum(found[0][name] != found[1][name] for name in found[0])
+    assert 60 < moved < 140
+
+
 async def test_spread_and_schema_are_followed_on_a_broker(kafka: str, topic_prefix: str) -> None:
     names = {name: f"{topic_prefix}-{name}" for name in ("ingest", "halves", "events", "metrics", "state")}
     rest = {name: f"{topic_prefix}-{name}" for name in ("deadletters", "control")}
@@ -215,3 +231,12 @@ async def test_the_api_follows_what_is_registered(
             later = schema(task="binary", classes=())
             await producer.send_and_wait(topic, later.to_json(), schema_record(later)[0])
             await until("the change is known", lambda: models.schema("pets", "7") == later, 20)
+
+
+async def test_a_spread_that_changes_under_events_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    models = Configuration()
+    lane = Lane(GateConfig(broker="127.0.0.1:1"), TopicPartition("in", 0), KnownModels(), models)
+    for spread in (1, 1, 2, 2):
+        models.add_monitor(Monitor(model="pets", spread=spread))
+        lane.tell_spread(["pets", "others"])
+    assert capsys.readouterr().out.count("The spread of a model has changed") == 1
