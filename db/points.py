@@ -146,6 +146,13 @@ class SqlRecordStore:
                 limit=limit,
             )
 
+    def recent(
+        self, model: str, *, version: str, axis: Axis | None = None, limit: int = 10_000
+    ) -> list[MetricPoint]:
+        """The newest points of a version over all rows, of every measure, oldest first."""
+        with reading(self._engine) as connection:
+            return select_points(connection, model, version=version, segment="all", axis=axis, limit=limit)
+
     def alerts(
         self,
         model: str | None = None,

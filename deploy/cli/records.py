@@ -237,6 +237,21 @@ def models_show(model: str) -> None:
     typer.echo(json.dumps(_client().get(f"/models/{model}"), indent=2))
 
 
+@models.command("trends")
+def models_trends(
+    model: str,
+    version: Annotated[str | None, typer.Option(help="Default: the one that serves.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where each measure is heading over its last windows: improving, stable or degrading.
+
+    Example: `homeostat models trends churn`
+    """
+    answer = _client().get(f"/models/{model}/trends", version=version)
+    titles = ("measure", "feature", "axis", "trend", "windows", "start", "now", "undefined")
+    _show(answer, as_json, {title: title for title in titles})
+
+
 @models.command("promote")
 def models_promote(
     model: str,

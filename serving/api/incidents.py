@@ -8,17 +8,16 @@ from remediation.errors import FeedbackRefused, UnknownIncident
 from remediation.ports import Reader
 from remediation.values import Action, ActionState, Approval, Cause, Incident, IncidentState, Plan
 from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.judged import FeedbackIn, StatementOut
 from serving.api.problems import Problem
 from serving.api.schemas import (
     ActionOut,
     AlertOut,
     ApprovalOut,
-    FeedbackIn,
     IncidentDetail,
     IncidentOut,
     Page,
     PlanOut,
-    StatementOut,
     TimelineEntry,
     moment,
 )

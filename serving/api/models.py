@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from detectors.values import UNKNOWN_MODEL, Axis
+from detectors.trend import Trend
+from detectors.values import UNKNOWN_MODEL, Axis, MetricPoint
 from remediation.errors import PromotionRefused
 from remediation.ports import Reader
 from serving.api.access import Filter, Identifier, Limit, Services
+from serving.api.judged import TrendOut
 from serving.api.problems import Problem
 from serving.api.schemas import (
     DeploymentOut,
@@ -25,6 +27,11 @@ from serving.api.services import ApiServices
 from serving.model_errors import ServingError
 
 router = APIRouter(tags=["models"])
+
+
+_NO_TREND = {"rows", "reference"}
+"""Points that are no measures."""
+_ORDER: tuple[Trend | None, ...] = ("degrading", "improving", "stable", None)
 
 
 @router.get("/models", summary="Models and the version that serves")
@@ -73,6 +80,26 @@ def list_points(
         limit=limit,
     )
     return Page(items=[PointOut.of(point) for point in points])
+
+
+@router.get("/models/{model}/trends", summary="Where each measure is heading")
+def list_trends(
+    services: Services, model: Identifier, version: Filter = None, axis: Axis | None = None
+) -> Page[TrendOut]:
+    """Of the version that serves unless another is named, over all rows; the ones that degrade first."""
+    with services.journal.reading() as unit:
+        desired = unit.desired(model)
+    chosen = version or (desired.version if desired else None)
+    if chosen is None:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"Name a version: none of {model!r} was made to serve."
+        )
+    found: dict[tuple[str, str, str], list[MetricPoint]] = {}
+    for point in services.records.recent(model, version=chosen, axis=axis):
+        if point.measure not in _NO_TREND:
+            found.setdefault((point.axis, point.measure, point.feature or ""), []).append(point)
+    told = [TrendOut.of(points) for _, points in sorted(found.items())]
+    return Page(items=sorted(told, key=lambda one: _ORDER.index(one.trend)))
 
 
 @router.post("/models/{model}/promote", summary="Make a registered version serve")

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from pydantic import BaseModel, Field, StringConstraints
 
-from detectors.sequential.hearing import Saying, Statement
 from detectors.values import Alert, MetricPoint
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, ModelVersion, Plan
 
@@ -311,34 +310,6 @@ class DecisionIn(BaseModel):
     reason: Reason | None = Field(default=None, examples=["agreed with the release team"])
     plan_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     channel: Literal["rest", "cli", "console"] = "rest"
-
-
-class FeedbackIn(BaseModel):
-    """What a person says about an incident: `false alarm` (nothing was wrong), `expected` (it was known, and will
-    pass), `new normal` (this is how it is from now on), or `taken back` (as if the last of these were not said)."""
-
-    said: Saying = Field(examples=["expected"])
-    by: Name = Field(examples=["mira"])
-    why: Reason = Field(default="", examples=["the campaign of this week"])
-
-
-class StatementOut(BaseModel):
-    """What was told to the judge about one series; it takes effect before its next window, which an alert tells."""
-
-    id: str
-    model: str
-    version: str
-    segment: str
-    axis: str
-    kind: str
-    said: str
-    about: str
-
-    @classmethod
-    def of(cls, statement: Statement) -> "StatementOut":
-        """As the API tells it."""
-        values = msgspec.structs.asdict(statement)
-        return cls(**{name: values[name] for name in cls.model_fields})
 
 
 class PromotionIn(BaseModel):

@@ -235,3 +235,16 @@ def test_a_lost_database_is_told(client: httpx.Client, ill: World) -> None:
     answer = client.get("/api/v1/incidents")
     assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
     assert "homeostat.db" in answer.json()["detail"]
+
+
+def test_trends_are_told_in_a_word_the_bad_ones_first(client: httpx.Client, ill: World) -> None:
+    page = client.get(f"/api/v1/models/{MODEL}/trends", params={"version": "1"}).json()
+    assert {(one["measure"], one["trend"], one["windows"]) for one in page["items"]} == {
+        ("accuracy", "stable", 7),
+        ("f1", "stable", 7),
+        ("auc", "stable", 7),
+    }
+    serving = client.get(f"/api/v1/models/{MODEL}/trends").json()["items"]
+    assert {one["version"] for one in serving} == {"2"}
+    assert {one["undefined"] for one in serving} == {"there are 3 windows with a value; it takes 6"}
+    assert client.get("/api/v1/models/nobody/trends").status_code == 422
