@@ -9,10 +9,9 @@ too, because a broker may still show an older committed offset just after a take
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from detectors.values import Accounting
@@ -25,10 +24,9 @@ from streams.gate.known import KnownModels
 from streams.gate.output import Output, Target, output_of
 from streams.gate.places import STAGE
 from streams.gate.reader import Reader
+from streams.gate.spreads import Spreads
 from streams.gate.strangers import Strangers
 from streams.gate.waiting import Seen, Waiting
-
-_log = structlog.get_logger()
 
 HEADER_KIND = "kind"
 KIND_ACCOUNTING = b"accounting"
@@ -66,7 +64,6 @@ class Lane:
         self.waiting = Waiting()
         self._seen = Seen()
         self._strangers = Strangers(registered)
-        self._spreads: dict[str, int] = {}
         self._reader = self._new_reader()
         self._first_s = 0.0
         self._newest_ms = 0
@@ -75,6 +72,7 @@ class Lane:
         self.number = account_partition(config, partition)
         name = config.name_of(partition.topic, partition.partition)
         self._name = name
+        self._spreads = Spreads(registered, name)
         self._producer = AIOKafkaProducer(
             bootstrap_servers=config.broker,
             client_id=f"{config.group}-{name}",
@@ -144,7 +142,7 @@ class Lane:
         for model, counts in output.counts.items():
             known = self.accounts.get(model) or Accounting(model=model, stage=STAGE, partition=self.number)
             self.accounts[model] = counts.onto(known)
-        self.tell_spread(output.counts)
+        self._spreads.use(output.counts)
         self._reader = self._new_reader()
         try:
             # The client itself waits without end for a coordinator that is away. Whether a commit that timed
@@ -161,22 +159,6 @@ class Lane:
         except AssertionError as error:
             # How this client says that its producer is beyond use; a new one aborts and takes over.
             raise OSError(f"the transaction of partition {self.partition.partition} broke") from error
-
-    def tell_spread(self, models: Iterable[str]) -> None:
-        """A model that lives on other partitions than before: what was sent before is not found by what comes now."""
-        for model in models:
-            spread = self._registered.spread(model)
-            before = self._spreads.setdefault(model, spread)
-            if spread != before:
-                self._spreads[model] = spread
-                _log.warning(
-                    "The spread of a model has changed while its events come. Labels of predictions from before, and "
-                    "events that are sent again, look in the new partition and find nothing there.",
-                    model=model,
-                    before=before,
-                    now=spread,
-                    input=self._name,
-                )
 
     async def _send_all(self, output: Output) -> None:
         config, send = self._config, self._producer.send

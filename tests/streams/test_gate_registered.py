@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from detectors.values import Monitor
 from homeostat.contract import LabelBatch, decode, partition_of
@@ -18,8 +18,7 @@ from streams.control.configuration import Configuration, monitor_record
 from streams.control.evolution import check
 from streams.control.schemas import FeatureSchema, Schema, build_schema, schema_record
 from streams.gate.config import GateConfig
-from streams.gate.known import KnownModels
-from streams.gate.lane import Lane
+from streams.gate.spreads import Spreads
 from streams.gate.worker import serve_gate
 from tests.streams.gate_parts import batches, json_record, written
 from tests.streams.parts import make_topics, produce, read, until
@@ -233,10 +232,10 @@ async def test_the_api_follows_what_is_registered(
             await until("the change is known", lambda: models.schema("pets", "7") == later, 20)
 
 
-async def test_a_spread_that_changes_under_events_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_spread_that_changes_under_events_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     models = Configuration()
-    lane = Lane(GateConfig(broker="127.0.0.1:1"), TopicPartition("in", 0), KnownModels(), models)
+    spreads = Spreads(models, "0")
     for spread in (1, 1, 2, 2):
         models.add_monitor(Monitor(model="pets", spread=spread))
-        lane.tell_spread(["pets", "others"])
+        spreads.use(["pets", "others"])
     assert capsys.readouterr().out.count("The spread of a model has changed") == 1
