@@ -86,14 +86,12 @@ def unit_changes(profile: Profile, reference: Reference) -> list[Finding]:
     found: list[Finding] = []
     for slots in profile.layout.numeric:
         part = reference.feature(slots.name)
-        shape = None if part is None else Shape.of(part)
-        if part is None or shape is None or len(shape.points) < 2:
-            continue
         rows = int(profile.counters[slots.bins].sum())
-        if rows < MINIMUM_ROWS:
+        if part is None or rows < MINIMUM_ROWS or not part.present:
             continue
         moved = ks(profile.counters[slots.bins], np.array(part.counts, dtype=np.int64))
-        if moved < MOVED:
+        shape = Shape.of(part) if moved >= MOVED else None
+        if shape is None or len(shape.points) < 2:
             continue
         best = _best(profile, slots, part, shape, rows)
         if best is not None:

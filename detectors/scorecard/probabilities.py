@@ -14,7 +14,11 @@ SMALLEST: Final = 1e-15
 """Scores nearer to 0 or 1 count as this near, as scikit-learn has it for float64."""
 _EDGES: Final = np.arange(SCORE_BINS + 1) / SCORE_BINS
 _MIDDLES: Final = (_EDGES[1:] + _EDGES[:-1]) / 2
+_LOGITS: Final = np.log(_MIDDLES / (1 - _MIDDLES))
+_SQUARED_LOGITS: Final = np.square(_LOGITS)
 _STEPS: Final = 50
+_SINGULAR: Final = 1e-12
+"""Share of the product of the variances that the determinant must be: below it the scores are all alike."""
 _LEAST: Final = 5
 MEASURES: Final = ("brier", "log_loss", "calibration_error", "calibration_slope", "calibration_intercept")
 
@@ -114,21 +118,26 @@ def _logistic(good: Floats, bad: Floats, worth: float) -> list[Score]:
     """The logistic regression of the label on the logit of the score; Cox (1958). Slope 1 and intercept 0: calibrated;
     a slope below 1: too sure of itself."""
     rows = int(good.sum() + bad.sum())
-    logit = np.log(_MIDDLES / (1 - _MIDDLES))
-    design = np.stack([np.ones(SCORE_BINS), logit], axis=1)
-    weights, both = np.array([0.0, 1.0]), good + bad
-    information = np.eye(2)
+    intercept, slope, both = 0.0, 1.0, good + bad
     for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        information = (design * (both * chance * (1 - chance))[:, None]).T @ design
-        if np.linalg.cond(information) > 1e12:
+        chance = 1 / (1 + np.exp(-np.clip(intercept + slope * _LOGITS, -30, 30)))
+        weights, left = both * chance * (1 - chance), good - both * chance
+        once, twice = float(weights @ _LOGITS), float(weights @ _SQUARED_LOGITS)
+        total = float(weights.sum())
+        determinant = total * twice - once * once
+        if determinant <= _SINGULAR * total * twice:
             break
-        step = np.linalg.solve(information, design.T @ (good - both * chance))
-        weights = weights + np.clip(step, -2.0, 2.0)
-        if float(np.abs(step).max()) < 1e-10:
-            errors = np.sqrt(np.diagonal(np.linalg.inv(information)) / worth)
-            pairs = (("calibration_slope", 1), ("calibration_intercept", 0))
-            return [_coefficient(name, float(weights[i]), float(errors[i]), rows) for name, i in pairs]
+        first, second = float(left.sum()), float(left @ _LOGITS)
+        steps = (twice * first - once * second) / determinant, (total * second - once * first) / determinant
+        intercept += min(max(steps[0], -2.0), 2.0)
+        slope += min(max(steps[1], -2.0), 2.0)
+        if max(abs(steps[0]), abs(steps[1])) < 1e-10:
+            errors = (math.sqrt(one / determinant / worth) for one in (total, twice))
+            names = ("calibration_slope", "calibration_intercept")
+            return [
+                _coefficient(name, value, error, rows)
+                for name, value, error in zip(names, (slope, intercept), errors, strict=True)
+            ]
     because = "the scores tell the classes apart without a mistake, or are all alike"
     return [missing(name, rows, because) for name in MEASURES[3:]]
 

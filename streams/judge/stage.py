@@ -1,14 +1,14 @@
 """The judge stage: forms windows of sealed panes, measures them against the reference, decides, and
 corrects."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from detectors.decide import alert_from, decide, point_from
 from detectors.estimation.judging import lesson_of
 from detectors.estimation.trust import Lesson
-from detectors.judgement import Judgement
+from detectors.judgement import Decision, Judgement
 from detectors.measurement import Measurement
 from detectors.performance import performance
 from detectors.reference import Reference
@@ -65,17 +65,24 @@ class JudgeStage:
 
     Time is what the log says: the watermarks of the sources, which tell in order with their snapshots when
     they are idle, and for windows by time of a model that is silent how the broker's time goes on. With
-    `plans` it forms the windows that were logged in a former run, instead of its own.
+    `plans` it forms the windows that were logged in a former run, instead of its own. `shows`: of which measures points
+    are told (default: all).
     """
 
     def __init__(
-        self, partition: int, partitions: int, configuration: Configuration, plans: Plans | None = None
+        self,
+        partition: int,
+        partitions: int,
+        configuration: Configuration,
+        plans: Plans | None = None,
+        shows: Callable[[str], bool] | None = None,
     ) -> None:
         self.offset = -1
         self._partition = partition
         self._partitions = partitions
         self._configuration = configuration
         self._plans = plans
+        self._shows = shows
         self._axes: dict[tuple[str, str], ModelAxis] = {}
         self._clock_us = 0
         self._outputs: list[OutputRecord] = []
@@ -316,7 +323,7 @@ class JudgeStage:
             shown = ()
         series.state = judgement.state
         decisions = (*judgement.decisions, *shown)
-        self._emit(point_from(context, decision, monitor, reference) for decision in decisions)
+        self._emit(point_from(context, one, monitor, reference) for one in self._shown(decisions))
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
 
@@ -355,12 +362,18 @@ class JudgeStage:
         with_drift = series.name.axis == "event" and rows != window.rows
         window.rows = rows
         decisions = verdicts(context, profile, monitor, reference, with_drift, self._lessons(series.name))
-        self._emit(point_from(context, one, monitor, reference, window.revision) for one in decisions)
+        shown = self._shown(decisions)
+        self._emit(point_from(context, one, monitor, reference, window.revision) for one in shown)
 
     def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:
         known = self._configuration
         monitor = known.monitor_revision(series.name.model, window.monitor_revision)
         return monitor, known.reference_revision(window.reference_revision)
+
+    def _shown(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Those whose points somebody reads."""
+        shows = self._shows
+        return decisions if shows is None else [one for one in decisions if shows(one.measure)]
 
     def _emit(self, points: Iterable[MetricPoint]) -> None:
         for point in points:

@@ -24,7 +24,7 @@ from streams.files.labels import LabelFile
 from streams.files.monitor import MonitorFile, MonitorFileInvalid, seconds
 from streams.files.tables import FileInvalid, TableFile
 from streams.replay.backtest_feed import Feed, RowIndex
-from streams.replay.backtest_result import ROW_US, Backtest, Found
+from streams.replay.backtest_result import ROW_US, Backtest, Found, is_compared
 from streams.replay.inprocess import InProcess
 from streams.replay.references import learn
 from streams.times import MICROSECONDS
@@ -109,7 +109,8 @@ def backtest(
     index = RowIndex(round(monitor.pane_s * MICROSECONDS))
     feed = Feed(monitor.model, reference.version, roles, label_file, ROW_US, index, horizon_us)
     feed.rows = skipped_rows
-    run = InProcess(configuration, 1, results=Found(keep_points=keep_points))
+    shows = None if keep_points else is_compared
+    run = InProcess(configuration, 1, results=Found(), shows=shows)
     _run(feed, run, chain([first], batches), table, tell, started_s)
     return Backtest(
         monitor=monitor,

@@ -14,7 +14,7 @@ from streams.judge.seals import Seal
 from streams.replay.backtest_feed import RowIndex
 from streams.replay.inprocess import Results
 from streams.times import MICROSECONDS
-from streams.topics import METRICS, SEALS
+from streams.topics import SEALS
 
 ROW_US = 1_000
 """Time of a row in a file without time."""
@@ -23,10 +23,8 @@ _ESTIMATED = "estimated_"
 
 @dataclass
 class Found(Results):
-    """What a backtest keeps: alerts, how many windows there were, and of the points those that estimate
-    performance and those that they are compared with. All points only where asked for."""
+    """What a backtest keeps: alerts, points, and how many windows there were."""
 
-    keep_points: bool = False
     windows: dict[str, int] = field(default_factory=dict[str, int])
 
     def take(self, topic: str, kind: bytes, value: bytes) -> None:
@@ -34,16 +32,8 @@ class Found(Results):
         if topic == SEALS:
             seal = msgspec.json.decode(value, type=Seal)
             self.windows[seal.axis] = self.windows.get(seal.axis, 0) + seal.decided
-        elif topic != METRICS or kind != b"point" or self.keep_points:
-            super().take(topic, kind, value)
         else:
-            measure = msgspec.json.decode(value, type=_Measure).measure
-            if is_compared(measure):
-                super().take(topic, kind, value)
-
-
-class _Measure(msgspec.Struct):
-    measure: str
+            super().take(topic, kind, value)
 
 
 def is_compared(measure: str) -> bool:

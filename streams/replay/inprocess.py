@@ -1,7 +1,7 @@
 """Profile and judge over records in memory: for backtests, and for tests that compare with the live
 system."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -47,7 +47,8 @@ class Results:
 
 class InProcess:
     """The two stages on every partition, with topics in memory. With `plans` the judge forms the windows of a
-    former run. `results` may be an object of the caller's own with the method `take` of `Results`.
+    former run. `results` may be an object of the caller's own with the method `take` of `Results`. `shows`: of which
+    measures points are told (default: all).
 
     Example: `run = InProcess(configuration, 4); run.feed(records); run.end(); run.results.points`.
     """
@@ -58,10 +59,11 @@ class InProcess:
         partitions: int,
         plans: Plans | None = None,
         results: Results | None = None,
+        shows: Callable[[str], bool] | None = None,
     ) -> None:
         self.results = results or Results()
         self._profiles = [ProfileStage(p, partitions, configuration) for p in range(partitions)]
-        self._judges = [JudgeStage(p, partitions, configuration, plans) for p in range(partitions)]
+        self._judges = [JudgeStage(p, partitions, configuration, plans, shows) for p in range(partitions)]
         self._offsets = [0] * partitions
 
     def feed(self, records: Iterable[InputRecord], flush_every: int = 64) -> None:
