@@ -58,6 +58,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     eighth wait for their prediction. `concept`: the detectors of concept drift by name (see
     `detectors.concept.choice`), which look at windows of label arrival; none: it is not looked for. `measures`: of
     `detectors.library` (or of a package) that are shown besides those that are always there.
+    `silence_s`: how long no event may come before that is told; None: by the usual traffic; 0: it is not.
     """
 
     model: str
@@ -84,6 +85,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     budget: Budget = Budget()
     concept: tuple[str, ...] = ("watch",)
     measures: tuple[str, ...] = ()
+    silence_s: float | None = None
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     effective_us: int = 0
 

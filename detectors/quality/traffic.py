@@ -1,114 +1,224 @@
-"""Whether events come as they should: how many, how old, and from clocks that agree. Silence is not health.
+"""Whether events come as they always did. Silence is not health: no events is an alarm of its own.
 
-Counts per slot of time are learned with their own overdispersion, so bursty traffic is not taken for an incident.
-Nothing here reads a clock: ages and gaps are given.
+The usual traffic of a model is learned by hour of the week, from slots of ten minutes of event time, with its own
+overdispersion, so that neither a quiet night nor a burst is taken for an incident. Nothing here reads a clock.
 """
 
 import math
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
-from detectors.quality.values import Finding
+from msgspec.structs import replace
+
 from detectors.values import Value
 
-LEAST_SLOTS: Final = 20
-"""Slots of time from which the usual volume is known."""
+SLOT_US: Final = 600_000_000
+PHASES: Final = 168
+"""Hours of a week."""
 SURPRISE: Final = math.log(1e6)
-"""Odds against chance beyond which a volume or a silence is told: a million to one."""
+"""Odds against chance beyond which a silence or a volume is told: a million to one."""
 LEAST_RATIO: Final = 2.0
 """Half or double the usual volume is the least that is told."""
+AUTO_S: Final = 1_800.0
+"""Silence that is never told in less, where nobody has said how long it may last."""
+UNKNOWN_S: Final = 57_600.0
+"""The same before a whole day has been seen: it may be the night."""
+KEPT_GAPS: Final = 16
+LASTING: Final = 3
+"""Slots in a row with an unusual volume that begin an alert, and with a usual one that end it."""
+_DAY_SLOTS: Final = 144
+_WEEK_US: Final = PHASES * 6 * SLOT_US
+_ALIKE_US: Final = 3 * 6 * SLOT_US
+_FULL: Final = 48
+"""Slots of a phase (eight weeks) from which on the older ones count less."""
+_LENT: Final = 6.0
+"""Slots that a phase borrows from its hour of the day, and this from all hours."""
+_FADING: Final = 1 / 500
+"""Weight of a slot in the dispersion."""
+
+Kind = Literal["", "silence", "volume"]
 
 
-class Volume(Value, frozen=True, kw_only=True):
-    """The usual number of events in slots of `slot_s` seconds: how many slots, their mean, and the sum of squared
-    deviations from it (Welford 1962). One per phase of the day or week where traffic has seasons."""
+class Traffic(Value, frozen=True, kw_only=True):
+    """What is known of the traffic of a model; times in microseconds of events.
 
-    slot_s: float
-    slots: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
+    `since_us`: start of the first slot; `next_us`: of the first one that is not learned yet; `last_us`: end of the
+    newest events. `slots`, `events`: by hour of the week, how many slots were seen and how many events came; `seen`,
+    `total`: of all hours.
+    `dispersion`: variance over mean. `gaps`: the last gaps of a slot or more, and whether they were told.
+    `told`: what is being told, since `told_us`; `unusual`: slots in a row that are (above 0) or are not (below 0)
+    unusual.
+    """
+
+    since_us: int
+    next_us: int
+    last_us: int
+    slots: tuple[int, ...] = (0,) * PHASES
+    events: tuple[int, ...] = (0,) * PHASES
+    seen: int = 0
+    total: int = 0
+    dispersion: float = 1.0
+    gaps: tuple[tuple[int, int, bool], ...] = ()
+    told: Kind = ""
+    told_us: int = 0
+    unusual: int = 0
 
     @property
-    def dispersion(self) -> float:
-        """Variance over mean, at least 1 (that of independent events)."""
-        if self.slots < 2 or self.mean <= 0:
-            return 1.0
-        return max(self.squares / (self.slots - 1) / self.mean, 1.0)
+    def knows_days(self) -> bool:
+        """Whether a whole day has been seen."""
+        return self.seen >= _DAY_SLOTS
 
 
-def learned(volume: Volume, events: int) -> Volume:
-    """The usual volume, having seen one more slot that was well."""
-    slots = volume.slots + 1
-    step = events - volume.mean
-    mean = volume.mean + step / slots
-    squares = volume.squares + step * (events - mean)
-    return Volume(slot_s=volume.slot_s, slots=slots, mean=mean, squares=squares)
+class Told(NamedTuple):
+    """An alert about the traffic that begins or ends: from when on, and when that was sure."""
+
+    state: Literal["firing", "cleared"]
+    change_us: int
+    at_us: int
+    reason: str
+    value: float = 0.0
+    usual: float = 0.0
 
 
-def unusual_volume(volume: Volume, events: int) -> Finding | None:
-    """Too few or too many events in one slot, or None.
+def expected(traffic: Traffic, slot_us: int) -> float:
+    """Events that the slot beginning there would have: its hour of the week, leaning on the same hour of all days, and
+    this on all hours."""
+    phase = slot_us // 3_600_000_000 % PHASES
+    hour = phase % 24
+    overall = traffic.total / max(traffic.seen, 1)
+    day_slots, day_events = sum(traffic.slots[hour::24]), sum(traffic.events[hour::24])
+    day = (day_events + _LENT * overall) / (day_slots + _LENT)
+    return (traffic.events[phase] + _LENT * day) / (traffic.slots[phase] + _LENT)
 
-    A Poisson count with inflated variance: the log of its tail (Chernoff) is divided by the dispersion.
+
+def missed(traffic: Traffic, start_us: int, end_us: int) -> float:
+    """Events that would have come between two moments; of more than a week those of the first one."""
+    total, at_us = 0.0, start_us
+    while at_us < min(end_us, start_us + _WEEK_US):
+        slot_us = at_us // SLOT_US * SLOT_US
+        stop_us = min(slot_us + SLOT_US, end_us)
+        total += expected(traffic, slot_us) * (stop_us - at_us) / SLOT_US
+        at_us = stop_us
+    return total
+
+
+def silent_from_us(traffic: Traffic, least_s: float | None) -> int | None:
+    """The moment from which on a silence since the newest events is no chance; None within the next four weeks.
+
+    It has lasted `least_s` (None: half an hour, and most of a day before a whole day was seen), so many events are
+    missing that chance is out (Poisson, by the dispersion), and twice as many as in any of the last gaps: what is
+    usual is measured in events that did not come, so that a night counts for little. A gap that was told excuses
+    only what begins at the same hour of the week: a weekend, and not the next outage.
     """
-    if volume.slots < LEAST_SLOTS or volume.mean <= 0:
-        return None
-    ratio = max(events / volume.mean, volume.mean / max(events, 1e-9))
-    lost = events * math.log(events / volume.mean) if events else 0.0
-    surprise = (lost - events + volume.mean) / (volume.dispersion * (1 + 1 / volume.slots))
-    if ratio < LEAST_RATIO or surprise < SURPRISE:
-        return None
-    word = "fewer" if events < volume.mean else "more"
-    return Finding(
-        kind="volume",
-        value=float(events),
-        threshold=volume.mean,
-        rows=events,
-        message=f"{events} events in {volume.slot_s:g} s, far {word} than the usual {volume.mean:.0f}",
+    known_s = AUTO_S if traffic.knows_days else UNKNOWN_S
+    floor_us = traffic.last_us + int((known_s if least_s is None else least_s) * 1e6)
+    alike = [gap for gap in traffic.gaps if not gap[2] or _same_hour(gap[0], traffic.last_us)]
+    usual = max((missed(traffic, start_us, end_us) for start_us, end_us, _ in alike), default=0.0)
+    need = max(SURPRISE * traffic.dispersion, 2 * usual)
+    total, at_us = 0.0, traffic.last_us
+    for _ in range(4 * _WEEK_US // SLOT_US):
+        slot_us = at_us // SLOT_US * SLOT_US
+        rate = expected(traffic, slot_us) / SLOT_US
+        room_us = slot_us + SLOT_US - at_us
+        if total + rate * room_us >= need:
+            return max(floor_us, at_us + math.ceil((need - total) / rate))
+        total, at_us = total + rate * room_us, slot_us + SLOT_US
+    return None
+
+
+def silence(traffic: Traffic, at_us: int) -> tuple[Traffic, Told]:
+    """Tell a silence that was sure at `at_us`."""
+    quiet_s = (at_us - traffic.last_us) / 1e6
+    usual = missed(traffic, traffic.last_us, at_us)
+    reason = f"Volume: no event has come for {_span(quiet_s)}, in which usually about {usual:,.0f} come."
+    told = Told("firing", traffic.last_us, at_us, reason, 0.0, usual)
+    return replace(traffic, told="silence", told_us=traffic.last_us, unusual=0), told
+
+
+def resumed(traffic: Traffic, start_us: int, end_us: int) -> tuple[Traffic, Told | None]:
+    """Events have come in [start_us, end_us), later than the newest so far."""
+    gap = start_us - traffic.last_us
+    after = replace(traffic, last_us=max(end_us, traffic.last_us))
+    if traffic.told == "silence":
+        reason = f"Volume: events come again, after {_span(gap / 1e6)} without any."
+        told = Told("cleared", start_us, end_us, reason)
+        return replace(after, told="", told_us=0, gaps=_with_gap(traffic, start_us, told=True)), told
+    if gap >= SLOT_US:
+        after = replace(after, gaps=_with_gap(traffic, start_us, told=False))
+    return after, None
+
+
+def _with_gap(traffic: Traffic, end_us: int, *, told: bool) -> tuple[tuple[int, int, bool], ...]:
+    return (*traffic.gaps, (traffic.last_us, end_us, told))[-KEPT_GAPS:]
+
+
+def _same_hour(one_us: int, other_us: int) -> bool:
+    """Whether two moments are at the same hour of the week, three hours more or less."""
+    apart_us = (one_us - other_us) % _WEEK_US
+    return min(apart_us, _WEEK_US - apart_us) <= _ALIKE_US
+
+
+def learned(traffic: Traffic, events: int) -> tuple[Traffic, Told | None]:
+    """Take the next slot, which is complete: how many events it had."""
+    start_us = traffic.next_us
+    usual = expected(traffic, start_us)
+    phase = start_us // 3_600_000_000 % PHASES
+    silent = bool(events == 0 and traffic.gaps and start_us + SLOT_US > traffic.gaps[-1][0])
+    odd = not silent and _is_unusual(traffic, events, usual)
+    unusual = max(traffic.unusual, 0) + 1 if odd else min(traffic.unusual, 0) - 1
+    had, held = traffic.slots[phase], traffic.events[phase]
+    had, held = (had // 2, held // 2) if had >= _FULL else (had, held)
+    spread = (events - usual) ** 2 / max(usual, 1.0)
+    dispersion = traffic.dispersion
+    if not odd and not silent and traffic.seen >= LASTING:
+        dispersion = max(dispersion + (spread - dispersion) * max(1 / (traffic.seen + 1), _FADING), 1.0)
+    after = replace(
+        traffic,
+        next_us=start_us + SLOT_US,
+        slots=(*traffic.slots[:phase], had + 1, *traffic.slots[phase + 1 :]),
+        events=(*traffic.events[:phase], held + events, *traffic.events[phase + 1 :]),
+        seen=traffic.seen + 1 + had - traffic.slots[phase],
+        total=traffic.total + events + held - traffic.events[phase],
+        dispersion=dispersion,
+        unusual=unusual,
     )
+    if traffic.told == "" and unusual >= LASTING:
+        return _begun(after, events, usual)
+    if traffic.told == "volume" and unusual <= -LASTING:
+        return _ended(after, events, usual)
+    return after, None
 
 
-def silence(volume: Volume, quiet_s: float) -> Finding | None:
-    """No event for `quiet_s` seconds where that cannot be chance, or None."""
-    if volume.slots < LEAST_SLOTS or volume.mean <= 0:
-        return None
-    limit_s = SURPRISE * volume.dispersion * volume.slot_s / volume.mean
-    if quiet_s <= limit_s:
-        return None
-    return Finding(
-        kind="silence",
-        value=quiet_s,
-        threshold=limit_s,
-        rows=0,
-        message=(
-            f"no events for {quiet_s:.0f} s; usually {volume.mean / volume.slot_s:.3g} a second come, and a gap of "
-            f"{limit_s:.0f} s would already be no chance"
-        ),
+def _is_unusual(traffic: Traffic, events: int, usual: float) -> bool:
+    """Half or double, and no chance: a Poisson count with inflated variance, the log of its tail (Chernoff) divided by
+    the dispersion. Not before an hour of the week has been seen on two days."""
+    phase = traffic.next_us // 3_600_000_000 % PHASES
+    if traffic.slots[phase] < 2 * LASTING or usual <= 0:
+        return False
+    ratio = max(events / usual, usual / max(events, 1e-9))
+    lost = events * math.log(events / usual) if events else 0.0
+    return ratio >= LEAST_RATIO and (lost - events + usual) / traffic.dispersion > SURPRISE
+
+
+def _begun(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told]:
+    change_us = traffic.next_us - LASTING * SLOT_US
+    word = "fewer" if events < usual else "more"
+    reason = (
+        f"Volume: {events:,} events in ten minutes, {word} than the usual {usual:,.0f} of this hour of the week, for "
+        f"{LASTING * SLOT_US // 60_000_000} minutes now."
     )
+    after = replace(traffic, told="volume", told_us=change_us)
+    return after, Told("firing", change_us, traffic.next_us, reason, float(events), usual)
 
 
-def stale(age_s: float, usual_s: float, limit_s: float, rows: int) -> Finding | None:
-    """Events that arrive old: `age_s`, the median time from event to arrival, beyond `limit_s`; or None."""
-    if rows == 0 or age_s <= limit_s:
-        return None
-    return Finding(
-        kind="freshness",
-        value=age_s,
-        threshold=limit_s,
-        rows=rows,
-        message=f"events arrive {age_s:.0f} s old (usually {usual_s:.0f} s, at most {limit_s:.0f} s; {rows} events)",
-    )
+def _ended(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told]:
+    change_us = traffic.next_us - LASTING * SLOT_US
+    reason = f"Volume: as many events as usual again ({events:,} in ten minutes, usually {usual:,.0f})."
+    return replace(traffic, told="", told_us=0), Told("cleared", change_us, traffic.next_us, reason)
 
 
-def skewed(ahead: int, rows: int, furthest_s: float, limit_s: float) -> Finding | None:
-    """Events from the future: more than 1 % of the rows lie `limit_s` or more ahead of their arrival; or None."""
-    if rows == 0 or ahead <= 0.01 * rows:
-        return None
-    return Finding(
-        kind="clock_skew",
-        value=ahead / rows,
-        threshold=0.01,
-        rows=rows,
-        message=(
-            f"{ahead} of {rows} events are dated more than {limit_s:g} s after their arrival, by up to "
-            f"{furthest_s:.0f} s: a clock of the producer is wrong"
-        ),
-    )
+def _span(seconds: float) -> str:
+    """A length of time as a person says it."""
+    for unit, name in ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} seconds"

@@ -9,10 +9,6 @@ FindingKind = Literal[
     "misaligned_columns",
     "constant_column",
     "vanished_category",
-    "volume",
-    "silence",
-    "freshness",
-    "clock_skew",
 ]
 
 

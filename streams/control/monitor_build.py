@@ -67,6 +67,7 @@ def build_monitor(
         idle_s=seconds(file.idle),
         budget=_budget(file.alarms, window),
         concept=tuple(file.concept.detectors),
+        silence_s=_silence_s(file.silence),
         measures=tuple(file.measures),
         autonomy=file.autonomy,
         effective_us=effective_us,
@@ -122,6 +123,12 @@ def build_from(file: MonitorFile, roles: Roles, known: Rows) -> Reference:
         classes=file.classes,
     )
     return with_baseline(with_learned(reference, known), known, calibration_windows=CALIBRATION)
+
+
+def _silence_s(told: str) -> float | None:
+    if told == "auto":
+        return None
+    return 0.0 if told == "off" else seconds(told)
 
 
 def _budget(alarms: Alarms, window: WindowShape) -> Budget:

@@ -171,6 +171,9 @@ class MonitorFile(_Part):
     )
     alarms: Alarms = Alarms()
     concept: Concept = Concept()
+    silence: Literal["auto", "off"] | Duration = Field(
+        "auto", description="How long no event may come before that is told; auto: by the usual traffic."
+    )
     measures: list[str] = Field(
         default_factory=list, description="Shown besides those that are always there, such as wasserstein."
     )

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 import structlog
 
-from detectors.values import PaneSnapshot
+from detectors.quality.traffic import Told
+from detectors.values import Alert, Monitor, PaneSnapshot
 from streams.judge.seals import Planned
+from streams.judge.traffic import Watched, count, pass_time, volume_alert
 from streams.judge.windows import NEVER_US, MonitorOf, Series, SeriesName, Times
 from streams.times import IDLE_US
 
@@ -27,7 +29,7 @@ class AxisMemory(msgspec.Struct, array_like=True):
     """What is remembered besides the series. `watermarks`: by source, as last told; `reached_us`: the least of
     them when one was awake last, at the log's time `reached_at_us`; `finals`: by source, up to where it
     corrects nothing any more; `newest_us`: start of the newest pane; `floor_us`: series that were forgotten
-    had windows up to here; `since_us`: the log's time when a source spoke first."""
+    had windows up to here; `since_us`: the log's time when a source spoke first; `watched`: the model's traffic."""
 
     model: str
     axis: str
@@ -38,6 +40,7 @@ class AxisMemory(msgspec.Struct, array_like=True):
     newest_us: int = NEVER_US
     floor_us: int = NEVER_US
     since_us: int = 0
+    watched: Watched = msgspec.field(default_factory=Watched)
 
 
 class ModelAxis:
@@ -51,6 +54,7 @@ class ModelAxis:
         self._plans = plans
         self._refused = False
         self._seen: Times | None = None
+        self._told: list[Told] = []
 
     def take(self, snapshot: PaneSnapshot, offset: int, clock_us: int) -> Series | None:
         """Note a snapshot; the series that has changed, if one has. `clock_us`: how far the log itself is, in
@@ -67,8 +71,11 @@ class ModelAxis:
         if not snapshot.version or snapshot.pane_us < memory.floor_us:
             return None
         series = self._series_of(snapshot)
+        before = 0 if series is None else series.rows_of(snapshot)
         if series is None or not series.store(snapshot, offset):
             return None
+        if snapshot.axis == "event" and snapshot.segment == "all":
+            self._told += count(memory.watched, snapshot, snapshot.rows - before, self._monitor())
         memory.newest_us = max(memory.newest_us, snapshot.pane_us)
         series.mark_dirty(snapshot.pane_us)
         return series
@@ -97,11 +104,26 @@ class ModelAxis:
         time_us = memory.reached_us + max(0, clock_us - memory.reached_at_us)
         return Times(IDLE_US, time_us, time_us)
 
+    def traffic_alerts(self, clock_us: int) -> Iterator[Alert]:
+        """What is to be told about the model's traffic now. The end of a file is no silence."""
+        memory, monitor = self.memory, self._monitor()
+        if memory.watched.traffic is None:
+            return
+        told, self._told = self._told, []
+        times = self.times(clock_us)
+        now_us = IDLE_US if self.ended else times.time_us
+        told += pass_time(memory.watched, times.frontier_us, now_us, monitor)
+        for one in told:
+            yield volume_alert(memory.model, memory.watched, one, monitor)
+
+    def _monitor(self) -> Monitor:
+        return self._monitor_of(self.memory.model, _NEWEST)
+
     def _awaits_sources(self, clock_us: int) -> bool:
         """Whether a partition on which the model lives has not spoken yet: windows that are closed without it
         would be decided on a part of their rows. One that has no events is not waited for without end."""
         memory = self.memory
-        spread = self._monitor_of(memory.model, _NEWEST).spread
+        spread = self._monitor().spread
         return len(memory.watermarks) < spread and clock_us - memory.since_us < _SOURCE_WAIT_US
 
     def final_us(self, series: Series) -> dict[int, int]:

@@ -271,6 +271,8 @@ class JudgeStage:
 
     def _close(self, axis: ModelAxis, changed: Series | None) -> None:
         times = axis.times(self._clock_us)
+        for alert in axis.traffic_alerts(self._clock_us):
+            self._alert(alert)
         for series in axis.due(changed, self._clock_us):
             for window in series.close_due(times):
                 self._judge(series, window)

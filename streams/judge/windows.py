@@ -177,6 +177,11 @@ class Series:
             entries[snapshot.source] = Entry(None, offset, snapshot, offset)
         return True
 
+    def rows_of(self, snapshot: PaneSnapshot) -> int:
+        """The rows that are known of the pane of a snapshot."""
+        known = self.panes.get(snapshot.pane_us, {}).get(snapshot.source)
+        return 0 if known is None else known.current.rows
+
     def put(self, entry: Entry) -> None:
         """Take an entry as it is."""
         self.panes.setdefault(entry.current.pane_us, {})[entry.current.source] = entry

@@ -1,7 +1,5 @@
 """Data quality from counters: units, misaligned and constant columns, vanished categories, traffic."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from detectors.quality.alignment import column_costs, misalignment
 from detectors.quality.dependence import column_worth
 from detectors.quality.findings import findings
 from detectors.quality.shapes import Shape, bucket_ends, bucket_shares
-from detectors.quality.traffic import Volume, learned, silence, skewed, stale, unusual_volume
 from detectors.reference import build_reference
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
@@ -186,43 +183,3 @@ def test_nothing_is_said_of_columns_without_values(reference):
     assert findings(window(reference, missing), reference) == []
     constant = build_reference("m", "1", {"x": np.ones(50)}, (FeatureSpec(name="x"),))
     assert findings(window(constant, {"x": np.full(50, 7.0)}), constant) == []
-
-
-def usual(rng, slots=200, mean=120.0, bursts=1.0):
-    volume = Volume(slot_s=60.0)
-    for _ in range(slots):
-        rate = mean * rng.gamma(1 / (bursts - 1), bursts - 1) if bursts > 1 else mean
-        volume = learned(volume, int(rng.poisson(rate)))
-    return volume
-
-
-def test_volume_and_silence_know_bursts():
-    rng = np.random.default_rng(8)
-    calm, wild = usual(rng), usual(rng, bursts=1.5)
-    assert calm.mean == pytest.approx(120, rel=0.05)
-    assert calm.dispersion < 1.5 < 20 < wild.dispersion
-    assert unusual_volume(calm, 125) is None
-    assert "fewer" in unusual_volume(calm, 40).message
-    assert "more" in unusual_volume(calm, 300).message
-    assert unusual_volume(wild, 40) is None
-    assert silence(calm, 5.0) is None
-    found = silence(calm, 60.0)
-    assert found.threshold < 15.0 < silence(wild, 1e6).threshold
-    assert unusual_volume(usual(rng, slots=5), 0) is None
-    assert silence(Volume(slot_s=60.0), 1e9) is None
-
-
-def test_a_thousand_ordinary_slots_raise_nothing():
-    rng = np.random.default_rng(9)
-    volume = usual(rng, bursts=1.3)
-    counts = rng.poisson(120 * rng.gamma(1 / 0.3, 0.3, 1_000))
-    assert sum(unusual_volume(volume, int(count)) is not None for count in counts) <= 1
-    assert not math.isnan(volume.dispersion)
-
-
-def test_old_events_and_wrong_clocks():
-    assert stale(5.0, 4.0, 60.0, 100) is None
-    assert "arrive 90 s old" in stale(90.0, 4.0, 60.0, 100).message
-    assert stale(90.0, 4.0, 60.0, 0) is None
-    assert skewed(1, 1_000, 9.0, 5.0) is None
-    assert "a clock of the producer is wrong" in skewed(20, 1_000, 90.0, 5.0).message
