@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from detectors.concept.against import Plan, independent, plan_of, reference_pane
+from detectors.concept.feedback import is_firing
 from detectors.concept.outcomes import outcome_pane
 from detectors.concept.telling import KIND, clearing, decision_of, opening, reached
 from detectors.concept.values import ConceptMemory, ConceptVerdict, OpenDrift, Pane
@@ -66,20 +67,20 @@ def judge_concept(
     before = memory or ConceptMemory()
     closing: list[Transition] = []
     if before.plan != name:
-        if before.opened is not None:
+        if is_firing(before):
             closing.append(clearing(window.start_us, "the reference or the detectors are other ones"))
         before = ConceptMemory(plan=name)
     pane = outcome_pane(profile)
     pane = pane if isinstance(pane, str) else independent(pane, reference)
     if isinstance(pane, str):
         undefined = ConceptVerdict(level="undefined", undefined=pane)
-        shown = decision_of(monitor.concept[0], undefined, window.rows, is_open=before.opened is not None)
-        return Concept({KIND: before.opened is not None}, (shown,), tuple(closing), before)
+        shown = decision_of(monitor.concept[0], undefined, window.rows, is_open=is_firing(before))
+        return Concept({KIND: is_firing(before)}, (shown,), tuple(closing), before)
     before = _counted(before, pane, window)
     plan = plan_of(monitor.concept, reference, _run_length(before, monitor, window), FLOOR)
     found = _shown(plan, _begun(before, plan, reference), pane, window)
     told, after = _decided(found, plan, reference, pane, (window, profile))
-    is_open = after.opened is not None
+    is_open = is_firing(after)
     decisions = tuple(
         decision_of(detector, verdict, window.rows, is_open=is_open)
         for detector, verdict in found.told.items()
@@ -101,7 +102,7 @@ def _run_length(memory: ConceptMemory, monitor: Monitor, window: Window) -> floa
     how many rows that is."""
     budget, is_segment = monitor.budget, window.segment != "all"
     segments = SERIES * len(monitor.segments)
-    part = part_of(KIND, (KIND,), labels=True, segments=segments, is_segment=is_segment)
+    part = part_of(KIND, (KIND,), labels=True, segments=segments, is_segment=is_segment) / memory.caution
     if budget.every_s > 0:
         return budget.every_s / budget.incidents / part * memory.rows / max(memory.span_s, 1e-6)
     return budget.windows / budget.incidents / part * memory.rows / memory.windows
@@ -170,16 +171,15 @@ def _decided(
             return [], blank
         drift = _opened(verdict, memory.opened, _time_of(verdict, memory, window))
         told = opening(verdict, drift, (window, profile), reference, further=memory.opened is not None)
-        return [told], replace(blank, opened=drift)
+        return [] if drift.expected else [told], replace(blank, opened=drift)
     if memory.opened is None:
         return [], memory
     drift = _return(memory.opened, pane, window)
     if drift.back < OVER or drift.calm < CALM:
         return [], replace(memory, opened=drift)
     over = clearing(drift.calm_us, f"errors are as frequent as before it for {drift.calm} windows in a row")
-    return [over], ConceptMemory(
-        plan=memory.plan, windows=memory.windows, rows=memory.rows, span_s=memory.span_s
-    )
+    anew = replace(memory, states={}, marks=(), seen=0.0, wrong=0.0, recent=((), ()), opened=None)
+    return [] if drift.expected else [over], anew
 
 
 def _as_in(reference: Reference, verdict: ConceptVerdict) -> bool:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detectors import explain
-from detectors.concept.values import ConceptVerdict, OpenDrift
+from detectors.concept.values import ConceptMemory, ConceptVerdict, OpenDrift
 from detectors.concept.words import sentence
 from detectors.judgement import Decision, Transition, Window
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
@@ -104,6 +104,14 @@ def opening(
         reason=f"{begins}: {'; '.join(words)}.",
         decisions=(rate, *parts),
     )
+
+
+def rates_of(memory: ConceptMemory, rows: int) -> tuple[Decision, ...]:
+    """The error rate on both sides of the drift that is open."""
+    drift = memory.opened
+    if drift is None:
+        return ()
+    return (_decision(f.ERROR, (drift.before, drift.after), rows, 1.0, drift, "the error rate changed"),)
 
 
 def clearing(since_us: int, because: str) -> Transition:

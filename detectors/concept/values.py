@@ -74,7 +74,7 @@ class ConceptVerdict(Value, frozen=True, kw_only=True):
 
 class OpenDrift(Value, frozen=True, kw_only=True):
     """A drift that goes on: since when, the mean before and after it. `back`: log-likelihood ratio by which the windows
-    since `calm_us`, `calm` in a row, are like before rather than like after."""
+    since `calm_us`, `calm` in a row, are like before rather than like after. `expected`: a person said so."""
 
     since_us: int
     before: float
@@ -82,6 +82,14 @@ class OpenDrift(Value, frozen=True, kw_only=True):
     back: float = 0.0
     calm: int = 0
     calm_us: int = 0
+    expected: bool = False
+
+
+class ConceptFeedback(Value, frozen=True, kw_only=True):
+    """A statement of a person, by its id, and the memory as it was before, so that it can be taken back."""
+
+    id: str
+    before: "ConceptMemory"
 
 
 class ConceptMemory(Value, frozen=True, kw_only=True):
@@ -92,6 +100,7 @@ class ConceptMemory(Value, frozen=True, kw_only=True):
     rows and errors since the baseline began, the reference's included. `marks`: of windows since then, the rows
     before it and its start.
     `recent`: independent rows and errors by stratum, each window counting half as much as the next.
+    `caution` multiplies the rows between two false alarms. `feedback`: what people said.
     """
 
     plan: str = ""
@@ -104,6 +113,8 @@ class ConceptMemory(Value, frozen=True, kw_only=True):
     marks: tuple[tuple[float, int], ...] = ()
     recent: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     opened: OpenDrift | None = None
+    caution: float = 1.0
+    feedback: tuple[ConceptFeedback, ...] = ()
 
 
 class ConceptDetector(Protocol):

@@ -6,6 +6,11 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from detectors import explain
+from detectors.concept.feedback import is_firing
+from detectors.concept.feedback import say as say_on_concept
+from detectors.concept.feedback import take_back as take_back_on_concept
+from detectors.concept.telling import KIND as CONCEPT
+from detectors.concept.telling import rates_of
 from detectors.judgement import Decision, KindState, SeriesState, Transition, Window
 from detectors.reference import Reference
 from detectors.sequential.feedback import EFFECTS_IN_WORDS, say, take_back
@@ -16,9 +21,9 @@ from detectors.values import AlertKind, Axis, Monitor, Value
 
 Saying = Literal["false alarm", "expected", "new normal", "taken back"]
 HEARD_KINDS: Final[frozenset[AlertKind]] = frozenset(
-    {"data_quality", "data_drift", "prediction_drift", "performance"}
+    {"data_quality", "data_drift", "prediction_drift", "performance", CONCEPT}
 )
-"""Kinds of alert that a person can say something about: those that the sequential tests decide on."""
+"""Kinds of alert that a person can say something about: those that are decided on over many windows."""
 REMEMBERED: Final = 64
 """Statements whose ids a series remembers."""
 
@@ -53,6 +58,11 @@ def hear(
     plan, memory = plan_for(window, monitor, reference), state.memory or Memory()
     kinds, transitions = dict(state.kinds), list[Transition]()
     for one in statements:
+        if one.kind == CONCEPT:
+            state, told = _heard_on_concept(window, one, state)
+            transitions += told
+            kinds[CONCEPT] = replace(kinds.get(CONCEPT, KindState()), firing=is_firing(state.concept))
+            continue
         was, memory = memory, _taken(plan, memory, one)
         if memory is was:
             continue
@@ -73,6 +83,29 @@ def hear(
     return replace(state, kinds=kinds, memory=memory if state.memory else None, heard=heard), tuple(
         transitions
     )
+
+
+def _heard_on_concept(
+    window: Window, statement: Statement, state: SeriesState
+) -> tuple[SeriesState, list[Transition]]:
+    was = state.concept
+    if was is None:
+        return state, []
+    if statement.said == "taken back":
+        after = take_back_on_concept(was, statement.about)
+    else:
+        after = say_on_concept(was, statement.said, statement.id)
+    fires = is_firing(after)
+    if fires == is_firing(was):
+        return replace(state, concept=after), []
+    told = Transition(
+        kind=CONCEPT,
+        state="firing" if fires else "cleared",
+        change_us=after.opened.since_us if after.opened is not None and fires else window.start_us,
+        reason=in_words(statement),
+        decisions=rates_of(after, window.rows) if fires else (),
+    )
+    return replace(state, concept=after), [told]
 
 
 def in_words(statement: Statement) -> str:
