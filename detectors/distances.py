@@ -1,10 +1,15 @@
 """Distances between two histograms on the same bins, and between two shares."""
 
+import math
+from typing import Final
+
 import numpy as np
 
 from detectors.columns import Column, Floats, Integers
+from detectors.compiled import compiled
 
-COARSE_GROUPS = 10
+COARSE_GROUPS: Final = 10
+_TINY: Final = float(np.finfo(np.float64).tiny)
 
 
 def coarse_groups(reference_counts: Column, ordered: bool = True) -> Integers:
@@ -20,6 +25,7 @@ def coarse_groups(reference_counts: Column, ordered: bool = True) -> Integers:
     return np.unique(np.minimum(raw, COARSE_GROUPS - 1), return_inverse=True)[1].astype(np.int64)
 
 
+@compiled
 def psi(window: Floats, reference: Floats) -> float:
     """Population stability index of two vectors of (effective) counts: sum of (p - q) ln(p / q).
 
@@ -27,29 +33,49 @@ def psi(window: Floats, reference: Floats) -> float:
     change it is about (1/n + 1/m) chi-squared with one degree of freedom less than groups (Yurdakul
     2018).
     """
-    p = (window + 0.5) / (window.sum() + 0.5 * len(window))
-    q = (reference + 0.5) / (reference.sum() + 0.5 * len(reference))
-    return float(((p - q) * np.log(p / q)).sum())
+    count = len(window)
+    rows, before, total = 0.5 * count, 0.5 * count, 0.0
+    for i in range(count):
+        rows += window[i]
+        before += reference[i]
+    for i in range(count):
+        p, q = (window[i] + 0.5) / rows, (reference[i] + 0.5) / before
+        total += (p - q) * math.log(p / q)
+    return total
 
 
+@compiled
 def ks(window: Integers, reference: Integers) -> float:
     """Kolmogorov-Smirnov distance of two samples at the edges of their common bins: at most the exact
     distance, and exact where the edges are all the distinct values."""
-    return float(np.abs(np.cumsum(window) / window.sum() - np.cumsum(reference) / reference.sum()).max())
+    rows, before = window.sum(), reference.sum()
+    if rows == 0 or before == 0:
+        return math.nan
+    below, known, most = 0.0, 0.0, 0.0
+    for i in range(len(window)):
+        below += window[i]
+        known += reference[i]
+        most = max(most, abs(below / rows - known / before))
+    return most
 
 
+@compiled
+def _divergence(p: float, q: float) -> float:
+    """Kullback-Leibler divergence of two Bernoulli distributions, 0 ln 0 = 0."""
+    low = p * math.log(max(p, _TINY) / max(q, _TINY))
+    high = (1.0 - p) * math.log(max(1.0 - p, _TINY) / max(1.0 - q, _TINY))
+    return max(low + high, 0.0)
+
+
+@compiled
 def deviance(share: Floats, size: float, reference: Floats, reference_size: float) -> Floats:
     """Likelihood ratio statistic of two shares: twice the log-likelihood lost by taking them for one.
 
     exp(-deviance / 2) bounds the chance of a difference like this (Chernoff), for rare and for common events.
     """
-    pooled = (share * size + reference * reference_size) / (size + reference_size)
-    return 2.0 * (size * _divergence(share, pooled) + reference_size * _divergence(reference, pooled))
-
-
-def _divergence(p: Floats, q: Floats) -> Floats:
-    """Kullback-Leibler divergence of two Bernoulli distributions, 0 ln 0 = 0."""
-    tiny = np.finfo(np.float64).tiny
-    low = p * np.log(np.maximum(p, tiny) / np.maximum(q, tiny))
-    high = (1 - p) * np.log(np.maximum(1 - p, tiny) / np.maximum(1 - q, tiny))
-    return np.maximum(low + high, 0.0)
+    found = np.empty(len(share))
+    for i in range(len(share)):
+        pooled = (share[i] * size + reference[i] * reference_size) / (size + reference_size)
+        lost = size * _divergence(share[i], pooled) + reference_size * _divergence(reference[i], pooled)
+        found[i] = 2.0 * lost
+    return found

@@ -4,18 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.columns import Floats, Integers
+from detectors.before import Before, columns_of
+from detectors.columns import Integers
 from detectors.distances import deviance
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.output_measures import output_measures, too_few, with_ks, with_psi
 from detectors.profile import Profile
-from detectors.reference import MASS_SHARE, FeatureReference, Reference
+from detectors.reference import FeatureReference, Reference
 from detectors.values import Monitor
-
-DISCRETE_SHARE = 0.9
-"""Where point masses hold this share of a column it is discrete: a mass that grows is drift, not damage."""
-_MEMO_SIZE = 256
 
 
 def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Measurement]:
@@ -27,59 +24,18 @@ def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Me
     meaning; never NaN. The profile must have been counted against this reference.
     """
     wanted = {spec.name for spec in monitor.features} or set(profile.layout.names)
-    worth, known = _worth(profile), _before(reference)
+    worth, known = _worth(profile), columns_of(reference)
     found: list[Measurement] = []
     for slots in (*profile.layout.numeric, *profile.layout.categorical):
-        part = reference.feature(slots.name)
-        if part is not None and slots.name in wanted:
-            found += _Column.of(slots, part, known[slots.name], profile, reference, worth).measures()
+        if slots.name in known and slots.name in wanted:
+            found += _Column.of(slots, known[slots.name], profile, reference, worth).measures()
     return found + output_measures(profile, reference, worth)
-
-
-def point_masses(part: FeatureReference) -> list[int]:
-    """Which of the values counted exactly may be tested: in a discrete column only those that are new."""
-    present = part.present
-    known = sum(count for _, count in part.top if count >= MASS_SHARE * present)
-    discrete = known >= DISCRETE_SHARE * present
-    return [i for i, (_, count) in enumerate(part.top) if not discrete or count < MASS_SHARE * present]
 
 
 def _worth(profile: Profile) -> float:
     """How many independent rows one row is worth."""
     least = min(profile.rows, MINIMUM_ROWS)
     return max(profile.effective_rows, least) / profile.rows if profile.rows else 0.0
-
-
-class _Before(NamedTuple):
-    """One column of the reference: counts by bin or category, `present` rows with a value, and the values that are
-    tested as point masses with their shares."""
-
-    counts: Integers
-    present: int
-    masses: list[int]
-    shares: Floats
-
-    @classmethod
-    def of(cls, part: FeatureReference) -> "_Before":
-        if part.spec.kind == "categorical":
-            counts = np.array([*(count for _, count in part.categories), part.other], dtype=np.int64)
-            return cls(counts, part.present, [], np.zeros(0))
-        masses, present = point_masses(part), part.present
-        shares = np.array([part.top[i][1] for i in masses]) / max(present, 1)
-        return cls(np.array(part.counts, dtype=np.int64), present, masses, shares)
-
-
-_memo: dict[str, dict[str, _Before]] = {}
-
-
-def _before(reference: Reference) -> dict[str, _Before]:
-    """The columns of a reference; those of the last ones are remembered."""
-    found = _memo.get(reference.revision)
-    if found is None:
-        if len(_memo) >= _MEMO_SIZE:
-            _memo.pop(next(iter(_memo)))
-        found = _memo[reference.revision] = {part.spec.name: _Before.of(part) for part in reference.features}
-    return found
 
 
 class _Column(NamedTuple):
@@ -90,7 +46,7 @@ class _Column(NamedTuple):
     part: FeatureReference
     counters: Integers
     window: Integers
-    before: _Before
+    before: Before
     rows: int
     present: int
     worth: float
@@ -100,8 +56,7 @@ class _Column(NamedTuple):
     def of(
         cls,
         slots: NumericSlots | CategoricalSlots,
-        part: FeatureReference,
-        before: _Before,
+        before: Before,
         profile: Profile,
         reference: Reference,
         worth: float,
@@ -112,7 +67,7 @@ class _Column(NamedTuple):
             window = np.append(profile.counters[slots.categories], profile.counters[slots.other])
         ratio = reference.effective_rows / reference.rows
         present = int(window.sum())
-        return cls(slots, part, profile.counters, window, before, profile.rows, present, worth, ratio)
+        return cls(slots, before.part, profile.counters, window, before, profile.rows, present, worth, ratio)
 
     def measures(self) -> list[Measurement]:
         found = [self._missing_rate()]

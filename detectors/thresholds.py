@@ -8,9 +8,9 @@ little power elsewhere.
 import math
 from functools import lru_cache
 
+from detectors.before import columns_of
 from detectors.errors import MonitorInvalid
 from detectors.measurement import Measurement
-from detectors.measures import point_masses
 from detectors.reference import Reference
 from detectors.values import AlertKind, Monitor, Task
 
@@ -126,9 +126,10 @@ def false_alarm_shares(monitor: Monitor, reference: Reference) -> dict[AlertKind
     }
     if reference.learned is not None:
         tests["estimated_performance"] = _ESTIMATE_TESTS[reference.task]
+    known = columns_of(reference)
     for part in reference.features:
         numeric = part.spec.kind != "categorical"
-        tests["data_quality"] += 2 + (len(point_masses(part)) if numeric else 0)
+        tests["data_quality"] += 2 + (len(known[part.spec.name].masses) if numeric else 0)
         tests["data_drift"] += 2 if numeric else 1
     each = budget.incidents / budget.windows / len(tests)
     return {kind: each / count for kind, count in tests.items()}

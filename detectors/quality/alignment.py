@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, cast
 
 import numpy as np
 
+from detectors.before import columns_of
 from detectors.columns import Floats, Integers
 from detectors.distances import ks
 from detectors.layout import BUCKETS, CROSS_COLUMNS, Layout
@@ -96,12 +97,12 @@ def misalignment(profile: Profile, reference: Reference) -> Finding | None:
 
 def _moved_columns(profile: Profile, reference: Reference) -> int:
     """Numeric columns that are not as they were; an exchange moves two at least."""
-    moved = 0
+    moved, known = 0, columns_of(reference)
     for slots in profile.layout.numeric:
-        part, counts = reference.feature(slots.name), profile.counters[slots.bins]
+        before, counts = known.get(slots.name), profile.counters[slots.bins]
         rows = int(counts.sum())
-        if part is not None and sum(part.counts) and rows >= MINIMUM_ROWS:
-            far = ks(counts, np.array(part.counts, dtype=np.int64))
+        if before is not None and before.counts.any() and rows >= MINIMUM_ROWS:
+            far = ks(counts, before.counts)
             moved += far > MOVED + _CHANCE / math.sqrt(rows)
     return moved
 

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from detectors.before import columns_of
 from detectors.columns import Floats
 from detectors.distances import ks
 from detectors.layout import NumericSlots
@@ -84,12 +85,13 @@ def unit_changes(profile: Profile, reference: Reference) -> list[Finding]:
     Where the window's values outgrow its buckets mean and standard deviation decide alone.
     """
     found: list[Finding] = []
+    known = columns_of(reference)
     for slots in profile.layout.numeric:
-        part = reference.feature(slots.name)
-        rows = int(profile.counters[slots.bins].sum())
-        if part is None or rows < MINIMUM_ROWS or not part.present:
+        before, counts = known.get(slots.name), profile.counters[slots.bins]
+        rows = int(counts.sum())
+        if before is None or rows < MINIMUM_ROWS or not before.present:
             continue
-        moved = ks(profile.counters[slots.bins], np.array(part.counts, dtype=np.int64))
+        part, moved = before.part, ks(counts, before.counts)
         shape = Shape.of(part) if moved >= MOVED else None
         if shape is None or len(shape.points) < 2:
             continue

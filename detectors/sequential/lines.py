@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
+from detectors.before import point_masses
 from detectors.kernels_rows import CROSS_UNIT
 from detectors.layout import CategoricalSlots, Layout, NumericSlots
-from detectors.measures import point_masses
 from detectors.reference import MASS_SHARE, FeatureReference, Reference
 from detectors.sequential import families as f
 from detectors.sequential.kernels import GAUSSIAN
