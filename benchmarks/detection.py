@@ -28,6 +28,7 @@ from benchmarks.detection_data import (
     shifted,
     widened,
 )
+from benchmarks.detection_whole import WholeBench, drawn
 from benchmarks.report import Scenario, parser, say, show
 from detectors.columns import Integers
 from detectors.layout import layout_of
@@ -181,6 +182,38 @@ def budget(
     )
 
 
+def whole(options: argparse.Namespace, reference_rows: int) -> Scenario:
+    """False incidents of all kinds and both axes per 1,000 windows, where nothing changes."""
+    benches: list[WholeBench] = []
+    known = given(options)
+    for number in range(options.references):
+        rng = np.random.default_rng([options.seed, 3, number])
+        shared = known if options.share or options.factor else None
+        bench = WholeBench.of(rng, reference_rows, BUDGET, options.simulated, shared)
+        known = bench.reference.baseline.calibration if bench.reference.baseline is not None else None
+        for _ in range(max(1, options.windows // options.references)):
+            bench.window(drawn(rng, 1_000))
+        benches.append(bench)
+        for told in bench.told:
+            say(f"  reference {number}: {told}")
+    windows, alarms = sum(one.windows for one in benches), sum(len(one.told) for one in benches)
+    low, high = interval(alarms, windows)
+    inside = sum(one.open_windows for one in benches) / windows
+    rate = 1_000 * alarms / windows
+    say(
+        f"everything: {alarms} false incidents in {windows} windows, {rate:.2f} per 1,000 (95 % interval "
+        f"{1_000 * low:.2f} to {1_000 * high:.2f}); {100 * inside:.2f} % of the windows inside one"
+    )
+    return Scenario(
+        id="budget.everything",
+        value=rate,
+        unit="false incidents of any kind per 1,000 windows",
+        higher_is_better=False,
+        peers={"share of windows inside an incident": inside, "upper end of the interval": 1_000 * high},
+        target=1.0,
+    )
+
+
 def p_value(result: Any) -> float:
     """Of a test of SciPy, whose results have no types."""
     return float(result.pvalue)
@@ -255,6 +288,7 @@ def scenarios(options: argparse.Namespace) -> dict[str, Callable[[], Scenario]]:
         "budget.gaussian20.w5000": lambda: budget("gaussian20.w5000", gaussian, 5_000, options, small),
         "budget.mixed17": lambda: budget("mixed17", mixed_source(options.data), 1_000, options, small),
         "budget.ar1": lambda: budget("ar1", autoregressive_source(0.5), 1_000, options, small),
+        "budget.everything": lambda: whole(options, small),
         "power.mean02": lambda: power("mean02", numeric_source(shifted(0.2)), 3, small, options),
         "power.mean005": lambda: power("mean005", numeric_source(shifted(0.05)), 15, large, options),
         "power.variance": lambda: power("variance", wide, 5, small, options),
