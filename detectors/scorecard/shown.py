@@ -10,7 +10,7 @@ from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.scorecard.card import score_card
-from detectors.scorecard.intervals import NO_LABELS, Score
+from detectors.scorecard.intervals import Score
 from detectors.sequential.reference_counts import counters_of
 
 QUANTILES: Final = (0.1, 0.9)
@@ -21,14 +21,17 @@ _memo: dict[str, dict[str, Score]] = {}
 
 def with_scores(found: Sequence[Measurement], profile: Profile, reference: Reference) -> list[Measurement]:
     """What was measured, each with its interval and with the score of the best answer that looks at nothing, and the
-    scores of the card that were not measured yet. Scores of probabilities are left out where the reference knows none.
+    scores of the card that were not measured yet. Scores of probabilities are left out where the reference knows none,
+    and all of them where no label has come.
     """
+    if profile.labelled == 0:
+        return list(found)
     card = {score.measure: score for score in score_card(profile, QUANTILES)}
     known = _of_reference(reference)
     told = [_with_interval(one, card.get(one.measure)) for one in found]
     names = {one.measure for one in found}
     return told + [
-        _measured(score, known[name], profile.labelled)
+        _measured(score, known[name])
         for name, score in card.items()
         if name not in names and name in known and known[name].rows
     ]
@@ -56,9 +59,7 @@ def _with_interval(found: Measurement, score: Score | None) -> Measurement:
     return replace(found, low=score.low, high=score.high, naive=score.naive)
 
 
-def _measured(score: Score, known: Score, labelled: int) -> Measurement:
-    if labelled == 0:
-        return undefined(score.measure, None, 0, NO_LABELS)
+def _measured(score: Score, known: Score) -> Measurement:
     if score.value is None:
         return undefined(score.measure, None, score.rows, score.undefined or "it has no value")
     if score.rows < MINIMUM_ROWS:
