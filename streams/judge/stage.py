@@ -19,7 +19,7 @@ from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.judge.kept import distances, pieces, places_of, read, to_write
 from streams.judge.merging import MergedPane, merge_final
-from streams.judge.model_axis import AxisMemory, ModelAxis, Plans
+from streams.judge.model_axis import ModelAxis, Plans
 from streams.judge.points import (
     ALL,
     context_of,
@@ -31,7 +31,8 @@ from streams.judge.points import (
     without_reference,
 )
 from streams.judge.seals import Seal
-from streams.judge.windows import ClosedWindow, Entry, Kept, Series, SeriesMemory, SeriesName
+from streams.judge.snapshots import Pending, StageSnapshot
+from streams.judge.windows import ClosedWindow, Entry, Kept, Series, SeriesName
 from streams.ranges import joined_ranges
 from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
 from streams.telemetry import Sample
@@ -40,24 +41,6 @@ from streams.times import MICROSECONDS
 from streams.topics import ALERTS, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
 
 __all__ = ["JudgeStage", "Seal"]
-
-
-class _StageSnapshot(msgspec.Struct, array_like=True):
-    axes: list[AxisMemory]
-    series: list[tuple[SeriesName, SeriesMemory]]
-    clock_us: int
-
-
-class _Pending(msgspec.Struct):
-    """A flush between `flush` and `snapshot`. `made`: merged panes that are being written, `merged`: all that
-    are needed; `told`: states of series that are being written and their records, `kept`: all that are needed."""
-
-    state: bytes
-    panes: list[int]
-    made: list[Entry]
-    merged: list[Entry]
-    told: list[tuple[Kept, int]]
-    kept: list[Kept]
 
 
 class JudgeStage:
@@ -88,7 +71,7 @@ class JudgeStage:
         self._outputs: list[OutputRecord] = []
         self._decoded: tuple[int, PaneSnapshot] | None = None
         self._flushed_offset = -1
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
 
     def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
         """See `Stage`: the revisions that a snapshot names must be known here before it is judged."""
@@ -152,7 +135,7 @@ class JudgeStage:
             told.append((series.kept, len(parts)))
             deltas += [Delta(series.name.model.encode(), part) for part in parts]
         self._flushed_offset = self.offset
-        self._pending = _Pending(
+        self._pending = Pending(
             state=self._state(),
             panes=sorted({offset for entry in self._entries(False) for offset in _offsets(entry)}),
             made=[entry for _, entry in made],
@@ -193,7 +176,7 @@ class JudgeStage:
         small, panes, merged, states = msgspec.msgpack.decode(
             state, type=tuple[bytes, list[int], list[int], list[int]]
         )
-        found = msgspec.msgpack.decode(small, type=_StageSnapshot)
+        found = msgspec.msgpack.decode(small, type=StageSnapshot)
         self.offset = self._flushed_offset = offset
         self._clock_us = found.clock_us
         for memory in found.axes:
@@ -400,7 +383,7 @@ class JudgeStage:
 
     def _state(self) -> bytes:
         """The small part, as it is now."""
-        found = _StageSnapshot(
+        found = StageSnapshot(
             axes=[axis.memory for axis in self._axes.values()],
             series=[(series.name, series.memory) for series in self._all_series()],
             clock_us=self._clock_us,

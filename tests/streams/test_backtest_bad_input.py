@@ -1,0 +1,159 @@
+"""Input that says little or nothing: stated as undefined, because ...; never NaN, never a trace."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from detectors.errors import DetectorError
+from streams.files.monitor import MonitorFile
+from streams.files.tables import FileInvalid
+from streams.replay.backtest import backtest
+from streams.replay.backtest_result import Backtest
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+TASKS = ("binary", "regression", "multiclass")
+
+
+def frame(rows: int, seed: int, task: str) -> pd.DataFrame:
+    """A log of a model for a task, with a number and a category."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1, rows)
+    city = rng.choice(["Rome", "Oslo", "Bern"], rows)
+    data = pd.DataFrame({"x": x, "z": rng.normal(0, 1, rows), "city": city})
+    if task == "regression":
+        return data.assign(said=2 * x, truth=2 * x + rng.normal(0, 0.3, rows))
+    chance = 1 / (1 + np.exp(-2 * x))
+    truth = (rng.random(rows) < chance).astype(int)
+    if task == "binary":
+        return data.assign(score=chance, said=(chance > 0.5).astype(int), truth=truth)
+    names = np.array(["cat", "dog", "owl"])
+    said = rng.integers(0, 3, rows)
+    right = rng.random(rows) < 0.8
+    return data.assign(
+        said=names[said],
+        truth=names[np.where(right, said, (said + 1) % 3)],
+        score=rng.uniform(0.4, 1.0, rows),
+    )
+
+
+def constant(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(x=1.5, city="Rome")
+
+
+def all_missing(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(x=np.nan, city=None)
+
+
+def one_class(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(truth=data["truth"].iloc[0])
+
+
+def one_answer(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(said=data["said"].iloc[0])
+
+
+def ten_rows(data: pd.DataFrame) -> pd.DataFrame:
+    return data.iloc[:10]
+
+
+def no_scores(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(score=np.nan) if "score" in data else data
+
+
+def some_scores(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(score=data["score"].where(data.index % 2 == 0)) if "score" in data else data
+
+
+def no_labels(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(truth=None)
+
+
+def few_labels(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(truth=data["truth"].where(data.index % 10 == 0))
+
+
+def infinite(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(x=np.where(data.index % 3 == 0, np.inf, data["x"]))
+
+
+def huge(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(x=data["x"] * 1e300)
+
+
+CHANGES: list[Change] = [
+    constant,
+    all_missing,
+    one_class,
+    one_answer,
+    ten_rows,
+    no_scores,
+    some_scores,
+    no_labels,
+    few_labels,
+    infinite,
+    huge,
+]
+
+
+def run(folder: Path, task: str, reference: Change | None, data: Change | None) -> Backtest:
+    """Backtest 1,500 rows against 1,000, either changed."""
+    good, log = frame(1_000, 3, task), frame(1_500, 4, task)
+    (reference(good) if reference else good).to_parquet(folder / "good.parquet")
+    (data(log) if data else log).to_parquet(folder / "data.parquet")
+    columns = {"prediction": "said", "label": "truth", "features": ["x", "z", "city"]}
+    if task != "regression":
+        columns["score"] = "score"
+    fields: dict[str, Any] = {"model": "bad", "task": task, "columns": columns, "window": {"rows": 300}}
+    fields |= {"label_window": {"rows": 300}, "reference": {"file": folder / "good.parquet"}}
+    if task == "multiclass":
+        fields["classes"] = ["cat", "dog", "owl"]
+    return backtest(folder / "data.parquet", MonitorFile.model_validate(fields), keep_points=True)
+
+
+def is_stated(found: Backtest) -> None:
+    """No number is NaN or infinite, and what has no value says why."""
+    json.dumps(found.as_dict(), allow_nan=False)
+    for point in found.results.points.values():
+        for number in (point.value, point.reference, point.threshold, point.low, point.high):
+            assert number is None or math.isfinite(number), point
+        assert (point.value is None) == (point.verdict == "undefined"), point
+        if point.value is None:
+            assert point.undefined, point
+            assert "nan" not in point.undefined.split(), point
+    for alert in found.results.alerts:
+        assert alert.reason
+        assert "nan" not in alert.reason.split(), alert.reason
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_data_that_say_little(tmp_path: Path, task: str, change: Change) -> None:
+    is_stated(run(tmp_path, task, None, change))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_reference_that_says_little(tmp_path: Path, task: str, change: Change) -> None:
+    """It may be refused, in words."""
+    try:
+        found = run(tmp_path, task, change, None)
+    except (DetectorError, FileInvalid) as error:
+        refused = str(error)
+    else:
+        is_stated(found)
+        return
+    assert len(refused) > 20
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("change", [constant, all_missing, no_labels, no_scores], ids=lambda c: c.__name__)
+def test_both_say_little(tmp_path: Path, task: str, change: Change) -> None:
+    found = run(tmp_path, task, change, change)
+    is_stated(found)
+    assert found.as_dict()["incidents"] == []
