@@ -9,18 +9,24 @@ from reporting.values import Delta, Drift, Quality, Sample, Series
 
 SHOWN = ("accuracy", "balanced_accuracy", "f1", "auc")
 """The performance measures that a report tells; all are in the CSV file."""
+_CONCEPT = "concept_drift_evidence"
 ENDS = 3
 """Windows at each end of the period that a delta compares: one alone is mostly noise."""
 
 
+def kind_of(measure: str) -> AlertKind | None:
+    """The kind of alert that a measure belongs to; None where it is only shown."""
+    return "concept_drift" if measure == _CONCEPT else KINDS.get(measure)
+
+
 def measures_of(kind: AlertKind) -> list[str]:
     """The names of the measures of a kind."""
-    return [name for name, each in KINDS.items() if each == kind]
+    return [name for name in (*KINDS, _CONCEPT) if kind_of(name) == kind]
 
 
 def of_kind(points: Iterable[MetricPoint], kind: AlertKind) -> list[MetricPoint]:
     """Points over all rows (segments are in the CSV file only) of one kind."""
-    return [point for point in points if point.segment == "all" and KINDS.get(point.measure) == kind]
+    return [point for point in points if point.segment == "all" and kind_of(point.measure) == kind]
 
 
 def series(points: Iterable[MetricPoint]) -> tuple[Series, ...]:

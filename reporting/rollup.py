@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from db.queries import MAX_POINTS
-from detectors.thresholds import KINDS
 from detectors.values import UNKNOWN_MODEL, AlertKind, MetricPoint
 from remediation.ports import Journal, Reader
 from remediation.values import Action
@@ -15,7 +14,14 @@ from reporting import incidents, measures, verdict
 from reporting.values import Accounts, ModelHealth, ReportData
 
 _ALERTS = 10_000
-_KINDS: tuple[AlertKind, ...] = ("performance", "data_quality", "prediction_drift", "data_drift")
+_KINDS: tuple[AlertKind, ...] = (
+    "performance",
+    "estimated_performance",
+    "concept_drift",
+    "data_quality",
+    "prediction_drift",
+    "data_drift",
+)
 
 
 def collect(
@@ -76,7 +82,7 @@ def _points(reader: Reader, model: str, since_us: int, until_us: int) -> tuple[l
     for kind in _KINDS:
         some = reader.points(
             model,
-            measures=[name for name, each in KINDS.items() if each == kind],
+            measures=measures.measures_of(kind),
             since_us=since_us,
             until_us=until_us,
             limit=MAX_POINTS,

@@ -12,9 +12,12 @@ from reporting.values import Accounts, Check, IncidentStory, Light, ModelHealth,
 
 AREAS: dict[AlertKind, str] = {
     "performance": "Performance",
+    "estimated_performance": "Estimated performance",
+    "concept_drift": "Concept drift",
     "data_drift": "Input drift",
     "prediction_drift": "Output drift",
     "data_quality": "Data quality",
+    "volume": "Volume",
 }
 _SILENT: dict[AlertKind, str] = {
     "performance": "No labels have come back for the version that serves in this period.",
@@ -22,6 +25,8 @@ _SILENT: dict[AlertKind, str] = {
     "prediction_drift": "No answer was measured for the version that serves in this period.",
     "data_quality": "No input was measured for the version that serves in this period.",
 }
+"""Of the areas that always have a line; the others have one where they were measured, or have an alarm."""
+_LEADING = ("accuracy", "f1", "auc", "mae")
 _ORDER: tuple[Light, ...] = ("act", "watch", "ok", "none")
 _ENDED_BADLY = {
     "escalated": "could not be cured automatically",
@@ -49,35 +54,52 @@ def checks(
     own = [point for point in points if version is None or point.version == version]
     firing = {alert.kind: alert for alert in still_firing(alerts, version) if alert.segment == "all"}
     found = [_check(kind, of_kind(own, kind), firing.get(kind)) for kind in AREAS]
-    return (*found, _books(accounts))
+    return (*(check for check in found if check is not None), _books(accounts))
 
 
-def _check(kind: AlertKind, points: Sequence[MetricPoint], alert: Alert | None) -> Check:
+def _check(kind: AlertKind, points: Sequence[MetricPoint], alert: Alert | None) -> Check | None:
     area = AREAS[kind]
     if alert is not None:
         return Check(
             area=area, light="act", told=f"Alarm since {words.moment(alert.change_us)}: {alert.reason}"
         )
+    if kind == "estimated_performance":
+        points = _newest_estimates(points)
     known = [point for point in points if point.value is not None]
-    if not known:
+    if not known and kind in _SILENT:
         return Check(area=area, light="none", told=_SILENT[kind])
+    if not known:
+        because = points[-1].undefined if points else None
+        return Check(area=area, light="none", told=f"Not told, because {because}.") if because else None
     newest_us = max(point.end_us for point in known)
     latest = [point for point in known if point.end_us == newest_us]
     breaches = sorted((one for one in latest if one.verdict == "breach"), key=effect, reverse=True)
     if breaches:
         told = "; ".join(_point(point) for point in breaches[:2])
         return Check(area=area, light="watch", told=f"Beyond its threshold in the newest window: {told}.")
-    if kind == "performance":
-        told = "; ".join(_point(one) for one in latest if one.measure in ("accuracy", "f1", "auc"))
-        return Check(area=area, light="ok", told=f"{told}.")
+    if kind in ("performance", "estimated_performance"):
+        told = "; ".join(_point(one) for one in latest if one.measure.removeprefix("estimated_") in _LEADING)
+        return Check(area=area, light="ok", told=f"{told}." if told else "All within their thresholds.")
+    if kind == "concept_drift":
+        return Check(area=area, light="ok", told="The labels show no other concept than the reference.")
     columns = len({point.feature for point in latest if point.feature})
     what = words.count(columns, "feature") if columns else words.count(len(latest), "measure")
     return Check(area=area, light="ok", told=f"All within their thresholds: {what} in the newest window.")
 
 
+def _newest_estimates(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    """Those of the newest window of events: an estimate that was withdrawn is not told as it was before."""
+    events = [point for point in points if point.axis == "event"]
+    newest_us = max((point.end_us for point in events), default=0)
+    return [point for point in events if point.end_us == newest_us]
+
+
 def _point(point: MetricPoint) -> str:
     name = words.measure(point.measure) + (f" of {point.feature}" if point.feature else "")
     text = f"{name} {words.number(point.measure, point.value)}"
+    if point.low is not None and point.high is not None:
+        low, high = (words.number(point.measure, one) for one in (point.low, point.high))
+        text = f"{text}, {low} to {high}"
     if point.threshold is None:
         return text
     side = "below" if point.reference is not None and point.threshold < point.reference else "above"

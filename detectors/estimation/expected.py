@@ -64,13 +64,11 @@ def expect_each(counts: Floats, chances: Floats, facts: Facts) -> list[Expected]
     first, slopes = _expect(counts, chances[0], facts)
     steps = counts * (chances[1:] - chances[0])
     moves = {name: steps @ (up - down) for name, (up, down) in slopes.items()}
-    others = [
-        {
-            name: None if value is None else value + float(moves[name][place])
-            for name, value in first.values.items()
-        }
-        for place in range(len(steps))
+    none = [None] * len(steps)
+    columns = [
+        none if value is None else (value + moves[name]).tolist() for name, value in first.values.items()
     ]
+    others = [dict(zip(first.values, row, strict=True)) for row in zip(*columns, strict=True)]
     return [first, *(Expected(values, {}, {}) for values in others)]
 
 

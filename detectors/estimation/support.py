@@ -57,9 +57,8 @@ def _ground(profile: Profile, estimator: Estimator) -> tuple[Integers, Floats]:
     cells, slots, counters = estimator.cells, profile.layout.outcomes, profile.counters
     if isinstance(cells, BinaryCells):
         known = np.array(cells.counts).reshape(-1, 2).sum(axis=1)
-        around = np.pad(known, NEIGHBOURS)
-        near = np.lib.stride_tricks.sliding_window_view(around, 2 * NEIGHBOURS + 1).sum(axis=1)
-        return counters[profile.layout.scores], near
+        near = np.convolve(known, np.ones(2 * NEIGHBOURS + 1), mode="same")
+        return counters[profile.layout.scores], np.asarray(near, dtype=np.float64)
     if isinstance(cells, MulticlassCells) and isinstance(slots, MulticlassSlots):
         return counters[slots.said], np.array(cells.counts).reshape(slots.classes, -1).sum(axis=1)
     if isinstance(cells, RegressionCells) and isinstance(slots, RegressionSlots):
