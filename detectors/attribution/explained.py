@@ -25,7 +25,7 @@ class Explained(Value, frozen=True, kw_only=True):
 
     `shift`: what the mix of outputs and features explains; `concept`: what remains. `shift_error`, `concept_error`:
     their standard errors. `share`: of the change that the shift explains, in [0, 1]; None where the change is
-    within chance, or the parts have opposite signs. `message`: in words.
+    within chance, or the parts have opposite signs. `changed`: whether it is beyond chance. `message`: in words.
     """
 
     measure: str
@@ -38,6 +38,7 @@ class Explained(Value, frozen=True, kw_only=True):
     shift_error: float = 0.0
     concept_error: float = 0.0
     share: float | None = None
+    changed: bool = False
     message: str = ""
     undefined: str | None = None
 
@@ -49,10 +50,10 @@ def explain(profile: Profile, estimator: Estimator) -> list[Explained]:
     Raises `ProfileInvalid` when the profile was counted against another reference.
     """
     estimates, truth = against_labels(profile, estimator)
-    return [_parts(one, truth[one.measure]) for one in estimates if one.measure in truth]
+    return [_parts(one, truth[one.measure], estimator.rows) for one in estimates if one.measure in truth]
 
 
-def _parts(one: Estimate, truth: float | None) -> Explained:
+def _parts(one: Estimate, truth: float | None, reference_rows: int) -> Explained:
     base = Explained(measure=one.measure, rows=one.rows, reference=one.reference, realized=truth)
     if one.value is None or one.reference is None or truth is None:
         because = one.undefined or "it has no value in the window or in the reference"
@@ -60,7 +61,8 @@ def _parts(one: Estimate, truth: float | None) -> Explained:
     shift, concept = one.value - one.reference, truth - one.value
     learned = math.sqrt(max(one.error**2 - (DOUBT * shift / 2) ** 2, 0.0))
     shift_error, concept_error = max(learned, abs(shift) * DOUBT / 2), math.hypot(one.error, one.sampling)
-    total, chance = shift + concept, math.hypot(learned, one.sampling)
+    total = shift + concept
+    chance = one.sampling * math.sqrt(1 + one.rows / max(reference_rows, 1))
     share = None
     if abs(total) > SURE * chance and shift * total >= 0:
         share = min(shift / total, 1.0)
@@ -72,6 +74,7 @@ def _parts(one: Estimate, truth: float | None) -> Explained:
         shift_error=shift_error,
         concept_error=concept_error,
         share=share,
+        changed=abs(total) > SURE * chance,
         message=_words(one.measure, total, chance, share, abs(concept) > SURE * concept_error),
     )
 
@@ -79,7 +82,7 @@ def _parts(one: Estimate, truth: float | None) -> Explained:
 def _words(measure: str, total: float, chance: float, share: float | None, drifted: bool) -> str:
     if abs(total) <= SURE * chance:
         return f"{measure} changed by {total:+.3g}, which is within chance"
-    rest = "what remains is concept drift" if drifted else "what remains is within chance"
+    rest = "what remains is concept drift" if drifted else "what remains is within what estimates err by"
     if share is None:
         return f"{measure} changed by {total:+.3g}, against what the shift of the data would do: {rest}"
     return f"{measure} changed by {total:+.3g}; the shift of the data explains {share:.0%} of it, and {rest}"

@@ -38,7 +38,7 @@ def attributed(
     if window.axis == "label":
         leading = LEADING[reference.task]
         found = next(one for one in explain(profile, lessons.estimator) if one.measure == leading)
-        if not found.message:
+        if not found.changed:
             return transition
         return replace(transition, reason=f"{transition.reason} In this window {found.message}.")
     features = carriers(profile, lessons.influence)

@@ -41,11 +41,19 @@ def count(watched: Watched, snapshot: PaneSnapshot, more_rows: int, monitor: Mon
         traffic, ended = resumed(traffic, start_us, end_us)
         found += [ended] if ended else []
         watched.open = {slot: rows for slot, rows in watched.open.items() if slot >= traffic.next_us}
-    if slot_us >= traffic.next_us:
-        watched.open[slot_us] = watched.open.get(slot_us, 0) + more_rows
+    for each_us, rows in _by_slot(slot_us, snapshot.pane_length_us, more_rows):
+        if each_us >= traffic.next_us:
+            watched.open[each_us] = watched.open.get(each_us, 0) + rows
     watched.traffic, watched.version = traffic, snapshot.version
     watched.reference_revision = snapshot.reference_revision
     return found
+
+
+def _by_slot(first_us: int, length_us: int, rows: int) -> Iterator[tuple[int, int]]:
+    """The rows of a pane by slot: of one that is longer than a slot, in equal parts, for it does not say when."""
+    slots = max(1, length_us // SLOT_US)
+    for place in range(slots):
+        yield first_us + place * SLOT_US, rows * (place + 1) // slots - rows * place // slots
 
 
 def pass_time(watched: Watched, frontier_us: int, now_us: int, monitor: Monitor) -> Iterator[Told]:

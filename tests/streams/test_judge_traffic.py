@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from detectors.profile import Profile
+from detectors.quality.traffic import Told
 from detectors.values import Alert, PaneSnapshot
 from streams.control.configuration import Configuration
 from streams.judge.stage import JudgeStage
+from streams.judge.traffic import Watched, count, pass_time
 from streams.replay.inprocess import Results
 from streams.stages import InputRecord
 from streams.times import IDLE_US
@@ -138,6 +140,30 @@ def test_the_monitor_says_how_long_a_silence_may_last(silence_s: float, told: bo
     end_us = two_days(bench)
     bench.stage.tick(end_us + 400 * SECOND_US, caught_up=True)
     assert bool(bench.alerts()) == told
+
+
+def test_panes_that_are_longer_than_a_slot_tell_no_volume() -> None:
+    watched, told, rng = Watched(), list[Told](), np.random.default_rng(1)
+    monitor = make_monitor(MODEL)
+    for number in range(200):
+        pane = PaneSnapshot(
+            model=MODEL,
+            version="1",
+            axis="event",
+            pane_us=START_US + number * 12 * HOUR_US,
+            pane_length_us=12 * HOUR_US,
+            source=0,
+            sequence=1,
+            rows=80,
+            sealed_rows=80,
+            watermark_us=0,
+            monitor_revision=1,
+            reference_revision="",
+            profile=b"",
+        )
+        told += count(watched, pane, int(rng.poisson(80)), monitor)
+        told += pass_time(watched, pane.pane_us + pane.pane_length_us, IDLE_US, monitor)
+    assert told == []
 
 
 def test_the_end_of_a_file_is_no_silence_and_neither_is_a_first_night() -> None:
