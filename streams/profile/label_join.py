@@ -41,6 +41,7 @@ def take_labels(state: ModelState, batch: LabelBatch, schema: Schema | None = No
     state.count_labels(*fates)
     if fates[-1]:
         state.note_waiting(times_us // length_us * length_us)
+        state.crowd_out(monitor.max_waiting_labels)
     _apply(state, times_us, batch.span_us, rows["label"], outcomes, monitor)
     state.expire_waiting(monitor)
 

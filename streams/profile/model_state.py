@@ -184,8 +184,7 @@ class ModelState:
                 )
 
     def expire_waiting(self, monitor: Monitor) -> None:
-        """Give up labels whose prediction has not come within the horizon, and the oldest of too many."""
-        self._crowd_out(monitor.max_waiting_labels)
+        """Give up labels whose prediction has not come within the horizon."""
         before_us = self.clock_us - _us(monitor.label_horizon_s)
         if before_us <= self.waiting_since_us:
             return
@@ -194,12 +193,15 @@ class ModelState:
         self.counts.waiting -= expired
         self.counts.orphaned += expired
 
-    def _crowd_out(self, most: int) -> None:
-        """A flood of labels without predictions may not take the memory. An eighth more than `most` is let in before
-        it is looked for the oldest, which means to look at all of them."""
-        if self.counts.waiting <= most + most // 8:
+    def crowd_out(self, most: int) -> None:
+        """A flood of labels without predictions may not take the memory. With an eighth more than `most` it is looked
+        for the oldest, which means to look at all of them. To be called behind each batch of labels: it does what it
+        would have done behind each single one, so that the size of the batches does not show."""
+        steps = most // 8 + 1
+        over = self.counts.waiting - most - steps
+        if over < 0:
             return
-        gone = crowd_out(self.table, most)
+        gone = crowd_out(self.table, most, over % steps)
         self.counts.waiting -= gone
         self.counts.orphaned += gone
         self.crowded_out += gone

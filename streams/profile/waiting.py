@@ -14,10 +14,12 @@ def give_up(table: IdTable, before_us: int) -> tuple[int, int | None]:
     return len(expired), int(kept.min()) if len(kept) else None
 
 
-def crowd_out(table: IdTable, keep: int) -> int:
-    """Let no more than `keep` labels wait: those of the oldest panes go first, within a pane those of the lowest keys,
-    so that the order of the rows does not matter. How many went."""
+def crowd_out(table: IdTable, keep: int, newest: int = 0) -> int:
+    """Let no more than `keep` labels wait beside the `newest`, which came last and stay: those of the oldest panes go
+    first, within a pane those of the lowest keys, so that the order of the rows does not matter. How many went."""
     waiting, times_us = table.waiting()
+    if newest:
+        waiting, times_us = waiting[:-newest], times_us[:-newest]
     over = len(waiting) - keep
     if over <= 0:
         return 0

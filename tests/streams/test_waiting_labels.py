@@ -83,3 +83,31 @@ def test_which_ones_go_is_a_matter_of_time_and_key_alone(times: list[int], keep:
     assert kept(np.random.default_rng(seed % 2**32).permutation(order)) == first
     wanted = sorted(order.tolist(), key=lambda one: (times[one], one))[max(0, len(times) - keep) :]
     assert first == {one + 1 for one in wanted}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    most=st.integers(0, 60), seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 119), max_size=12)
+)
+def test_the_size_of_the_batches_does_not_show_in_a_flood(most: int, seed: int, cuts: list[int]) -> None:
+    """Labels in any order of time, each once, before anything is predicted; then predictions of them all."""
+    rng = np.random.default_rng(seed)
+    events = make_events(120, 4)
+    events.label_times_us = events.times_us[rng.permutation(120)]
+    order = rng.permutation(120)
+
+    def joined(parts: list[np.ndarray]) -> tuple[Accounting, list[int]]:
+        records = [label_record(events, rows, MODEL, number) for number, rows in enumerate(parts)]
+        records.append(prediction_record(events, np.arange(120), MODEL, len(records)))
+        records = [replace(part, offset=offset) for offset, part in enumerate(records)]
+        line = Line(None, max_waiting_labels=most, label_horizon_s=3_600.0, hot_horizon_s=3_600.0)
+        line.run(records[:-1], set(), None)
+        table = line.stage._models[MODEL].table  # pyright: ignore[reportPrivateUsage]
+        left = table.row(np.arange(len(table)))
+        waiting = sorted(left["key"][left["series"] == WAITING].tolist())
+        line.run(records, set(), None)
+        return line.accounting(), waiting
+
+    one_by_one = joined([order[number : number + 1] for number in range(120)])
+    assert joined(np.split(order, sorted(set(cuts)))) == one_by_one
+    assert joined([order]) == one_by_one
