@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +20,14 @@ _IN_FLIGHT = 200
 
 
 @contextmanager
-def running(partitions: int) -> Iterator[tuple[str, Path]]:
-    """The broker's address and an empty folder."""
+def running(partitions: int, **properties: str) -> Generator[tuple[str, Path]]:
+    """The broker's address and an empty folder. `properties`: more of the broker's own, `_` for `.`."""
     with tempfile.TemporaryDirectory(prefix="homeostat-bench-") as folder:
         home = Path(folder)
-        with KafkaBroker(KafkaConfig(home / "kafka"), launcher=parent_bound_launcher()) as broker:
+        config = KafkaConfig(
+            home / "kafka", properties={name.replace("_", "."): value for name, value in properties.items()}
+        )
+        with KafkaBroker(config, launcher=parent_bound_launcher()) as broker:
             asyncio.run(ensure_topics(broker.bootstrap, all_topics(partitions)))
             yield broker.bootstrap, home
 

@@ -3,14 +3,18 @@
     uv run python -m benchmarks.scale --json
 
 Scenarios: `scale.two.times` (wall time; it needs two free processor cores, and the broker works beside the workers),
-`scale.two.cost` (CPU-seconds per row of workers and broker with two workers against one: what sharing the work costs,
-also on a machine that is busy with other things). Peers of the first say what two cores can give at most.
+`scale.two.ready.times` (the same without the time in which a worker was ready to run and others had the cores: the
+broker, its own twin, other programs; whatever a worker waits for counts in full), `scale.two.cost` (CPU-seconds per row
+of workers and broker with two workers against one: what sharing the work costs, also on a machine that is busy with
+other things). Peers of the first say what two cores can give at most.
 """
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,14 +31,22 @@ from streams.topics import EVENTS
 _PARTITIONS = 4
 _DEADLINE_S = 600.0
 _CORES = 2
+_JOIN_MS = 8_000
 
 
 class Measured(NamedTuple):
-    """What `count` workers did: rows per second of wall time, and CPU-seconds per million rows."""
+    """What `count` workers did: rows per second of wall time, rows per second without the `crowded` share of it in
+    which a worker was ready and had no core, and CPU-seconds per million rows."""
 
     rate: float
+    crowded: float
     workers_cpu: float
     broker_cpu: float
+
+    @property
+    def ready_rate(self) -> float:
+        """Rows per second of the time in which a worker ran or waited for something else than a core."""
+        return self.rate / (1 - self.crowded)
 
     @property
     def cpu(self) -> float:
@@ -45,7 +57,7 @@ class Measured(NamedTuple):
 def main() -> int:
     """Run the scenario."""
     options = parser(__doc__ or "")
-    options.add_argument("--events", type=int, default=4_000_000, help="events (default: 4,000,000)")
+    options.add_argument("--events", type=int, default=8_000_000, help="events (default: 8,000,000)")
     given = options.parse_args()
     one, two = (_measure(given.events, count, given.seed) for count in (1, 2))
     times = Scenario(
@@ -57,6 +69,19 @@ def main() -> int:
             "rows per second, 1 worker": one.rate,
             "rows per second, 2 workers": two.rate,
             "at most on two cores (CPU of one worker and the broker)": _CORES * one.workers_cpu / one.cpu,
+        },
+        target=1.7,
+    )
+    ready = Scenario(
+        id="scale.two.ready.times",
+        value=two.ready_rate / one.ready_rate,
+        unit="times, with a core for each",
+        higher_is_better=True,
+        peers={
+            "rows per second, 1 worker": one.ready_rate,
+            "rows per second, 2 workers": two.ready_rate,
+            "share of the time without a core, 1 worker": one.crowded,
+            "share of the time without a core, 2 workers": two.crowded,
         },
         target=1.7,
     )
@@ -73,16 +98,17 @@ def main() -> int:
         },
         target=1.15,
     )
-    return show([times, cost], as_json=given.json)
+    return show([times, ready, cost], as_json=given.json)
 
 
 def _measure(events: int, count: int, seed: int) -> Measured:
-    with running(_PARTITIONS) as (broker, folder):
+    # Nobody is to work alone until the other has come: the broker waits for both before it gives out partitions.
+    with running(_PARTITIONS, group_initial_rebalance_delay_ms=str(_JOIN_MS)) as (broker, folder):
         say(f"{count} workers: filling the topic")
         rows = asyncio.run(fill(broker, Workload(events=events, seed=seed), slots=_PARTITIONS))
         workers = [_start(broker, folder, number) for number in range(count)]
         try:
-            done = asyncio.run(_progress(broker, workers))
+            done = asyncio.run(_progress(broker, workers, folder))
         finally:
             for process in workers:
                 process.terminate()
@@ -90,24 +116,28 @@ def _measure(events: int, count: int, seed: int) -> Measured:
                 process.wait(30)
     first, last = done[0], done[-1]
     worked = rows * (last.records - first.records) / last.records
+    wall_s = last.wall_s - first.wall_s
     return Measured(
-        rate=worked / (last.wall_s - first.wall_s),
+        rate=worked / wall_s,
+        crowded=(last.crowded_s - first.crowded_s) / wall_s,
         workers_cpu=1e6 * (last.workers_cpu_s - first.workers_cpu_s) / worked,
         broker_cpu=1e6 * (last.broker_cpu_s - first.broker_cpu_s) / worked,
     )
 
 
 class _Point(NamedTuple):
-    """How many records were checkpointed at a moment, and what everybody had used until then."""
+    """How many records were checkpointed at a moment, and what everybody had used until then. `crowded_s`: how long a
+    worker has waited for a core, on the mean."""
 
     wall_s: float
     records: int
     workers_cpu_s: float
     broker_cpu_s: float
+    crowded_s: float
 
 
-async def _progress(broker: str, workers: list[subprocess.Popen[bytes]]) -> list[_Point]:
-    """From the moment at which every partition has moved, to the end."""
+async def _progress(broker: str, workers: list[subprocess.Popen[bytes]], folder: Path) -> list[_Point]:
+    """From the moment at which every partition has moved and every worker has taken part, to the end."""
     places = [TopicPartition(EVENTS, number) for number in range(_PARTITIONS)]
     async with AIOKafkaConsumer(bootstrap_servers=broker) as consumer:
         end = sum((await consumer.end_offsets(places)).values())
@@ -126,9 +156,13 @@ async def _progress(broker: str, workers: list[subprocess.Popen[bytes]]) -> list
                 await asyncio.sleep(0.5)
                 continue
             committed = [max(0, offset.offset) for offset in offsets.values()]
-            if all(committed) and (not found or sum(committed) > found[-1].records):
+            begun = found or all(map(partial(_works, folder), range(len(workers))))
+            if begun and all(committed) and (not found or sum(committed) > found[-1].records):
                 workers_cpu_s = sum(map(_cpu_s, processes))
-                found.append(_Point(time.monotonic(), sum(committed), workers_cpu_s, _cpu_s(kafka)))
+                crowded_s = sum(map(_crowded_s, processes)) / len(processes)
+                found.append(
+                    _Point(time.monotonic(), sum(committed), workers_cpu_s, _cpu_s(kafka), crowded_s)
+                )
             await asyncio.sleep(0.05)
     finally:
         await admin.close()
@@ -139,6 +173,19 @@ def _cpu_s(process: psutil.Process) -> float:
     """What a process has used, all threads together."""
     times = process.cpu_times()
     return times.user + times.system
+
+
+def _crowded_s(process: psutil.Process) -> float:
+    """How long its main thread, which does the work, was ready to run and did not (Linux counts it)."""
+    schedule = Path(f"/proc/{process.pid}/task/{process.pid}/schedstat").read_text().split()
+    return int(schedule[1]) / 1e9
+
+
+def _works(folder: Path, number: int) -> bool:
+    """Whether a worker owns a partition that has moved."""
+    samples = folder / f"samples-{number}.jsonl"
+    lines = samples.read_text().splitlines() if samples.exists() else []
+    return bool(lines) and json.loads(lines[-1])["records"] > 0
 
 
 def _broker() -> psutil.Process:

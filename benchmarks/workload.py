@@ -35,6 +35,7 @@ class Workload:
     rate: float = 100_000.0
     horizon_s: float = 20.0
     pane_s: float = 1.0
+    lateness_s: float = 600.0
     dtype: str = "float64"
     seed: int = 7
 
@@ -52,6 +53,7 @@ class Workload:
             label_window_rows=20_000,
             pane_s=self.pane_s,
             label_horizon_s=self.horizon_s,
+            lateness_s=self.lateness_s,
         )
 
     def reference(self) -> Reference:
