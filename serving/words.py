@@ -171,6 +171,8 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
 def _incident(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
     if "model" in detail:
         return f"Incident opened: {detail['model']} version {detail.get('version')} is ill", toned("", "bad")
+    if verb == "feedback":
+        return _with(f"A person said: {detail.get('said')}", detail.get("why")), toned("", "still")
     return _with(STATES.get(verb, f"Incident {verb}"), detail.get("why")), status(verb)
 
 

@@ -126,3 +126,20 @@ def test_the_audit_page_verifies_and_the_keyboard_reaches_everything(
     page.get_by_role("button", name="Verify the log").press("Enter")
     expect(page.locator("#verified")).to_contain_text("Intact: 6 entries")
     assert complaints == []
+
+
+def test_what_an_incident_was_is_said_on_its_page(page: Page, world: World, complaints: list[str]) -> None:
+    world.fall_ill()
+    page.get_by_label("You are").fill("mira")
+    page.goto(f"{page.url.rstrip('/')}/incidents/inc-1")
+    form = page.get_by_role("form", name="Say what this was")
+    form.get_by_label("Why").fill("a campaign")
+    form.get_by_label("Why").press("Enter")
+    assert world.told == [], "Enter alone says nothing"
+    form.get_by_role("button", name="Expected").click()
+    expect(form.get_by_role("alert")).to_have_text(
+        "Recorded: expected (performance). It takes effect with the next window."
+    )
+    assert [(one.said, one.by, one.why) for one in world.told] == [("expected", "mira", "a campaign")]
+    expect(page.locator("#story")).to_contain_text("A person said: expected: a campaign", timeout=20_000)
+    assert complaints == []

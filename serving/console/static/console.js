@@ -71,7 +71,33 @@ async function decide(form, verdict) {
   }
 }
 
+async function say(form, said) {
+  const answer = form.querySelector(".answer");
+  const by = byId("who").value.trim();
+  answer.textContent = "";
+  if (!by) {
+    answer.textContent = "Say who you are first (top of the page): it is recorded under your name.";
+    byId("who").focus();
+    return;
+  }
+  try {
+    const path = `/api/v1/incidents/${encodeURIComponent(form.dataset.key)}/feedback`;
+    const told = await post(path, { said, by, why: form.elements.why.value.trim() });
+    const kinds = [...new Set(told.map((each) => each.kind.replaceAll("_", " ")))].join(", ");
+    answer.textContent = `Recorded: ${said} (${kinds}). It takes effect with the next window.`;
+    setTimeout(refresh, 1500); // it has its place in the log by then
+  } catch (problem) {
+    answer.textContent = problem instanceof TypeError ? "Homeostat does not answer. Nothing was said." : problem.message;
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("form.say button");
+  if (button) say(button.form, button.value);
+});
+
 document.addEventListener("submit", (event) => {
+  if (event.target.matches("form.say")) event.preventDefault();
   if (!event.target.matches("form.decide")) return;
   event.preventDefault();
   const typedReason = document.activeElement?.name === "reason";
