@@ -10,9 +10,13 @@ from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import PaneSnapshot
 from streams.judge.windows import NEVER_US, Entry, Series, SeriesName
+from streams.times import MICROSECONDS
 
 MERGE_AT = 16
 """So many neighbours become one. Writing a merged pane again with every 16 of 10 s costs 4 kB in 160 s."""
+
+_LOOK_EVERY_US = 3_600 * MICROSECONDS
+_OLD_US = 86_400 * MICROSECONDS
 
 ReferenceOf = Callable[[str], Reference | None]
 
@@ -37,12 +41,29 @@ class MergedPane(msgspec.Struct, array_like=True):
         return Entry(sealed, offset, self.current, offset, merged=True)
 
 
-def merge_final(series: Series, final_us: Mapping[int, int], reference_of: ReferenceOf) -> list[Entry]:
+class Ageing:
+    """Tells which panes are old. The profiles topic has a retention, and a window of a slow model takes weeks: what can
+    change no more is brought to the state topic in time, also where it is no more than one pane."""
+
+    def __init__(self) -> None:
+        self._looked_us = 0
+
+    def old_us(self, clock_us: int) -> int:
+        """Panes that end before this are old. Once an hour of the log's time; in between none is."""
+        if clock_us - self._looked_us < _LOOK_EVERY_US:
+            return NEVER_US
+        self._looked_us = clock_us
+        return clock_us - _OLD_US
+
+
+def merge_final(
+    series: Series, final_us: Mapping[int, int], reference_of: ReferenceOf, old_us: int = NEVER_US
+) -> list[Entry]:
     """Merge neighbouring panes of one source that end at or before its `final_us`, `MERGE_AT` or more at a
-    time, never across the bound of a window. Returns the new entries."""
+    time (of those that end before `old_us` any number), never across the bound of a window. Returns the new entries."""
     made: list[Entry] = []
     for source, entries in _final_entries(series, final_us).items():
-        if len(entries) < MERGE_AT:
+        if len(entries) < MERGE_AT and not _has_aged(entries, old_us):
             continue
         cuts = _cuts(series)
         runs: dict[object, list[Entry]] = {}
@@ -50,7 +71,9 @@ def merge_final(series: Series, final_us: Mapping[int, int], reference_of: Refer
             runs.setdefault((_cell(series, cuts, entry), entry.revisions), []).append(entry)
         for run in runs.values():
             reference = reference_of(run[0].revisions[1])
-            if len(run) < MERGE_AT or (reference is None and run[0].revisions[1]):
+            if (len(run) < MERGE_AT and not _has_aged(run, old_us)) or (
+                reference is None and run[0].revisions[1]
+            ):
                 continue
             merged = _merged(run, reference)
             for entry in run:
@@ -63,6 +86,11 @@ def merge_final(series: Series, final_us: Mapping[int, int], reference_of: Refer
         for pane_us in [start for start, entries in series.panes.items() if not entries]:
             del series.panes[pane_us]
     return made
+
+
+def _has_aged(entries: list[Entry], old_us: int) -> bool:
+    """Whether one of them is old and not in the state topic yet."""
+    return any(entry.end_us < old_us and not entry.merged for entry in entries)
 
 
 def _final_entries(series: Series, final_us: Mapping[int, int]) -> dict[int, list[Entry]]:

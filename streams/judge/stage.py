@@ -18,7 +18,7 @@ from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.judge.kept import distances, pieces, places_of, read, to_write
-from streams.judge.merging import MergedPane, merge_final
+from streams.judge.merging import Ageing, MergedPane, merge_final
 from streams.judge.model_axis import ModelAxis, Plans
 from streams.judge.points import (
     ALL,
@@ -68,6 +68,7 @@ class JudgeStage:
         self._shows = shows
         self._axes: dict[tuple[str, str], ModelAxis] = {}
         self._clock_us = 0
+        self._ageing = Ageing()
         self._outputs: list[OutputRecord] = []
         self._decoded: tuple[int, PaneSnapshot] | None = None
         self._flushed_offset = -1
@@ -124,7 +125,10 @@ class JudgeStage:
             self._correct_all(series)
         if self.offset == self._flushed_offset and not self._outputs:
             return None
-        made = [(series.name, entry) for series in self._all_series() for entry in self._settle(series)]
+        old_us = self._ageing.old_us(self._clock_us)
+        made = [
+            (series.name, entry) for series in self._all_series() for entry in self._settle(series, old_us)
+        ]
         deltas = [
             Delta(name.model.encode(), msgspec.msgpack.encode(MergedPane.of(name, entry)))
             for name, entry in made
@@ -373,13 +377,13 @@ class JudgeStage:
             OutputRecord(topic, partition, model.encode(), value, (("kind", kind.encode()),))
         )
 
-    def _settle(self, series: Series) -> list[Entry]:
+    def _settle(self, series: Series, old_us: int) -> list[Entry]:
         """Forget what is beyond correction, and merge what can change no more (a plan asks for single panes)."""
         final_us = self._axis(series.name.model, series.name.axis).final_us(series)
         series.prune(min(final_us.values(), default=0))
         if self._plans is not None:
             return []
-        return merge_final(series, final_us, self._configuration.reference_revision)
+        return merge_final(series, final_us, self._configuration.reference_revision, old_us)
 
     def _state(self) -> bytes:
         """The small part, as it is now."""

@@ -16,6 +16,7 @@ from streams.control.window_spec import check_windows
 from streams.judge.seals import Planned
 from streams.judge.windows import SeriesName
 from streams.replay.inprocess import Results
+from streams.topics import PROFILES
 from tests.streams.window_bench import (
     BASE_US,
     SECOND_US,
@@ -275,6 +276,35 @@ def test_a_long_window_is_kept_in_few_pieces() -> None:
     judge.crash()
     judge.send(snapshot(3_599, 2), snapshot(3_601, 2))
     assert judge.windows() == [(0, 3_600, 7_200, True)]
+
+
+def test_a_slow_model_needs_nothing_that_the_profiles_topic_gives_up() -> None:
+    """A pane every six hours, 30 days to a window: what the judge needs is never older than two days, also where that
+    is a single pane, and the window is what it would have been."""
+    hour_us = 3_600 * SECOND_US
+    judge = Judge(configuration(settings_of(window_rows=1_200)))
+    plain = Judge(configuration(settings_of(window_rows=1_200)))
+    for number in range(125):
+        at_us = BASE_US + 6 * number * hour_us
+        one = snapshot(
+            6 * 3_600 * number,
+            10,
+            watermark_us=at_us,
+            final_us=at_us - hour_us,
+            profile=snapshot(number % 7, 10).profile,
+        )
+        judge.send(one, at_us=at_us)
+        plain.send(one)
+        judge.flush()
+        assert judge.state is not None
+        needed = judge.state[2].get(PROFILES, [(number, number)])
+        assert needed[0][0] >= number - 8
+        if number % 40 == 20:
+            judge.crash()
+    assert judge.windows() == plain.windows()
+    assert [(one[2], one[3]) for one in judge.windows()] == [(1_200, True)]
+    assert judge.rows() == plain.rows()
+    assert judge.results.points == plain.flush().points
 
 
 def test_the_windows_of_a_log_are_followed() -> None:
