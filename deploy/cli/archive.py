@@ -1,4 +1,4 @@
-"""Commands of the archive: status, check, files, compact, retention, erase."""
+"""Commands of the archive: status, check, files, export, compact, retention, erase."""
 
 import json
 import time
@@ -107,6 +107,39 @@ def archive_files(
         typer.echo("\n".join(paths))
     else:
         typer.echo(_nothing(store, model), err=True)
+
+
+@archive.command("export")
+def archive_export(
+    output: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    model: Annotated[str, typer.Option(help="Of which model.")],
+    since: Annotated[
+        str | None, typer.Option("--from", help="Event time (2026-11-21T10:00, UTC), or how long ago (30d).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The same.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only of this version.")] = None,
+) -> None:
+    """Write a stretch as one table, labels joined: as the reference of a monitor, or as history for a backtest.
+
+    Example: `homeostat archive export good.parquet --model car-loan --version 7 --from 30d`
+    """
+    import pyarrow.parquet as parquet
+
+    from deploy.cli.files import moment_us
+    from deploy.errors import UserError
+    from streams.archive.export import NothingArchived, history
+    from streams.archive.read import ArchiveReader
+
+    stretch = moment_us(since, "--from"), moment_us(until, "--to")
+    try:
+        found = history(
+            ArchiveReader(_store()), model, since_us=stretch[0], until_us=stretch[1], version=version
+        )
+    except NothingArchived as error:
+        raise UserError(f"{error}; `homeostat archive status` shows what there is") from error
+    parquet.write_table(found, output)
+    labelled = found.num_rows - found.column("label").null_count
+    typer.echo(f"{output}: {found.num_rows:,} events, {labelled:,} with a label.", err=True)
 
 
 @archive.command("compact")

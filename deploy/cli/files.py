@@ -35,3 +35,24 @@ def checked(work: Callable[[], _Result]) -> _Result:
         return work()
     except (FileInvalid, MonitorFileInvalid, DetectorError) as error:
         raise UserError(str(error)) from error
+
+
+def moment_us(text: str | None, option: str) -> int | None:
+    """A time of day in UTC, or so long ago."""
+    import time
+    from datetime import UTC, datetime
+
+    from streams.files.monitor import seconds
+
+    if text is None:
+        return None
+    try:
+        return int((time.time() - seconds(text)) * 1e6)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        reason = f"{text!r} must be a time such as 2026-11-21T10:00, or how long ago: 90m"
+        raise typer.BadParameter(reason, param_hint=option) from error
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e6)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from deploy.cli.broker import on_broker
-from deploy.cli.files import AsJson, checked, monitor_file
+from deploy.cli.files import AsJson, checked, moment_us, monitor_file
 from deploy.cli.printing import progress, show_table
 from deploy.settings import Settings
 
@@ -66,10 +66,10 @@ def replay(
 
     settings = Settings()
     stretch = Stretch(
-        from_us=_moment_us(since, "--from") or 0,
-        to_us=_moment_us(until, "--to") or 2**62,
+        from_us=moment_us(since, "--from") or 0,
+        to_us=moment_us(until, "--to") or 2**62,
         model=model,
-        read_from_us=_moment_us(read_from, "--read-from"),
+        read_from_us=moment_us(read_from, "--read-from"),
     )
     if stretch.from_us >= stretch.to_us:
         reason = f"{until!r} must be later than --from, which is {since!r}"
@@ -185,27 +185,6 @@ async def _replay(broker: str, settings: Settings, stretch: Any, archive: bool, 
     if archive:
         return await replay_archive(broker, settings.archive_location, stretch, tell)
     return await run(broker, stretch, tell)
-
-
-def _moment_us(text: str | None, option: str) -> int | None:
-    """A time of day in UTC, or so long ago."""
-    import time
-    from datetime import UTC, datetime
-
-    from streams.files.monitor import seconds
-
-    if text is None:
-        return None
-    try:
-        return int((time.time() - seconds(text)) * 1e6)
-    except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        reason = f"{text!r} must be a time such as 2026-11-21T10:00, or how long ago: 90m"
-        raise typer.BadParameter(reason, param_hint=option) from error
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e6)
 
 
 def _seconds(text: str, option: str) -> float:

@@ -130,18 +130,18 @@ class ArchiveReader:
         counts. Of an id's labels the latest counts. Texts stand in `prediction` and `label` where a model speaks in
         them.
         """
-        frame = _frame(self.predictions(model, since_us=since_us, until_us=until_us))
+        frame = frame_of(self.predictions(model, since_us=since_us, until_us=until_us))
         frame = frame.sort_values(["partition", "offset", "row"], kind="stable")
         frame = frame.drop_duplicates(["version", "key"], keep="first")
-        labels = _frame(self.current_labels(model, until_us=known_until_us))
+        labels = frame_of(self.current_labels(model, until_us=known_until_us))
         known = pd.DataFrame(
             {
                 "id": labels["id"],
-                "label": _outcome(labels, "value"),
+                "label": outcome_of(labels, "value"),
                 "label_time_us": labels["time_us"],
             }
         )
-        frame["prediction"] = _outcome(frame, "prediction")
+        frame["prediction"] = outcome_of(frame, "prediction")
         joined_frame = frame.merge(known, on="id", how="inner", validate="many_to_one")
         features = [name for name in joined_frame.columns if name.startswith(FEATURE_PREFIX)]
         ordered = joined_frame.sort_values(["time_us", "id", "version"], kind="stable", ignore_index=True)
@@ -245,13 +245,14 @@ def _chosen(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return readable(pa.table(columns, names=list(names)))
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """A table of the archive for pandas, its times as `time_us`."""
     times = table.column("time").cast(pa.int64())
     frame: pd.DataFrame = table.drop_columns(["time"]).append_column("time_us", times).to_pandas()
     return frame
 
 
-def _outcome(frame: pd.DataFrame, name: str) -> pd.Series:
+def outcome_of(frame: pd.DataFrame, name: str) -> pd.Series:
     """Numbers; with the texts among them where a model speaks in texts."""
     numbers, texts = cast("pd.Series", frame[name]), cast("pd.Series", frame[f"{name}_text"])
     if not bool(texts.notna().any()):

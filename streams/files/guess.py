@@ -143,7 +143,7 @@ def guess(table: TableFile) -> Guessed:
     take("version", lambda one: one.distinct <= _MOST_CLASSES and not one.is_time, "few values, named so")
     score = take("score", _is_share, "numbers between 0 and 1, and named so")
     said = take("prediction", lambda one: one.distinct > 1 and not one.is_time, "named so")
-    label = take("label", lambda one: one.distinct > 1 and not one.is_time, "named so")
+    label = take("label", lambda one: one.known > 0 and not one.is_time, "named so")
     if label is None and (said is not None or score is not None):
         label = _by_agreement(found, left, said, score)
     _take_task(found, label or said, score)

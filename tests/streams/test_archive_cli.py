@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -10,6 +11,8 @@ from db.engine import connect
 from db.migrate import upgrade
 from deploy.cli import app
 from deploy.settings import Settings
+from streams.files.guess import guess
+from streams.files.tables import TableFile
 from streams.store import LocalStore
 from tests.streams.archive_parts import fill, globbed, predictions, write
 
@@ -97,3 +100,20 @@ def test_erasing_prints_a_receipt_and_enters_the_audit_log(home: Path) -> None:
     assert json.loads(leaf)["detail"]["id_hashes"] == told["id_hashes"]
     assert '"e7"' not in leaf
     _run("erase", "--model", "churn", code=2)
+
+
+def test_a_stretch_is_exported_as_a_reference(home: Path) -> None:
+    """Each event once, with its label where it has one, under the names that people use."""
+    fill(LocalStore(home / "archive"), 4)
+    assert "no events of model 'chrun'" in str(
+        RUN.invoke(app, ["archive", "export", str(home / "no.parquet"), "--model", "chrun"]).exception
+    )
+    _run("export", str(home / "good.parquet"), "--model", "churn")
+    found = pd.read_parquet(home / "good.parquet")
+    assert (len(found), int(found["label"].notna().sum())) == (60, 12)
+    assert found["id"].is_unique
+    assert found["time"].is_monotonic_increasing
+    assert list(found.columns[:7]) == ["id", "time", "version", "prediction", "score", "label", "label_time"]
+    assert not [name for name in found.columns if name.startswith("f.")]
+    guessed = guess(TableFile(home / "good.parquet"))
+    assert (guessed.of("id"), guessed.of("time"), guessed.of("label")) == ("id", "time", "label")
