@@ -26,10 +26,10 @@ Date = Callable[[Record], float]
 
 @dataclass(slots=True)
 class _Line:
-    """One partition: what was fetched of it and not yet taken, and the date of the newest that was. `unwritten_ms`: of
-    the oldest that was taken since the last commit."""
+    """One partition: what was fetched of it and not yet taken, since when that is nothing, and the date of the newest
+    that was taken. `unwritten_ms`: of the oldest that was taken since the last commit."""
 
-    heard_s: float
+    empty_s: float
     records: Sequence[Record] = ()
     taken_ms: float = _NEVER_MS
     unwritten_ms: float = _NOTHING_MS
@@ -56,11 +56,10 @@ class Pace:
         """The partitions of which nothing waits."""
         return [partition for partition, line in self._lines.items() if not line.records]
 
-    def add(self, batches: Mapping[TopicPartition, Sequence[Record]], now_s: float) -> None:
+    def add(self, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
         """Records of partitions of which nothing waited."""
         for partition, records in batches.items():
-            line = self._lines[partition]
-            line.records, line.heard_s = records, now_s
+            self._lines[partition].records = records
 
     def take(
         self, behind: Collection[TopicPartition], bound_ms: float, now_s: float
@@ -71,13 +70,13 @@ class Pace:
             topics[partition.topic][partition] = line
         found: dict[TopicPartition, Sequence[Record]] = {}
         for lines in topics.values():
-            waited_for = {one for one in behind if one in lines and now_s - lines[one].heard_s < PATIENCE_S}
+            waited_for = {one for one in behind if one in lines and now_s - lines[one].empty_s < PATIENCE_S}
             oldest_ms = {one: self._oldest_ms(line, one in waited_for) for one, line in lines.items()}
             first, second = (*sorted(oldest_ms, key=oldest_ms.__getitem__), None)[:2]
             for partition, line in lines.items():
                 other = second if partition == first else first
                 horizon_ms = _NOTHING_MS if other is None else oldest_ms[other] + bound_ms
-                if records := self._up_to(line, horizon_ms):
+                if records := self._up_to(line, horizon_ms, now_s):
                     found[partition] = records
         return found
 
@@ -92,14 +91,14 @@ class Pace:
         )
         return min(line.unwritten_ms, to_come_ms)
 
-    def _up_to(self, line: _Line, horizon_ms: float) -> Sequence[Record]:
+    def _up_to(self, line: _Line, horizon_ms: float, now_s: float) -> Sequence[Record]:
         if not line.records:
             return ()
         found = line.records
         if horizon_ms < _NOTHING_MS:
             found = list(takewhile(lambda record: self.date(record) <= horizon_ms, found))
         if found:
-            line.records = line.records[len(found) :]
+            line.records, line.empty_s = line.records[len(found) :], now_s
             line.taken_ms = max(line.taken_ms, self.date(found[-1]))
             line.unwritten_ms = min(line.unwritten_ms, self.date(found[0]))
         return found

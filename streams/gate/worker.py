@@ -160,7 +160,7 @@ class _Gate:
 
     async def handle(self, consumer: AIOKafkaConsumer, batches: Batches) -> None:
         started_s = time.monotonic()
-        self._pace.add(batches, started_s)
+        self._pace.add(batches)
         for lane in self._lanes.values():
             if lane.partition not in batches:
                 lane.idle()

@@ -51,7 +51,7 @@ class Broker:
     def fetch(self, part: TopicPartition, count: int) -> None:
         """Some records of a partition of which nothing waits."""
         if part in self.pace.empty and self.unread[part]:
-            self.pace.add({part: self.unread[part][:count]}, 0.0)
+            self.pace.add({part: self.unread[part][:count]})
             del self.unread[part][:count]
 
     def take(self, now_s: float = 0.0) -> bool:
@@ -124,6 +124,23 @@ def test_one_that_brings_nothing_is_waited_for_so_long() -> None:
     assert not broker.take(PATIENCE_S - 0.1)
     assert broker.take(PATIENCE_S)
     assert not broker.pace.held
+
+
+def test_one_that_was_held_is_waited_for_afresh() -> None:
+    broker = Broker([[0, 20_000], [20_000, 40_000]], ["t", "t"])
+    first, second = broker.parts
+    broker.fetch(second, 1)
+    assert not broker.take(PATIENCE_S - 1)
+    broker.fetch(first, 2)
+    assert broker.take(10 * PATIENCE_S)
+    broker.commit(first)
+    assert broker.take(10 * PATIENCE_S)
+    broker.commit(first)
+    broker.commit(second)
+    broker.unread[first].append(record(first, 2, 90_000))
+    broker.fetch(first, 1)
+    assert not broker.take(11 * PATIENCE_S - 0.1)
+    assert broker.take(11 * PATIENCE_S)
 
 
 def test_what_is_not_written_yet_holds_the_others() -> None:
