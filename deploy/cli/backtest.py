@@ -163,6 +163,9 @@ def _show_backtest(found: "Backtest") -> None:
         f"{data['model']}: {data['rows']:,} rows, {data['labels']:,} labels, {data['windows']:,} windows, "
         f"{data['label_windows']:,} of labels ({data['rows_per_s']:,} rows a second)."
     )
+    for one in data["reference"]:
+        if one["note"]:
+            typer.echo(f"The reference of version {one['version']}: {one['note']}.", err=True)
     for name, count in data["skipped"].items():
         if count:
             typer.echo(f"{count:,} rows were left out: no usable {name}.", err=True)

@@ -96,6 +96,15 @@ def with_baseline(
     return replace(complete, revision=revision_of(complete))
 
 
+def with_note(reference: Reference, note: str | None) -> Reference:
+    """The reference with something more that a person should know of it, under a revision of its own."""
+    if reference.baseline is None or not note:
+        return reference
+    notes = "; ".join(each for each in (reference.baseline.note, note) if each)
+    complete = replace(reference, baseline=replace(reference.baseline, note=notes))
+    return replace(complete, revision=revision_of(complete))
+
+
 def _axes(rows: Rows) -> tuple[Axis, ...]:
     return ("event", "label") if rows.labels is not None else ("event",)
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.concept.choice import check_names
+from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
 from detectors.reference import Reference, build_reference
-from detectors.sequential.baseline import with_baseline
+from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
 from detectors.values import Budget, FeatureSpec, Monitor
 from streams.control.measures import check_measures
@@ -122,7 +123,8 @@ def build_from(file: MonitorFile, roles: Roles, known: Rows) -> Reference:
         task=file.task,
         classes=file.classes,
     )
-    return with_baseline(with_learned(reference, known), known, calibration_windows=CALIBRATION)
+    complete = with_baseline(with_learned(reference, known), known, calibration_windows=CALIBRATION)
+    return with_note(complete, in_words(contamination(reference, known)))
 
 
 def _silence_s(told: str) -> float | None:

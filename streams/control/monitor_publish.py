@@ -56,6 +56,7 @@ class Published:
                     "rows": one.rows,
                     "features": [part.spec.name for part in one.features],
                     "performance": one.performance,
+                    "note": one.baseline.note if one.baseline is not None else "",
                 }
                 for one in self.references
             ],
@@ -83,7 +84,9 @@ class Applied:
             )
         if self.reference is None:
             return f"{start}; references are those of the registered versions"
-        return f"{start}; reference {self.reference.revision} of version {self.reference.version}"
+        told = f"{start}; reference {self.reference.revision} of version {self.reference.version}"
+        note = self.reference.baseline.note if self.reference.baseline is not None else ""
+        return f"{told} ({note})" if note else told
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -108,6 +108,10 @@ class Backtest:
             "rows_per_s": round(self.rows / self.elapsed_s) if self.elapsed_s else None,
             "pane_s": self.monitor.pane_s if self.timed else None,
             "pane_rows": None if self.timed else round(self.monitor.pane_s * MICROSECONDS / ROW_US),
+            "reference": [
+                {"version": one.version, "rows": one.rows, "revision": one.revision, "note": note_of(one)}
+                for one in self.references
+            ],
             "skipped": self.skipped,
             "rows_ahead": self.ahead,
             "labels_unused": self.labels_unused,
@@ -158,6 +162,11 @@ class Backtest:
 
     def _time(self, time_us: int) -> str | None:
         return datetime.fromtimestamp(time_us / MICROSECONDS, UTC).isoformat() if self.timed else None
+
+
+def note_of(reference: Reference) -> str | None:
+    """What a person should know of the reference, if anything."""
+    return (reference.baseline.note or None) if reference.baseline is not None else None
 
 
 def _place(point: MetricPoint, measure: str) -> tuple[str, str, str, str]:
