@@ -184,6 +184,11 @@ def _show_backtest(found: "Backtest") -> None:
             "the warning above names the columns.",
             err=True,
         )
+    if not data["labels"] and found.labels_without_outputs:
+        typer.echo(
+            "Labels were left out: without a prediction or a score there is nothing to hold them against.",
+            err=True,
+        )
     if account is not None and account.orphaned:
         typer.echo(
             f"{account.orphaned:,} labels belong to no prediction, or came later than the label_horizon "

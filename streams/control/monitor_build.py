@@ -101,11 +101,11 @@ def rows_of(roles: Roles, table: pa.Table) -> Rows:
         raise FileInvalid("the reference has no rows")
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
-    said = roles.by_role.keys() & {"prediction", "score"}
+    said = roles.has_outputs
     return Rows(
         rows.features,
         rows.predictions if said else None,
-        np.clip(rows.scores, 0.0, 1.0) if "score" in said else None,
+        np.clip(rows.scores, 0.0, 1.0) if "score" in roles.by_role else None,
         rows.labels if said and roles.has_labels else None,
     )
 

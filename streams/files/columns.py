@@ -71,6 +71,11 @@ class Roles:
         )
 
     @property
+    def has_outputs(self) -> bool:
+        """Whether the file says what the model said: without that no label can be held against anything."""
+        return bool(self.by_role.keys() & {"prediction", "score"})
+
+    @property
     def needed(self) -> set[str]:
         """The columns that have to be read."""
         return {spec.name for spec in self.features} | set(self.by_role.values()) | set(self.columns.segments)

@@ -124,6 +124,7 @@ def backtest(
         skipped=vars(feed.skipped),
         ahead=feed.ahead,
         labels_unused=label_file.unused if label_file else 0,
+        labels_without_outputs=not roles.has_outputs and (roles.has_labels or label_file is not None),
     )
 
 

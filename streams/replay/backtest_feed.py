@@ -181,7 +181,7 @@ class Feed:
             yield self._record(encode_predictions(batch), batch)
 
     def _labels_of(self, rows: Rows, ids: npt.NDArray[np.object_], chosen: npt.NDArray[np.int64]) -> _Labels:
-        if self._label_file is None and not self._roles.has_labels:
+        if not self._roles.has_outputs or (self._label_file is None and not self._roles.has_labels):
             return _Labels.none()
         if self._label_file is not None:
             places, values, times_us = self._label_file.of(ids[chosen].tolist())

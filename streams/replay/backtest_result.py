@@ -68,6 +68,7 @@ class Backtest:
     ahead: int
     """Rows that are dated later than now. A file does not tell when a row came, so they are measured."""
     labels_unused: int
+    labels_without_outputs: bool = False
 
     @property
     def incidents(self) -> list[Incident]:

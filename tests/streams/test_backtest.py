@@ -312,3 +312,14 @@ def test_estimates_are_told_beside_what_turned_out(tmp_path: Path) -> None:
     for one in accuracy:
         assert one["low"] < one["estimated"] < one["high"]
         assert one["low"] - 0.03 < one["realized"] < one["high"] + 0.03
+
+
+def test_labels_of_a_file_without_predictions_say_nothing_of_a_model(tmp_path: Path) -> None:
+    """Labels that all turn around are no error of a model that has said nothing."""
+    rng = np.random.default_rng(3)
+    columns = {"label": "truth", "features": ["x"]}
+    frame = pd.DataFrame({"x": rng.normal(0, 1, 4_000), "truth": np.arange(4_000) >= 2_000})
+    frame.astype({"truth": int}).to_csv(tmp_path / "data.csv", index=False)
+    fields = {"model": "none", "columns": columns, "reference": {"rows": 1_000}, "window": {"rows": 500}}
+    told = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields)).as_dict()
+    assert (told["labels"], told["label_windows"], told["incidents"]) == (0, 0, [])

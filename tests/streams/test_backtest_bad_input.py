@@ -11,10 +11,17 @@ import pandas as pd
 import pytest
 
 from detectors.errors import DetectorError
+from streams.control import monitor_build
 from streams.files.monitor import MonitorFile
 from streams.files.tables import FileInvalid
 from streams.replay.backtest import backtest
 from streams.replay.backtest_result import Backtest
+
+
+@pytest.fixture(autouse=True)
+def little_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_build, "CALIBRATION", 60)
+
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 TASKS = ("binary", "regression", "multiclass")
