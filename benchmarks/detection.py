@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -28,6 +27,7 @@ from benchmarks.detection_data import (
     shifted,
     widened,
 )
+from benchmarks.detection_peers import AT_POWER, peer_alarms, peer_at_power
 from benchmarks.detection_whole import WholeBench, drawn
 from benchmarks.report import Scenario, parser, say, show
 from detectors.columns import Integers
@@ -44,7 +44,6 @@ from detectors.sequential.values import Baseline, Calibration, Change, Memory
 from detectors.values import Budget
 
 BUDGET = Budget(incidents=1.0, windows=1_000)
-PEER_REFERENCE = 10_000
 
 
 @dataclass
@@ -214,29 +213,6 @@ def whole(options: argparse.Namespace, reference_rows: int) -> Scenario:
     )
 
 
-def p_value(result: Any) -> float:
-    """Of a test of SciPy, whose results have no types."""
-    return float(result.pvalue)
-
-
-def peer_alarms(reference: Table, window: Table) -> dict[str, bool]:
-    """What tests per column and window say."""
-    smallest = 1.0
-    for name, column in window.items():
-        before = reference[name][:PEER_REFERENCE]
-        if column.dtype == object:
-            names = sorted({*before.tolist(), *column.tolist()})
-            counts = np.array([[(one == each).sum() for each in names] for one in (before, column)])
-            p = p_value(stats.chi2_contingency(counts)) if len(names) > 1 else 1.0
-        else:
-            p = p_value(stats.ks_2samp(before, column, method="asymp"))
-        smallest = min(smallest, p)
-    return {
-        "KS or chi-squared, any column below .05": smallest < 0.05,
-        "the same, Bonferroni, .001 per window": smallest < 0.001 / len(window),
-    }
-
-
 def power(
     name: str, source: Source, within: int, reference_rows: int, options: argparse.Namespace
 ) -> Scenario:
@@ -257,16 +233,22 @@ def power(
         delays.append(delay)
         named += first
     share = float(np.mean(np.array(delays) <= within))
+    peer = peer_at_power(source, within, reference_rows, options)
     say(
         f"power.{name}: found within {within} windows in {100 * share:.1f} % of {len(delays)} seeds, median delay "
-        f"{np.median(delays):.0f}, 90th percentile {np.percentile(delays, 90):.0f}; right column first in {named}"
+        f"{np.median(delays):.0f}, 90th percentile {np.percentile(delays, 90):.0f}; right column first in {named}; "
+        f"{AT_POWER} {peer:.0f} of 1,000 clean windows"
     )
     return Scenario(
         id=f"power.{name}",
         value=share,
         unit=f"share of seeds within {within} windows",
         higher_is_better=True,
-        peers={"median delay, windows": float(np.median(delays)), "right column first": named / len(delays)},
+        peers={
+            "median delay, windows": float(np.median(delays)),
+            "right column first": named / len(delays),
+            f"{AT_POWER}, per 1,000 clean windows": peer,
+        },
         target=0.8,
     )
 
