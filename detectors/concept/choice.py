@@ -47,7 +47,6 @@ def wanting(name: str) -> str | None:
     return f"{name} takes the package river, which is not installed here"
 
 
-@lru_cache(maxsize=256)
 def detector_of(name: str, run_length: float, strata: int, back: float, floor: float) -> ConceptDetector:
     """The detector of this name. run_length: rows to a false alarm, kept by `watch`, `mixture` and `glr`; the others
     take the settings of their papers. strata, back, floor: see `catalogue.watch`.
@@ -58,6 +57,12 @@ def detector_of(name: str, run_length: float, strata: int, back: float, floor: f
         return mixture(run_length, strata=strata, back=back)
     if name == "glr":
         return glr(run_length, floor=floor)
+    return _as_published(name)
+
+
+@lru_cache(maxsize=len(NAMES))
+def _as_published(name: str) -> ConceptDetector:
+    """One with the settings of its paper. Those of river live on from pane to pane, so each is made once."""
     if name in CATALOGUE:
         return CATALOGUE[name]()
     module, kind, binary = _RIVER[name.removeprefix(PREFIX)]

@@ -55,14 +55,18 @@ def judge_concept(
     reference: Reference,
     memory: ConceptMemory | None,
 ) -> Concept:
-    """Take one window of label arrival. On the other axis, without a profile, or where the monitor names no
-    detector, nothing is said and what was known is remembered.
+    """Take one window of label arrival. On the other axis and without a profile nothing is said, and what was known is
+    remembered; where the monitor names no detector it is forgotten.
 
     A drift is told when a detector finds one, the error rate is above the reference's by `FLOOR`, and it is not
     explained by more rows of which the model was unsure. It is over when the rows are like before it again.
     """
-    if profile is None or window.axis != "label" or not monitor.concept:
+    if profile is None or window.axis != "label":
         return Concept({}, memory=memory)
+    if not monitor.concept:
+        if not is_firing(memory):
+            return Concept({})
+        return Concept({KIND: False}, (), (clearing(window.start_us, "it is no longer looked for"),))
     name = f"{reference.revision} {' '.join(monitor.concept)}"
     before = memory or ConceptMemory()
     closing: list[Transition] = []
@@ -127,7 +131,8 @@ def _shown(plan: Plan, memory: ConceptMemory, pane: Pane, window: Window) -> Fou
     told = dict(plan.missing)
     states = dict(memory.states)
     for detector in plan.detectors:
-        states[detector.name], told[detector.name] = detector.update(states[detector.name], pane)
+        state = states.get(detector.name) or detector.start()
+        states[detector.name], told[detector.name] = detector.update(state, pane)
     marks = (*memory.marks, (memory.seen, window.start_us))
     if len(marks) > MARKS:
         marks = (*marks[: MARKS // 2 : 2], *marks[MARKS // 2 :])

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from detectors.concept import choice
 from detectors.concept.against import plan_of, reference_pane, warm
 from detectors.concept.choice import NAMES, check_names
 from detectors.concept.values import Pane
@@ -172,6 +173,25 @@ def test_another_reference_ends_the_incident_and_begins_anew():
     stream.send(1)
     assert stream.alerts[-1].state == "cleared"
     assert "other ones" in stream.alerts[-1].reason
+
+
+def test_what_is_no_longer_looked_for_is_cleared_and_forgotten():
+    stream = Stream("binary").send(5).send(5, turned=0.3)
+    stream.monitor = msgspec.structs.replace(MONITOR, concept=())
+    stream.send(2)
+    assert [alert.state for alert in stream.alerts] == ["firing", "cleared"]
+    assert stream.state.concept is None
+
+
+def test_a_detector_that_was_missing_begins_when_it_is_there(monkeypatch):
+    monitor = msgspec.structs.replace(MONITOR, concept=("watch", "river_ddm"))
+    stream = Stream("binary", monitor)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    stream.send(3)
+    monkeypatch.undo()
+    stream.send(2)
+    told = [point.undefined for point in stream.measure("river_ddm_evidence")]
+    assert told == ["river_ddm takes the package river, which is not installed here"] * 3 + [None] * 2
 
 
 def test_detectors_are_chosen_by_name_and_a_wrong_name_tells_what_there_is():
