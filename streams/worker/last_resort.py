@@ -22,20 +22,23 @@ class LastResort:
 
     def __init__(self, end: Callable[[int], object] = os._exit) -> None:
         self._end = end
-        self._timer: threading.Timer | None = None
+        self._timers: tuple[threading.Timer, ...] = ()
 
     def within(self, limit_s: float, code: int, why: str) -> None:
         """From now on: end with `code` after `limit_s`, telling `why`. Replaces what was said before."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = threading.Timer(limit_s, self._now, (limit_s, code, why))
-        self._timer.daemon = True
-        self._timer.start()
+        for timer in self._timers:
+            timer.cancel()
+        # Both now: when the interpreter ends, which it may be doing by then, no thread can be started any more.
+        silent = threading.Timer(limit_s + _TELL_TIMEOUT_S, self._end, (code,))
+        telling = threading.Timer(limit_s, self._now, (limit_s, code, why, silent))
+        self._timers = (telling, silent)
+        for timer in self._timers:
+            timer.daemon = True
+            timer.start()
 
-    def _now(self, limit_s: float, code: int, why: str) -> None:
-        telling = threading.Thread(target=_tell, args=(limit_s, why), daemon=True)
-        telling.start()
-        telling.join(_TELL_TIMEOUT_S)
+    def _now(self, limit_s: float, code: int, why: str, silent: threading.Timer) -> None:
+        _tell(limit_s, why)
+        silent.cancel()
         self._end(code)
 
 
