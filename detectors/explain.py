@@ -44,6 +44,7 @@ _SHARES = _estimated(_ESTIMATED_SHARES) | {
     "out_of_range_rate": "{value} of the values of {who} lie outside the range known from the reference",
     "point_mass": "{who} has {detail} in {value} of its rows",
     "new_category_rate": "{value} of the values of {who} are categories that the reference does not know",
+    "error_rate": "{value} of the requests failed",
     "positive_rate": "the model says positive in {value} of the rows",
     "accuracy": "accuracy is {value}",
     "balanced_accuracy": "balanced accuracy is {value}",
@@ -54,6 +55,9 @@ _SHARES = _estimated(_ESTIMATED_SHARES) | {
     "macro_f1": "the mean F1 of the classes is {value}",
 }
 _NUMBERS = _estimated(_ESTIMATED_NUMBERS) | {
+    "latency_p50_ms": "half of the requests take up to {value} ms",
+    "latency_p95_ms": "95 % of the requests take up to {value} ms",
+    "latency_p99_ms": "99 % of the requests take up to {value} ms",
     "estimation_error": "the labels show {value} more than was estimated",
     "mae": "the mean absolute error is {value}",
     "bias": "the mean error, prediction less label, is {value}",

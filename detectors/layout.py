@@ -23,6 +23,11 @@ OCTAVES: Final = 32
 BUCKETS: Final = OCTAVES * 2**MANTISSA_BITS
 HEADROOM: Final = 4
 """Octaves above that of the reference's greatest magnitude that are still told apart."""
+LATENCY_FIRST_OCTAVE: Final = -4
+LATENCY_PER_OCTAVE: Final = 8
+LATENCY_BUCKETS: Final = 24 * LATENCY_PER_OCTAVE
+"""Latencies from a sixteenth of a millisecond to 17 minutes, in eighths of an octave; what is beyond counts in the
+outer ones. Where no event tells one they are a run of zeros: two bytes of a packed profile."""
 REGISTERS: Final = 2**REGISTER_BITS
 
 _MEMO_SIZE = 256
@@ -108,6 +113,8 @@ class Layout:
         self.repeats = self._many(SKETCH_CELLS)
         self.outcomes: OutcomeSlots = self._outcomes()
         self.label_repeats = self._many(SKETCH_CELLS)
+        self.latencies = self._many(LATENCY_BUCKETS)
+        self.statuses = self._many(2)
         self.cross = self._many(0)
         self.cross_sums = self._many(0)
         self.waves = self._many(0)

@@ -41,6 +41,10 @@ MEASURES = {
     "estimated_mae": "Estimated mean absolute error",
     "estimated_rmse": "Estimated root mean squared error",
     "estimation_error": "Labels less estimate",
+    "latency_p50_ms": "Median latency (ms)",
+    "latency_p95_ms": "95 % latency (ms)",
+    "latency_p99_ms": "99 % latency (ms)",
+    "error_rate": "Failed requests",
     "misaligned_columns": "Column that holds another's values",
     "unit_change": "Factor of a changed unit",
     "constant_column": "Constant column",
@@ -80,6 +84,7 @@ _AMOUNTS = frozenset(
         *_SCORES,
     }
     | {"misaligned_columns", "constant_column", "vanished_category"}
+    | {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms"}
 )
 """In units of their own, their estimates too."""
 

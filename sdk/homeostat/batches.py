@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from homeostat.contract_dense import ID, KEY, SCORE, TIME
+from homeostat.contract_dense import ID, KEY, LATENCY, SCORE, STATUS, TIME
 from homeostat.contract_layout import (
     FEATURE_PREFIX,
     LABEL_FIELDS,
@@ -230,12 +230,12 @@ class PredictionBatch(_Batch):
     @cached_property
     def latencies_ms(self) -> npt.NDArray[np.float32]:
         """Shape (rows,), NaN where none was given."""
-        return self.columns.column(5).to_numpy(zero_copy_only=False)
+        return self.columns.column(LATENCY).to_numpy(zero_copy_only=False)
 
     @cached_property
     def statuses(self) -> FeatureArray:
         """Shape (rows,), strings, None where none was given."""
-        return self.columns.column(6).to_numpy(zero_copy_only=False)
+        return self.columns.column(STATUS).to_numpy(zero_copy_only=False)
 
     @cached_property
     def traces(self) -> FeatureArray | None:

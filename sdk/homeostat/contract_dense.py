@@ -19,7 +19,7 @@ from homeostat.contract_frames import Frame
 from homeostat.contract_layout import OUTCOME, ColumnKind, Layout
 from homeostat.contract_views import FeatureArray
 
-ID, KEY, TIME, SCORE = 0, 1, 2, 4
+ID, KEY, TIME, SCORE, LATENCY, STATUS = 0, 1, 2, 4, 5, 6
 
 _ALIGNED_BYTES = 8
 _FEATURE_KINDS: Mapping[ColumnKind, Any] = {

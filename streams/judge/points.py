@@ -16,6 +16,7 @@ from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.service import service_measures
 from detectors.values import MetricPoint, Monitor
 from streams.control.measures import known_measures
 from streams.judge.seals import Seal
@@ -39,7 +40,7 @@ def unlabelled(
     """What is measured of a window of events before its labels come. lessons: of the windows of labels so far."""
     trust = trust_at(lessons, reference, context.start_us)
     estimates = estimates_of(profile, reference, trust, is_segment=context.segment != ALL)
-    return [*measure(profile, reference, monitor), *estimates]
+    return [*measure(profile, reference, monitor), *service_measures(profile), *estimates]
 
 
 def verdicts(

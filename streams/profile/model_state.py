@@ -21,6 +21,7 @@ from streams.profile.id_kernels import ACCEPTED, taken
 from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
 from streams.profile.panes import AxisPanes, Pane, PaneKey, Unpacked
 from streams.profile.series import ALL, Codes, SeriesCodes
+from streams.profile.service import service_of
 from streams.profile.waiting import crowd_out, give_up
 from streams.times import MICROSECONDS, NEVER_US
 
@@ -239,6 +240,7 @@ class ModelState:
         each row's features."""
         cells = np.zeros(batch.rows, dtype=np.uint16)
         groups = list(self._groups(series, panes)) if accepted is None or len(accepted) else []
+        service = service_of(batch)
         stretches = self.event.stretches(batch.times_us, batch.span_us, [key for key, _ in groups], monitor)
         for first, end in stretches:
             part, parts = slice(0, None), groups
@@ -249,7 +251,10 @@ class ModelState:
             for key, members in parts:
                 chosen = _span(_within(members, part, batch.rows, accepted))
                 pane = self.event.pane(key, monitor)
-                found = pane.change().fold(_features(batch, chosen), said[chosen], batch.scores[chosen])
+                profile = pane.change()
+                found = profile.fold(_features(batch, chosen), said[chosen], batch.scores[chosen])
+                if service is not None:
+                    service.count_in(profile, chosen)
                 pane.rows += len(found)
                 if key.segment == ALL:
                     cells[chosen] = found

@@ -1,0 +1,55 @@
+"""What a batch tells about the service: latencies, and which requests failed."""
+
+# pyarrow ships no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.columns import Flags, Singles
+from detectors.profile import Profile
+from detectors.service import count_latencies, count_statuses
+from homeostat.batches import PredictionBatch
+from homeostat.contract_dense import LATENCY, STATUS
+from streams.profile.id_table import Indices
+
+FINE: Final = frozenset({"", "ok", "success", "succeeded", "successful", "completed", "done", "true"})
+"""Statuses, in lower case, of requests that did not fail; so are the codes 100 to 399."""
+
+
+class Service(NamedTuple):
+    """Of a batch, by row. `latencies_ms`: None where none was given; `statuses`: 1 failed, 0 did not, -1 not told."""
+
+    latencies_ms: Singles | None
+    statuses: npt.NDArray[np.int8] | None
+
+    def count_in(self, profile: Profile, rows: Indices | slice) -> None:
+        """Count some of the rows."""
+        if self.latencies_ms is not None:
+            count_latencies(profile, self.latencies_ms[rows])
+        if self.statuses is not None:
+            told = self.statuses[rows]
+            failed: Flags = told[told >= 0] > 0
+            count_statuses(profile, failed)
+
+
+def service_of(batch: PredictionBatch) -> Service | None:
+    """What a batch tells; None where it tells nothing, which costs next to nothing."""
+    latency, status = batch.columns.column(LATENCY), batch.columns.column(STATUS)
+    timed, told = latency.null_count < batch.rows, status.null_count < batch.rows
+    if not (timed or told):
+        return None
+    codes = None
+    if told:
+        encoded = status.dictionary_encode()
+        names = [0 if _is_fine(str(name)) else 1 for name in encoded.dictionary.to_pylist()]
+        places = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+        codes = np.array([*names, -1], dtype=np.int8)[places]
+    return Service(batch.latencies_ms if timed else None, codes)
+
+
+def _is_fine(status: str) -> bool:
+    text = status.strip().lower()
+    return text in FINE or (len(text) == 3 and text.isdigit() and text[0] in "123")
