@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command()(backtest)
     app.command()(init)
     app.command()(tune)
+    app.command()(slices)
 
 
 def backtest(
@@ -143,6 +144,51 @@ def tune(
     ]
     show_table(rows, ["budget", "windows", "expected_false", "incidents", *changes])
     typer.echo("Under each change: windows until it is told (median), of at most 40.", err=True)
+
+
+def slices(
+    data: Annotated[
+        Path, typer.Argument(help="CSV, CSV.gz, Parquet, or a folder of Parquet, with predictions.")
+    ],
+    monitor: MonitorPath,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels in a file of their own, joined on the id column.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where the model errs most: slices of one condition or two, told only where they are beyond what searching finds
+    by chance; and the gaps between the values of the monitor's segments.
+
+    Example: `homeostat slices analysis.csv.gz --monitor car-loan.yaml --labels targets.csv.gz`
+    """
+    from streams.replay.slices import slices as run
+
+    found = checked(lambda: run(data, monitor_file(monitor), labels))
+    told = found.as_dict()
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    typer.echo(f"{found.labelled:,} labelled rows, {told['candidates']:,} slices looked at; {found.loss}:")
+    rows = [
+        {
+            "slice": " and ".join(one.conditions),
+            "rows": f"{one.rows:,}",
+            "here": f"{one.loss:.3g}",
+            "elsewhere": f"{one.rest:.3g}",
+            "more_by": f"{one.low:.3g} to {one.high:.3g}",
+            "by_chance": f"{one.chance:.1g}",
+        }
+        for one in found.searched.slices
+    ]
+    columns = ["slice", "rows", "here", "elsewhere", "more_by", "by_chance"]
+    show_table(rows, columns, "No slice is worse than the others beyond chance.")
+    for name, each in found.gaps.items():
+        for one in each:
+            words = (
+                one.undefined
+                or f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g}): {one.highest} over {one.lowest}"
+            )
+            typer.echo(f"Gap of {one.measure.replace('_', ' ')} by {name}: {words}")
 
 
 def _delay_in_words(windows: float | None) -> str:

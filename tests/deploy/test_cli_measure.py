@@ -156,3 +156,29 @@ def test_tune_shows_a_row_for_each_budget(
     arguments = ("--monitor", folder / "loan.yaml", "--budget", "seldom")
     assert run(monkeypatch, "tune", folder / "data.csv", *arguments) == 1
     assert "'seldom' is no budget" in capsys.readouterr().err
+
+
+def test_slices_tells_where_the_model_errs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = frame(3_000, 1)
+    wrong = (data["city"] == "Rome") & (data.index % 2 == 0)
+    data["truth"] = data["truth"].where(~wrong, 1 - data["truth"])
+    data[["id", "truth"]].to_csv(folder / "labels.csv", index=False)
+    data.drop(columns="truth").to_csv(folder / "data.csv", index=False)
+    (folder / "by-city.yaml").write_text(
+        (folder / "loan.yaml")
+        .read_text()
+        .replace("features: [age, city]", "features: [age], segments: [city]")
+    )
+    arguments = ("--monitor", folder / "by-city.yaml", "--labels", folder / "labels.csv")
+    assert run(monkeypatch, "slices", folder / "data.csv", *arguments, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"], told["labelled"]) == (3_000, 3_000)
+    assert "city is Rome" in told["slices"][0]["conditions"]
+    gaps = {one["measure"]: one for one in told["gaps"]["city"]}
+    assert gaps["accuracy"]["lowest"] == "Rome"
+    assert run(monkeypatch, "slices", folder / "data.csv", *arguments) == 0
+    assert "city is Rome" in capsys.readouterr().out
+    assert run(monkeypatch, "slices", folder / "data.csv", "--monitor", folder / "loan.yaml") == 1
+    assert "no row has a label" in capsys.readouterr().err
