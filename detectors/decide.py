@@ -25,7 +25,7 @@ from detectors.quality.judging import joined, judge_quality
 from detectors.reference import Reference
 from detectors.sequential.judging import judge_sequence
 from detectors.thresholds import KINDS, false_alarm_shares, threshold
-from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor
+from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor, Verdict
 
 PERSISTENCE: Final = 2
 """Windows in a row: so many breaches begin an alert, so many clean windows end it."""
@@ -158,6 +158,7 @@ def point_from(
 def _judge(found: Measurement, chance: float) -> Decision:
     limit = threshold(found, chance)
     effect = _effect(found, limit)
+    verdict: Verdict = "undefined" if found.value is None else "breach" if effect > 1 else "ok"
     return Decision(
         kind=KINDS[found.measure],
         measure=found.measure,
@@ -170,8 +171,8 @@ def _judge(found: Measurement, chance: float) -> Decision:
         threshold=limit,
         rows=found.rows,
         effect=effect,
-        verdict="undefined" if found.value is None else "breach" if effect > 1 else "ok",
-        reason=explain.sentence(found, limit),
+        verdict=verdict,
+        reason="" if verdict == "ok" else explain.sentence(found, limit),
         undefined=found.undefined,
     )
 
