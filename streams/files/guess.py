@@ -51,6 +51,8 @@ _SEGMENT: Final = (
 )
 _AGREES: Final = 0.4
 """Cohen's kappa, or for numbers the correlation squared, from which a column is taken for the label of a prediction."""
+_TELLS: Final = 0.1
+"""Least difference of mean predictions or scores between two texts by which the positive one is known."""
 _SAME: Final = 0.999
 _MOST_CLASSES: Final = 30
 _MOST_SEGMENTS: Final = 12
@@ -146,7 +148,7 @@ def guess(table: TableFile) -> Guessed:
     label = take("label", lambda one: one.known > 0 and not one.is_time, "named so")
     if label is None and (said is not None or score is not None):
         label = _by_agreement(found, left, said, score)
-    _take_task(found, label or said, score)
+    _take_task(found, label or said, said, score)
     for one in left.values():
         found.guesses[one.name] = _feature(one, rows.num_rows, label)
     found.guesses = {name: found.guesses[name] for name in table.columns}
@@ -230,11 +232,28 @@ def _agreement(one: _Seen, said: _Seen | None, score: _Seen | None) -> float:
         strength = abs(_correlation(one, said))
         # What the prediction follows from without any error is a feature.
         return strength**2 if strength < _SAME else 0.0
-    if said is not None:
+    if said is not None and not (one.is_text and _is_binary(said)):
         return _kappa(one.codes(), said.codes())
-    if score is not None and one.distinct == 2 and not one.is_text:
-        return _kappa(one.codes(), np.where(score.numbers() >= 0.5, "1", "0").astype(object))
-    return 0.0
+    if one.distinct != 2:
+        return 0.0
+    if said is not None:
+        yes = said.codes()
+    elif score is not None:
+        yes = np.where(score.numbers() >= 0.5, "1", "0").astype(object)
+    else:
+        return 0.0
+    return _kappa(one.codes() if not one.is_text else _as_binary(one, said, score), yes)
+
+
+def _is_binary(one: _Seen) -> bool:
+    """Whether it holds 0 and 1, or false and true."""
+    return not one.is_text and not one.is_time and set(one.codes()) - {None} == {"0", "1"}
+
+
+def _as_binary(one: _Seen, said: _Seen | None, score: _Seen | None) -> npt.NDArray[np.object_]:
+    """A text of two values as 1 where it is the one that goes with a positive answer, else 0; None where missing."""
+    positive = _positive(one, said, score)
+    return np.array([None if v is None else "1" if v == positive else "0" for v in one.codes()], dtype=object)
 
 
 def _kappa(first: npt.NDArray[np.object_], second: npt.NDArray[np.object_]) -> float:
@@ -259,14 +278,12 @@ def _correlation(one: _Seen, other: _Seen) -> float:
     return float(np.corrcoef(first[both], second[both])[0, 1])
 
 
-def _take_task(found: Guessed, outcome: _Seen | None, score: _Seen | None) -> None:
+def _take_task(found: Guessed, outcome: _Seen | None, said: _Seen | None, score: _Seen | None) -> None:
     if outcome is None:
         return
     if outcome.distinct == 2 or (score is not None and outcome.distinct < 3):
-        values = sorted({str(one) for one in outcome.values.drop_null().to_pylist()})
         if outcome.is_text:
-            named = [one for one in values if one.lower() in _POSITIVE]
-            found.positive = (named or _rarest(outcome))[0]
+            found.positive = _positive(outcome, said, score)
         return
     if outcome.is_text or (outcome.distinct <= _MOST_CLASSES and _is_whole(outcome)):
         found.task = "multiclass" if outcome.is_text else "regression"
@@ -276,6 +293,26 @@ def _take_task(found: Guessed, outcome: _Seen | None, score: _Seen | None) -> No
             ]
         return
     found.task = "regression"
+
+
+def _positive(outcome: _Seen, said: _Seen | None, score: _Seen | None) -> str:
+    """The text that means 1: the one with the higher predictions or scores; where they do not tell, by the word, or the
+    rarest."""
+    values = sorted({str(one) for one in outcome.values.drop_null().to_pylist()})
+    told = said if said is not None and _is_binary(said) else score
+    if told is not None:
+        numbers, texts = told.numbers(), outcome.codes()
+        means = {
+            value: float(np.nanmean(found)) for value in values if _any(found := numbers[texts == value])
+        }
+        if means and max(means.values()) - min(means.values()) >= _TELLS:
+            return max(means, key=lambda value: means[value])
+    named = [one for one in values if one.lower() in _POSITIVE]
+    return (named or _rarest(outcome))[0]
+
+
+def _any(numbers: npt.NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(numbers).any())
 
 
 def _rarest(one: _Seen) -> list[str]:

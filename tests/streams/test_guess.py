@@ -70,6 +70,23 @@ def test_roles_are_guessed_and_written(tmp_path: Path) -> None:
     assert (told["rows"], told["labels"], told["incidents"]) == (2_000, 2_000, [])
 
 
+@pytest.mark.parametrize(("good", "bad"), [("yes", "no"), ("repaid", "default")])
+def test_a_label_in_words_beside_predictions_in_numbers(tmp_path: Path, good: str, bad: str) -> None:
+    data = loans().assign(y_pred=lambda d: (d["y_pred"] == "yes").astype(int))
+    data["paid"] = data["paid"].map({"yes": good, "no": bad})
+    data.to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert (found.of("label"), found.positive) == ("paid", good)
+    assert "paid" not in found.all_of("feature")
+    (tmp_path / "loans.yaml").write_text(draft(found, "loans", "good.csv"))
+    told = backtest(tmp_path / "good.csv", read_monitor_file(tmp_path / "loans.yaml")).as_dict()
+    assert (told["labels"], told["incidents"]) == (2_000, [])
+    unscored = data.drop(columns=["y_pred"])
+    unscored.to_csv(tmp_path / "unscored.csv", index=False)
+    found = guess(TableFile(tmp_path / "unscored.csv"))
+    assert (found.of("label"), found.positive) == ("paid", good)
+
+
 def test_a_regression_by_agreement(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     x = rng.normal(0, 1, 1_000)
