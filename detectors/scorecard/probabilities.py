@@ -1,7 +1,7 @@
 """Whether scores are probabilities: proper scores and calibration from two histograms of scores by label."""
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,29 +23,19 @@ _LEAST: Final = 5
 MEASURES: Final = ("brier", "log_loss", "calibration_error", "calibration_slope", "calibration_intercept")
 
 
-def probability_scores(positives: Column, negatives: Column, worth: float) -> list[Score]:
-    """brier, log_loss, calibration_error (ECE), calibration_slope and calibration_intercept.
+class _Costs(NamedTuple):
+    """What a row in a bin costs on average, its square, and how much that varies within the bin: of the positives'
+    bins, then of the negatives'."""
 
-    positives, negatives: counts of scores in `SCORE_BINS` bins of equal width, of rows whose label is 1 and 0 (or
-    which were right and wrong). worth: independent rows per row.
-    """
-    good, bad = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
-    rows = int(good.sum() + bad.sum())
-    if rows == 0:
-        return [missing(name, 0, "no labelled row has a score") for name in MEASURES]
-    share = float(good.sum()) / rows
-    squares = np.square(1 - _EDGES), np.square(_EDGES)
-    logs = -np.log(np.clip(_EDGES, SMALLEST, 1.0)), -np.log(np.clip(1 - _EDGES, SMALLEST, 1.0))
-    entropy = -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
-    found = [
-        _proper("brier", _square_means(), squares, (good, bad), worth, share * (1 - share)),
-        _proper("log_loss", _log_means(), logs, (good, bad), worth, entropy),
-        _calibration_error(good, bad, worth),
-    ]
-    if min(good.sum(), bad.sum()) < _LEAST:
-        because = f"it takes {_LEAST} rows of each class; there are {int(good.sum())} and {int(bad.sum())}"
-        return [*found, *(missing(name, rows, because) for name in MEASURES[3:])]
-    return [*found, *_logistic(good, bad, worth)]
+    means: Floats
+    squares: Floats
+    widths: Floats
+
+    @classmethod
+    def of(cls, means: tuple[Floats, Floats], ends: tuple[Floats, Floats]) -> "_Costs":
+        """From the mean cost of each bin and the costs at the bins' ends."""
+        both = np.concatenate(means)
+        return cls(both, np.square(both), np.concatenate([np.abs(np.diff(end)) for end in ends]))
 
 
 def _square_means() -> tuple[Floats, Floats]:
@@ -61,19 +51,50 @@ def _log_means() -> tuple[Floats, Floats]:
     return one, one[::-1].copy()
 
 
+_SQUARES: Final = _Costs.of(_square_means(), (np.square(1 - _EDGES), np.square(_EDGES)))
+_LOGS: Final = _Costs.of(
+    _log_means(), (-np.log(np.clip(_EDGES, SMALLEST, 1.0)), -np.log(np.clip(1 - _EDGES, SMALLEST, 1.0)))
+)
+
+
+def probability_scores(positives: Column, negatives: Column, worth: float) -> list[Score]:
+    """brier, log_loss, calibration_error (ECE), calibration_slope and calibration_intercept.
+
+    positives, negatives: counts of scores in `SCORE_BINS` bins of equal width, of rows whose label is 1 and 0 (or
+    which were right and wrong). worth: independent rows per row.
+    """
+    good, bad = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
+    rows = int(good.sum() + bad.sum())
+    if rows == 0:
+        return [missing(name, 0, "no labelled row has a score") for name in MEASURES]
+    share = float(good.sum()) / rows
+    entropy = -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
+    found = [
+        _proper("brier", _SQUARES, (good, bad), worth, share * (1 - share)),
+        _proper("log_loss", _LOGS, (good, bad), worth, entropy),
+        _calibration_error(good, bad, worth),
+    ]
+    if min(good.sum(), bad.sum()) < _LEAST:
+        because = f"it takes {_LEAST} rows of each class; there are {int(good.sum())} and {int(bad.sum())}"
+        return [*found, *(missing(name, rows, because) for name in MEASURES[3:])]
+    return [*found, *_logistic(good, bad, worth)]
+
+
 def _proper(
     name: str,
-    means: tuple[Floats, Floats],
-    ends: tuple[Floats, Floats],
+    costs: "_Costs",
     counts: tuple[Floats, Floats],
     worth: float,
     naive: float,
 ) -> Score:
     """A mean over rows of what its score and label cost, with the range that the bins leave open."""
-    rows = float(counts[0].sum() + counts[1].sum())
-    value = sum(float((count * mean).sum()) for count, mean in zip(counts, means, strict=True)) / rows
-    second = sum(float((count * mean**2).sum()) for count, mean in zip(counts, means, strict=True)) / rows
-    doubt = sum(float((count * np.abs(np.diff(end))).sum()) for count, end in zip(counts, ends, strict=True))
+    both = np.concatenate(counts)
+    rows = float(both.sum())
+    value, second, doubt = (
+        float(both @ costs.means) / rows,
+        float(both @ costs.squares) / rows,
+        both @ costs.widths,
+    )
     error = math.sqrt(max(second - value * value, 0.0) / (rows * worth))
     low, high = around(value, error, 0.0)
     return Score(
@@ -83,7 +104,7 @@ def _proper(
         high=high,
         rows=int(rows),
         error=error,
-        binning_error=doubt / rows,
+        binning_error=float(doubt) / rows,
         naive=naive,
         detail="read from 64 bins of scores, taken as evenly spread within",
     )
