@@ -108,7 +108,8 @@ def sentence(moved: Moved) -> str:
     text = words.format(
         who=name.column, item=name.item, family=name.family.replace("_", " "), change=moved.change
     )
-    return f"{text} over {moved.rows:,} rows (told from {moved.least:.2f})"
+    alone = "" if abs(moved.change) >= moved.least else "alone "
+    return f"{text} over {moved.rows:,} rows ({alone}told from {moved.least:.2f})"
 
 
 _SHAPES = {

@@ -23,7 +23,7 @@ LEAST_Z: Final = 2.0
 saves most of the work."""
 _CORRECTED_FROM: Final = 2.0
 _GREATEST: Final = 600.0
-"""Exponent at which evidence is cut off."""
+"""Exponent at which a term of the statistic is cut off."""
 _RATIOS, _LOG_RATIOS = RATIOS, np.log(RATIOS)
 _NARROW2, _WIDE2 = NARROW * NARROW, WIDE * WIDE
 _MIXTURE = 1.0 / len(RATIOS)
@@ -88,15 +88,19 @@ def log_count(count: float, before: float, share: float, side: int) -> float:
     `before` events elsewhere: given their sum the count is binomial (Przyborowski and Wilenski 1940), or, where the
     events before were looked for until so many came, negative binomial; both have a mean of at most 1. Rises are
     judged as if one event more had come before."""
-    total = 0.0
+    total, greatest = 0.0, -np.inf
     rest = 1.0 - share
     for i in range(len(_RATIOS)):
         if side > 0 and _RATIOS[i] < 1.0:
             continue
         earlier = before + 1.0 if _RATIOS[i] > 1.0 else before
         exponent = count * _LOG_RATIOS[i] - (count + earlier) * math.log(share * _RATIOS[i] + rest)
-        total += math.exp(min(exponent, _GREATEST))
-    return math.log(max(total * (_ONE_SIDED if side > 0 else _MIXTURE), 1e-300))
+        if exponent > greatest:
+            total = total * math.exp(greatest - exponent) + 1.0
+            greatest = exponent
+        else:
+            total += math.exp(exponent - greatest)
+    return greatest + math.log(total * (_ONE_SIDED if side > 0 else _MIXTURE))
 
 
 @compiled

@@ -70,9 +70,13 @@ def _reason(kind: AlertKind, change: Change, moved: list[Moved], *, further: boo
     windows = "window" if change.windows == 1 else f"{change.windows} windows"
     name = explain.KIND_NAMES[kind] + (" has changed further" if further else "")
     return (
-        f"{name}: {text}. In the last {windows}; the evidence of {change.statistic:.3g} has passed the "
+        f"{name}: {text}. In the last {windows}; the evidence of {_evidence(change.statistic)} has passed the "
         f"{change.in_force} threshold of {change.threshold:.0f}."
     )
+
+
+def _evidence(statistic: float) -> str:
+    return f"{statistic:.3g}" if statistic < 1e6 else "more than a million"
 
 
 def _decision(kind: AlertKind, change: Change, moved: Moved, column: str) -> Decision:

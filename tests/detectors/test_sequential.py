@@ -1,6 +1,7 @@
 """Sequential deciding: what it finds, what it leaves alone, and that a budget is a budget."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from detectors.sequential.feedback import say, take_back
 from detectors.sequential.hermite import scores_of
 from detectors.sequential.kernels import log_count, log_gaussian
 from detectors.sequential.plan import plan_of
+from detectors.sequential.values import Moved, ScoreName
 from detectors.values import Budget, FeatureSpec
 from tests.detectors.sequential_parts import SECOND_US, Stream, empty, gaussian
 
@@ -66,6 +68,27 @@ def test_nothing_alarms_where_nothing_changes_and_a_shift_is_found_with_its_colu
     assert change.moved[0].change == pytest.approx(0.4, abs=0.15)
     assert abs(change.moved[0].change) > change.moved[0].least > 0
     assert sentence(change.moved[0]).startswith("x2 moved by +0.")
+
+
+@pytest.mark.parametrize("moved", [np.nan, 50.0])
+def test_a_change_of_all_rows_is_dated_to_the_window_in_which_it_began(moved):
+    rng = np.random.default_rng(23)
+    stream = Stream(gaussian(rng, 4_000))
+    for _ in range(12):
+        stream.window(gaussian(rng, 1_000))
+    table = gaussian(rng, 1_000)
+    stream.window(table | {"x2": np.full(1_000, moved)})
+    change = next(one for one in stream.changes if one.kind == "data_quality")
+    assert (change.windows, change.since_us) == (1, 12 * SECOND_US)
+    assert change.moved[0].rows == 1_000
+    assert change.moved[0].now == pytest.approx(1.0)
+
+
+def test_what_tells_only_together_with_others_is_not_said_to_tell_alone():
+    name = ScoreName(family="location", column="income")
+    strong = Moved(name=name, change=0.2, least=0.1, now=None, before=None, rows=500, weight=9.0)
+    assert sentence(strong).endswith("over 500 rows (told from 0.10)")
+    assert sentence(replace(strong, least=0.3)).endswith("over 500 rows (alone told from 0.30)")
 
 
 def test_one_change_is_one_incident_and_ends_when_it_has_passed():
