@@ -1,10 +1,10 @@
 """Sequential deciding: what it finds, what it leaves alone, and that a budget is a budget."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from detectors.errors import MonitorInvalid
 from detectors.reference import build_reference
@@ -88,7 +88,7 @@ def test_what_tells_only_together_with_others_is_not_said_to_tell_alone():
     name = ScoreName(family="location", column="income")
     strong = Moved(name=name, change=0.2, least=0.1, now=None, before=None, rows=500, weight=9.0)
     assert sentence(strong).endswith("over 500 rows (told from 0.10)")
-    assert sentence(replace(strong, least=0.3)).endswith("over 500 rows (alone told from 0.30)")
+    assert sentence(structs.replace(strong, least=0.3)).endswith("over 500 rows (alone told from 0.30)")
 
 
 def test_one_change_is_one_incident_and_ends_when_it_has_passed():
