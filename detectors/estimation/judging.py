@@ -73,6 +73,14 @@ def lesson_of(
     ]
 
 
+def in_the_light_of(lessons: Sequence[Lesson], end_us: int, *, drifting: bool) -> tuple[Lesson, ...]:
+    """The lessons once the window that ends there has been decided on: whether concept drift is told now."""
+    if not lessons or lessons[-1].end_us != end_us:
+        return tuple(lessons)
+    last = lessons[-1]
+    return (*lessons[:-1], replace(last, trust=replace(last.trust, drifting=drifting)))
+
+
 def _error(one: Estimate, trust: Trust, rows: int) -> Measurement:
     record = trust.records.get(one.measure)
     if record is None:

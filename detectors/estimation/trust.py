@@ -39,9 +39,11 @@ class Record(Value, frozen=True, kw_only=True):
 
 
 class Trust(Value, frozen=True, kw_only=True):
-    """What deciding remembers about the estimates of one series; plain JSON."""
+    """What deciding remembers about the estimates of one series; plain JSON. `drifting`: an incident of concept drift
+    is open, so that nothing is said."""
 
     records: dict[str, Record] = msgspec.field(default_factory=dict[str, Record])
+    drifting: bool = False
 
 
 class Lesson(Value, frozen=True, kw_only=True):
@@ -86,6 +88,17 @@ def reconcile(trust: Trust, estimates: Sequence[Estimate], realized: Mapping[str
 
 def reconciled(trust: Trust, estimates: Sequence[Estimate]) -> list[Estimate]:
     """The estimates in the light of the labels so far: corrected, wider where they have erred, or withdrawn."""
+    if trust.drifting:
+        because = "the labels show concept drift, an incident is open: what an output is worth has changed"
+        return [
+            Estimate(
+                measure=one.measure,
+                rows=one.rows,
+                reference=one.reference,
+                undefined=one.undefined or because,
+            )
+            for one in estimates
+        ]
     return [_corrected(trust.records.get(one.measure), one) for one in estimates]
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from detectors.decide import decide
-from detectors.estimation.judging import estimates_of, trust_at
+from detectors.estimation.judging import estimates_of, in_the_light_of, trust_at
 from detectors.estimation.trust import Lesson
-from detectors.judgement import Decision, SeriesState, Window
+from detectors.judgement import Decision, Judgement, SeriesState, Window
 from detectors.library.judging import further_decisions
 from detectors.measurement import Measurement
 from detectors.measures import measure
@@ -41,6 +42,13 @@ def unlabelled(
     trust = trust_at(lessons, reference, context.start_us)
     estimates = estimates_of(profile, reference, trust, is_segment=context.segment != ALL)
     return [*measure(profile, reference, monitor), *service_measures(profile), *estimates]
+
+
+def with_lessons(judgement: Judgement, lessons: Sequence[Lesson], end_us: int) -> Judgement:
+    """What was decided on a window of labels, with what it teaches about estimates."""
+    told = judgement.state.kinds.get("concept_drift")
+    after = in_the_light_of(lessons, end_us, drifting=told is not None and told.firing)
+    return replace(judgement, state=replace(judgement.state, lessons=after))
 
 
 def verdicts(

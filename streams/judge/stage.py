@@ -28,6 +28,7 @@ from streams.judge.points import (
     seal_of,
     unlabelled,
     verdicts,
+    with_lessons,
     without_reference,
 )
 from streams.judge.seals import Seal
@@ -306,9 +307,7 @@ class JudgeStage:
                 lessons, errors = lesson_of(profile, reference, lessons, window.end_us)
             found = [*performance(profile, reference), *errors]
             judgement = decide(context, found, monitor, reference, series.state, profile)
-            judgement = msgspec.structs.replace(
-                judgement, state=msgspec.structs.replace(judgement.state, lessons=lessons)
-            )
+            judgement = with_lessons(judgement, lessons, window.end_us)
             shown = ()
         series.state = judgement.state
         decisions = (*judgement.decisions, *shown)

@@ -432,3 +432,10 @@ def test_what_belongs_to_another_reference_is_refused(known):
     with pytest.raises(ReferenceInvalid, match="not the JSON"):
         Estimator.from_json(b"{")
     assert reconciled(Trust(), [Estimate(measure="auc", rows=1, undefined="x")])[0].undefined == "x"
+
+
+def test_nothing_is_said_while_concept_drift_is_told(known):
+    reference, estimator = known
+    profile = window(reference, *loans(np.random.default_rng(30), 500)[:3])
+    found = reconciled(Trust(drifting=True), estimate(profile, estimator))
+    assert all(one.value is None and "concept drift" in one.undefined for one in found)
