@@ -22,7 +22,7 @@ def findings(profile: Profile, reference: Reference) -> list[Finding]:
     learned = reference.learned
     worth, runs = (learned.worth, learned.runs) if learned is not None else (None, None)
     rest = [
-        *unit_changes(profile, reference),
+        *unit_changes(profile, reference, worth),
         *constant_columns(profile, reference, worth, runs),
         *vanished_categories(profile, reference, worth),
     ]

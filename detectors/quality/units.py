@@ -1,6 +1,7 @@
 """A column that suddenly comes in another unit: grams for kilograms, cents for euros, Fahrenheit for Celsius."""
 
 import math
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ FIT: Final = 0.10
 """KS distance to the converted reference up to which a conversion explains a window, however many rows."""
 FREE_FACTOR: Final = 5.0
 """A factor this far from 1 is told even where it is no known conversion."""
+WANDERING: Final = 2.5
+INDEPENDENT: Final = 0.5
 _MOMENT_TOLERANCE = 0.25
 """Standard deviations, and logarithm of their ratio, by which moments may miss where buckets overflow."""
 _OVERFLOW = 0.01
@@ -78,11 +81,15 @@ def _known() -> tuple[Conversion, ...]:
 KNOWN: Final = _known()
 
 
-def unit_changes(profile: Profile, reference: Reference) -> list[Finding]:
+def unit_changes(
+    profile: Profile, reference: Reference, worth: Mapping[str, float] | None = None
+) -> list[Finding]:
     """Columns that a change of unit explains better than a drift: the window is far from the reference, and the
     reference, converted, is near the window.
 
-    Where the window's values outgrow its buckets mean and standard deviation decide alone.
+    Where the window's values outgrow its buckets mean and standard deviation decide alone. worth: independent rows per
+    row, by column (see `dependence.column_worth`): one whose rows resemble their neighbours, such as a price, comes to
+    another level by itself, and is told of a factor beyond `WANDERING` only.
     """
     found: list[Finding] = []
     known = columns_of(reference)
@@ -95,14 +102,15 @@ def unit_changes(profile: Profile, reference: Reference) -> list[Finding]:
         shape = Shape.of(part) if moved >= MOVED else None
         if shape is None or len(shape.points) < 2:
             continue
-        best = _best(profile, slots, part, shape, rows)
+        wanders = (worth or {}).get(slots.name, 1.0) < INDEPENDENT
+        best = _best(profile, slots, part, shape, rows, wanders=wanders)
         if best is not None:
             found.append(_finding(slots.name, best, moved, rows))
     return found
 
 
 def _best(
-    profile: Profile, slots: NumericSlots, part: FeatureReference, shape: Shape, rows: int
+    profile: Profile, slots: NumericSlots, part: FeatureReference, shape: Shape, rows: int, *, wanders: bool
 ) -> Conversion | None:
     counts, ends = profile.counters[slots.buckets], bucket_ends(slots)
     overflow = int(counts[0] + counts[-1]) / rows
@@ -111,6 +119,8 @@ def _best(
     best, least = None, math.inf
     free = _free_factor(profile, slots, part)
     for one in (*KNOWN, *((free,) if free else ())):
+        if wanders and not one.offset and 1 / WANDERING < one.factor < WANDERING:
+            continue
         if not _moments_agree(profile, slots, part, one):
             continue
         far = 0.0
