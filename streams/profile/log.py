@@ -11,7 +11,8 @@ from streams.profile.cold_segment import SegmentInfo
 from streams.profile.cold_store import SegmentError
 from streams.profile.counts import Counts
 from streams.profile.model_state import ModelState
-from streams.profile.panes import AxisState, Pane, PaneRecord
+from streams.profile.pane import Pane, PaneRecord
+from streams.profile.panes import AxisState
 from streams.profile.series import SeriesCodes
 from streams.ranges import Segment, add_segment, joined_ranges
 from streams.stages import Delta, InputRecord, OffsetRange, Snapshot

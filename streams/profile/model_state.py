@@ -19,7 +19,8 @@ from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
 from streams.profile.id_kernels import ACCEPTED, taken
 from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
-from streams.profile.panes import AxisPanes, Pane, PaneKey, Unpacked
+from streams.profile.pane import Pane, PaneKey, Unpacked
+from streams.profile.panes import AxisPanes
 from streams.profile.series import ALL, Codes, SeriesCodes
 from streams.profile.service import service_of
 from streams.profile.waiting import crowd_out, give_up

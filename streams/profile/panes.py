@@ -1,173 +1,18 @@
-"""Panes of the profile stage: slices of time with their profile, sealed in the order of the input."""
+"""The panes of the profile stage on one axis, sealed in the order of the input."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from detectors.profile import Profile
-from detectors.reference import Reference
 from detectors.values import Axis, Monitor, PaneSnapshot
 from streams.control.configuration import Configuration
 from streams.profile.id_table import Indices
+from streams.profile.pane import Pane, PaneKey, Unpacked
 from streams.times import IDLE_US, MICROSECONDS, NEVER_US
 
 _NO_END_US = 2**62
-
-
-class PaneKey(NamedTuple):
-    """What a pane counts, and where it begins."""
-
-    version: str
-    segment: str
-    start_us: int
-
-
-class PaneRecord(msgspec.Struct, array_like=True):
-    """A pane as the state topic keeps it. `sequence` counts the snapshots sent; `unsent`: one more is due."""
-
-    model: str
-    version: str
-    segment: str
-    axis: Axis
-    pane_us: int
-    length_us: int
-    rows: int
-    sealed_rows: int | None
-    sequence: int
-    unsent: bool
-    monitor_revision: int
-    reference_revision: str
-    profile: bytes
-
-
-_MOST_UNPACKED_BYTES = 32 * 1024 * 1024
-
-
-class Unpacked:
-    """The panes of a stage whose profiles are at hand to be changed, those that were changed last at the end. A profile
-    is some twenty times as large as its packed form; where all of them are too many, the first ones keep that alone.
-    It changes no number."""
-
-    def __init__(self, most_bytes: int = _MOST_UNPACKED_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._sizes: dict[Pane, int] = {}
-        self.size_bytes = 0
-
-    def note(self, pane: "Pane") -> None:
-        """It is being changed."""
-        known = self._sizes.pop(pane, None)
-        self._sizes[pane] = size = pane.profile.nbytes if known is None else known
-        self.size_bytes += size - (known or 0)
-
-    def forget(self, pane: "Pane") -> None:
-        """It has its packed profile only, or is gone."""
-        self.size_bytes -= self._sizes.pop(pane, 0)
-
-    def shrink(self) -> None:
-        """Pack as many as are too many; call it when nobody is changing one."""
-        while self.size_bytes > self._most_bytes:
-            next(iter(self._sizes)).sleep()
-
-
-class Pane:
-    """A slice of time of one version and segment on one axis. `rows` are predictions (event axis) or outcomes
-    (label axis)."""
-
-    def __init__(
-        self, key: PaneKey, length_us: int, monitor_revision: int, reference: Reference | None
-    ) -> None:
-        self.key = key
-        self.length_us = length_us
-        self.monitor_revision = monitor_revision
-        self.reference = reference
-        self._profile: Profile | None = Profile.empty(reference)
-        self._packed = b""
-        self.rows = 0
-        self.sealed_rows: int | None = None
-        self.sequence = 0
-        self.unsent = False
-        self.changed = True
-        self.sent_us = NEVER_US
-        self.offset = -1
-        self.unpacked: Unpacked | None = None
-
-    @property
-    def end_us(self) -> int:
-        """Where the next pane begins."""
-        return self.key.start_us + self.length_us
-
-    @property
-    def reference_revision(self) -> str:
-        """The revision of the reference it is counted on; empty without one."""
-        return self.reference.revision if self.reference else ""
-
-    @property
-    def profile(self) -> Profile:
-        """The profile, for reading only: `change` it."""
-        if self._profile is None:
-            self._profile = Profile.from_bytes(self.reference, self._packed)
-        return self._profile
-
-    def change(self) -> Profile:
-        """The profile, which the caller is about to change; what was sealed owes a correction."""
-        self.changed = True
-        self.unsent = self.sealed_rows is not None
-        profile = self.profile
-        self._packed = b""
-        if self.unpacked is not None:
-            self.unpacked.note(self)
-        return profile
-
-    def pack(self) -> bytes:
-        """The profile in few bytes."""
-        if not self._packed:
-            self._packed = self.profile.to_bytes()
-        return self._packed
-
-    def rest(self) -> None:
-        """Keep only the packed profile of a pane at which nothing happens: panes are many."""
-        if self._packed and not self.changed:
-            self.sleep()
-
-    def sleep(self) -> None:
-        """Keep only the packed profile."""
-        self.pack()
-        self._profile = None
-        if self.unpacked is not None:
-            self.unpacked.forget(self)
-
-    def record(self, model: str, axis: Axis) -> PaneRecord:
-        """The pane for the state topic."""
-        return PaneRecord(
-            model=model,
-            version=self.key.version,
-            segment=self.key.segment,
-            axis=axis,
-            pane_us=self.key.start_us,
-            length_us=self.length_us,
-            rows=self.rows,
-            sealed_rows=self.sealed_rows,
-            sequence=self.sequence,
-            unsent=self.unsent,
-            monitor_revision=self.monitor_revision,
-            reference_revision=self.reference_revision,
-            profile=self.pack(),
-        )
-
-    @classmethod
-    def of_record(cls, record: PaneRecord, configuration: Configuration) -> "Pane":
-        """The pane that a record tells of, at rest."""
-        reference = configuration.reference_revision(record.reference_revision)
-        key = PaneKey(record.version, record.segment, record.pane_us)
-        pane = cls(key, record.length_us, record.monitor_revision, reference)
-        Profile.from_bytes(reference, record.profile)  # raises where the reference is another one
-        pane._profile, pane._packed = None, record.profile
-        pane.rows, pane.sealed_rows = record.rows, record.sealed_rows
-        pane.sequence, pane.unsent, pane.changed = record.sequence, record.unsent, False
-        return pane
 
 
 class AxisState(msgspec.Struct):
@@ -204,6 +49,7 @@ class AxisPanes:
         self.state = AxisState()
         self.panes: dict[PaneKey, Pane] = {}
         self._open: dict[PaneKey, Pane] = {}
+        self._untold: dict[PaneKey, Pane] = {}
         self._final_us: int | None = None
 
     def stretches(
@@ -227,6 +73,7 @@ class AxisPanes:
         state.watermark_us, state.sealed_us = mark_us, max(mark_us, state.sealed_us)
         state.announce = state.announce or state.idle
         state.touched, state.idle = True, False
+        self._tell_late(self._visible_watermark())
 
     def _sealing_stretches(
         self, times_us: Indices, due: dict[PaneKey, int], delay_us: int
@@ -278,6 +125,8 @@ class AxisPanes:
         self.panes[pane.key] = pane
         if pane.sealed_rows is None:
             self._open[pane.key] = pane
+        elif not pane.sequence:
+            self._untold[pane.key] = pane
 
     def tick(self, now_us: int, caught_up: bool, monitor: Monitor) -> None:
         """Let an idle axis be sealed as if its time went on with the clock, once the input is known to be
@@ -346,13 +195,22 @@ class AxisPanes:
         """Seal panes at one moment, in order of time. Until the last is sent, the watermark that goes with
         them stays below the next one: nobody may take a pane for absent whose snapshot is still to come."""
         ordered = sorted(panes, key=lambda pane: (pane.end_us, pane.key))
+        if ordered:
+            self._tell_late(min(ordered[0].end_us + delay_us - 1, self.state.sealed_us))
         for pane, following in zip_longest(ordered, ordered[1:]):
             told_us = following.end_us + delay_us - 1 if following else self.state.sealed_us
             pane.sealed_rows = pane.rows
             del self._open[pane.key]
             self._send_pane(pane, min(told_us, self.state.sealed_us))
 
+    def _tell_late(self, watermark_us: int) -> None:
+        """Panes that sealing had passed when they began are told before any pane that is sealed after them, not when
+        the stage happens to be flushed: the windows of a series begin with the first pane that the judge hears of."""
+        for pane in sorted(self._untold.values(), key=lambda pane: (pane.end_us, pane.key)):
+            self._send_pane(pane, watermark_us)
+
     def _send_pane(self, pane: Pane, watermark_us: int) -> None:
+        self._untold.pop(pane.key, None)
         pane.sequence += 1
         pane.unsent = False
         pane.changed = True

@@ -24,7 +24,7 @@ from streams.profile.label_join import take_labels
 from streams.profile.log import ProfileLog
 from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
-from streams.profile.panes import Unpacked
+from streams.profile.pane import Unpacked
 from streams.stages import Flush, InputRecord, Readable, Snapshot
 from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import COLD_IDS, CROWDED_OUT, EVENTS, IDS, PANES, WATERMARK

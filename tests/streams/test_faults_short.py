@@ -39,6 +39,19 @@ def plan(model: str, jitter_s: float) -> Plan:
     )
 
 
+def test_a_series_that_begins_late_has_the_same_windows_however_rarely_the_stages_are_flushed() -> None:
+    """Its first panes come when sealing has passed them: nothing but the order of the input may decide whether the
+    judge hears of them before a later one."""
+    load = Load.of([plan("short-kill", 25.0)], PARTITIONS)
+    often, rarely = (undisturbed(load, flush_every=records) for records in (3, 64))
+    names = [
+        {(seal.version, seal.segment, seal.axis, seal.window) for seal in outcome.seals}
+        for outcome in (often, rarely)
+    ]
+    assert names[0] == names[1]
+    assert len(often.points) == len(rarely.points)
+
+
 async def test_kills_repeats_and_disorder_change_no_number(world: World) -> None:
     """Monitors and references are told when the workers have already read the control topic."""
     shuffled = plan("short-kill", 25.0)

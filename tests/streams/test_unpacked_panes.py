@@ -1,6 +1,6 @@
 """Profiles that are packed between batches change no number, and what is at hand is bounded."""
 
-from streams.profile.panes import Unpacked
+from streams.profile.pane import Unpacked
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord, OutputRecord
 from tests.streams.stream_data import interleaved, make_configuration, make_events
