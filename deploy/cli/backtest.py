@@ -60,6 +60,10 @@ def backtest(
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
         _show_backtest(found)
+    account = found.accounting
+    if found.rows and (account is None or not account.profiled):
+        typer.echo("Not one row could be measured.", err=True)
+        raise typer.Exit(1)
     raise typer.Exit(3 if found.firing else 0)
 
 
@@ -224,6 +228,11 @@ def _show_backtest(found: "Backtest") -> None:
     account = found.accounting
     if account is not None and account.late:
         typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)
+    if account is not None and account.duplicates:
+        typer.echo(
+            f"{account.duplicates:,} rows have an id that came before: of each id the first row counts.",
+            err=True,
+        )
     if account is not None and account.deadlettered:
         typer.echo(
             f"{account.deadlettered:,} rows cannot be read by the schema that the reference implies; "

@@ -18,6 +18,8 @@ CARRIED: Final[dict[Axis, frozenset[AlertKind]]] = {
 }
 TOLD: Final = 3
 KEPT: Final = 10
+_HARDLY: Final = 0.01
+"""Of a feature's usual effect on the output: a smaller move of the mean output is said to be hardly one."""
 _MATTERS: Final = 0.1
 """A feature whose effect on the output is a smaller share of the greatest one's is said to mean little to the model."""
 
@@ -61,7 +63,10 @@ def _words(one: Carrier, most: float) -> str:
         return f"{moved})"
     if one.importance < _MATTERS * most:
         return f"{moved}, which means little to the model)"
-    return f"{moved}, which moves the mean output by {one.output_change or 0.0:+.2g})"
+    change = one.output_change or 0.0
+    if abs(change) < _HARDLY * one.importance:
+        return f"{moved}, which hardly moves the mean output)"
+    return f"{moved}, which moves the mean output by {change:+.2g})"
 
 
 def _kept(one: Carrier) -> Attribution:

@@ -145,4 +145,4 @@ def _rate(name: ScoreName) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{abs(round(100 * share, 1)):.1f} %"

@@ -3,6 +3,7 @@
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
+import codecs
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ class TableFile:
 
     def _csv_schema(self) -> pa.Schema:
         found = self._open_csv(pa.schema([])).schema
+        for field in found:
+            if pa.types.is_binary(field.type):
+                raise FileInvalid(
+                    f"{self.path}: column {field.name!r} is no UTF-8 text; save the file as UTF-8"
+                )
         return pa.schema([pa.field(field.name, self._type_of(field)) for field in found if field.name])
 
     def _type_of(self, field: pa.Field) -> pa.DataType:
@@ -110,7 +116,10 @@ class TableFile:
 
     def _separator(self) -> str:
         with pa.input_stream(str(self.path), compression="detect") as stream:
-            head = stream.read(65_536).split(b"\n", 1)[0].decode("utf-8", errors="replace")
+            start = stream.read(65_536)
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise FileInvalid(f"{self.path}: this is UTF-16 text; save the file as UTF-8")
+        head = start.split(b"\n", 1)[0].decode("utf-8", errors="replace")
         return max(_SEPARATORS, key=head.count)
 
     def _csv_batches(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:

@@ -115,11 +115,20 @@ def test_a_file_that_the_schema_cannot_read_is_not_called_quiet(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame(1_000, 1).assign(age="old").to_csv(folder / "data.csv", index=False)
-    assert run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml") == 0
+    assert run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml") == 1
     told = capsys.readouterr()
     assert "1,000 rows cannot be read by the schema" in told.err
+    assert "Not one row could be measured" in told.err
     assert "No window was full" in told.out
     assert "Nothing would have alarmed" not in told.out
+
+
+def test_rows_with_the_id_of_another_are_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame(1_000, 1).assign(id="same").to_csv(folder / "data.csv", index=False)
+    assert run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml") == 0
+    assert "999 rows have an id that came before" in capsys.readouterr().err
 
 
 def test_a_warning_is_never_between_the_json(

@@ -13,7 +13,7 @@ import pytest
 from detectors.errors import DetectorError
 from streams.control import monitor_build
 from streams.files.monitor import MonitorFile
-from streams.files.tables import FileInvalid
+from streams.files.tables import FileInvalid, TableFile
 from streams.replay.backtest import backtest
 from streams.replay.backtest_result import Backtest
 
@@ -164,3 +164,12 @@ def test_both_say_little(tmp_path: Path, task: str, change: Change) -> None:
     found = run(tmp_path, task, change, change)
     is_stated(found)
     assert found.as_dict()["incidents"] == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"), [("latin-1", "column 'city' is no UTF-8"), ("utf-16", "UTF-16")]
+)
+def test_text_in_another_encoding_is_said_to_be_so(tmp_path: Path, encoding: str, told: str) -> None:
+    frame(50, 1, "binary").assign(city="Köln").to_csv(tmp_path / "data.csv", index=False, encoding=encoding)
+    with pytest.raises(FileInvalid, match=told):
+        TableFile(tmp_path / "data.csv")
