@@ -56,6 +56,7 @@ _PANES_S = (
     86_400,
 )
 _PANES_PER_WINDOW = 10
+_PANES_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,17 @@ def backtest(
         )
     timed = "time" in roles.by_role
     monitor = _timed(file, roles, first) if timed else _by_rows(file, roles)
+    span_s = _span_s(monitor)
+    if timed:
+        monitor = msgspec.structs.replace(monitor, lateness_s=monitor.lateness_s + span_s)
     configuration = Configuration()
     configuration.add_monitor(monitor)
     configuration.add_reference(reference)
     label_file = LabelFile(labels, file) if labels is not None else None
-    horizon_us = round(monitor.label_horizon_s * MICROSECONDS)
     index = RowIndex(round(monitor.pane_s * MICROSECONDS))
-    feed = Feed(monitor.model, reference.version, roles, label_file, ROW_US, index, horizon_us)
+    feed = Feed(
+        monitor.model, reference.version, roles, label_file, ROW_US, index, round(span_s * MICROSECONDS)
+    )
     feed.rows = skipped_rows
     shows = None if keep_points else is_compared
     run = InProcess(configuration, 1, results=Found(), shows=shows)
@@ -152,6 +157,13 @@ def _run(
             tell(Progress(rows, table.progress, rows / max(time.monotonic() - started_s, 1e-9)))
     run.feed(feed.rest(), flush_every=1 << 62)
     run.end()
+
+
+def _span_s(monitor: Monitor) -> float:
+    """How far predictions are sent ahead of their labels. Panes stay open to correction for so much longer than the
+    monitor says, for labels would come that much too late; so it is no more than a few panes."""
+    least = max(monitor.lateness_s, _PANES_AHEAD * monitor.pane_s)
+    return min(least, monitor.label_horizon_s / 2)
 
 
 def _after(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

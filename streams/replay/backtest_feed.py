@@ -88,8 +88,8 @@ class _Labels:
 class Feed:
     """Makes records of batches of a file: the predictions, and each label behind the predictions of its time.
 
-    `row_us`: time of a row where the file has none. Labels without a time are known at once. `horizon_us`: how long
-    a prediction waits for its label; labels follow the predictions more often than that.
+    `row_us`: time of a row where the file has none. Labels without a time are known at once. `span_us`: how far
+    predictions go ahead of their labels.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Feed:
         labels: LabelFile | None,
         row_us: int,
         index: RowIndex,
-        horizon_us: int,
+        span_us: int,
     ) -> None:
         self.skipped = Skipped()
         self.rows = 0
@@ -112,7 +112,7 @@ class Feed:
         self._roles = roles
         self._label_file = labels
         self._row_us = row_us
-        self._span_us = max(1, horizon_us // 2)
+        self._span_us = max(1, span_us)
         self._waiting = _Labels.none()
         self._offset = 0
 
@@ -146,7 +146,7 @@ class Feed:
         return np.flatnonzero(~bad)
 
     def _parts(self, times_us: Times, chosen: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-        """Rows that are sent before their labels: so few that the first still waits when the last is sent."""
+        """Rows that are sent before their labels."""
         if not len(chosen):
             return
         reached = np.maximum.accumulate(times_us[chosen])

@@ -295,11 +295,16 @@ def test_classes(tmp_path: Path) -> None:
 def test_labels_that_are_known_at_once_are_joined_however_slow_the_rows_are(tmp_path: Path) -> None:
     """A batch of the file spans weeks, a prediction waits a day."""
     frame(3_000, 3, rate_s=0.002).to_csv(tmp_path / "data.csv", index=False)
-    found = backtest(tmp_path / "data.csv", monitor(tmp_path, timed=True))
+    found = backtest(tmp_path / "data.csv", monitor(tmp_path, timed=True), keep_points=True)
     account = found.accounting
     assert account is not None
     assert (account.joined, account.orphaned) == (3_000, 0)
     assert found.as_dict()["label_windows"] > 3
+    points = [
+        one for one in found.results.points.values() if (one.measure, one.axis) == ("accuracy", "event")
+    ]
+    rows = [found.index.row(one.end_us) - found.index.row(one.start_us) for one in points]
+    assert [one.rows for one in points] == rows, "every label counts in the window of its prediction"
 
 
 def test_estimates_are_told_beside_what_turned_out(tmp_path: Path) -> None:
