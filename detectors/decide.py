@@ -86,9 +86,9 @@ def decide(
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
     transitions += [_with_breaches(one, judged) for one in sequential.transitions]
     transitions += concept.transitions
-    quality = judge_quality(window, profile, reference, state.quality)
-    others = [one for one in transitions if one.kind == QUALITY]
     still = kinds.get(QUALITY, KindState()).firing
+    quality = judge_quality(window, profile, reference, state.quality, others_fire=still)
+    others = [one for one in transitions if one.kind == QUALITY]
     transitions = [one for one in transitions if one.kind != QUALITY]
     transitions += joined(quality, others, others_fire=still)
     return Judgement(

@@ -31,9 +31,15 @@ class Quality(NamedTuple):
 
 
 def judge_quality(
-    window: Window, profile: Profile | None, reference: Reference, memory: QualityMemory | None
+    window: Window,
+    profile: Profile | None,
+    reference: Reference,
+    memory: QualityMemory | None,
+    *,
+    others_fire: bool = False,
 ) -> Quality:
     """Take a window of events. Findings are no chance by themselves (one in a million), so the first window tells.
+    Nothing that was told is told again while the alert goes on for the sake of measures and tests (`others_fire`).
 
     Without a profile, on windows of labels, of a segment (whose columns are not those of all rows) or with fewer than
     30 rows nothing is said and what was known is remembered.
@@ -60,6 +66,8 @@ def judge_quality(
     calm_us = memory.calm_us if memory.calm else window.start_us
     if memory.calm + 1 < CALM:
         return Quality(True, decisions, None, replace(memory, calm=memory.calm + 1, calm_us=calm_us))
+    if others_fire:
+        return Quality(False, decisions, None, replace(memory, calm=CALM, calm_us=calm_us))
     ended = Transition(
         kind=KIND,
         state="cleared",
