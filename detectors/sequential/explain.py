@@ -140,6 +140,8 @@ _RATES = {
 
 def _rate(name: ScoreName) -> str:
     words = _RATES.get(name.family, "{family} of {who} in")
+    if name.column == f.SCORE:
+        words = words.replace("{who} is", "{who} are")
     item = name.item or "positive"
     return words.format(who=name.column, item=item, family=name.family.replace("_", " "))
 

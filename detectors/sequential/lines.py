@@ -12,7 +12,7 @@ from detectors.reference import MASS_SHARE, FeatureReference, Reference
 from detectors.sequential import families as f
 from detectors.sequential.kernels import GAUSSIAN
 from detectors.sequential.line import Line, count_line, places_of, shape_lines, worth_of
-from detectors.sequential.outcomes import outcome_lines, output_lines
+from detectors.sequential.outcomes import outcome_lines, output_lines, score_quality
 from detectors.sequential.values import Baseline, PairMoments, ScoreName
 from detectors.values import AlertKind, Axis
 
@@ -55,6 +55,7 @@ def lines_of(
             drift += _category_lines(slots, part, each)
             quality += _categorical_quality(layout, slots, part)
     drift += pairs
+    quality += score_quality(reference, layout)
     return {
         "data_quality": quality,
         "data_drift": drift,

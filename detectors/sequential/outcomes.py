@@ -8,7 +8,7 @@ from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlot
 from detectors.reference import Reference
 from detectors.sequential import families as f
 from detectors.sequential.hermite import scores_of
-from detectors.sequential.kernels import GAUSSIAN
+from detectors.sequential.kernels import COUNT, GAUSSIAN
 from detectors.sequential.line import Line, count_line, places_of, shape_lines, worth_of
 from detectors.sequential.values import ScoreName
 
@@ -38,6 +38,35 @@ def output_lines(reference: Reference, layout: Layout) -> list[Line]:
     elif reference.scores:
         found += _shapes(f.SCORE, np.array(reference.scores, dtype=np.int64), layout.scores, worth)
     return found
+
+
+def score_quality(reference: Reference, layout: Layout) -> list[Line]:
+    """The share of rows without a score, where at least half of the reference's rows have one."""
+    told = sum(reference.scores or ())
+    share = 1.0 - told / max(reference.rows, 1)
+    if isinstance(layout.outcomes, RegressionSlots) or not told or share > 0.5:
+        return []
+    name, floor = ScoreName(family=f.MISSING, column=f.SCORE), f.RATE_FLOORS[f.MISSING]
+    everything, places = np.array([layout.rows]), places_of(layout.scores)
+    ones = np.ones(len(places))
+    if share < f.RARE:
+        terms = ((everything, np.ones(1)), (places, -ones))
+        return [Line(name, COUNT, terms, (layout.rows,), 0.5, floor, unit=1.0)]
+    deviation = (share * (1 - share)) ** 0.5
+    return [
+        Line(
+            name,
+            GAUSSIAN,
+            ((everything, np.full(1, (1 - share) / deviation)), (places, -ones / deviation)),
+            (layout.rows,),
+            0.5,
+            floor / deviation,
+            skew=(1 - 2 * share) / deviation,
+            kurtosis=1 / deviation**2 - 6,
+            center=share,
+            unit=deviation,
+        )
+    ]
 
 
 def _shapes(column: str, counts: Integers, bins: slice, worth: float) -> list[Line]:

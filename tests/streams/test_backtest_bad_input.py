@@ -173,3 +173,24 @@ def test_text_in_another_encoding_is_said_to_be_so(tmp_path: Path, encoding: str
     frame(50, 1, "binary").assign(city="Köln").to_csv(tmp_path / "data.csv", index=False, encoding=encoding)
     with pytest.raises(FileInvalid, match=told):
         TableFile(tmp_path / "data.csv")
+
+
+@pytest.mark.parametrize("usually", [0.0, 0.3])
+def test_scores_that_stay_away_are_told(tmp_path: Path, usually: float) -> None:
+    def missing(data: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+        return data.assign(score=data["score"].mask(np.random.default_rng(seed).random(len(data)) < share))
+
+    missing(frame(2_000, 1, "binary"), usually, 2).to_csv(tmp_path / "good.csv", index=False)
+    quiet, mute = missing(frame(2_000, 3, "binary"), usually, 4), missing(frame(1_000, 5, "binary"), 1.0, 6)
+    pd.concat([quiet, mute]).to_csv(tmp_path / "data.csv", index=False)
+    columns = {"prediction": "said", "score": "score", "label": "truth", "features": ["x", "z", "city"]}
+    reference = {"file": str(tmp_path / "good.csv")}
+    file = MonitorFile(model="m", columns=columns, reference=reference, window={"rows": 500})
+    (found,) = [
+        one
+        for one in backtest(tmp_path / "data.csv", file).as_dict()["incidents"]
+        if one["kind"] == "data_quality"
+    ]
+    assert found["change_row"] == 2_000
+    assert found["opened_row"] == 2_500
+    assert "the scores are missing in 100.0 %" in found["summary"]
