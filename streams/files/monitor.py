@@ -41,6 +41,8 @@ Duration = Annotated[str, AfterValidator(_duration), Field(json_schema_extra={"p
 def _budget(text: str) -> str:
     if not re.match(_BUDGET, text):
         raise ValueError(f"{text!r} is no budget: write `1 per 1000 windows` or `1 per 90d`")
+    if not re.search("[1-9]", text.split("per", 1)[1]):
+        raise ValueError(f"{text!r} has an empty period: write `1 per 1000 windows` or `1 per 90d`")
     return text
 
 

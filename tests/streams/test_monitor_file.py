@@ -90,6 +90,7 @@ def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
         ),
         ("model: m\nreference: {rows: 200}\nalarms: {budget: 3}", r"alarms\.budget is 3"),
         ("model: m\nreference: {rows: 200}\nalarms: {budget: few}", "'few' is no budget: write `1 per"),
+        ("model: m\nreference: {rows: 200}\nalarms: {budget: 1 per 0d}", "has an empty period"),
         ("model: m\nreference: {rows: 200}\nwindows: {rows: 200}", "windows: there is no such field"),
         ("model: m\nreference: {rows: 200}\ntask: ranking", "task is 'ranking'"),
     ],
