@@ -127,8 +127,13 @@ class _Seen:
 def guess(table: TableFile) -> Guessed:
     """Look at the first 50,000 rows of a table. Raises `FileInvalid` where it has none, or no column for a feature."""
     rows, more = _first_rows(table)
-    seen = [_seen(rows, name) for name in table.columns]
     found = Guessed(rows.num_rows, more)
+    odd = [field.name for field in rows.schema if pa.types.is_nested(field.type) or _is_bytes(field.type)]
+    for name in odd:
+        found.guesses[name] = Guess(
+            name, "left out", f"{rows.schema.field(name).type} is no number and no text"
+        )
+    seen = [_seen(rows, name) for name in table.columns if name not in odd]
     left = {one.name: one for one in seen}
 
     def take(role: Role, wanted: Callable[[_Seen], bool], why: str) -> _Seen | None:
@@ -169,6 +174,10 @@ def _first_rows(table: TableFile) -> tuple[pa.Table, bool]:
     if not rows:
         raise FileInvalid(f"{table.path}: it has no rows")
     return pa.Table.from_batches(taken), False
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def _seen(rows: pa.Table, name: str) -> _Seen:

@@ -87,6 +87,16 @@ def test_a_label_in_words_beside_predictions_in_numbers(tmp_path: Path, good: st
     assert (found.of("label"), found.positive) == ("paid", good)
 
 
+def test_columns_that_hold_more_than_a_value_are_left_out(tmp_path: Path) -> None:
+    data = loans(200).assign(raw=[b"x"] * 200, parts=[{"a": 1, "b": [2.0]}] * 200, vector=[[1.0, 2.0]] * 200)
+    data.to_parquet(tmp_path / "good.parquet")
+    found = guess(TableFile(tmp_path / "good.parquet"))
+    assert {"raw", "parts", "vector"} <= set(found.all_of("left out"))
+    (tmp_path / "loans.yaml").write_text(draft(found, "loans", "good.parquet"))
+    told = backtest(tmp_path / "good.parquet", read_monitor_file(tmp_path / "loans.yaml")).as_dict()
+    assert told["rows"] == 200
+
+
 def test_a_regression_by_agreement(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     x = rng.normal(0, 1, 1_000)
