@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detectors.columns import readable
 from streams.profile import id_kernels as kernels
-from streams.profile.id_kernels import GONE, WAITING
+from streams.profile.id_kernels import EMPTY, GONE, WAITING
 from streams.profile.id_rows import LATEST_US, ROW, Held, Indices, Rows, logged_rows, read_rows, room
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
@@ -345,7 +345,10 @@ class IdTable:
         return 1 << int(np.ceil(np.log2(least)))
 
     def _index(self, capacity: int) -> None:
-        self._slots = np.zeros(capacity, dtype=np.uint64)
+        if len(self._slots) == capacity:
+            self._slots.fill(EMPTY)  # new memory would have to be cleared, too, and found first
+        else:
+            self._slots = np.zeros(capacity, dtype=np.uint64)
         kernels.insert(self._rows, self._slots, 0, self._count)
 
 
