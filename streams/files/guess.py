@@ -51,6 +51,12 @@ _SEGMENT: Final = (
 )
 _AGREES: Final = 0.4
 """Cohen's kappa, or for numbers the correlation squared, from which a column is taken for the label of a prediction."""
+_OUTCOME: Final = (
+    r"(is_|was_|has_|did_)?(churn(ed)?|re?paid|default(ed)?|fraud(ulent)?|convert(ed)?|click(ed)?|cancel(l?ed)?|bought|purchased?|"
+    r"return(ed)?|surviv(ed)?|died|death|left|attrition|subscribed|accepted|approved|spam|delayed|failed|failure|diagnosis)"
+)
+_AGREES_AS_OUTCOME: Final = 0.1
+"""The same for a column that is named like something that turns out."""
 _TELLS: Final = 0.1
 """Least difference of mean predictions or scores between two texts by which the positive one is known."""
 _SAME: Final = 0.999
@@ -189,8 +195,15 @@ def _seen(rows: pa.Table, name: str) -> _Seen:
 
 
 def _is_called(name: str, role: Role) -> bool:
-    plain = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
-    return re.fullmatch(_NAMES[role], plain) is not None
+    return re.fullmatch(_NAMES[role], _plain(name)) is not None
+
+
+def _turns_out(one: _Seen) -> bool:
+    return re.fullmatch(_OUTCOME, _plain(one.name)) is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
 
 
 def _is_share(one: _Seen) -> bool:
@@ -222,10 +235,12 @@ def _by_agreement(
 ) -> _Seen | None:
     """The column that agrees with what the model said far more often than by chance."""
     rated = [(_agreement(one, said, score), one) for one in left.values()]
-    rated = [each for each in rated if each[0] >= _AGREES]
+    rated = [
+        (each, one) for each, one in rated if each >= (_AGREES_AS_OUTCOME if _turns_out(one) else _AGREES)
+    ]
     if not rated:
         return None
-    strength, one = max(rated, key=lambda each: each[0])
+    strength, one = max(rated, key=lambda each: (_turns_out(each[1]), each[0]))
     left.pop(one.name)
     why = f"agrees with what the model said far beyond chance ({strength:.2f})"
     found.guesses[one.name] = Guess(one.name, "label", why, "a feature that the model leans on does so, too")

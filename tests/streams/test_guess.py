@@ -106,6 +106,26 @@ def test_a_regression_by_agreement(tmp_path: Path) -> None:
     assert (found.task, found.of("label"), found.all_of("feature")) == ("regression", "price_paid", ["x"])
 
 
+def test_the_outcome_of_a_mediocre_model_is_known_by_its_name(tmp_path: Path) -> None:
+    """Beside a feature that agrees with the prediction far better."""
+    rng = np.random.default_rng(5)
+    score = rng.beta(2, 2, 2_000)
+    said = (score > 0.5).astype(int)
+    data = pd.DataFrame(
+        {
+            "tenure": rng.normal(0, 1, 2_000),
+            "had_discount": np.where(rng.random(2_000) < 0.9, said, 1 - said),
+            "score": score,
+            "prediction": said,
+            "churned": (rng.random(2_000) < score).astype(int),
+        }
+    )
+    data.to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert (found.task, found.of("label")) == ("binary", "churned")
+    assert found.all_of("feature") == ["tenure", "had_discount"]
+
+
 def test_classes_are_listed(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     data = pd.DataFrame({"x": rng.normal(0, 1, 300), "target": rng.choice(["cat", "dog", "owl"], 300)})
