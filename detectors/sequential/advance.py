@@ -109,7 +109,10 @@ def _freeze(plan: TrackPlan, track: Track, found: Candidates, weighed: Weighed, 
 
 
 def _anew(track: Track, found: Candidates, place: int, window: Sums) -> Track:
-    """A track whose baseline is the windows since a candidate, the last of which is `window`."""
+    """A track whose baseline is the windows since a candidate, the last of which is `window`, without the first:
+    the change may lie in the middle of it. Where that was the only one, the next window begins the baseline."""
+    first = place + 1
+    only = first == len(found.at)
     base = Candidates(
         [],
         [],
@@ -118,16 +121,17 @@ def _anew(track: Track, found: Candidates, place: int, window: Sums) -> Track:
         found.at_rows[:0],
         np.zeros_like(found.sums),
         np.zeros_like(found.rows),
-        found.sums - found.at_sums[place],
-        found.rows - found.at_rows[place],
+        np.zeros_like(found.sums) if only else found.sums - found.at_sums[first],
+        np.zeros_like(found.rows) if only else found.rows - found.at_rows[first],
     )
+    spread = _spread(window)
     return base.packed(
         Track(
             windows=track.windows,
             has_reference=False,
             caution=track.caution,
             incidents=track.incidents,
-            spread=_spread(window),
+            spread=bytes(len(spread)) if only else spread,
         )
     )
 
