@@ -27,12 +27,12 @@ from streams.broker.standing import standing
 
 _log = structlog.get_logger()
 
-_FETCH_BYTES = 2 * 1024 * 1024
+_FETCH_BYTES = 4 * 1024 * 1024
 """Of one partition in one fetch; a single larger record still comes."""
 _MAX_POLL_RECORDS = 500
-_BUFFERED_CHUNKS = 4
+_BUFFERED_CHUNKS = 2
 """Between the fetching thread and the agent. With the one being worked on and the one being fetched a worker holds at
-most 6 fetches of 2 MiB per partition, however far behind it is."""
+most 4 fetches of 4 MiB per partition, however far behind it is."""
 _FETCH_WAIT_MS = 200
 _ROOM_WAIT_S = 1.0
 """Nothing may be fetched for so long before it is looked whether the worker is to stop."""
