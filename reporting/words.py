@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from detectors.names import MEASURE_NAMES
 from reporting.values import Light
 
 LIGHTS: dict[Light, tuple[str, str]] = {
@@ -12,54 +13,6 @@ LIGHTS: dict[Light, tuple[str, str]] = {
 }
 """A shape and a word for each light, so that nothing rests on its colour."""
 
-MEASURES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "auc": "AUC",
-    "psi": "PSI",
-    "ks": "KS distance",
-    "macro_f1": "Macro F1",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "bias": "Mean error",
-    "r2": "R²",
-    "brier": "Brier score",
-    "log_loss": "Log loss",
-    "calibration_error": "Calibration error",
-    "calibration_slope": "Calibration slope",
-    "calibration_intercept": "Calibration intercept",
-    "quantile_loss_0.1": "Loss of the quantile 0.1",
-    "quantile_loss_0.9": "Loss of the quantile 0.9",
-    "estimated_accuracy": "Estimated accuracy",
-    "estimated_balanced_accuracy": "Estimated balanced accuracy",
-    "estimated_f1": "Estimated F1",
-    "estimated_auc": "Estimated AUC",
-    "estimated_macro_f1": "Estimated macro F1",
-    "estimated_mae": "Estimated mean absolute error",
-    "estimated_rmse": "Estimated root mean squared error",
-    "estimation_error": "Labels less estimate",
-    "latency_p50_ms": "Median latency (ms)",
-    "latency_p95_ms": "95 % latency (ms)",
-    "latency_p99_ms": "99 % latency (ms)",
-    "error_rate": "Failed requests",
-    "misaligned_columns": "Column that holds another's values",
-    "unit_change": "Factor of a changed unit",
-    "constant_column": "Constant column",
-    "vanished_category": "Category that no longer comes",
-    "class_psi": "PSI of the predicted classes",
-    "prediction_psi": "PSI of the predictions",
-    "prediction_ks": "KS distance of the predictions",
-    "score_psi": "PSI of the scores",
-    "score_ks": "KS distance of the scores",
-    "positive_rate": "Share of positive answers",
-    "missing_rate": "Missing values",
-    "out_of_range_rate": "Values out of range",
-    "point_mass": "One value repeated",
-    "new_category_rate": "Unknown categories",
-}
 CAUSES = {
     "bad_release": "Bad release",
     "upstream_data_break": "Broken data upstream",
@@ -91,7 +44,7 @@ _AMOUNTS = frozenset(
 
 def measure(name: str) -> str:
     """A measure's name in a table."""
-    return MEASURES.get(name, name.replace("_", " ").capitalize())
+    return MEASURE_NAMES.get(name, name.replace("_", " ").capitalize())
 
 
 def number(name: str, value: float | None) -> str:
