@@ -9,7 +9,6 @@ import numpy as np
 
 from detectors.columns import Floats, Integers
 
-DEGREES: Final = 4
 _LEAST_NORM: Final = 1e-3
 """Of what is left of a polynomial after the lower ones: below, the bins are too few to tell it apart."""
 

@@ -6,9 +6,6 @@ import msgspec
 
 from detectors.values import Value
 
-Form = Literal["mean", "count"]
-"""How the evidence of a score is weighed: as a mean (normal approximation), or as a count of rare events."""
-
 
 class ScoreName(Value, frozen=True, kw_only=True, order=True):
     """A score: what of which column. `item`: a category, a value, or the other column of a pair."""

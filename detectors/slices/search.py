@@ -88,7 +88,8 @@ def _conditions(name: str, column: npt.NDArray[Any]) -> list[Condition]:
         names, counts = np.unique([one for one in values if one is not None], return_counts=True)
         common = names[np.argsort(-counts, kind="stable")][:MOST_VALUES]
         found = [Condition(name, f"{name} is {one}", values == one) for one in common]
-        return [*found, Condition(name, f"{name} is missing", values == None)]  # noqa: E711
+        missing = np.array([one is None for one in values], dtype=np.bool_)
+        return [*found, Condition(name, f"{name} is missing", missing)]
     numbers = column.astype(np.float64)
     present = np.isfinite(numbers)
     found = [Condition(name, f"{name} is missing", ~present)]

@@ -6,34 +6,22 @@ from sklearn import metrics
 
 from detectors.errors import ProfileInvalid, ReferenceInvalid
 from detectors.estimation.calibration import Map, choose
-from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
+from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows
 from detectors.estimation.estimate import estimate
-from detectors.estimation.expected import MEASURES, Facts, expect
+from detectors.estimation.expected import MEASURES
 from detectors.estimation.fit import build_estimator, estimator_of
 from detectors.estimation.groups import groups_of, telling_columns
 from detectors.estimation.labelled import labelled_part, realized
-from detectors.estimation.multiclass import joined
 from detectors.estimation.trust import Trust, reconcile, reconciled
 from detectors.estimation.values import Estimate, Estimator
 from detectors.layout import layout_of
 from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec
+from tests.detectors.estimation_parts import loans
 
 SPECS = (FeatureSpec(name="x"), FeatureSpec(name="group", kind="categorical"))
 CLASSES = ("cat", "dog", "eel", "fox")
-
-
-def loans(rng, rows, mean=0.0, harder=0.0, flip=0.0, temper=1.0):
-    """A score that is calibrated where x is low and overconfident where it is high."""
-    x = rng.normal(mean, 1, rows)
-    signal = rng.normal(0, 2, rows)
-    truth = signal * np.where(x > 1, 0.3, 1.0) * (1 - harder)
-    labels = (rng.random(rows) < 1 / (1 + np.exp(-truth))).astype(float)
-    labels = np.where(rng.random(rows) < flip, 1 - labels, labels)
-    scores = 1 / (1 + np.exp(-temper * signal))
-    features = {"x": x, "group": np.where(x > 1, "high", "low").astype(object)}
-    return features, scores, (scores >= 0.5).astype(float), labels
 
 
 def learned(rng, rows=20_000, **how):
@@ -277,37 +265,6 @@ def test_a_regression_is_estimated_by_prediction_and_features():
             assert one.low <= truth[one.measure] <= one.high
 
 
-def test_expected_measures_of_certain_cells_are_the_measures_of_the_confusion():
-    rng = np.random.default_rng(13)
-    _, scores, said, labels = loans(rng, 3_000)
-    places = cells_of_rows(scores, said)
-    counts = np.bincount(places, minlength=CELLS).astype(float)
-    chances = np.bincount(places, weights=labels, minlength=CELLS) / np.maximum(counts, 1)
-    zeros = np.zeros(CELLS)
-    found = expect(counts, chances, Facts(zeros, zeros, zeros, np.full(CELLS // 2, 0.5)))
-    assert found.values["accuracy"] == pytest.approx(metrics.accuracy_score(labels, said))
-    assert found.values["f1"] == pytest.approx(metrics.f1_score(labels, said))
-    assert found.values["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, said))
-    assert found.values["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores), abs=0.005)
-
-
-def test_sampling_errors_are_those_of_drawn_labels():
-    rng = np.random.default_rng(14)
-    _, scores, said, _ = loans(rng, 800)
-    places = cells_of_rows(scores, said)
-    counts = np.bincount(places, minlength=CELLS).astype(float)
-    chances = np.bincount(places, weights=scores, minlength=CELLS) / np.maximum(counts, 1)
-    zeros = np.zeros(CELLS)
-    facts = Facts(np.clip(chances, 0.01, 0.99), zeros, zeros, np.full(CELLS // 2, 0.5))
-    drawn = [
-        expect(counts, rng.binomial(counts.astype(int), chances) / np.maximum(counts, 1), facts).values
-        for _ in range(400)
-    ]
-    found = expect(counts, chances, facts)
-    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "brier"):
-        assert found.sampling[name] == pytest.approx(np.std([one[name] for one in drawn]), rel=0.15)
-
-
 def test_the_mix_error_is_that_of_drawn_rows(known):
     reference, estimator = known
     rng = np.random.default_rng(18)
@@ -398,18 +355,6 @@ def test_two_hundred_features_are_no_cliff():
     assert telling_columns(groups_of(layout_of(reference), reference), features, labels * logit, 5)
     found = estimate(window(reference, features, scores, (scores >= 0.5).astype(float)), estimator)
     assert all(one.undefined is None for one in found)
-
-
-def test_tilting_meets_the_mean_and_joining_meets_the_margins():
-    rng = np.random.default_rng(15)
-    weights = rng.integers(0, 50, (30, 3)).astype(float)
-    found = tilted(rng.uniform(0.05, 0.95, (30, 3)), weights, np.array([0.1, 0.5, 0.9]))
-    assert (found * weights).sum(axis=0) / weights.sum(axis=0) == pytest.approx([0.1, 0.5, 0.9])
-    table = joined(
-        rng.integers(0, 90, (4, 6)).astype(float), np.array([10.0, 20, 30, 40]), np.full(6, 100 / 6)
-    )
-    assert table.sum(axis=1) == pytest.approx([10, 20, 30, 40])
-    assert table.sum(axis=0) == pytest.approx(np.full(6, 100 / 6))
 
 
 def test_the_labelled_part_of_a_profile_stands_for_itself(known):

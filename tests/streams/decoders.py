@@ -49,6 +49,7 @@ from streams.stages import InputRecord
 from streams.store import LocalStore
 from streams.topics import EVENTS, PROFILES
 from streams.worker.checkpoint import Checkpoint, CheckpointError, CheckpointLog
+from tests.streams.decoder_samples import CAPTURE, CLOUD_EVENT, EVENT, LABEL, TABLE_ROW
 from tests.streams.gate_parts import batches, new_reader, taken
 from tests.streams.gate_parts import record as gate_record
 from tests.streams.stream_data import START_US, make_configuration, make_reference
@@ -302,50 +303,6 @@ def read_archive(value: bytes) -> None:
         assert table.num_columns
 
 
-EVENT = {
-    "kind": "prediction",
-    "model": "m",
-    "version": "1",
-    "id": "a",
-    "time": "2026-11-21T10:00:00Z",
-    "features": {"age": 41.5, "city": "Rome", "picture": [1.0, 2.0]},
-    "prediction": 1,
-    "score": 0.8,
-}
-LABEL = {"kind": "label", "model": "m", "id": "a", "time": 1_760_000_000, "value": 1}
-CAPTURE = {
-    "captureData": {
-        "endpointInput": {
-            "observedContentType": "text/csv",
-            "mode": "INPUT",
-            "data": "1,2,3",
-            "encoding": "CSV",
-        },
-        "endpointOutput": {
-            "observedContentType": "text/csv",
-            "mode": "OUTPUT",
-            "data": "0.9",
-            "encoding": "CSV",
-        },
-    },
-    "eventMetadata": {"eventId": "e-1", "inferenceTime": "2026-11-21T10:00:00Z"},
-}
-TABLE_ROW = {
-    "databricks_request_id": "r-1",
-    "timestamp_ms": 1_760_000_000_000,
-    "status_code": 200,
-    "request": '{"dataframe_records": [{"a": 1, "b": "x"}]}',
-    "response": '{"predictions": [1]}',
-    "request_metadata": {"model_name": "m", "model_version": "1"},
-}
-CLOUD_EVENT = {
-    "specversion": "1.0",
-    "type": "org.kubeflow.serving.inference.request",
-    "id": "1",
-    "source": "m",
-    "inferenceservicename": "m",
-    "data": {"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP64", "data": [1, 2, 3, 4]}]},
-}
 LETTER = DeadLetter(reason="no time", topic="in", partition=1, offset=3)
 
 DECODERS = [
