@@ -19,9 +19,11 @@ from db.tables import (
     DesiredRow,
     IncidentRow,
     PlanRow,
+    SilenceRow,
 )
 from db.upserts import insert_ignore
 from detectors.values import Alert
+from remediation.silences import Held, Silence, told
 from remediation.values import (
     Action,
     ActionState,
@@ -71,13 +73,47 @@ class SqlUnit(SqlReader):
         self._audit("incident", _verb(expected, incident.state), incident, actor, detail)
         return True
 
-    def link_alert(self, alert: Alert, incident_id: str | None) -> bool:
-        """Keep the alert and its incident; False when this alert was linked before."""
-        row = {"id": alert.id, "incident_id": incident_id, "at_us": alert.end_us, "value": checked(alert)}
+    def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
+        """Keep the alert with its incident, or with the silence that holds it; False when this alert was linked
+        before."""
+        row = {
+            "id": alert.id,
+            "incident_id": incident_id,
+            "silence_id": silence_id,
+            "at_us": alert.end_us,
+            "value": checked(alert),
+        }
         if not self._insert(AlertLinkRow, row, ignore=True):
             return False
         detail = {"incident_id": incident_id, "model": alert.model, "kind": alert.kind, "state": alert.state}
+        if silence_id is not None:
+            detail["silence_id"] = silence_id
         self._audit("alert", "linked", alert, LINKER, detail, table=AlertLinkRow)
+        return True
+
+    def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
+        """Give a held alert to an incident, to another silence, or to neither; False when somebody was faster."""
+        released = (
+            update(AlertLinkRow)
+            .where(AlertLinkRow.id == held.alert.id, AlertLinkRow.silence_id == held.silence_id)
+            .values(incident_id=incident_id, silence_id=silence_id)
+        )
+        if self._connection.execute(released).rowcount != 1:
+            return False
+        detail = {"incident_id": incident_id, "silence_id": silence_id, "from": held.silence_id, "why": why}
+        self._audit("alert", "released", held.alert, LINKER, detail, table=AlertLinkRow)
+        return True
+
+    def add_silence(self, silence: Silence) -> None:
+        """A new silence, by its author. Raises `StoreError` when the id is taken."""
+        self._insert(SilenceRow, _silence_fields(silence))
+        self._audit("silence", "set", silence, silence.author, _silence_detail(silence))
+
+    def end_silence(self, silence: Silence) -> bool:
+        """Replace a silence by itself with an end; False when somebody has ended it before."""
+        if not self._replace(SilenceRow, _silence_fields(silence), "set"):
+            return False
+        self._audit("silence", "ended", silence, silence.ended_by or LINKER, _silence_detail(silence))
         return True
 
     def add_plan(self, plan: Plan, approval: Approval, *, actor: str) -> None:
@@ -202,7 +238,7 @@ class SqlUnit(SqlReader):
         self,
         kind: str,
         verb: str,
-        value: "Incident | Alert | Plan | Approval | Action",
+        value: "Incident | Alert | Plan | Approval | Action | Silence",
         actor: str,
         detail: Mapping[str, object],
         table: type[Base] | None = None,
@@ -255,6 +291,21 @@ def _incident_fields(incident: Incident) -> dict[str, Any]:
         "row_revision": 1,
         "value": checked(incident),
     }
+
+
+def _silence_fields(silence: Silence) -> dict[str, Any]:
+    return {
+        "id": silence.id,
+        "state": "set" if silence.ended_us is None else "ended",
+        "at_us": silence.created_us,
+        "until_us": silence.until_us,
+        "row_revision": 1,
+        "value": checked(silence),
+    }
+
+
+def _silence_detail(silence: Silence) -> dict[str, object]:
+    return {"covers": told(silence.matchers), "until_us": silence.until_us, "why": silence.reason}
 
 
 def _approval_fields(approval: Approval) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from db.tables import (
     DesiredRow,
     IncidentRow,
     PlanRow,
+    SilenceRow,
 )
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.silences import Held, Silence
 from remediation.values import (
     Action,
     ActionState,
@@ -32,7 +34,7 @@ from remediation.values import (
 )
 
 V = TypeVar("V", bound=msgspec.Struct)
-Paged = type[IncidentRow] | type[ApprovalRow] | type[ActionRow]
+Paged = type[IncidentRow] | type[ApprovalRow] | type[ActionRow] | type[SilenceRow]
 
 
 class SqlReader:
@@ -76,6 +78,33 @@ class SqlReader:
             .order_by(AlertLinkRow.at_us, AlertLinkRow.id)
         )
         return [msgspec.convert(value, Alert) for value in self._connection.scalars(query)]
+
+    def silence(self, silence_id: str) -> Silence | None:
+        """One silence."""
+        return self._one(SilenceRow, silence_id, Silence)
+
+    def silences(
+        self, *, not_over_at_us: int | None = None, before: str | None = None, limit: int = 500
+    ) -> list[Silence]:
+        """Newest first; with `not_over_at_us` only those that are in force or wait at that time."""
+        query = self._page(SilenceRow, before, limit)
+        if not_over_at_us is not None:
+            query = query.where(SilenceRow.until_us > not_over_at_us)
+        return self._many(SilenceRow, query, Silence)
+
+    def held(self, *, model: str | None = None) -> list[Held]:
+        """Alerts that a silence keeps from becoming incidents, in the order of the end of their windows."""
+        query = (
+            select(AlertLinkRow.value, AlertLinkRow.silence_id)
+            .where(AlertLinkRow.silence_id.is_not(None))
+            .order_by(AlertLinkRow.at_us, AlertLinkRow.id)
+        )
+        found = [
+            Held(alert=msgspec.convert(value, Alert), silence_id=silence_id)
+            for value, silence_id in self._connection.execute(query)
+            if silence_id is not None
+        ]
+        return [each for each in found if model in (None, each.alert.model)]
 
     def plan(self, plan_id: str) -> Plan | None:
         """One plan."""

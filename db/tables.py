@@ -42,13 +42,28 @@ class IncidentRow(Base):
 
 
 class AlertLinkRow(Base):
-    """The alerts that remediation has taken note of, each with the incident it belongs to, if any."""
+    """The alerts that remediation has taken note of, each with the incident it belongs to or the silence that
+    holds it, if any."""
 
     __tablename__ = "alert_links"
     id: Mapped[str] = mapped_column(primary_key=True)
     incident_id: Mapped[str | None] = mapped_column(ForeignKey("incidents.id"), index=True)
+    silence_id: Mapped[str | None] = mapped_column(index=True)
     at_us: Mapped[int]
     value: Mapped[dict[str, Any]]
+
+
+class SilenceRow(Base):
+    """`remediation.silences.Silence`. `state`: `set`, or `ended` where a person ended it; `until_us`: over for good."""
+
+    __tablename__ = "silences"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    at_us: Mapped[int]
+    until_us: Mapped[int] = mapped_column(index=True)
+    row_revision: Mapped[int]
+    value: Mapped[dict[str, Any]]
+    __table_args__ = (Index(None, "at_us", "id"),)
 
 
 class PlanRow(Base):

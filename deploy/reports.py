@@ -68,7 +68,7 @@ async def keep_reports(settings: Settings) -> None:
     """Reports by `report_cron`; without one it only waits."""
     from datetime import UTC, datetime
 
-    from reporting.errors import ScheduleError
+    from remediation.errors import ScheduleError
     from reporting.schedule import keep_schedule, period_s
 
     expression = settings.report_cron

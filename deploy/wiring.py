@@ -170,6 +170,7 @@ async def _run_api(settings: Settings) -> None:
     from remediation.clock import SystemClock
     from remediation.feedback import give_feedback
     from remediation.promotion import promote
+    from remediation.silencing import end_silence, set_silence
     from serving.api import ApiServices, create_api
     from serving.console import add_console
     from serving.registry import MlflowRegistry
@@ -192,6 +193,9 @@ async def _run_api(settings: Settings) -> None:
             decide=partial(decide, journal, clock),
             promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
+            set_silence=partial(set_silence, journal, clock),
+            end_silence=partial(end_silence, journal, clock),
+            clock=clock,
             health=partial(_health, settings),
             token=settings.api_token.get_secret_value() if settings.api_token else None,
         )

@@ -18,7 +18,7 @@ from remediation.acknowledgements import Acknowledgements
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.executor import Executor
-from remediation.incidents import OPEN_STATES, receive_alert
+from remediation.incidents import OPEN_STATES, receive_alert, release_alerts
 from remediation.lifecycle import Lifecycle
 from remediation.outbox import Outbox
 from remediation.ports import (
@@ -94,6 +94,7 @@ class Agent:
             group.create_task(self._follow_alerts(), name="alerts")
             group.create_task(self._follow_acknowledgements(), name="acknowledgements")
             group.create_task(self._sweep_forever(), name="incidents")
+            group.create_task(self._repeat(self.release, self._config.release_s), name="silences")
             group.create_task(self._repeat(self.deliver, self._config.sweep_s), name="messages")
             group.create_task(self._repeat(self.reconcile, self._config.reconcile_s), name="reconciliation")
 
@@ -127,6 +128,18 @@ class Agent:
                 task = asyncio.create_task(self._advance(incident.id), name=incident.id)
                 self._tasks[incident.id] = task
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+
+    async def release(self) -> None:
+        """Let alerts go whose silence is over."""
+        for decision in await asyncio.to_thread(
+            release_alerts, self._ports.journal, now_us=self._ports.clock.now_us(), config=self._config
+        ):
+            log.info(
+                "An alert is no longer silenced",
+                decision=decision.decision,
+                incident=decision.incident_id,
+                why=decision.reason,
+            )
 
     async def idle(self) -> None:
         """Return when no step is under way; raises what a step raised."""

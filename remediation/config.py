@@ -101,6 +101,7 @@ class AgentConfig:
     group: str = "agent"
     agent_id: str = field(default_factory=default_agent_id)
     sweep_s: float = 0.2
+    release_s: float = 1.0
     reconcile_s: float = 30.0
     approval_ttl_s: float = 3_600.0
     plan_s: float = 300.0

@@ -5,6 +5,9 @@ RemediationError
 ├── NotYet            a step has to wait for the world; it is tried again, until its time is up
 ├── LeaseLost         another agent works on this action
 ├── PromotionRefused  a version must not be made to serve
+├── ScheduleError     a cron expression cannot be understood
+├── SilenceRefused    a silence cannot be what it was asked to be
+│   └── UnknownSilence
 └── FeedbackRefused   there is nothing that this could be said about
     └── UnknownIncident
 """
@@ -41,3 +44,15 @@ class FeedbackRefused(RemediationError):
 
 class UnknownIncident(FeedbackRefused):
     """There is no incident with this id."""
+
+
+class ScheduleError(RemediationError):
+    """The cron expression cannot be understood. The message says what would be right."""
+
+
+class SilenceRefused(RemediationError):
+    """The silence covers nothing, never ends, or gives no reason; or it is over."""
+
+
+class UnknownSilence(SilenceRefused):
+    """There is no silence with this id."""

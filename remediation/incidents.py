@@ -1,5 +1,6 @@
 """Incidents: opened, fed with alerts, and moved from state to state."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -7,8 +8,9 @@ import msgspec
 from detectors.values import Alert
 from remediation.config import AgentConfig
 from remediation.identity import incident_id
-from remediation.ports import Journal, Unit
-from remediation.routing import Route, route
+from remediation.ports import Journal, Reader, Unit
+from remediation.routing import Route, route, still_firing
+from remediation.silences import Held, Silence, silencing
 from remediation.values import CLOSED_INCIDENTS, Incident, IncidentState
 
 AGENT = "agent"
@@ -48,6 +50,15 @@ def receive_alert(journal: Journal, alert: Alert, *, now_us: int, config: AgentC
         return None
 
 
+def release_alerts(journal: Journal, *, now_us: int, config: AgentConfig) -> list[Route]:
+    """Let alerts go whose silence is over: those that still fire become incidents, or belong to one."""
+    with journal.reading() as unit:
+        if not _freed(unit, unit.held(), now_us):
+            return []
+    with journal.transaction() as unit:
+        return _release(unit, unit.held(), now_us, config)
+
+
 def current_incident(unit: Unit, model: str) -> Incident | None:
     """The open incident of a model; there is at most one."""
     found = unit.incidents(model=model, states=OPEN_STATES, limit=1)
@@ -79,6 +90,15 @@ def close(unit: Unit, incident: Incident, *, to: Ending, outcome: str, now_us: i
 
 
 def _receive(unit: Unit, alert: Alert, now_us: int, config: AgentConfig) -> Route:
+    _release(unit, unit.held(model=alert.model), now_us, config)
+    decision = _decided(unit, alert, now_us, config)
+    if not unit.link_alert(alert, decision.incident_id, decision.silence_id):
+        raise _AlertKnown
+    return decision
+
+
+def _decided(unit: Unit, alert: Alert, now_us: int, config: AgentConfig, note: str = "") -> Route:
+    """Where the alert belongs now; its incident is opened, or takes it in."""
     current = current_incident(unit, alert.model)
     closed = last_closed(unit, alert.model)
     decision = route(
@@ -90,23 +110,71 @@ def _receive(unit: Unit, alert: Alert, now_us: int, config: AgentConfig) -> Rout
         now_us=now_us,
         uncured_hold_s=config.diagnosis.uncured_hold_s,
     )
+    if decision.incident_id is None:
+        decision = _held_by(silencing(unit.silences(not_over_at_us=now_us), alert, now_us), decision)
     if decision.decision == "open":
         decision = msgspec.structs.replace(decision, incident_id=incident_id(alert.id, now_us))
-        unit.add_incident(_opened_by(alert, decision.incident_id or "", now_us), actor=AGENT)
-    if not unit.link_alert(alert, decision.incident_id):
-        raise _AlertKnown
+        unit.add_incident(_opened_by(alert, decision.incident_id or "", now_us, note), actor=AGENT)
     if current is not None and alert.state == "firing":
         _take_in(unit, current, alert)
     return decision
 
 
-def _opened_by(alert: Alert, identity: str, now_us: int) -> Incident:
+def _held_by(silence: Silence | None, decision: Route) -> Route:
+    if silence is None:
+        return decision
+    reason = f"silenced by {silence.author} with {silence.id}: {silence.reason}"
+    return Route(decision="hold", reason=reason, silence_id=silence.id)
+
+
+def _freed(unit: Reader, held: Sequence[Held], now_us: int) -> list[Held]:
+    """The held alerts whose silence covers nothing any more. An alert and its all clear are let go together."""
+    silences = {each.silence_id: unit.silence(each.silence_id) for each in held}
+    return [
+        each
+        for each in held
+        if (silence := silences[each.silence_id]) is None or not silence.in_force(now_us)
+    ]
+
+
+def _release(unit: Unit, held: Sequence[Held], now_us: int, config: AgentConfig) -> list[Route]:
+    freed = _freed(unit, held, now_us)
+    burning = {alert.id for alert in still_firing([each.alert for each in held])}
+    routes: list[Route] = []
+    for each in freed:
+        silence = unit.silence(each.silence_id)
+        note = _silenced_note(silence, now_us)
+        if each.alert.id in burning:
+            decision = _decided(unit, each.alert, now_us, config, note)
+        else:
+            decision = Route(decision="keep", reason="it ended while it was silenced")
+        if unit.release_alert(
+            each,
+            incident_id=decision.incident_id,
+            silence_id=decision.silence_id,
+            why=f"{note}: {decision.reason}",
+        ):
+            routes.append(decision)
+        else:
+            raise _AlertKnown
+    return routes
+
+
+def _silenced_note(silence: Silence | None, now_us: int) -> str:
+    if silence is None:
+        return "its silence is gone"
+    over = "a window of the silence ended" if now_us < silence.until_us else "the silence is over"
+    return f"{over} that {silence.author} had set ({silence.reason})"
+
+
+def _opened_by(alert: Alert, identity: str, now_us: int, note: str) -> Incident:
+    told = f"{alert.reason}; {note}, and it still fires" if note else alert.reason
     return Incident(
         id=identity,
         model=alert.model,
         version=alert.version,
         severity=_severity(alert),
-        summary=f"{alert.model} version {alert.version}: {alert.reason}",
+        summary=f"{alert.model} version {alert.version}: {told}",
         change_us=alert.change_us,
         opened_us=now_us,
     )

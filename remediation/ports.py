@@ -11,6 +11,7 @@ import pandas as pd
 
 from detectors.reference import Reference
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.silences import Held, Silence
 from remediation.values import (
     Action,
     ActionState,
@@ -51,6 +52,17 @@ class Reader(Protocol):
         ...
 
     def alerts(self, incident_id: str) -> list[Alert]: ...
+    def silence(self, silence_id: str) -> Silence | None: ...
+    def silences(
+        self, *, not_over_at_us: int | None = None, before: str | None = None, limit: int = 500
+    ) -> list[Silence]:
+        """Newest first; with `not_over_at_us` only those that are in force or wait at that time."""
+        ...
+
+    def held(self, *, model: str | None = None) -> list[Held]:
+        """Alerts that a silence keeps from becoming incidents, in the order of the end of their windows."""
+        ...
+
     def plan(self, plan_id: str) -> Plan | None: ...
     def plans(self, incident_id: str) -> list[Plan]: ...
     def approval(self, approval_id: str) -> Approval | None: ...
@@ -120,8 +132,18 @@ class Unit(Reader, Protocol):
         """Replace the incident if its state still is `expected`; False when somebody was faster."""
         ...
 
-    def link_alert(self, alert: Alert, incident_id: str | None) -> bool:
-        """Keep the alert and its incident; False when this alert was linked before."""
+    def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
+        """Keep the alert with its incident, or with the silence that holds it; False when this alert was linked
+        before."""
+        ...
+
+    def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
+        """Give a held alert to an incident, to another silence, or to neither; False when somebody was faster."""
+        ...
+
+    def add_silence(self, silence: Silence) -> None: ...
+    def end_silence(self, silence: Silence) -> bool:
+        """Replace a silence by itself with an end; False when somebody has ended it before."""
         ...
 
     def add_plan(self, plan: Plan, approval: Approval, *, actor: str) -> None: ...

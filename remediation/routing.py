@@ -19,12 +19,13 @@ _GRAVITY: dict[AlertKind, int] = {
 
 
 class Route(Value, frozen=True, kw_only=True):
-    """`attach` to `incident_id`, `open` a new incident, or `keep` the alert without one; `reason` is for the
-    log."""
+    """`attach` to `incident_id`, `open` a new incident, `keep` the alert without one, or `hold` it while `silence_id`
+    covers it; `reason` is for the log."""
 
-    decision: Literal["attach", "open", "keep"]
+    decision: Literal["attach", "open", "keep", "hold"]
     reason: str
     incident_id: str | None = None
+    silence_id: str | None = None
 
 
 def still_firing(alerts: Sequence[Alert], version: str | None = None) -> list[Alert]:

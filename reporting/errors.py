@@ -1,8 +1,7 @@
 """What can go wrong in reporting.
 
 ReportingError
-├── MailError        the report was not sent; `retriable` says whether waiting may help
-└── ScheduleError    the cron expression cannot be understood
+└── MailError        the report was not sent; `retriable` says whether waiting may help
 """
 
 
@@ -18,7 +17,3 @@ class MailError(ReportingError):
     def __init__(self, message: str, *, retriable: bool = False) -> None:
         super().__init__(message)
         self.retriable = retriable
-
-
-class ScheduleError(ReportingError):
-    """The cron expression cannot be understood. The message names the field and what would be right."""

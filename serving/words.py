@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from detectors.explain import KIND_NAMES
 from detectors.names import MEASURE_NAMES
 from remediation.values import AuditEntry, Plan
 
+KINDS = KIND_NAMES
 CAUSES = {
     "bad_release": "Bad release",
     "upstream_data_break": "Broken data upstream",
@@ -123,6 +125,7 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
         "approval": _approval,
         "action": _action,
         "model": _model,
+        "silence": _silence,
     }
     if kind in told_by:
         return told_by[kind](verb, detail)
@@ -130,7 +133,14 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
         return f"People were told: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
     if entry.action == "alert.linked":
         return f"Alert taken in: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
+    if entry.action == "alert.released":
+        return _with("Alert no longer silenced", detail.get("why")), toned("", "still")
     return entry.action.replace("_", " ").replace(".", ": "), toned("", "still")
+
+
+def _silence(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    what = "Silence ended" if verb == "ended" else f"Silenced until {moment(detail.get('until_us'))} UTC"
+    return _with(f"{what}: {detail.get('covers')}", detail.get("why")), toned("", "still")
 
 
 def _incident(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:

@@ -16,6 +16,7 @@ from db.tables import (
     DesiredRow,
     IncidentRow,
     PlanRow,
+    SilenceRow,
 )
 
 BOUND: tuple[type[Base], ...] = (
@@ -26,6 +27,7 @@ BOUND: tuple[type[Base], ...] = (
     ActionRow,
     DesiredRow,
     DeploymentRow,
+    SilenceRow,
 )
 """The tables of which every row must have an entry."""
 
@@ -37,6 +39,7 @@ COPIES: Mapping[str, tuple[str, ...]] = {
     "actions": ("id", "plan_id", "incident_id", "model", "state"),
     "desired": ("model", "epoch"),
     "deployments": ("model", "epoch"),
+    "silences": ("id",),
 }
 """Columns that repeat a field of the row's value, and must agree with it."""
 

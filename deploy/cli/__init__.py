@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import archive, backtest, deadletters, demo, measure, records, schemas, stack
+from deploy.cli import archive, backtest, deadletters, demo, measure, records, schemas, silences, stack
 
 app = typer.Typer(
     name="homeostat",
@@ -44,6 +44,7 @@ deadletters.register(app)
 backtest.register(app)
 measure.register(app)
 schemas.register(app)
+silences.register(app)
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
 from remediation.approvals import Decision
-from remediation.ports import Journal, Registry
+from remediation.ports import Clock, Journal, Registry
+from remediation.silences import Matcher, Silence
 from remediation.values import Desired
 
 
@@ -34,6 +35,28 @@ class GiveFeedback(Protocol):
     ) -> Awaitable[tuple[Statement, ...]]: ...
 
 
+class SetSilence(Protocol):
+    """Silences alerts for a while (see `remediation.silencing.set_silence`)."""
+
+    def __call__(
+        self,
+        *,
+        matchers: tuple[Matcher, ...],
+        ends_us: int,
+        author: str,
+        reason: str,
+        starts_us: int | None = None,
+        schedule: str | None = None,
+        lasts_s: float | None = None,
+    ) -> Silence: ...
+
+
+class EndSilence(Protocol):
+    """Ends a silence (see `remediation.silencing.end_silence`)."""
+
+    def __call__(self, *, silence_id: str, by: str) -> Silence: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
     """`health` tells each part's state by name; `token`, when set, is needed for every change."""
@@ -45,5 +68,8 @@ class ApiServices:
     decide: Decide
     promote: Promote
     give_feedback: GiveFeedback
+    set_silence: SetSilence
+    end_silence: EndSilence
+    clock: Clock
     health: Callable[[], dict[str, str]]
     token: str | None = None

@@ -71,6 +71,10 @@ def _pages(services: ApiServices, render: Render) -> APIRouter:
 
         return _guarded(render, page)
 
+    @router.get("/silences")
+    def silences() -> Response:
+        return _guarded(render, lambda: render("silences.html", view=views.silences(services)))
+
     @router.get("/audit")
     def audit(
         request: Request,

@@ -7,6 +7,7 @@ from db.points import SqlRecordStore
 from detectors.values import UNKNOWN_MODEL, Alert, Evidence, MetricPoint
 from remediation.incidents import OPEN_STATES
 from remediation.ports import Reader
+from remediation.silences import told
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
 from serving import words
 from serving.api.services import ApiServices
@@ -18,6 +19,7 @@ _LARGE_WINDOWS = 200
 _MOMENTS = 40
 _DECIDED = 3
 _EVIDENCE = 6
+_SILENCES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,22 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceLine:
+    """One silence; `again` tells when a maintenance window comes."""
+
+    id: str
+    covers: str
+    status: words.Status
+    again: str
+    until_us: int
+    holds: int
+    author: str
+    reason: str
+    can_end: bool
+    ended_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The first page."""
 
@@ -76,6 +94,34 @@ class IncidentView:
     tickets: Sequence[Ticket]
     charts: Sequence[Chart]
     moments: Sequence[Moment]
+
+
+def silences(services: ApiServices) -> list[SilenceLine]:
+    """Silences, those that are not over first, then the newest first."""
+    now_us = services.clock.now_us()
+    with services.journal.reading() as unit:
+        found = unit.silences(limit=_SILENCES)
+        held = [each.silence_id for each in unit.held()]
+    tones = {"in force": "ask", "waiting": "busy", "over": "still"}
+    lines: list[SilenceLine] = []
+    for each in found:
+        state = each.state(now_us)
+        again = f"{each.lasts_s / 3_600:g} h from `{each.schedule}`" if each.schedule and each.lasts_s else ""
+        lines.append(
+            SilenceLine(
+                id=each.id,
+                covers=told(each.matchers),
+                status=words.toned(state.capitalize(), tones[state]),
+                again=again,
+                until_us=each.until_us,
+                holds=held.count(each.id),
+                author=each.author,
+                reason=each.reason,
+                can_end=state != "over",
+                ended_by=each.ended_by,
+            )
+        )
+    return sorted(lines, key=lambda line: not line.can_end)
 
 
 def overview(services: ApiServices) -> Overview:

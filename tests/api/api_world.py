@@ -16,6 +16,7 @@ from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricP
 from remediation.approvals import decide, request
 from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
+from remediation.silencing import end_silence, set_silence
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
 from serving.api import ApiServices, create_api
 from serving.model_errors import RegistryUnreachable
@@ -80,6 +81,9 @@ class World:
             decide=partial(decide, self.journal, self.clock),
             promote=self.promote,
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
+            set_silence=partial(set_silence, self.journal, self.clock),
+            end_silence=partial(end_silence, self.journal, self.clock),
+            clock=self.clock,
             health=lambda: {"kafka": "healthy", "agent": "healthy"},
             token=token,
         )

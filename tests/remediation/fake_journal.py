@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.silences import Held, Silence
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
 from tests.remediation.fakes import Faults, ManualClock
 
@@ -17,6 +18,8 @@ class State:
 
     incidents: dict[str, Incident] = field(default_factory=dict)
     alerts: dict[str, tuple[Alert, str | None]] = field(default_factory=dict)
+    holds: dict[str, str] = field(default_factory=dict)
+    silences: dict[str, Silence] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
     actions: dict[str, Action] = field(default_factory=dict)
@@ -65,12 +68,49 @@ class FakeUnit:
         ]
         return found[:limit]
 
-    def link_alert(self, alert: Alert, incident_id: str | None) -> bool:
+    def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
         assert incident_id is None or incident_id in self.state.incidents
         if alert.id in self.state.alerts:
             return False
         self.state.alerts[alert.id] = (alert, incident_id)
+        if silence_id is not None:
+            self.state.holds[alert.id] = silence_id
         self._log("agent", "alert.linked", alert.id)
+        return True
+
+    def held(self, *, model: str | None = None) -> list[Held]:
+        found = [
+            Held(alert=self.state.alerts[alert_id][0], silence_id=silence_id)
+            for alert_id, silence_id in self.state.holds.items()
+        ]
+        return [each for each in found if model in (None, each.alert.model)]
+
+    def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
+        if self.state.holds.get(held.alert.id) != held.silence_id:
+            return False
+        del self.state.holds[held.alert.id]
+        if silence_id is not None:
+            self.state.holds[held.alert.id] = silence_id
+        self.state.alerts[held.alert.id] = (held.alert, incident_id)
+        self._log("agent", "alert.released", held.alert.id, {"why": why})
+        return True
+
+    def silence(self, silence_id: str) -> Silence | None:
+        return self.state.silences.get(silence_id)
+
+    def silences(
+        self, *, not_over_at_us: int | None = None, before: str | None = None, limit: int = 500
+    ) -> list[Silence]:
+        found = reversed(self.state.silences.values())
+        return [each for each in found if not_over_at_us is None or each.until_us > not_over_at_us][:limit]
+
+    def add_silence(self, silence: Silence) -> None:
+        self.state.silences[silence.id] = silence
+        self._log(silence.author, "silence.set", silence.id)
+
+    def end_silence(self, silence: Silence) -> bool:
+        self.state.silences[silence.id] = silence
+        self._log(silence.ended_by or "", "silence.ended", silence.id)
         return True
 
     def alerts(self, incident_id: str) -> list[Alert]:

@@ -7,8 +7,9 @@ import pytest
 import structlog
 from apscheduler.triggers.interval import IntervalTrigger
 
-from reporting.errors import ScheduleError
-from reporting.schedule import cron_trigger, keep_schedule, period_s, run_trigger
+from remediation.crontab import cron_trigger
+from remediation.errors import ScheduleError
+from reporting.schedule import keep_schedule, period_s, run_trigger
 
 SATURDAY = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

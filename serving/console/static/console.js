@@ -96,7 +96,48 @@ document.addEventListener("click", (event) => {
   if (button) say(button.form, button.value);
 });
 
+function named(form) {
+  const by = byId("who").value.trim();
+  form.querySelector(".answer").textContent = "";
+  if (!by) {
+    form.querySelector(".answer").textContent = "Say who you are first (top of the page): it is recorded under your name.";
+    byId("who").focus();
+  }
+  return by;
+}
+
+async function told(form, path, body, text) {
+  const answer = form.querySelector(".answer");
+  try {
+    await post(path, body);
+    announce(text);
+    form.reset();
+    refresh();
+  } catch (problem) {
+    answer.textContent = problem instanceof TypeError ? "Homeostat does not answer. Nothing was changed." : problem.message;
+  }
+}
+
+function silence(form) {
+  const by = named(form);
+  if (!by) return;
+  const fields = form.elements;
+  const matchers = ["model", "kind", "feature"].filter((name) => fields[name].value.trim()).map((name) => `${name}=${fields[name].value.trim()}`);
+  const ends_at = new Date(Date.now() + 3600e3 * Number(fields.hours.value)).toISOString();
+  told(form, "/api/v1/silences", { matchers, ends_at, by, reason: fields.reason.value.trim() }, `Silenced: ${matchers.join(" and ")}.`);
+}
+
+function endSilence(form) {
+  const by = named(form);
+  if (by) told(form, `/api/v1/silences/${encodeURIComponent(form.dataset.key)}/end`, { by }, "Ended.");
+}
+
 document.addEventListener("submit", (event) => {
+  if (event.target.matches("form.silence, form.end")) {
+    event.preventDefault();
+    (event.target.matches("form.end") ? endSilence : silence)(event.target);
+    return;
+  }
   if (event.target.matches("form.say")) event.preventDefault();
   if (!event.target.matches("form.decide")) return;
   event.preventDefault();

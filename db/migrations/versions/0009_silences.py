@@ -1,0 +1,34 @@
+"""Silences, and the alerts that they hold."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """The table of silences, and which of them holds an alert."""
+    op.create_table(
+        "silences",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("until_us", sa.BigInteger(), nullable=False),
+        sa.Column("row_revision", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_silences"),
+    )
+    op.create_index("ix_silences_at_us_id", "silences", ["at_us", "id"])
+    op.create_index("ix_silences_until_us", "silences", ["until_us"])
+    op.add_column("alert_links", sa.Column("silence_id", sa.Text(), nullable=True))
+    op.create_index("ix_alert_links_silence_id", "alert_links", ["silence_id"])
+
+
+def downgrade() -> None:
+    """Without silences."""
+    op.drop_index("ix_alert_links_silence_id", "alert_links")
+    op.drop_column("alert_links", "silence_id")
+    op.drop_table("silences")
