@@ -15,6 +15,7 @@ from db.tables import (
     AlertLinkRow,
     ApprovalRow,
     Base,
+    ChangeRow,
     DeploymentRow,
     DesiredRow,
     IncidentRow,
@@ -23,6 +24,7 @@ from db.tables import (
 )
 from db.upserts import insert_ignore
 from detectors.values import Alert
+from remediation.changes import Change
 from remediation.silences import Held, Silence, told
 from remediation.values import (
     Action,
@@ -102,6 +104,20 @@ class SqlUnit(SqlReader):
             return False
         detail = {"incident_id": incident_id, "silence_id": silence_id, "from": held.silence_id, "why": why}
         self._audit("alert", "released", held.alert, LINKER, detail, table=AlertLinkRow)
+        return True
+
+    def add_change(self, change: Change) -> bool:
+        """A change around the models; False when its id is taken."""
+        row = {
+            "id": change.id,
+            "at_us": change.starts_us,
+            "until_us": change.starts_us if change.ends_us is None else change.ends_us,
+            "value": checked(change),
+        }
+        if not self._insert(ChangeRow, row, ignore=True):
+            return False
+        detail = {"kind": change.kind, "title": change.title, "models": change.models}
+        self._audit("change", "recorded", change, change.by, detail)
         return True
 
     def add_silence(self, silence: Silence) -> None:
@@ -238,7 +254,7 @@ class SqlUnit(SqlReader):
         self,
         kind: str,
         verb: str,
-        value: "Incident | Alert | Plan | Approval | Action | Silence",
+        value: "Incident | Alert | Plan | Approval | Action | Silence | Change",
         actor: str,
         detail: Mapping[str, object],
         table: type[Base] | None = None,

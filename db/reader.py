@@ -12,6 +12,7 @@ from db.tables import (
     ActionRow,
     AlertLinkRow,
     ApprovalRow,
+    ChangeRow,
     DeploymentRow,
     DesiredRow,
     IncidentRow,
@@ -19,6 +20,7 @@ from db.tables import (
     SilenceRow,
 )
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.changes import Change
 from remediation.silences import Held, Silence
 from remediation.values import (
     Action,
@@ -91,6 +93,22 @@ class SqlReader:
         if not_over_at_us is not None:
             query = query.where(SilenceRow.until_us > not_over_at_us)
         return self._many(SilenceRow, query, Silence)
+
+    def change(self, change_id: str) -> Change | None:
+        """One change."""
+        value = self._connection.scalar(select(ChangeRow.value).where(ChangeRow.id == change_id))
+        return None if value is None else msgspec.convert(value, Change)
+
+    def changes(
+        self, *, since_us: int | None = None, until_us: int | None = None, limit: int = 500
+    ) -> list[Change]:
+        """Changes that began before `until_us` and did not end before `since_us`, newest first."""
+        query = select(ChangeRow.value).order_by(ChangeRow.at_us.desc(), ChangeRow.id.desc()).limit(limit)
+        if since_us is not None:
+            query = query.where(ChangeRow.until_us >= since_us)
+        if until_us is not None:
+            query = query.where(ChangeRow.at_us < until_us)
+        return [msgspec.convert(value, Change) for value in self._connection.scalars(query)]
 
     def held(self, *, model: str | None = None) -> list[Held]:
         """Alerts that a silence keeps from becoming incidents, in the order of the end of their windows."""

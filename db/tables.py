@@ -66,6 +66,17 @@ class SilenceRow(Base):
     __table_args__ = (Index(None, "at_us", "id"),)
 
 
+class ChangeRow(Base):
+    """`remediation.changes.Change`. `until_us`: its end, or its beginning where it has none."""
+
+    __tablename__ = "changes"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    at_us: Mapped[int]
+    until_us: Mapped[int] = mapped_column(index=True)
+    value: Mapped[dict[str, Any]]
+    __table_args__ = (Index(None, "at_us", "id"),)
+
+
 class PlanRow(Base):
     """`remediation.values.Plan`; never changed."""
 

@@ -167,6 +167,7 @@ async def _run_api(settings: Settings) -> None:
     from db.journal import SqlJournal
     from db.points import SqlRecordStore
     from remediation.approvals import decide
+    from remediation.changes import record_change
     from remediation.clock import SystemClock
     from remediation.feedback import give_feedback
     from remediation.promotion import promote
@@ -195,6 +196,7 @@ async def _run_api(settings: Settings) -> None:
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
             set_silence=partial(set_silence, journal, clock),
             end_silence=partial(end_silence, journal, clock),
+            record_change=partial(record_change, journal, clock),
             clock=clock,
             health=partial(_health, settings),
             token=settings.api_token.get_secret_value() if settings.api_token else None,

@@ -32,7 +32,8 @@ class DiagnosisConfig:
     around a release. `min_drop_z`: standard errors by which a rate must have dropped between two versions.
     `min_rise`: by how much of the rows missing values, or one single value, must have risen to be a break.
     `uncured_hold_s`: how long an illness that people were told about, and that was left uncured, is not told
-    again.
+    again. `near_change_s`: how long before the onset of an illness a change around the model can have begun that has
+    to do with it.
     """
 
     quiet_s: float = 0.5
@@ -45,6 +46,7 @@ class DiagnosisConfig:
     min_drop_z: float = 4.0
     min_rise: float = 0.02
     uncured_hold_s: float = 86_400.0
+    near_change_s: float = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

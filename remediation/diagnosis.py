@@ -7,6 +7,7 @@ people.
 """
 
 from detectors.values import Alert, Axis, Evidence
+from remediation.changes import POPULATION, UPSTREAM, ChangeKind
 from remediation.clock import US_PER_S, seconds
 from remediation.config import DiagnosisConfig
 from remediation.evidence import (
@@ -24,6 +25,14 @@ from remediation.evidence import (
 from remediation.values import Cause, Hypothesis
 
 _LAST_WINDOWS = 3
+_SPOKEN_FOR_BY: dict[Cause, frozenset[ChangeKind]] = {
+    "upstream_data_break": UPSTREAM,
+    "population_shift": POPULATION,
+    "concept_shift": POPULATION,
+}
+_HAS_EVIDENCE = 0.2
+_CHANGE_WEIGHT = 0.3
+"""A recorded change takes so much of what an explanation with at least `_HAS_EVIDENCE` lacks to certainty."""
 _NAMED = 3
 _NO_RELEASE = 0.02
 _HEALTHY_AFTER_RELEASE = 0.05
@@ -66,11 +75,22 @@ def diagnose(facts: Facts, config: DiagnosisConfig) -> tuple[Hypothesis, ...]:
         _scaled(shifted, unexplained * (1 - 0.9 * broken.confidence)),
         _scaled(concept, unexplained),
     ]
+    ranked = [_with_changes(each, facts) for each in ranked]
     best = max(each.confidence for each in ranked)
     silent = [each.reason for each in facts.firing("volume")]
     reasons = [*silent, f"the best explanation has a confidence of {best:.2f}"]
     ranked.append(_hypothesis("unknown", 1 - best, reasons))
     return tuple(sorted(ranked, key=lambda each: -each.confidence))
+
+
+def _with_changes(hypothesis: Hypothesis, facts: Facts) -> Hypothesis:
+    """A change that was recorded near the onset speaks for a cause that has evidence of its own, and for no other."""
+    kinds = _SPOKEN_FOR_BY.get(hypothesis.cause, frozenset[ChangeKind]())
+    told = [each.told(facts.incident.change_us) for each in facts.changes if each.kind in kinds]
+    if not told or hypothesis.confidence < _HAS_EVIDENCE:
+        return hypothesis
+    confidence = hypothesis.confidence + _CHANGE_WEIGHT * (1 - hypothesis.confidence)
+    return _hypothesis(hypothesis.cause, confidence, [*hypothesis.reasons, *told[:2]])
 
 
 def summary(facts: Facts, best: Hypothesis) -> str:

@@ -6,6 +6,7 @@ RemediationError
 ├── LeaseLost         another agent works on this action
 ├── PromotionRefused  a version must not be made to serve
 ├── ScheduleError     a cron expression cannot be understood
+├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
 │   └── UnknownSilence
 └── FeedbackRefused   there is nothing that this could be said about
@@ -56,3 +57,7 @@ class SilenceRefused(RemediationError):
 
 class UnknownSilence(SilenceRefused):
     """There is no silence with this id."""
+
+
+class ChangeRefused(RemediationError):
+    """The change ends before it begins, or its id belongs to another one."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from detectors.values import Alert, AlertKind, Axis, Evidence, MetricPoint, Value
+from remediation.changes import Change, near
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
 from remediation.ports import Unit
@@ -28,7 +29,7 @@ CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_colum
 class Facts(Value, frozen=True, kw_only=True):
     """Everything a diagnosis may look at. `points` are those of the ill version and of its predecessor;
     `deployments` every version that was made to serve, oldest first; `blamed` the versions that were found to
-    be bad releases."""
+    be bad releases; `changes` what else happened around the onset, the nearest first."""
 
     incident: Incident
     alerts: tuple[Alert, ...]
@@ -37,6 +38,7 @@ class Facts(Value, frozen=True, kw_only=True):
     desired: Desired | None
     blamed: frozenset[str]
     now_us: int
+    changes: tuple[Change, ...] = ()
 
     @property
     def version(self) -> str:
@@ -101,8 +103,11 @@ class Rate(Value, frozen=True, kw_only=True):
     rows: int
 
 
-def gather(unit: Unit, incident: Incident, *, now_us: int) -> Facts:
-    """Read what can be read often: everything but the points."""
+def gather(unit: Unit, incident: Incident, *, now_us: int, near_s: float) -> Facts:
+    """Read what can be read often: everything but the points. `near_s`: how long before the onset a change can have
+    begun that has to do with it."""
+    onset_us = incident.change_us
+    changes = unit.changes(since_us=onset_us - seconds(near_s), until_us=onset_us + seconds(near_s))
     return Facts(
         incident=incident,
         alerts=(*_carried_over(unit, incident), *unit.alerts(incident.id)),
@@ -111,6 +116,7 @@ def gather(unit: Unit, incident: Incident, *, now_us: int) -> Facts:
         desired=unit.desired(incident.model),
         blamed=_blamed(unit, incident),
         now_us=now_us,
+        changes=near(changes, incident.model, onset_us, near_s),
     )
 
 

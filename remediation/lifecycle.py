@@ -187,7 +187,7 @@ class Lifecycle:
 
     def _other_cause(self, unit: Unit, incident: Incident, now_us: int) -> str | None:
         """Alerts that came after the diagnosis and turn it over make the plan another one."""
-        facts = gather(unit, incident, now_us=now_us)
+        facts = gather(unit, incident, now_us=now_us, near_s=self.config.diagnosis.near_change_s)
         if self._considered.get(incident.id) == len(facts.alerts):
             return None
         self._considered[incident.id] = len(facts.alerts)
@@ -273,7 +273,12 @@ class Lifecycle:
         incident = unit.incident(incident_id)
         if incident is None or incident.state != state:
             return None
-        return gather(unit, incident, now_us=self.clock.now_us())
+        return gather(
+            unit,
+            incident,
+            now_us=self.clock.now_us(),
+            near_s=self.config.diagnosis.near_change_s,
+        )
 
 
 def _open_ticket(unit: Unit, incident_id: str) -> tuple[Plan, Approval] | None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from remediation.values import (
     ModelVersion,
     Plan,
 )
+
+if TYPE_CHECKING:
+    from remediation.changes import Change
 
 
 class Clock(Protocol):
@@ -57,6 +60,14 @@ class Reader(Protocol):
         self, *, not_over_at_us: int | None = None, before: str | None = None, limit: int = 500
     ) -> list[Silence]:
         """Newest first; with `not_over_at_us` only those that are in force or wait at that time."""
+        ...
+
+    def change(self, change_id: str) -> "Change | None": ...
+    def changes(
+        self, *, since_us: int | None = None, until_us: int | None = None, limit: int = 500
+    ) -> list["Change"]:
+        """Changes that began before `until_us` and did not end before `since_us` (one without an end: began then),
+        newest first."""
         ...
 
     def held(self, *, model: str | None = None) -> list[Held]:
@@ -139,6 +150,10 @@ class Unit(Reader, Protocol):
 
     def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
         """Give a held alert to an incident, to another silence, or to neither; False when somebody was faster."""
+        ...
+
+    def add_change(self, change: "Change") -> bool:
+        """False when its id is taken."""
         ...
 
     def add_silence(self, silence: Silence) -> None: ...

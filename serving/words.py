@@ -133,6 +133,8 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
         return f"People were told: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
     if entry.action == "alert.linked":
         return f"Alert taken in: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
+    if entry.action == "change.recorded":
+        return f"Change recorded: {detail.get('kind')} {detail.get('title')!r}", toned("", "still")
     if entry.action == "alert.released":
         return _with("Alert no longer silenced", detail.get("why")), toned("", "still")
     return entry.action.replace("_", " ").replace(".", ": "), toned("", "still")

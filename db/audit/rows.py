@@ -12,6 +12,7 @@ from db.tables import (
     AlertLinkRow,
     ApprovalRow,
     Base,
+    ChangeRow,
     DeploymentRow,
     DesiredRow,
     IncidentRow,
@@ -28,6 +29,7 @@ BOUND: tuple[type[Base], ...] = (
     DesiredRow,
     DeploymentRow,
     SilenceRow,
+    ChangeRow,
 )
 """The tables of which every row must have an entry."""
 
@@ -40,6 +42,7 @@ COPIES: Mapping[str, tuple[str, ...]] = {
     "desired": ("model", "epoch"),
     "deployments": ("model", "epoch"),
     "silences": ("id",),
+    "changes": ("id",),
 }
 """Columns that repeat a field of the row's value, and must agree with it."""
 

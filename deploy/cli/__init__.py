@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import archive, backtest, deadletters, demo, measure, records, schemas, silences, stack
+from deploy.cli import (
+    archive,
+    backtest,
+    changes,
+    deadletters,
+    demo,
+    measure,
+    records,
+    schemas,
+    silences,
+    stack,
+)
 
 app = typer.Typer(
     name="homeostat",
@@ -45,6 +56,7 @@ backtest.register(app)
 measure.register(app)
 schemas.register(app)
 silences.register(app)
+changes.register(app)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serving.api import approvals, audit, incidents, models, silences, system
+from serving.api import approvals, audit, changes, incidents, models, silences, system
 from serving.api.problems import MEDIA_TYPE, add_problems
 from serving.api.protection import add_protection
 from serving.api.requests import add_request_metrics
@@ -50,7 +50,7 @@ def create_api(services: ApiServices) -> FastAPI:
     add_protection(app, services.token)
     add_problems(app)
     add_request_metrics(app)
-    for room in (incidents, approvals, silences, models, audit, system):
+    for room in (incidents, approvals, silences, changes, models, audit, system):
         app.include_router(room.router, prefix="/api/v1")
     app.include_router(system.probes)
     return app

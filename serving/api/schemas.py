@@ -23,6 +23,11 @@ def moment(time_us: int | None) -> datetime | None:
     return None if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
+def microseconds(time: datetime) -> int:
+    """A time as microseconds since the epoch."""
+    return round(time.timestamp() * 1e6)
+
+
 class Page(BaseModel, Generic[T]):
     """A page of a list, newest first; `next_cursor` is null on the last page."""
 

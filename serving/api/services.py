@@ -8,6 +8,7 @@ from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
 from remediation.approvals import Decision
+from remediation.changes import Change
 from remediation.ports import Clock, Journal, Registry
 from remediation.silences import Matcher, Silence
 from remediation.values import Desired
@@ -70,6 +71,7 @@ class ApiServices:
     give_feedback: GiveFeedback
     set_silence: SetSilence
     end_silence: EndSilence
+    record_change: Callable[[Change], Change]
     clock: Clock
     health: Callable[[], dict[str, str]]
     token: str | None = None

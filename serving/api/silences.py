@@ -1,18 +1,17 @@
 """Routes of silences: alerts that nobody wants to be woken by, for a while and for a reason."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
-from remediation.clock import US_PER_S
 from remediation.errors import SilenceRefused, UnknownSilence
 from remediation.silences import Matcher, Silence, parse_matcher
 from serving.api.access import Cursor, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.problems import Problem
-from serving.api.schemas import Name, Page, Reason, moment
+from serving.api.schemas import Name, Page, Reason, microseconds, moment
 
 router = APIRouter(tags=["silences"])
 
@@ -102,8 +101,8 @@ def set_silence(services: Services, asked: SilenceIn) -> SilenceOut:
     try:
         silence = services.set_silence(
             matchers=_parsed(asked.matchers),
-            starts_us=None if asked.starts_at is None else _microseconds(asked.starts_at),
-            ends_us=_microseconds(asked.ends_at),
+            starts_us=None if asked.starts_at is None else microseconds(asked.starts_at),
+            ends_us=microseconds(asked.ends_at),
             author=asked.by,
             reason=asked.reason,
             schedule=asked.schedule,
@@ -141,7 +140,3 @@ def end_silence(services: Services, silence_id: Identifier, asked: EndIn) -> Sil
 
 def _parsed(matchers: list[str]) -> tuple[Matcher, ...]:
     return tuple(parse_matcher(each) for each in matchers)
-
-
-def _microseconds(time: datetime) -> int:
-    return round(time.astimezone(UTC).timestamp() * US_PER_S)

@@ -14,6 +14,7 @@ from db.points import SqlRecordStore
 from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricPoint
 from remediation.approvals import decide, request
+from remediation.changes import record_change
 from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
 from remediation.silencing import end_silence, set_silence
@@ -83,6 +84,7 @@ class World:
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
             set_silence=partial(set_silence, self.journal, self.clock),
             end_silence=partial(end_silence, self.journal, self.clock),
+            record_change=partial(record_change, self.journal, self.clock),
             clock=self.clock,
             health=lambda: {"kafka": "healthy", "agent": "healthy"},
             token=token,

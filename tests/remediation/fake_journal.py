@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.changes import Change
 from remediation.silences import Held, Silence
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
 from tests.remediation.fakes import Faults, ManualClock
@@ -19,6 +20,7 @@ class State:
     incidents: dict[str, Incident] = field(default_factory=dict)
     alerts: dict[str, tuple[Alert, str | None]] = field(default_factory=dict)
     holds: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
     silences: dict[str, Silence] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
@@ -93,6 +95,27 @@ class FakeUnit:
             self.state.holds[held.alert.id] = silence_id
         self.state.alerts[held.alert.id] = (held.alert, incident_id)
         self._log("agent", "alert.released", held.alert.id, {"why": why})
+        return True
+
+    def change(self, change_id: str) -> Change | None:
+        return self.state.changes.get(change_id)
+
+    def changes(
+        self, *, since_us: int | None = None, until_us: int | None = None, limit: int = 500
+    ) -> list[Change]:
+        found = sorted(self.state.changes.values(), key=lambda each: -each.starts_us)
+        return [
+            each
+            for each in found
+            if (since_us is None or (each.ends_us or each.starts_us) >= since_us)
+            and (until_us is None or each.starts_us < until_us)
+        ][:limit]
+
+    def add_change(self, change: Change) -> bool:
+        if change.id in self.state.changes:
+            return False
+        self.state.changes[change.id] = change
+        self._log(change.by, "change.recorded", change.id)
         return True
 
     def silence(self, silence_id: str) -> Silence | None:

@@ -1,4 +1,4 @@
-"""Silences, and the alerts that they hold."""
+"""Silences, the alerts that they hold, and changes around the models."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """The table of silences, and which of them holds an alert."""
+    """The tables, and which silence holds an alert."""
     op.create_table(
         "silences",
         sa.Column("id", sa.Text(), nullable=False),
@@ -25,10 +25,21 @@ def upgrade() -> None:
     op.create_index("ix_silences_until_us", "silences", ["until_us"])
     op.add_column("alert_links", sa.Column("silence_id", sa.Text(), nullable=True))
     op.create_index("ix_alert_links_silence_id", "alert_links", ["silence_id"])
+    op.create_table(
+        "changes",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("until_us", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_changes"),
+    )
+    op.create_index("ix_changes_at_us_id", "changes", ["at_us", "id"])
+    op.create_index("ix_changes_until_us", "changes", ["until_us"])
 
 
 def downgrade() -> None:
-    """Without silences."""
+    """Without them."""
+    op.drop_table("changes")
     op.drop_index("ix_alert_links_silence_id", "alert_links")
     op.drop_column("alert_links", "silence_id")
     op.drop_table("silences")
