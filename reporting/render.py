@@ -83,10 +83,12 @@ def write_report(data: ReportData, folder: Path, *, timeout_s: float = PDF_TIMEO
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = stem(data)
-    csvs = tuple(_write(folder / f"{name}-{table}", content) for table, content in csv_tables(data).items())
-    html = _write(folder / f"{name}.html", render_html(data).encode())
+    csvs = tuple(
+        write_whole(folder / f"{name}-{table}", content) for table, content in csv_tables(data).items()
+    )
+    html = write_whole(folder / f"{name}.html", render_html(data).encode())
     attached = [path for path in csvs if path.stat().st_size <= MAX_ATTACHED_BYTES]
-    pdf, message = _pdf(html, folder / f"{name}.pdf", data.id, attached, timeout_s)
+    pdf, message = make_pdf(html, folder / f"{name}.pdf", data.id, attached, timeout_s)
     if message:
         _log.warning(message)
     return ReportFiles(html=html, pdf=pdf, csvs=csvs, message=message)
@@ -97,9 +99,10 @@ def stem(data: ReportData) -> str:
     return f"homeostat-{words.at(data.generated_us):%Y%m%dT%H%M%SZ}-{data.id}"
 
 
-def _pdf(
+def make_pdf(
     html: Path, target: Path, identifier: str, tables: list[Path], timeout_s: float
 ) -> tuple[Path | None, str | None]:
+    """The PDF of an HTML file with tables attached, or None with the reason why there is none."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as folder:
         made = Path(folder) / target.name
         command = [sys.executable, "-m", "reporting.pdf", str(html), str(made), identifier, *map(str, tables)]
@@ -116,7 +119,8 @@ def _pdf(
     return target, None
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file that appears whole or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".making-")
     try:
         with os.fdopen(descriptor, "wb") as file:

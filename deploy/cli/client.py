@@ -51,7 +51,14 @@ class ApiClient:
         """The same for an answer that is a list."""
         return cast("list[dict[str, Any]]", self._call("POST", path, json=body))
 
+    def text(self, path: str) -> str:
+        """The text at `path`."""
+        return self._answer("GET", path).text
+
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        return cast("dict[str, Any]", self._answer(method, path, **arguments).json())
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             response = self._client.request(method, path, **arguments)
         except httpx.TransportError as error:
@@ -60,7 +67,7 @@ class ApiClient:
             ) from error
         if response.is_error:
             raise UserError(_problem(response))
-        return cast("dict[str, Any]", response.json())
+        return response
 
 
 def _problem(response: httpx.Response) -> str:

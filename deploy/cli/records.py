@@ -1,6 +1,7 @@
 """Commands over the records: incidents, approvals, actions, models, audit, reports, database."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -122,6 +123,28 @@ def incidents_feedback(
             f"{one['model']} version {one['version']}{segment}, {one['kind']}: {one['said']}. "
             "It takes effect with the next window."
         )
+
+
+@incidents.command("postmortem")
+def incidents_postmortem(
+    incident_id: str,
+    pdf: Annotated[Path | None, typer.Option(help="Write a PDF here instead.")] = None,
+) -> None:
+    """What happened, since when, why, who decided what, what it cost, and how long each phase took, as Markdown.
+
+    Example: `homeostat incidents postmortem inc-3f2a > inc-3f2a.md`
+
+    Example: `homeostat incidents postmortem inc-3f2a --pdf inc-3f2a.pdf`
+    """
+    text = _client().text(f"/incidents/{incident_id}/postmortem")
+    if pdf is None:
+        typer.echo(text)
+        return
+    from reporting.document import write_document
+
+    message = write_document(text, f"Post-mortem of {incident_id}", pdf)
+    typer.echo(message or str(pdf), err=message is not None)
+    raise typer.Exit(1 if message else 0)
 
 
 @approvals.command("list")

@@ -2,11 +2,12 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
+from detectors.values import Alert
 from remediation.errors import FeedbackRefused, UnknownIncident
-from remediation.ports import Reader
-from remediation.values import Action, ActionState, Approval, Cause, Incident, IncidentState, Plan
+from remediation.values import ActionState, AuditEntry, Cause, IncidentState
+from serving import story
 from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.judged import FeedbackIn, StatementOut
 from serving.api.problems import Problem
@@ -21,10 +22,9 @@ from serving.api.schemas import (
     TimelineEntry,
     moment,
 )
+from serving.postmortem import postmortem
 
 router = APIRouter(tags=["incidents"])
-
-_TIMELINE_ENTRIES = 500
 
 
 @router.get("/incidents", summary="Incidents, newest first")
@@ -58,14 +58,27 @@ def show_incident(services: Services, incident_id: Identifier) -> IncidentDetail
         plans = unit.plans(incident_id)
         approvals = unit.approvals(incident_id=incident_id)
         actions = unit.actions(incident_id=incident_id)
+        alerts = unit.alerts(incident_id)
         return IncidentDetail(
             **IncidentOut.of(incident).model_dump(),
-            alerts=[AlertOut.of(each) for each in unit.alerts(incident_id)],
+            alerts=[AlertOut.of(each) for each in alerts],
             plans=[PlanOut.of(each) for each in plans],
             approvals=[ApprovalOut.of(each) for each in approvals],
             actions=[ActionOut.of(each) for each in actions],
-            timeline=_timeline(unit, incident, _subjects(incident, plans, approvals, actions)),
+            timeline=_timeline(alerts, story.entries(unit, incident, plans, approvals, actions)),
         )
+
+
+@router.get(
+    "/incidents/{incident_id}/postmortem",
+    summary="The post-mortem of one incident, as Markdown",
+    response_class=Response,
+    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}},
+)
+def show_postmortem(services: Services, incident_id: Identifier) -> Response:
+    """What, since when, why, who decided what, what was done, what it cost, and how long each phase took."""
+    text = found(postmortem(services.journal, incident_id), "incident", incident_id)
+    return Response(text, media_type="text/markdown; charset=utf-8")
 
 
 @router.post(
@@ -121,25 +134,12 @@ def show_action(services: Services, action_id: Identifier) -> ActionOut:
         return ActionOut.of(found(unit.action(action_id), "action", action_id))
 
 
-def _subjects(
-    incident: Incident, plans: list[Plan], approvals: list[Approval], actions: list[Action]
-) -> list[str]:
-    """How the audit log names the incident and what belongs to it; messages to people go by the bare id."""
-    kinds = (("incident", [incident]), ("plan", plans), ("approval", approvals), ("action", actions))
-    changed = [f"{kind}/{each.id}" for kind, values in kinds for each in values]
-    return [*changed, incident.id, *(each.id for each in approvals)]
-
-
-def _timeline(unit: Reader, incident: Incident, subjects: list[str]) -> list[TimelineEntry]:
+def _timeline(alerts: list[Alert], entries: list[AuditEntry]) -> list[TimelineEntry]:
     """What the audit log and the alerts say about the incident, oldest first."""
-    happened = [
-        (entry.at_us, entry.actor, entry.action, entry.detail)
-        for subject in subjects
-        for entry in unit.audit_entries(subject=subject, limit=_TIMELINE_ENTRIES, newest_first=False)
-    ]
+    happened = [(entry.at_us, entry.actor, entry.action, entry.detail) for entry in entries]
     happened += [
         (alert.end_us, "judge", f"alert.{alert.state}", {"kind": alert.kind, "reason": alert.reason})
-        for alert in unit.alerts(incident.id)
+        for alert in alerts
     ]
     return [
         TimelineEntry(at=moment(at_us), actor=actor, what=what, detail=detail)

@@ -1,11 +1,15 @@
 """Routes about the system itself: accounting, health, metrics."""
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Summary, generate_latest
 
+from remediation.durations import phases
 from remediation.incidents import OPEN_STATES
+from remediation.values import CLOSED_INCIDENTS
 from serving.api.access import Services
 from serving.api.schemas import Accounts, Health
+
+_CLOSED = 50
 
 router = APIRouter(tags=["system"])
 probes = APIRouter(tags=["system"])
@@ -43,11 +47,20 @@ def metrics(services: Services, request: Request) -> Response:
     events = Gauge(
         "homeostat_events", "Events by what became of them", ["model", "account"], registry=registry
     )
+    lasted = Summary(
+        "homeostat_incident_phase_seconds",
+        f"Time of each phase of the last {_CLOSED} incidents that ended",
+        ["phase"],
+        registry=registry,
+    )
     missing = Gauge("homeostat_events_missing", "Events without an account", ["model"], registry=registry)
     with services.journal.reading() as unit:
         pending.set(len(unit.approvals(state="pending", limit=500)))
         for incident in unit.incidents(states=OPEN_STATES, limit=500):
             incidents.labels(incident.model).inc()
+        for incident in unit.incidents(states=sorted(CLOSED_INCIDENTS), limit=_CLOSED):
+            for phase, duration_s in phases(incident, unit.approvals(incident_id=incident.id)).items():
+                lasted.labels(phase).observe(duration_s)
     for model in _accounted(services):
         totals = services.records.accounting_totals(model)
         for side in ("predictions", "labels"):

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from db.errors import StoreError
+from serving import story
 from serving.api.services import ApiServices
 from serving.console import views
 from serving.listening import stopping
@@ -21,7 +22,7 @@ _LONGEST_POLLS = 1_200
 """A stream ends after ten minutes; the browser opens a new one and goes on after the last id."""
 
 
-def create_events(services: ApiServices, render_moment: Callable[[views.Moment], str]) -> APIRouter:
+def create_events(services: ApiServices, render_moment: Callable[[story.Moment], str]) -> APIRouter:
     """`GET /console/events`: `moment` (HTML of a line, its id the audit index), `changed` (look at the page
     again), `beat` (still here) and `trouble` (the database is away)."""
     router = APIRouter(include_in_schema=False)
@@ -45,7 +46,7 @@ def create_events(services: ApiServices, render_moment: Callable[[views.Moment],
 
 
 async def _stream(
-    app: FastAPI, services: ApiServices, render: Callable[[views.Moment], str], index: int, *, again: bool
+    app: FastAPI, services: ApiServices, render: Callable[[story.Moment], str], index: int, *, again: bool
 ) -> AsyncGenerator[str]:
     yield "retry: 2000\n\n"
     told: set[str] = set()

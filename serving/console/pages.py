@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from db.errors import StoreError
 from remediation.clock import SystemClock
 from remediation.values import IncidentState
-from serving import words
+from serving import story, words
 from serving.api.services import ApiServices
 from serving.console import events, views
 
@@ -149,7 +149,7 @@ def _renderer(services: ApiServices) -> Render:
     return render
 
 
-def _moment_renderer() -> Callable[[views.Moment], str]:
+def _moment_renderer() -> Callable[[story.Moment], str]:
     template = _environment().get_template("_moment.html")
     return lambda moment: template.render(moment=moment)
 

@@ -8,8 +8,8 @@ from detectors.values import UNKNOWN_MODEL, Alert, Evidence, MetricPoint
 from remediation.incidents import OPEN_STATES
 from remediation.ports import Reader
 from remediation.silences import told
-from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
-from serving import words
+from remediation.values import Action, Approval, Desired, Incident, Plan
+from serving import story, words
 from serving.api.services import ApiServices
 from serving.console.charts import LARGE, SPARK, Chart, Size, draw
 
@@ -44,19 +44,6 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of a timeline. `key` is the same whenever it is told; `index` its place in the audit log."""
-
-    key: str
-    at_us: int
-    actor: str
-    subject: str
-    text: str
-    status: words.Status
-    index: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SilenceLine:
     """One silence; `again` tells when a maintenance window comes."""
 
@@ -80,7 +67,7 @@ class Overview:
     tickets: Sequence[Ticket]
     decided: Sequence[Approval]
     incidents: Sequence[Incident]
-    moments: Sequence[Moment]
+    moments: Sequence[story.Moment]
     last_index: int
 
 
@@ -93,7 +80,7 @@ class IncidentView:
     plans: Sequence[tuple[Plan, Sequence[Approval], Sequence[Action]]]
     tickets: Sequence[Ticket]
     charts: Sequence[Chart]
-    moments: Sequence[Moment]
+    moments: Sequence[story.Moment]
 
 
 def silences(services: ApiServices) -> list[SilenceLine]:
@@ -137,7 +124,7 @@ def overview(services: ApiServices) -> Overview:
             tickets=[ticket for each in waiting if (ticket := _ticket(unit, each)) is not None],
             decided=decided,
             incidents=unit.incidents(limit=8),
-            moments=_together(entries, services.records.alerts(limit=_MOMENTS))[:_MOMENTS],
+            moments=story.told(entries, services.records.alerts(limit=_MOMENTS))[:_MOMENTS],
             last_index=max((entry.index or 0 for entry in entries), default=-1),
         )
 
@@ -150,15 +137,7 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
             return None
         alerts, plans = unit.alerts(incident_id), unit.plans(incident_id)
         approvals, actions = unit.approvals(incident_id=incident_id), unit.actions(incident_id=incident_id)
-        subjects = [
-            f"incident/{incident_id}",
-            incident_id,
-            *(f"plan/{plan.id}" for plan in plans),
-            *(f"approval/{each.id}" for each in approvals),
-            *(each.id for each in approvals),
-            *(f"action/{each.id}" for each in actions),
-        ]
-        entries = [each for subject in subjects for each in unit.audit_entries(subject=subject, limit=200)]
+        entries = story.entries(unit, incident, plans, approvals, actions)
         tickets = [_ticket(unit, each) for each in approvals if each.state == "pending"]
     return IncidentView(
         incident=incident,
@@ -173,17 +152,17 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
         ],
         tickets=[ticket for ticket in tickets if ticket is not None],
         charts=_charts(services.records, incident.model, LARGE, _LARGE_WINDOWS, _marks(incident)),
-        moments=_together(entries, alerts)[::-1],
+        moments=story.told(entries, alerts)[::-1],
     )
 
 
-def moments_after(services: ApiServices, index: int) -> list[Moment]:
+def moments_after(services: ApiServices, index: int) -> list[story.Moment]:
     """What the audit log and the judge told after `index`, oldest first. Alerts have no index: the newest ones
     come every time, and the reader knows by their keys which are new."""
     alerts = services.records.alerts(limit=20)
     with services.journal.reading() as unit:
         entries = unit.audit_entries(after=index, limit=200, newest_first=False)
-    return _together(entries, alerts)[::-1]
+    return story.told(entries, alerts)[::-1]
 
 
 def fingerprint(services: ApiServices) -> str:
@@ -245,29 +224,3 @@ def _ticket(unit: Reader, approval: Approval) -> Ticket | None:
     crossed = [(alert, each) for alert in unit.alerts(incident.id) for each in alert.evidence]
     crossed.sort(key=lambda pair: -pair[1].effect)
     return Ticket(approval, plan, incident, crossed[:_EVIDENCE])
-
-
-def _together(entries: Sequence[AuditEntry], alerts: Sequence[Alert]) -> list[Moment]:
-    """Newest first. That an alert was linked is left out, for the alert itself is told; so are intents, for what
-    became of them is told."""
-    found = [_of_entry(each) for each in entries if each.action != "alert.linked" and not _is_intent(each)]
-    found += [_of_alert(each) for each in alerts]
-    return sorted(found, key=lambda each: (each.at_us, each.index or 0), reverse=True)
-
-
-def _is_intent(entry: AuditEntry) -> bool:
-    step = entry.detail.get("step")
-    return entry.action == "action.updated" and isinstance(step, dict) and step.get("state") == "intended"
-
-
-def _of_entry(entry: AuditEntry) -> Moment:
-    text, status = words.told(entry)
-    return Moment(f"a{entry.index}", entry.at_us, entry.actor, entry.subject, text, status, entry.index)
-
-
-def _of_alert(alert: Alert) -> Moment:
-    text = f"{alert.model} version {alert.version}: {alert.reason}"
-    status = words.status(alert.state) if alert.state == "firing" else words.toned("", "good")
-    return Moment(
-        f"l{alert.id}", alert.end_us, "judge", f"{alert.kind} alert".replace("_", " "), text, status
-    )
