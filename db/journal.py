@@ -172,7 +172,13 @@ class SqlUnit(SqlReader):
             return False
         detail = {"from": expected, "to": approval.state, **_approval_detail(approval)}
         detail |= {"decided_by": approval.decided_by, "channel": approval.channel, "reason": approval.reason}
-        self._audit("approval", _verb(expected, approval.state), approval, actor, detail)
+        verb = _verb(expected, approval.state)
+        if approval.broken_glass:
+            detail["broken_glass"] = True
+        elif verb == "updated" and approval.votes and approval.votes[-1].by == actor:
+            verb, votes = "voted", len(approval.votes)
+            detail |= {"by": actor, "votes": votes, "quorum": approval.quorum}
+        self._audit("approval", verb, approval, actor, detail)
         return True
 
     def add_action(self, action: Action, *, actor: str) -> bool:

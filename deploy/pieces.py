@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from db.audit.verify import VerifyReport
     from db.journal import SqlJournal
+    from remediation.policy import Policy
     from remediation.ports import Bus, Notifier, Publisher, Registry
     from remediation.values import Desired
     from streams.archive.upkeep import UpkeepConfig
@@ -130,6 +131,19 @@ def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
         api_url=settings.slack_api_url,
     )
     return SlackNotifier(config, journal, console_url=partial(console_url, settings))
+
+
+def policy(settings: Settings) -> "Policy":
+    """Who may decide, as the file says."""
+    from remediation.errors import PolicyInvalid
+    from remediation.policy import Policy, read_policy
+
+    if settings.policy is None:
+        return Policy()
+    try:
+        return read_policy(settings.policy)
+    except PolicyInvalid as error:
+        raise UserError(f"HOMEOSTAT_POLICY: {error}") from error
 
 
 def archive_upkeep(settings: Settings) -> "UpkeepConfig":

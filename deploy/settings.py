@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     """The address to answer Prometheus on; `0.0.0.0` in a container."""
     approval_ttl_s: float = Field(default=3_600, gt=0)
+    policy: Path | None = None
+    """YAML file that says who may decide about what, how many it takes, and when nothing may be changed
+    (docs/approvals.md). Not set: whoever can reach Homeostat decides alone."""
     ingest_topics: str | None = None
     """Further topics that the gate reads, `topic=format,...`; formats: auto, homeostat, cloudevents, sagemaker,
     inference-table, arrow (docs/ingest.md)."""

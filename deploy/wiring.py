@@ -121,6 +121,7 @@ async def _run_agent(settings: Settings) -> None:
             desired_topic=topics.DESIRED,
             agent_id="agent-0",
             approval_ttl_s=settings.approval_ttl_s,
+            policy=pieces.policy(settings),
         )
         sequencer = Sequencer(engine, settings.audit_path)
         witness = Witness(engine, settings.audit_path)
@@ -191,7 +192,7 @@ async def _run_api(settings: Settings) -> None:
             records=SqlRecordStore(engine),
             registry=registry,
             verify_audit=partial(verify, engine, settings.audit_path),
-            decide=partial(decide, journal, clock),
+            decide=partial(decide, journal, clock, policy=pieces.policy(settings)),
             promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
             set_silence=partial(set_silence, journal, clock),

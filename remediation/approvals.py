@@ -1,22 +1,23 @@
 """Tickets: one state machine under REST, command line, console and Slack.
 
-    pending -> approved | rejected | expired | void
+    pending -> pending (one of several who must consent) | approved | rejected | expired | void
     approved -> void (the world moved before anything was done)
 
 An approval is bound to the hash of the plan that the person saw, and to the epoch of the desired state.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from detectors.values import Value
-from remediation import identity
 from remediation.clock import seconds
+from remediation.identity import approval_id as approval_id_of
 from remediation.incidents import AGENT
+from remediation.policy import Policy, Rule
 from remediation.ports import Clock, Journal, Unit
-from remediation.values import Approval, ApprovalState, Plan
+from remediation.values import Approval, ApprovalState, Plan, Vote
 
 Verdict = Literal["approve", "reject"]
 
@@ -29,6 +30,8 @@ class Result(StrEnum):
     EXPIRED = "expired"
     VOID = "void"
     HASH_DIFFERS = "hash_differs"
+    FORBIDDEN = "forbidden"
+    FROZEN = "frozen"
     UNKNOWN = "unknown"
 
 
@@ -40,16 +43,19 @@ class Decision(Value, frozen=True, kw_only=True):
     approval: Approval | None = None
 
 
-def request(plan: Plan, *, now_us: int, ttl_s: float) -> Approval:
-    """The ticket for a plan."""
+def request(plan: Plan, *, now_us: int, ttl_s: float, policy: Policy | None = None) -> Approval:
+    """The ticket for a plan, with what `policy` asks for."""
+    rule = policy.rule(plan) if policy is not None else Rule()
     return Approval(
-        id=identity.approval_id(plan.id),
+        id=approval_id_of(plan.id),
         plan_id=plan.id,
         plan_hash=plan.hash,
         incident_id=plan.incident_id,
         model=plan.model,
         requested_us=now_us,
         expires_us=now_us + seconds(ttl_s),
+        quorum=rule.quorum,
+        roles=rule.roles,
     )
 
 
@@ -63,12 +69,17 @@ def decide(
     reason: str | None,
     channel: str,
     plan_hash: str,
+    identity: str | None = None,
+    break_glass: bool = False,
+    policy: Policy | None = None,
 ) -> Decision:
     """Decide a ticket, once. A second click is harmless: it answers ALREADY and changes nothing.
 
-    `by` is the person, `channel` where they said it (`rest`, `cli`, `console`, `slack`), `plan_hash` the hash
-    of the plan that they were shown.
+    `by` is the person, `identity` as whom the channel knows them (default: `by`), `channel` where they said it (`rest`,
+    `cli`, `console`, `slack`), `plan_hash` the hash of the plan that they were shown. With `break_glass` one person
+    acts alone and in a freeze, with a reason, and the record says so.
     """
+    said = _Said(decision, by, reason or None, channel, break_glass)
     with journal.transaction() as unit:
         approval = unit.approval(approval_id)
         if approval is None:
@@ -83,13 +94,24 @@ def decide(
         now_us = clock.now_us()
         moved = world_moved(unit, plan)
         if moved is not None:
-            return _settled(unit, approval, "void", Result.VOID, now_us, AGENT, moved, None)
+            return _ended(unit, approval, "void", Result.VOID, now_us, moved)
         if now_us >= approval.expires_us:
-            return _settled(
-                unit, approval, "expired", Result.EXPIRED, now_us, AGENT, "nobody decided in time", None
-            )
-        state: ApprovalState = "approved" if decision == "approve" else "rejected"
-        return _settled(unit, approval, state, Result.DONE, now_us, by, reason or None, channel)
+            return _ended(unit, approval, "expired", Result.EXPIRED, now_us, "nobody decided in time")
+        if policy is not None and policy.knows_people:
+            name = policy.who(identity or by, channel)
+            said = said._replace(by=name or by)
+            refusal = _not_entitled(policy, approval, said, name)
+            if refusal is not None:
+                return Decision(result=Result.FORBIDDEN, sentence=refusal, approval=approval)
+        if break_glass and said.reason is None:
+            sentence = "Breaking the glass needs a reason, for the record."
+            return Decision(result=Result.FORBIDDEN, sentence=sentence, approval=approval)
+        frozen = policy.freeze(plan.model, now_us) if policy is not None else None
+        if frozen is not None and decision == "approve" and not break_glass:
+            freeze, until = frozen
+            sentence = f"{plan.model} is frozen until {until:%Y-%m-%d %H:%M} UTC: {freeze.reason}. Nothing was decided."
+            return Decision(result=Result.FROZEN, sentence=sentence, approval=approval)
+        return _voted(unit, approval, said, now_us)
 
 
 def settle(
@@ -113,20 +135,68 @@ def world_moved(unit: Unit, plan: Plan) -> str | None:
     )
 
 
-def _settled(
+class _Said(NamedTuple):
+    """What one person says, where, and why."""
+
+    decision: Verdict
+    by: str
+    reason: str | None
+    channel: str
+    break_glass: bool
+
+
+def _not_entitled(policy: Policy, approval: Approval, said: _Said, name: str | None) -> str | None:
+    """Why this person may not say this; None where they may."""
+    if name is None:
+        return f"{said.by} is nobody whom the policy knows in {said.channel}. Nothing was decided."
+    roles = policy.break_glass if said.break_glass else approval.roles
+    if said.break_glass and not roles:
+        return "Nobody may break the glass here: the policy names no role for it."
+    if policy.holds(name, roles):
+        return None
+    who = ", ".join(policy.entitled(roles)) or "nobody"
+    return f"{name} may not decide this: it needs one of the roles {', '.join(roles)} ({who}). Nothing was decided."
+
+
+def _voted(unit: Unit, approval: Approval, said: _Said, now_us: int) -> Decision:
+    if said.decision == "reject":
+        changed = _changed(approval, "rejected", now_us, said.by, said.reason, said.channel)
+        return _saved(unit, approval, changed, said.by)
+    if any(vote.by == said.by for vote in approval.votes) and not said.break_glass:
+        sentence = f"{said.by} has approved already. {_missing(approval)}"
+        return Decision(result=Result.ALREADY, sentence=sentence, approval=approval)
+    vote = Vote(by=said.by, channel=said.channel, at_us=now_us, reason=said.reason)
+    voted = msgspec.structs.replace(approval, votes=(*approval.votes, vote), broken_glass=said.break_glass)
+    if len(voted.votes) >= voted.quorum or said.break_glass:
+        names = " and ".join(dict.fromkeys(each.by for each in voted.votes))
+        changed = _changed(voted, "approved", now_us, names, said.reason, said.channel)
+        return _saved(unit, approval, changed, said.by)
+    return _saved(unit, approval, voted, said.by)
+
+
+def _ended(
     unit: Unit,
     approval: Approval,
-    state: ApprovalState,
+    state: Literal["expired", "void"],
     result: Result,
     now_us: int,
-    by: str,
-    reason: str | None,
-    channel: str | None,
+    reason: str,
 ) -> Decision:
-    changed = _changed(approval, state, now_us, by, reason, channel)
+    changed = _changed(approval, state, now_us, AGENT, reason, None)
+    decision = _saved(unit, approval, changed, AGENT)
+    return msgspec.structs.replace(decision, result=result) if decision.result is Result.DONE else decision
+
+
+def _saved(unit: Unit, before: Approval, changed: Approval, by: str) -> Decision:
     if not unit.save_approval(changed, expected="pending", actor=by):
-        return _already(unit.approval(approval.id) or approval)
-    return Decision(result=result, sentence=_sentence(changed), approval=changed)
+        return _already(unit.approval(before.id) or before)
+    return Decision(result=Result.DONE, sentence=_sentence(changed), approval=changed)
+
+
+def _missing(approval: Approval) -> str:
+    more = approval.quorum - len(approval.votes)
+    roles = f" with one of the roles {', '.join(approval.roles)}" if approval.roles else ""
+    return f"{len(approval.votes)} of {approval.quorum} have approved; {more} more{roles} must."
 
 
 def _changed(
@@ -148,8 +218,9 @@ def _sentence(approval: Approval) -> str:
     match approval.state:
         case "approved" | "rejected":
             where = f" ({approval.channel})" if approval.channel else ""
-            return f"Approval {approval.id} was {approval.state} by {approval.decided_by}{where}{why}."
+            glass = " by breaking the glass" if approval.broken_glass else ""
+            return f"Approval {approval.id} was {approval.state} by {approval.decided_by}{where}{glass}{why}."
         case "expired" | "void":
             return f"Approval {approval.id} is {approval.state}{why}."
         case "pending":
-            return f"Approval {approval.id} is pending."
+            return f"Approval {approval.id} is pending: {_missing(approval)}"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from remediation.policy import Policy
+
 Autonomy = Literal["observe", "suggest", "act"]
 
 
@@ -108,6 +110,7 @@ class AgentConfig:
     approval_ttl_s: float = 3_600.0
     plan_s: float = 300.0
     autonomy: Callable[[str], Autonomy] = always_suggest
+    policy: Policy = field(default_factory=Policy)
     diagnosis: DiagnosisConfig = DiagnosisConfig()
     retraining: RetrainingConfig = RetrainingConfig()
     execution: ExecutionConfig = ExecutionConfig()

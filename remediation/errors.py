@@ -6,6 +6,7 @@ RemediationError
 ├── LeaseLost         another agent works on this action
 ├── PromotionRefused  a version must not be made to serve
 ├── ScheduleError     a cron expression cannot be understood
+├── PolicyInvalid     the file that says who may decide contradicts itself
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
 │   └── UnknownSilence
@@ -61,3 +62,7 @@ class UnknownSilence(SilenceRefused):
 
 class ChangeRefused(RemediationError):
     """The change ends before it begins, or its id belongs to another one."""
+
+
+class PolicyInvalid(RemediationError):
+    """The policy cannot be read or could never be fulfilled. The message names the place and what would be right."""

@@ -128,7 +128,12 @@ class Lifecycle:
             elif (moved := approvals.world_moved(unit, plan)) is not None:
                 incidents.move(unit, incident, to="open", why=moved)
             else:
-                ticket = approvals.request(plan, now_us=facts.now_us, ttl_s=self.config.approval_ttl_s)
+                ticket = approvals.request(
+                    plan,
+                    now_us=facts.now_us,
+                    ttl_s=self.config.approval_ttl_s,
+                    policy=self.config.policy,
+                )
                 unit.add_plan(plan, ticket, actor=incidents.AGENT)
                 incidents.move(
                     unit, incident, to="awaiting_approval", why=f"{plan.action} proposed in {plan.id}"

@@ -80,8 +80,18 @@ class Plan(Value, frozen=True, kw_only=True):
         return hashlib.sha256(canonical).hexdigest()
 
 
+class Vote(Value, frozen=True, kw_only=True):
+    """One person's consent to a plan."""
+
+    by: str
+    channel: str
+    at_us: int
+    reason: str | None = None
+
+
 class Approval(Value, frozen=True, kw_only=True):
-    """The ticket in which a person decides about one plan."""
+    """The ticket in which people decide about one plan. It takes `quorum` of them, each with one of `roles` (none:
+    anybody); one rejection is enough. `broken_glass`: one person acted alone, against the rules, and said why."""
 
     id: str
     plan_id: str
@@ -96,6 +106,10 @@ class Approval(Value, frozen=True, kw_only=True):
     reason: str | None = None
     channel: str | None = None
     slack_ts: str | None = None
+    quorum: int = 1
+    roles: tuple[str, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    broken_glass: bool = False
 
 
 class Step(Value, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ def asking(
     incident: Incident, plan: Plan, approval: Approval, alerts: Sequence[Alert], console_url: str | None
 ) -> Post:
     """Who looks at this for ten seconds can decide: what, why, how far it reaches, how it is undone."""
-    expiry = f"Expires {_when(approval.expires_us)}. Whoever may click here decides; the name is recorded."
+    expiry = f"Expires {_when(approval.expires_us)}. {_deciders(approval)} The name is recorded."
     command = f"`homeostat approvals approve {_escaped(approval.id)}`"
     links = _links(incident, console_url)
     return Post(
@@ -87,6 +87,14 @@ def closed(incident: Incident, console_url: str | None) -> Post:
     text = _cut(f"{sentence}\n{outcome}" if outcome else sentence, _SECTION)
     context = [f"Incident {_escaped(incident.id)}", *_links(incident, console_url)]
     return Post(text=text, blocks=[_section(text), _context(context)])
+
+
+def _deciders(approval: Approval) -> str:
+    if approval.quorum == 1 and not approval.roles:
+        return "Whoever may click here decides."
+    roles = f" with one of the roles {_escaped(', '.join(approval.roles))}" if approval.roles else ""
+    people = "One person" if approval.quorum == 1 else f"{approval.quorum} people"
+    return f"{people}{roles} must approve; one rejection is enough."
 
 
 def _story(incident: Incident, plan: Plan, alerts: Sequence[Alert]) -> list[Block]:

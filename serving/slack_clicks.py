@@ -46,6 +46,7 @@ class _Click:
     ticket: ButtonValue
     verdict: Verdict
     by: str
+    identity: str
     response_url: str
 
 
@@ -98,6 +99,7 @@ def _click(body: bytes) -> _Click | None:
         ticket=ticket,
         verdict=_VERDICTS[pressed.action_id],
         by=_person(payload.user),
+        identity=payload.user.id,
         response_url=payload.response_url,
     )
 
@@ -118,6 +120,7 @@ def _settle(decide: Decide, answer: Callable[[str, str], None], click: _Click) -
             reason="rejected in Slack" if click.verdict == "reject" else None,
             channel=_CHANNEL,
             plan_hash=click.ticket.plan_hash,
+            identity=click.identity,
         )
         sentence = decision.sentence
         log.info("A click in Slack", approval=click.ticket.approval, by=click.by, result=decision.result)

@@ -166,9 +166,14 @@ def _approval(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
         return "A decision is needed", status("pending")
     if verb == "updated":
         return "The question was posted", toned("", "still")
+    if verb == "voted":
+        return f"Approved by {detail.get('by')}: {detail.get('votes')} of {detail.get('quorum')}", status(
+            "pending"
+        )
     by = f" by {detail['decided_by']}" if detail.get("decided_by") else ""
     where = f" ({detail['channel']})" if detail.get("channel") else ""
-    return _with(f"{verb.capitalize()}{by}{where}", detail.get("reason")), status(verb)
+    glass = ", breaking the glass" if detail.get("broken_glass") else ""
+    return _with(f"{verb.capitalize()}{by}{where}{glass}", detail.get("reason")), status(verb)
 
 
 def _action(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:

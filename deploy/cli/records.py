@@ -182,12 +182,16 @@ def approvals_approve(
     approval_id: str,
     by: By = None,
     reason: Annotated[str | None, typer.Option(help="Why.")] = None,
+    break_glass: Annotated[
+        bool,
+        typer.Option(help="Act alone and in a freeze. Needs --reason and a role for it; the record says so."),
+    ] = False,
 ) -> None:
-    """Approve the plan of a ticket; it is executed at once.
+    """Approve the plan of a ticket; it is executed as soon as everybody has approved who must.
 
     Example: `homeostat approvals approve apr-91c2 --reason "agreed with the release team"`
     """
-    _decide(approval_id, "approve", by, reason)
+    _decide(approval_id, "approve", by, reason, break_glass=break_glass)
 
 
 @approvals.command("reject")
@@ -203,7 +207,9 @@ def approvals_reject(
     _decide(approval_id, "reject", by, reason)
 
 
-def _decide(approval_id: str, verb: str, by: str | None, reason: str | None) -> None:
+def _decide(
+    approval_id: str, verb: str, by: str | None, reason: str | None, *, break_glass: bool = False
+) -> None:
     from deploy.cli.client import whoami
 
     client = _client()
@@ -215,7 +221,11 @@ def _decide(approval_id: str, verb: str, by: str | None, reason: str | None) -> 
     )
     body: dict[str, object] = {"by": by or whoami(), "reason": reason, "channel": "cli"}
     body["plan_hash"] = shown["plan_hash"]
+    body["break_glass"] = break_glass
     ticket = client.post(f"/approvals/{approval_id}/{verb}", body)
+    if ticket["state"] == "pending":
+        typer.echo(f"{ticket['id']}: {len(ticket['votes'])} of {ticket['quorum']} have approved.")
+        return
     typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
 
 

@@ -48,7 +48,10 @@ def show_approval(services: Services, approval_id: Identifier) -> ApprovalDetail
 
 
 _CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"description": "Somebody decided otherwise, the ticket expired, or the plan is another one"}
+    403: {"description": "The policy does not let this person decide it"},
+    409: {
+        "description": "Somebody decided otherwise, it expired, the plan is another one, or a freeze is in force"
+    },
 }
 
 
@@ -76,9 +79,12 @@ def _decided(services: ApiServices, approval_id: str, verdict: Verdict, decision
         reason=decision.reason,
         channel=decision.channel,
         plan_hash=shown_hash,
+        break_glass=decision.break_glass,
     )
     if answer.result is Result.UNKNOWN or answer.approval is None:
         raise Problem(HTTPStatus.NOT_FOUND, answer.sentence)
+    if answer.result is Result.FORBIDDEN:
+        raise Problem(HTTPStatus.FORBIDDEN, answer.sentence)
     agreed = answer.result is Result.ALREADY and answer.approval.state == _AGREES[verdict]
     if answer.result is not Result.DONE and not agreed:
         raise Problem(

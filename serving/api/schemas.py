@@ -69,8 +69,17 @@ class IncidentOut(BaseModel):
         return cls.model_validate(_with_moments(value))
 
 
+class VoteOut(BaseModel):
+    """One person's consent."""
+
+    by: str
+    channel: str
+    at: datetime | None
+    reason: str | None
+
+
 class ApprovalOut(BaseModel):
-    """A ticket in which a person decides about one plan."""
+    """A ticket in which people decide about one plan. It takes `quorum` of them, each with one of `roles`."""
 
     id: str
     plan_id: str
@@ -84,11 +93,16 @@ class ApprovalOut(BaseModel):
     decided_by: str | None
     reason: str | None
     channel: str | None
+    quorum: int
+    roles: list[str]
+    votes: list[VoteOut]
+    broken_glass: bool
 
     @classmethod
     def of(cls, value: Approval) -> "ApprovalOut":
         """From the value."""
-        return cls.model_validate(_with_moments(value))
+        votes = [VoteOut.model_validate(_with_moments(each)) for each in value.votes]
+        return cls.model_validate(_with_moments(value) | {"votes": votes})
 
 
 class PlanOut(BaseModel):
@@ -314,6 +328,10 @@ class DecisionIn(BaseModel):
     by: Name = Field(examples=["mira"])
     reason: Reason | None = Field(default=None, examples=["agreed with the release team"])
     plan_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    break_glass: bool = Field(
+        default=False,
+        description="Act alone and in a freeze. Needs a reason and a role for it; the record says so.",
+    )
     channel: Literal["rest", "cli", "console"] = "rest"
 
 

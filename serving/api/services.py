@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
-from remediation.approvals import Decision
+from remediation.approvals import Decision, Verdict
 from remediation.changes import Change
 from remediation.ports import Clock, Journal, Registry
 from remediation.silences import Matcher, Silence
@@ -18,7 +18,16 @@ class Decide(Protocol):
     """Decides a ticket, whoever asks (see `remediation.approvals.decide`)."""
 
     def __call__(
-        self, approval_id: str, decision: Any, *, by: str, reason: str | None, channel: str, plan_hash: str
+        self,
+        approval_id: str,
+        decision: Verdict,
+        *,
+        by: str,
+        reason: str | None,
+        channel: str,
+        plan_hash: str,
+        identity: str | None = None,
+        break_glass: bool = False,
     ) -> Decision: ...
 
 

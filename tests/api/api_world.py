@@ -17,6 +17,7 @@ from remediation.approvals import decide, request
 from remediation.changes import record_change
 from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
+from remediation.policy import Policy
 from remediation.silencing import end_silence, set_silence
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
 from serving.api import ApiServices, create_api
@@ -65,6 +66,7 @@ class World:
     folder: Path
     clock: StillClock = field(default_factory=StillClock)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
+    policy: Policy = field(default_factory=Policy)
     promoted: list[dict[str, str]] = field(default_factory=list)
     told: list[Statement] = field(default_factory=list)
 
@@ -79,7 +81,7 @@ class World:
             records=self.records,
             registry=self.registry,  # type: ignore[arg-type]
             verify_audit=partial(verify, self.engine, self.folder),
-            decide=partial(decide, self.journal, self.clock),
+            decide=partial(decide, self.journal, self.clock, policy=self.policy),
             promote=self.promote,
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
             set_silence=partial(set_silence, self.journal, self.clock),

@@ -59,7 +59,9 @@ async function decide(form, verdict) {
   try {
     const path = `/api/v1/approvals/${encodeURIComponent(card.dataset.key)}/${verdict}`;
     const ticket = await post(path, { by, reason: reason || null, plan_hash: card.dataset.hash, channel: "console" });
-    const text = `${ticket.state === "approved" ? "Approved" : "Rejected"} by ${ticket.decided_by}.`;
+    const text = ticket.state === "pending"
+      ? `Recorded: ${ticket.votes.length} of ${ticket.quorum} have approved.`
+      : `${ticket.state === "approved" ? "Approved" : "Rejected"} by ${ticket.decided_by}.`;
     const told = document.createElement("p");
     told.className = "outcome";
     told.textContent = text;

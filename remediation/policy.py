@@ -1,0 +1,140 @@
+"""Who may decide about what, how many of them it takes, and when nothing may be changed.
+
+Without a policy everybody who can reach a surface decides alone, as a team of two wants it. With one, people are known
+by name, every surface maps its own identities to them, and a rule says whose consent a plan needs.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from remediation.clock import US_PER_S
+from remediation.crontab import cron_trigger
+from remediation.errors import PolicyInvalid, ScheduleError
+from remediation.values import ActionKind, Plan
+
+Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
+Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person may do, and as whom each surface knows them."""
+
+    roles: Names = ()
+    slack: str | None = None
+    email: str | None = None
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Plans for `models` (a shell pattern) and `actions` (none given: all) need `quorum` people, each with one of
+    `roles` (none given: everybody in the file)."""
+
+    models: Pattern = "*"
+    actions: tuple[ActionKind, ...] = ()
+    roles: Names = ()
+    quorum: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing risky is done for `models` during `lasts_h` hours from each time of `schedule` (crontab, UTC)."""
+
+    schedule: str
+    lasts_h: Annotated[float, msgspec.Meta(gt=0, le=8_784)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    models: Pattern = "*"
+
+    def until(self, now: datetime) -> datetime | None:
+        """When the window that covers `now` ends; None outside of all windows."""
+        lasts = timedelta(hours=self.lasts_h)
+        begun = cron_trigger(self.schedule).get_next_fire_time(None, now - lasts + timedelta(microseconds=1))
+        return begun + lasts if begun is not None and begun <= now else None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
+    freeze, loudly."""
+
+    people: dict[str, Person] = {}
+    rules: tuple[Rule, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    break_glass: Names = ()
+
+    @property
+    def knows_people(self) -> bool:
+        """Whether only people in the file decide."""
+        return bool(self.people)
+
+    def who(self, identity: str, channel: str) -> str | None:
+        """The name of the person whom `channel` calls `identity`: in Slack the user's id, elsewhere the name or the
+        address."""
+        for name, person in self.people.items():
+            known = (person.slack,) if channel == "slack" else (name, person.email)
+            if identity in [each for each in known if each]:
+                return name
+        return None
+
+    def rule(self, plan: Plan) -> Rule:
+        """What this plan needs."""
+        for rule in self.rules:
+            if fnmatchcase(plan.model, rule.models) and (not rule.actions or plan.action in rule.actions):
+                return rule
+        return Rule()
+
+    def holds(self, name: str, roles: Sequence[str]) -> bool:
+        """Whether the person has one of the roles; no role named: whether the person is known."""
+        person = self.people.get(name)
+        return person is not None and (not roles or bool(set(person.roles) & set(roles)))
+
+    def entitled(self, roles: Sequence[str]) -> list[str]:
+        """Everybody who has one of the roles, by name."""
+        return sorted(name for name in self.people if self.holds(name, roles))
+
+    def freeze(self, model: str, now_us: int) -> tuple[Freeze, datetime] | None:
+        """The freeze in force for the model, and its end."""
+        now = datetime.fromtimestamp(now_us / US_PER_S, UTC)
+        for freeze in self.freezes:
+            until = freeze.until(now) if fnmatchcase(model, freeze.models) else None
+            if until is not None:
+                return freeze, until
+        return None
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a YAML file. Raises `PolicyInvalid` with the place and what would be right."""
+    try:
+        policy = msgspec.yaml.decode(path.read_bytes(), type=Policy)
+    except OSError as error:
+        raise PolicyInvalid(f"{path} cannot be read: {error.strerror or error}") from error
+    except msgspec.DecodeError as error:
+        raise PolicyInvalid(f"{path}: {error}") from error
+    problems = _problems(policy)
+    if problems:
+        raise PolicyInvalid(f"{path}: " + "; ".join(problems))
+    return policy
+
+
+def _problems(policy: Policy) -> list[str]:
+    found: list[str] = []
+    if policy.rules and not policy.people:
+        found.append("rules need people: name at least one person under `people`")
+    for position, rule in enumerate(policy.rules):
+        entitled = policy.entitled(rule.roles)
+        if policy.people and len(entitled) < rule.quorum:
+            found.append(
+                f"rules[{position}] needs {rule.quorum} people with one of the roles {', '.join(rule.roles) or 'any'}, "
+                f"and there are {len(entitled)}: its plans could never be approved"
+            )
+    for position, freeze in enumerate(policy.freezes):
+        try:
+            cron_trigger(freeze.schedule)
+        except ScheduleError as error:
+            found.append(f"freezes[{position}].schedule: {error}")
+    slack = [person.slack for person in policy.people.values() if person.slack]
+    twice = sorted({each for each in slack if slack.count(each) > 1})
+    if twice:
+        found.append(f"two people have the Slack id {', '.join(twice)}: one person would count as two")
+    return found

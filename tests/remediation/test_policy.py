@@ -1,0 +1,165 @@
+"""Who may decide: rules, quorum, freezes, and glass that is broken loudly."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from remediation.approvals import Result, decide, request
+from remediation.errors import PolicyInvalid
+from remediation.policy import Freeze, Person, Policy, Rule, read_policy
+from remediation.values import Desired, Incident, Plan
+from tests.remediation.fake_journal import FakeJournal
+from tests.remediation.fakes import Faults, ManualClock, S
+from tests.remediation.world import MODEL
+
+SUNDAY_S = 1_795_305_600  # 2026-11-22T00:00:00Z
+POLICY = Policy(
+    people={
+        "mira": Person(roles=("approver",), slack="U1", email="mira@x"),
+        "otto": Person(roles=("approver", "admin"), slack="U2"),
+        "ada": Person(roles=("guest",)),
+    },
+    rules=(Rule(models=MODEL, roles=("approver",), quorum=2),),
+    freezes=(Freeze(schedule="0 2 * * 0", lasts_h=2, reason="batch night", models=MODEL),),
+    break_glass=("admin",),
+)
+
+
+class Desk:
+    """One ticket that waits under the policy."""
+
+    def __init__(self, policy: Policy = POLICY, now_s: int = SUNDAY_S) -> None:
+        self.clock, self.policy = ManualClock(now_s * S), policy
+        self.journal = FakeJournal(self.clock, Faults())
+        plan = Plan(
+            id="plan-1",
+            incident_id="inc-1",
+            action="rollback",
+            model=MODEL,
+            from_version="2",
+            from_digest="d2",
+            to_version="1",
+            to_digest="d1",
+            epoch=2,
+        )
+        self.ticket = request(plan, now_us=self.clock.now_us(), ttl_s=86_400, policy=policy)
+        with self.journal.transaction() as unit:
+            unit.add_incident(
+                Incident(id="inc-1", model=MODEL, version="2", change_us=0, opened_us=0), actor="agent"
+            )
+            unit.add_plan(plan, self.ticket, actor="agent")
+            serving = Desired(
+                model=MODEL, version="2", digest="d2", epoch=2, decided_by="x", reason="r", at_us=0
+            )
+            unit.set_desired(serving, expected_epoch=0, actor="x")
+
+    def say(self, by: str, verdict: str = "approve", channel: str = "cli", **more: object) -> Result:
+        answer = decide(
+            self.journal,
+            self.clock,
+            self.ticket.id,
+            verdict,  # type: ignore[arg-type]
+            by=by,
+            channel=channel,
+            plan_hash=self.ticket.plan_hash,
+            policy=self.policy,
+            **{"reason": "because", **more},  # type: ignore[arg-type]
+        )
+        self.sentence = answer.sentence
+        return answer.result
+
+    @property
+    def state(self) -> str:
+        return self.journal.state.approvals[self.ticket.id].state
+
+
+def test_it_takes_two() -> None:
+    desk = Desk()
+    assert (desk.say("mira"), desk.state) == (Result.DONE, "pending")
+    assert "1 of 2 have approved; 1 more with one of the roles approver must" in desk.sentence
+    assert (desk.say("otto"), desk.state) == (Result.DONE, "approved")
+    assert desk.journal.state.approvals[desk.ticket.id].decided_by == "mira and otto"
+
+
+def test_one_person_counts_once_wherever_they_say_it() -> None:
+    desk = Desk()
+    desk.say("mira (U1)", channel="slack", identity="U1")
+    for by in ("mira", "mira@x"):
+        assert desk.say(by) == Result.ALREADY
+    assert desk.state == "pending"
+    assert [vote.by for vote in desk.journal.state.approvals[desk.ticket.id].votes] == ["mira"]
+
+
+@pytest.mark.parametrize(
+    ("by", "channel", "told"),
+    [
+        ("eve", "cli", "nobody whom the policy knows in cli"),
+        ("U1", "cli", "nobody whom"),
+        ("mira", "slack", "nobody whom"),
+        ("ada", "rest", "needs one of the roles approver (mira, otto)"),
+    ],
+)
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_who_may_not_changes_nothing(by: str, channel: str, told: str, verdict: str) -> None:
+    desk = Desk()
+    assert desk.say(by, verdict, channel) == Result.FORBIDDEN
+    assert told in desk.sentence
+    assert desk.journal.state.approvals[desk.ticket.id] == desk.ticket
+
+
+def test_one_rejection_is_enough() -> None:
+    desk = Desk()
+    desk.say("mira")
+    assert (desk.say("otto", "reject"), desk.state) == (Result.DONE, "rejected")
+
+
+def test_in_a_freeze_one_can_reject_and_not_approve() -> None:
+    desk = Desk(now_s=SUNDAY_S + 3 * 3_600)
+    assert desk.say("mira") == Result.FROZEN
+    assert "frozen until 2026-11-22 04:00 UTC: batch night" in desk.sentence
+    assert (desk.say("mira", "reject"), desk.state) == (Result.DONE, "rejected")
+
+
+def test_glass_is_broken_by_who_may_with_a_reason_and_loudly() -> None:
+    desk = Desk(now_s=SUNDAY_S + 3 * 3_600)
+    assert desk.say("mira", break_glass=True) == Result.FORBIDDEN
+    assert desk.say("otto", break_glass=True, reason=None) == Result.FORBIDDEN
+    assert "needs a reason" in desk.sentence
+    assert (desk.say("otto", break_glass=True), desk.state) == (Result.DONE, "approved")
+    assert "by otto (cli) by breaking the glass: because" in desk.sentence
+    assert desk.journal.state.approvals[desk.ticket.id].broken_glass
+
+
+def test_without_people_everybody_decides_alone() -> None:
+    desk = Desk(Policy())
+    assert (desk.say("anybody"), desk.state) == (Result.DONE, "approved")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("people: {mira: {role: [a]}}", "unknown field `role`"),
+        ("rules: [{quorum: 0}]", ">= 1"),
+        ("rules: [{roles: [a]}]", "rules need people"),
+        ("people: {mira: {roles: [a]}}\nrules: [{roles: [a], quorum: 2}]", "needs 2 people.*there are 1"),
+        ("people: {mira: {}}\nfreezes: [{schedule: never, lasts_h: 1, reason: x}]", "five fields"),
+        ("people: {a: {slack: U1}, b: {slack: U1}}", "two people have the Slack id U1"),
+        ("people: [", "YAML|expected"),
+    ],
+)
+def test_a_policy_that_could_never_work_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    with pytest.raises(PolicyInvalid, match=told):
+        read_policy(file)
+
+
+def test_the_policy_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "approvals.md").read_text()
+    file = tmp_path / "policy.yaml"
+    file.write_text(text.split("```yaml\n")[1].split("```")[0])
+    policy = read_policy(file)
+    assert msgspec.structs.replace(policy.rules[0]) == Rule(models="credit-*", roles=("risk",), quorum=2)
+    with pytest.raises(PolicyInvalid, match="cannot be read"):
+        read_policy(tmp_path / "away.yaml")
