@@ -21,7 +21,7 @@ def score_card(profile: Profile, quantiles: tuple[float, ...] = QUANTILES) -> li
 
     Binary: accuracy, balanced_accuracy, precision, recall, f1, auc, brier, log_loss, calibration_error,
     calibration_slope, calibration_intercept. Multiclass: accuracy, balanced_accuracy, macro_f1, and the last five for
-    "the prediction is right". Regression: mae, rmse, bias, r2, and quantile_loss of each of `quantiles`.
+    "the prediction is right". Regression: mae, rmse, bias, r2, mape, and quantile_loss of each of `quantiles`.
     """
     rows, slots, counters = profile.labelled, profile.layout.outcomes, profile.counters
     worth = max(profile.effective_labelled, min(rows, MINIMUM_ROWS)) / rows if rows else 1.0
