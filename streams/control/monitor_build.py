@@ -13,6 +13,7 @@ import pyarrow as pa
 from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
+from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
@@ -101,11 +102,12 @@ def rows_of(roles: Roles, table: pa.Table) -> Rows:
         raise FileInvalid("the reference has no rows")
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
-    said = roles.has_outputs
+    said, scored = roles.has_outputs, "score" in roles.by_role or rows.class_scores is not None
+    told = answers(rows.predictions, rows.class_scores) if roles.classes else rows.predictions
     return Rows(
         rows.features,
-        rows.predictions if said else None,
-        np.clip(rows.scores, 0.0, 1.0) if "score" in roles.by_role else None,
+        told if said else None,
+        np.clip(rows.scores, 0.0, 1.0) if scored else None,
         rows.labels if said and roles.has_labels else None,
     )
 

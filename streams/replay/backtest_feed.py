@@ -139,6 +139,9 @@ class Feed:
         nameless = np.array([not one for one in rows.ids])
         silent = ~np.isfinite(rows.predictions)
         outside = (rows.scores < -SCORE_TOLERANCE) | (rows.scores > 1 + SCORE_TOLERANCE)
+        if rows.class_scores is not None:
+            told = rows.class_scores
+            outside |= ((told < -SCORE_TOLERANCE) | (told > 1 + SCORE_TOLERANCE)).any(axis=1)
         bad = np.zeros(len(timeless), dtype=np.bool_)
         for name, flags in (("time", timeless), ("id", nameless), ("prediction", silent), ("score", outside)):
             setattr(self.skipped, name, getattr(self.skipped, name) + int((flags & ~bad).sum()))
@@ -175,6 +178,7 @@ class Feed:
                 times_us=rows.times_us[places],
                 predictions=rows.predictions[places],
                 scores=rows.scores[places],
+                class_scores=None if rows.class_scores is None else rows.class_scores[places],
                 features={name: column[places] for name, column in rows.features.items()},
                 segments={name: [texts[place] for place in places] for name, texts in rows.segments.items()},
             )

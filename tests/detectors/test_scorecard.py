@@ -9,6 +9,7 @@ from sklearn import linear_model, metrics
 from detectors.columns import SCORE_BINS
 from detectors.performance import performance
 from detectors.profile import Profile
+from detectors.ranks import answers, plain
 from detectors.reference import build_reference
 from detectors.scorecard.card import changes, score_card
 from detectors.scorecard.intervals import area_error, on_the_logit, wilson
@@ -117,6 +118,50 @@ def test_a_multiclass_card_is_scikit_learns():
         rows = rng.integers(0, 3_000, 3_000)
         drawn.append(metrics.f1_score(labels[rows], said[rows], average="macro"))
     assert found["macro_f1"].error == pytest.approx(np.std(drawn), rel=0.2)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 40])
+def test_top_k_accuracy_is_scikit_learns_and_can_be_taken_back(classes):
+    rng, known = np.random.default_rng(classes), min(classes, 32)
+    names = tuple(f"c{i}" for i in range(classes))
+    labels = rng.integers(0, known, 2_000).astype(float)
+    scores = rng.dirichlet(np.ones(classes), 2_000) + 1.5 / classes * np.eye(classes)[labels.astype(int)]
+    scores /= scores.sum(axis=1, keepdims=True)
+    said = np.float32(answers(scores.argmax(axis=1), scores))
+    assert (plain(said) == np.where(scores.argmax(axis=1) < 32, scores.argmax(axis=1), -1)).all()
+    reference = build_reference(
+        "m", "1", {"x": labels}, X, predictions=said, labels=labels, task="multiclass", classes=names
+    )
+    profile = Profile.empty(reference)
+    profile.fold({"x": labels}, said, None)
+    profile.fold_outcomes(said, None, labels)
+    found = {one.measure: one for one in performance(profile, reference)}
+    for k in (2, 3) if classes > 3 else ():
+        exact = metrics.top_k_accuracy_score(labels, scores, k=k, labels=range(classes))
+        one = found[f"top_{k}_accuracy"]
+        assert one.value == one.reference == pytest.approx(exact)
+        assert one.low < one.value < one.high
+        assert 0 < one.naive < 0.7
+    assert found["top_3_accuracy"].value <= 1.0
+    assert found["accuracy"].value == pytest.approx(metrics.accuracy_score(labels, scores.argmax(axis=1)))
+    profile.unfold_outcomes(said, None, labels)
+    assert not profile.counters[profile.layout.outcomes.ranks].any()
+
+
+def test_rows_without_probabilities_of_all_classes_count_for_the_accuracy_alone():
+    scores = np.array([[0.5, 0.3, 0.2], [np.nan] * 3, [0.1, 0.2, 0.7]] * 20)
+    said = answers(np.array([0.0, 1.0, np.nan] * 20), scores)
+    labels, options = np.array([1.0, 1.0, 2.0] * 20), {"task": "multiclass", "classes": ("a", "b", "c")}
+    known = {"x": np.arange(60.0)}, X
+    profile = Profile.empty(build_reference("m", "1", *known, predictions=said, labels=labels, **options))
+    profile.fold_outcomes(said, None, labels)
+    found = card(profile)
+    assert (found["accuracy"].rows, found["accuracy"].value) == (40, 0.5)
+    assert (found["top_2_accuracy"].rows, found["top_2_accuracy"].value) == (20, 1.0)
+    none = build_reference("m", "1", *known, predictions=plain(said), labels=labels, **options)
+    profile = Profile.empty(none)
+    profile.fold_outcomes(said, None, labels)
+    assert "top_2_accuracy" not in card(profile)
 
 
 def regressed(said, labels):
