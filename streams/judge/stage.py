@@ -40,7 +40,7 @@ from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
 from streams.telemetry import Sample
 from streams.telemetry_names import PANES, SERIES
 from streams.times import MICROSECONDS
-from streams.topics import ALERTS, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
+from streams.topics import ALERTS, CONTROL, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
 
 __all__ = ["JudgeStage", "Seal"]
 
@@ -250,6 +250,8 @@ class JudgeStage:
 
     def _close(self, axis: ModelAxis, changed: Series | None) -> None:
         times = axis.times(self._clock_us)
+        for order in axis.to_learn(self._clock_us):
+            self._outputs.append(OutputRecord(CONTROL, 0, order.key, order.to_json()))
         for alert in axis.traffic_alerts(self._clock_us):
             self._alert(alert)
         for series in axis.due(changed, self._clock_us):
@@ -276,7 +278,7 @@ class JudgeStage:
         if window.by_time and not window.rows:
             return
         if reference is None:
-            self._emit([without_reference(name, window)])
+            self._emit([without_reference(name, window, self._because(name, window))])
             return
         profile = series.profile(window, reference, as_sealed=True)
         context = context_of(name, window, profile)
@@ -305,6 +307,14 @@ class JudgeStage:
         self._emit(point_from(context, one, monitor, reference) for one in self._shown(decisions))
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
+
+    def _because(self, name: SeriesName, window: ClosedWindow) -> str:
+        """Why there is no reference."""
+        axis = self._axes.get((name.model, "event"))
+        learner = None if axis is None else axis.memory.learners.get(name.version)
+        if learner is None:
+            return f"no reference of version {name.version!r} is known: nothing to compare with"
+        return learner.because(window, name.version, counts=name.axis == "event" and name.segment == ALL)
 
     def _lessons(self, name: SeriesName) -> tuple[Lesson, ...]:
         """What the labels of a version have shown about its estimates."""
