@@ -12,18 +12,20 @@ import yaml
 
 from deploy.settings import Settings
 from detectors.values import Accounting
+from homeostat import exposition
 from streams.telemetry_names import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"
 METRICS = {metric.name: metric for metric in CATALOGUE}
+OF_SERVICES = {name for name, _ in exposition.NAMES.values()}
 OF_PROCESSES = {
     "process_resident_memory_bytes",
     "process_start_time_seconds",
     "process_cpu_seconds_total",
     "up",
 }
-LABELS = {"role", "instance", "job"}
+LABELS = {"role", "instance", "job", "reason"}
 OUTCOMES = {*Accounting.__struct_fields__, "future"}
 
 
@@ -48,7 +50,7 @@ def expressions() -> list[tuple[str, str]]:
 def test_every_metric_and_label_of_an_expression_exists(name: str, expression: str) -> None:
     metrics = re.findall(r"\b(?:homeostat|process)_[a-z_]+|\bup\b", expression)
     assert metrics
-    assert set(metrics) <= METRICS.keys() | OF_PROCESSES
+    assert set(metrics) <= METRICS.keys() | OF_PROCESSES | OF_SERVICES
     known = LABELS.union(*(METRICS[metric].labels for metric in metrics if metric in METRICS))
     for chosen in re.findall(r"\{([^}]*)\}", expression):
         for label in re.findall(r"([a-z]+)\s*=~?", chosen):
