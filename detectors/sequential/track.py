@@ -93,13 +93,14 @@ class Candidates:
         self.at_us.append(start_us)
         self.shares.append(share)
         kept = [i for i, at in enumerate(self.at) if i == 0 or _is_kept(at, window + 1)]
-        self.at_sums = np.concatenate((self.at_sums, self.sums[None]))
-        self.at_rows = np.concatenate((self.at_rows, self.rows[None]))
+        self.at_sums, self.at_rows = (
+            _with(self.at_sums, kept, self.sums),
+            _with(self.at_rows, kept, self.rows),
+        )
         if len(kept) < len(self.at):
             self.at = [self.at[i] for i in kept]
             self.at_us = [self.at_us[i] for i in kept]
             self.shares = [self.shares[i] for i in kept]
-            self.at_sums, self.at_rows = self.at_sums[kept], self.at_rows[kept]
         self.sums = self.sums + sums
         self.rows = self.rows + rows
 
@@ -222,7 +223,7 @@ def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened,
         return None
     told = list(zip(opened.scores, opened.moved, strict=True))
     known = [
-        [_apart(found, plan, track, pool, (first, len(found.at)), k) for k, _ in told]
+        [apart(found, plan, track, pool, (first, len(found.at)), k) for k, _ in told]
         for first in range(last + 1)
     ]
     evidence = [sum(one.against(moved) for one, (_, moved) in zip(each, told, strict=True)) for each in known]
@@ -231,7 +232,7 @@ def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened,
         return None
     for (k, moved), one in zip(told, known[place], strict=True):
         least = max(abs(moved) * CALM_SHARE, float(plan.figures[4, k]))
-        alone = [_apart(found, plan, track, pool, (i, i + 1), k) for i in range(last, len(found.at))]
+        alone = [apart(found, plan, track, pool, (i, i + 1), k) for i in range(last, len(found.at))]
         if not all(each.is_near(least) for each in (one, *alone)):
             return None
     return place
@@ -242,7 +243,7 @@ def is_calm_from(found: Candidates, plan: TrackPlan, track: Track, opened: Opene
     is a return."""
     place = next((i for i, at in enumerate(found.at) if at >= opened.since), None)
     return place is not None and all(
-        _apart(found, plan, track, pool, (place, len(found.at)), k).is_near(
+        apart(found, plan, track, pool, (place, len(found.at)), k).is_near(
             max(abs(moved) * CALM_SHARE, float(plan.figures[4, k]))
         )
         for k, moved in zip(opened.scores, opened.moved, strict=True)
@@ -265,7 +266,7 @@ class Apart(NamedTuple):
         return self.precision * moved * (moved - 2 * self.change) / 2
 
 
-def _apart(
+def apart(
     found: Candidates, plan: TrackPlan, track: Track, pool: float, span: tuple[int, int], score: int
 ) -> Apart:
     """One score of the windows between two candidates (the end of all is behind the last one)."""
@@ -290,6 +291,17 @@ def _apart(
         precision += 1 / spread
         difference += (mean - base) / spread
     return Apart(difference / precision if precision else 0.0, precision)
+
+
+def _with(known: Floats, kept: list[int], last: Floats) -> Floats:
+    """Those that are kept, of which the last one is new."""
+    found = np.empty((len(kept), *last.shape))
+    if len(kept) == len(known) + 1:
+        found[:-1] = known
+    else:
+        np.take(known, kept[:-1], axis=0, out=found[:-1])
+    found[-1] = last
+    return found
 
 
 def _is_kept(at: int, now: int) -> bool:
