@@ -17,7 +17,7 @@ from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.service import service_measures
+from detectors.service.measures import service_measures
 from detectors.values import MetricPoint, Monitor
 from streams.control.measures import known_measures
 from streams.judge.seals import Seal
