@@ -136,7 +136,9 @@ class Feed:
     def _good(self, rows: Rows) -> npt.NDArray[np.int64]:
         """The rows that can be events."""
         timeless = rows.times_us < 0
-        nameless = np.array([not one for one in rows.ids])
+        nameless = (
+            np.zeros(len(timeless), dtype=np.bool_) if all(rows.ids) else ~np.array(rows.ids, dtype=np.bool_)
+        )
         silent = ~np.isfinite(rows.predictions)
         outside = (rows.scores < -SCORE_TOLERANCE) | (rows.scores > 1 + SCORE_TOLERANCE)
         if rows.class_scores is not None:
