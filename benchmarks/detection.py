@@ -48,7 +48,8 @@ BUDGET = Budget(incidents=1.0, windows=1_000)
 
 @dataclass
 class Bench:
-    """One drawn reference, and the stream that is judged against it."""
+    """One drawn reference, and the stream that is judged against it. `reached`: the statistic of the last window as a
+    share of its threshold, of the kind that is nearest to alarm."""
 
     reference: Reference
     plan: Plan
@@ -58,6 +59,7 @@ class Bench:
     opened: int = 0
     open_windows: int = 0
     told: list[str] = field(default_factory=list[str])
+    reached: float = 0.0
 
     @classmethod
     def of(
@@ -107,6 +109,7 @@ class Bench:
             calibration=self.baseline.calibration,
         )
         self.windows += 1
+        self.reached = max((one.statistic / one.threshold for one in steps if one.threshold), default=0.0)
         found = [one.opened for one in steps if one.opened is not None]
         self.told += [f"{one.kind}: {sentence(one.moved[0])}" for one in found]
         self.opened += len(found)

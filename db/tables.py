@@ -184,7 +184,8 @@ class AccountingRow(Base):
 class LeafRow(Base):
     """One line of the audit log. `leaf` is what is hashed; the columns beside it are copies for filters.
 
-    `position` is the order of insertion, `idx` the place in the Merkle tree, given by the sequencer.
+    `position` is the order of insertion, `idx` the place in the Merkle tree, given by the sequencer. `personal`
+    holds what the leaf commits to by salted hashes only (`db.audit.sealed`), and can be taken out of it.
     """
 
     __tablename__ = "audit_leaves"
@@ -197,6 +198,7 @@ class LeafRow(Base):
     subject: Mapped[str]
     leaf: Mapped[str]
     leaf_hash: Mapped[bytes]
+    personal: Mapped[str | None]
     __table_args__ = (
         Index(None, "subject", "idx"),
         Index(None, "action", "idx"),
@@ -208,6 +210,16 @@ class LeafRow(Base):
             postgresql_where=text("idx IS NULL"),
         ),
     )
+
+
+class NodeRow(Base):
+    """The root of the perfect subtree of 2^`height` leaves that is `number`-th from the left; for the heights 8, 16,
+    24, ..."""
+
+    __tablename__ = "audit_nodes"
+    height: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hash: Mapped[bytes]
 
 
 class TreeRow(Base):

@@ -19,7 +19,7 @@ class Before(NamedTuple):
     part: FeatureReference
     counts: Integers
     present: int
-    masses: list[int]
+    masses: Integers
     shares: Floats
 
     @classmethod
@@ -27,9 +27,9 @@ class Before(NamedTuple):
         """Of one column."""
         if part.spec.kind == "categorical":
             counts = np.array([*(count for _, count in part.categories), part.other], dtype=np.int64)
-            return cls(part, counts, part.present, [], np.zeros(0))
-        masses, present = point_masses(part), part.present
-        shares = np.array([part.top[i][1] for i in masses]) / max(present, 1)
+            return cls(part, counts, part.present, np.zeros(0, dtype=np.int64), np.zeros(0))
+        masses, present = np.array(point_masses(part), dtype=np.int64), part.present
+        shares = np.array([part.top[i][1] for i in masses], dtype=np.float64) / max(present, 1)
         return cls(part, np.array(part.counts, dtype=np.int64), present, masses, shares)
 
 

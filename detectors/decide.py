@@ -14,6 +14,7 @@ from detectors.judgement import (
     Judgement,
     KindState,
     SeriesState,
+    Standing,
     Streak,
     Transition,
     Window,
@@ -21,9 +22,11 @@ from detectors.judgement import (
 from detectors.measurement import Measurement
 from detectors.profile import Profile
 from detectors.quality.judging import KIND as QUALITY
-from detectors.quality.judging import joined, judge_quality
+from detectors.quality.judging import Part, joined, judge_quality
 from detectors.reference import Reference
-from detectors.sequential.judging import judge_sequence
+from detectors.sequential.judging import judge_sequence, service_limit
+from detectors.service.judging import judge_service
+from detectors.standing import moved, renewed
 from detectors.thresholds import KINDS, false_alarm_shares, threshold
 from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor, Verdict
 
@@ -65,10 +68,16 @@ def decide(
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
     chances = false_alarm_shares(monitor, reference)
-    decisions = [_judge(found, chances[KINDS[found.measure]]) for found in measurements]
+    kinds = {
+        kind: renewed(one, [found for found in measurements if KINDS[found.measure] == kind])
+        for kind, one in state.kinds.items()
+    }
+    decisions = [
+        _judge(found, chances[KINDS[found.measure]], kinds.get(KINDS[found.measure], KindState()).standing)
+        for found in measurements
+    ]
     sequential = judge_sequence(window, profile, monitor, reference, state.memory)
     concept = judge_concept(window, profile, monitor, reference, state.concept)
-    kinds = dict(state.kinds)
     judged: list[Decision] = []
     transitions: list[Transition] = []
     for kind in explain.KIND_NAMES:
@@ -86,16 +95,30 @@ def decide(
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
     transitions += [_with_breaches(one, judged) for one in sequential.transitions]
     transitions += concept.transitions
-    still = kinds.get(QUALITY, KindState()).firing
-    quality = judge_quality(window, profile, reference, state.quality, others_fire=still)
-    others = [one for one in transitions if one.kind == QUALITY]
+    limit = service_limit(window, profile, monitor, reference)
+    service = judge_service(window, profile, limit, state.service)
+    tests = Part(kinds.get(QUALITY, KindState()).told, [one for one in transitions if one.kind == QUALITY])
+    others_fire = tests.firing or service.firing
+    quality = judge_quality(window, profile, reference, state.quality, others_fire=others_fire)
     transitions = [one for one in transitions if one.kind != QUALITY]
-    transitions += joined(quality, others, others_fire=still)
+    transitions += joined([quality.part, tests, Part(service.firing, service.transitions)])
+    judged = [service.beside_usual(one) for one in judged]
     return Judgement(
-        decisions=(*judged, *sequential.decisions, *concept.decisions, *quality.decisions),
+        decisions=(
+            *judged,
+            *sequential.decisions,
+            *concept.decisions,
+            *quality.decisions,
+            *service.decisions,
+        ),
         transitions=tuple(attributed(one, window, profile, reference) for one in transitions),
         state=replace(
-            state, kinds=kinds, memory=sequential.memory, concept=concept.memory, quality=quality.memory
+            state,
+            kinds=kinds,
+            memory=sequential.memory,
+            concept=concept.memory,
+            quality=quality.memory,
+            service=service.memory,
         ),
     )
 
@@ -155,8 +178,8 @@ def point_from(
     )
 
 
-def _judge(found: Measurement, chance: float) -> Decision:
-    limit = threshold(found, chance)
+def _judge(found: Measurement, chance: float, standing: Standing) -> Decision:
+    found, limit = moved(found, threshold(found, chance), standing)
     effect = _effect(found, limit)
     verdict: Verdict = "undefined" if found.value is None else "breach" if effect > 1 else "ok"
     return Decision(
@@ -215,9 +238,9 @@ def _turn(
         if state.clean < PERSISTENCE:
             return state, None
         reason = explain.cleared(kind, state.clean)
-        return replace(state, firing=False), Transition(
-            kind=kind, state="cleared", change_us=state.clean_us, reason=reason
-        )
+        over = replace(state, firing=False, standing=replace(state.standing, expected=False))
+        told = Transition(kind=kind, state="cleared", change_us=state.clean_us, reason=reason)
+        return over, told if state.told else None
     lasting = [one for one in breaches if state.streaks[_key(one)].windows >= PERSISTENCE or _gross(one)]
     if not lasting:
         return state, None

@@ -45,6 +45,15 @@ def psi(window: Floats, reference: Floats) -> float:
 
 
 @compiled
+def grouped_psi(window: Integers, worth: float, group: Integers, reference: Floats) -> float:
+    """The same of a histogram whose bins are joined: `group` of each bin, `reference` by group, `worth` of a row."""
+    joined = np.zeros(len(reference))
+    for i in range(len(window)):
+        joined[group[i]] += window[i] * worth
+    return psi(joined, reference)
+
+
+@compiled
 def ks(window: Integers, reference: Integers) -> float:
     """Kolmogorov-Smirnov distance of two samples at the edges of their common bins: at most the exact
     distance, and exact where the edges are all the distinct values."""
@@ -79,3 +88,15 @@ def deviance(share: Floats, size: float, reference: Floats, reference_size: floa
         lost = size * _divergence(share[i], pooled) + reference_size * _divergence(reference[i], pooled)
         found[i] = 2.0 * lost
     return found
+
+
+@compiled
+def most_deviant(
+    counts: Integers, places: Integers, rows: int, worth: float, reference: Floats, reference_size: float
+) -> int:
+    """Which of the counts at `places`, as shares of `rows` rows, has the greatest deviance from its share in the
+    reference; the first of them."""
+    shares = np.empty(len(places))
+    for i in range(len(places)):
+        shares[i] = counts[places[i]] / rows
+    return int(np.argmax(deviance(shares, rows * worth, reference, reference_size)))

@@ -16,6 +16,8 @@ KIND_NAMES: dict[AlertKind, str] = {
     "performance": "Performance",
 }
 
+ENOUGH = 1e6
+"""Times the threshold beyond which no number is told."""
 _SHOWN = 3
 _ESTIMATED_SHARES = {
     "accuracy": "accuracy",
@@ -113,6 +115,19 @@ def firing(kind: AlertKind, breaches: Sequence[Decision]) -> str:
 def cleared(kind: AlertKind, windows: int) -> str:
     """Why an alert of this kind ends."""
     return f"{KIND_NAMES[kind]}: nothing beyond its threshold for {windows} windows in a row."
+
+
+def latency_words(measure: str, value_ms: float) -> str:
+    """A quantile of the latency in words."""
+    return _NUMBERS[measure].format(value=f"{value_ms:,.3g}")
+
+
+def times(statistic: float, threshold: float) -> str:
+    """A statistic that grows as odds do, beside its threshold: nobody reads 1.03e+22."""
+    ratio = statistic / threshold if threshold else 0.0
+    if ratio >= ENOUGH:
+        return "more than a million times"
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
 
 
 def _number(value: float) -> str:

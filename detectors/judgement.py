@@ -8,6 +8,7 @@ from detectors.concept.values import ConceptMemory
 from detectors.estimation.trust import Lesson
 from detectors.quality.values import QualityMemory
 from detectors.sequential.values import Memory
+from detectors.service.values import ServiceMemory
 from detectors.values import AlertKind, Attribution, Axis, Value, Verdict
 
 
@@ -68,25 +69,54 @@ class Streak(Value, frozen=True, kw_only=True):
     start_us: int
 
 
+class Standing(Value, frozen=True, kw_only=True):
+    """What people have said about a kind of alert that is decided on window by window. `caution`: by which changes must
+    be larger to be told; `expected`: the alert goes on in silence; `renew`: what the next window shows is the normal;
+    `normal`: what a measure is compared with instead of the reference."""
+
+    caution: float = 1.0
+    expected: bool = False
+    renew: bool = False
+    normal: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+
+
+class KindFeedback(Value, frozen=True, kw_only=True):
+    """A statement, and how it stood before: whether the alert was firing, and what had been said."""
+
+    id: str
+    firing: bool
+    standing: Standing
+
+
 class KindState(Value, frozen=True, kw_only=True):
-    """What one kind of alert remembers. `clean`: windows in a row without a breach, since `clean_us`."""
+    """What one kind of alert remembers. `clean`: windows in a row without a breach, since `clean_us`; `standing`,
+    `feedback`: what people have said about it, where no sequential test decides on it."""
 
     firing: bool = False
     clean: int = 0
     clean_us: int = 0
     streaks: dict[str, Streak] = msgspec.field(default_factory=dict[str, Streak])
+    standing: Standing = Standing()
+    feedback: tuple[KindFeedback, ...] = ()
+
+    @property
+    def told(self) -> bool:
+        """Whether an alert is open that nobody has called expected."""
+        return self.firing and not self.standing.expected
 
 
 class SeriesState(Value, frozen=True, kw_only=True):
     """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON. `memory`:
     of the sequential tests, once a profile was handed in; `concept`: of the detectors of concept drift;
     `lessons`: what windows of labels have shown about estimates; `quality`: findings about the data that go on;
-    `heard`: ids of the last statements of people that were taken."""
+    `service`: what is usual of the service, and what has become of it; `heard`: ids of the last statements of people
+    that were taken."""
 
     kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
     memory: Memory | None = None
     lessons: tuple[Lesson, ...] = ()
     quality: QualityMemory | None = None
+    service: ServiceMemory | None = None
     concept: ConceptMemory | None = None
     heard: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ from detectors.learned import Learned
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.quality.dependence import column_worth, longest_runs
+from detectors.ranks import plain
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
 from detectors.sequential.blocks import Rows
@@ -24,7 +25,10 @@ def with_learned(reference: Reference, rows: Rows) -> Reference:
     rows: those that the reference was built from, in their order of time, where they have one. What cannot be learned
     (no labels, no scores) is undefined inside, with the reason. Raises `ReferenceInvalid` when a feature is missing.
     """
-    outputs = (rows.predictions, rows.scores, rows.labels)
+    said = (
+        plain(rows.predictions) if reference.task == "multiclass" and rows.predictions is not None else None
+    )
+    outputs = (rows.predictions if said is None else said, rows.scores, rows.labels)
     estimator = build_estimator(reference, rows.features, *outputs)
     influence = build_influence(reference, rows.features, *outputs)
     worth = column_worth(reference, rows.features)

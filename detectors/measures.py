@@ -6,7 +6,7 @@ import numpy as np
 
 from detectors.before import Before, columns_of
 from detectors.columns import Integers
-from detectors.distances import deviance
+from detectors.distances import most_deviant
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.output_measures import output_measures, too_few, with_ks, with_psi
@@ -128,15 +128,12 @@ class _Column(NamedTuple):
     def _point_mass(self, slots: NumericSlots) -> Measurement:
         """The share of the exactly counted value whose share changed most."""
         tested, before = self.before.masses, self.before.shares
-        if not tested:
+        if not len(tested):
             return undefined("point_mass", slots.name, self.present, "every value of it is known")
-        share = self.counters[slots.exact][tested] / self.present
-        size, reference_size = self.present * self.worth, self.before.present * self.reference_worth
-        most = int(np.argmax(deviance(share, size, before, reference_size)))
-        value = self.part.top[tested[most]][0]
-        return self._share(
-            "point_mass", float(share[most]), float(before[most]), len(tested), f"the value {value:g}"
-        )
+        counts, reference_size = self.counters[slots.exact], self.before.present * self.reference_worth
+        most = most_deviant(counts, tested, self.present, self.worth, before, reference_size)
+        value, share = self.part.top[tested[most]][0], int(counts[tested[most]]) / self.present
+        return self._share("point_mass", share, float(before[most]), len(tested), f"the value {value:g}")
 
     def _new_category_rate(self, slots: CategoricalSlots) -> Measurement:
         other = int(self.counters[slots.other])
@@ -145,7 +142,8 @@ class _Column(NamedTuple):
     def _psi(self, ordered: bool = True) -> Measurement:
         return with_psi(
             self._share("psi", 0.0, 0.0),
-            self.window * self.worth,
+            self.window,
+            self.worth,
             self.before.counts * self.reference_worth,
             ordered,
         )

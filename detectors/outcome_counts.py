@@ -9,8 +9,27 @@ from detectors.kernels_rows import FARTHEST, FRACTION
 
 CLASSES: Final = 32
 """Most classes that are counted by themselves; all others are one more, "other"."""
-SUMS: Final = ("label", "label_squared", "absolute_error", "error", "squared_error")
-"""What is summed of a regression, in standard deviations of the reference's labels, less their mean."""
+SUMS: Final = (
+    "label",
+    "label_squared",
+    "absolute_error",
+    "error",
+    "squared_error",
+    "squared_above",
+    "fourth_error",
+    "label_cubed",
+    "label_fourth",
+    "squared_error_label",
+    "squared_error_label_squared",
+    "nonzero",
+    "relative",
+    "relative_squared",
+)
+"""What is summed of a regression, in standard deviations of the reference's labels, less their mean. `squared_above`:
+of the errors above zero; `nonzero`: labels that are not 0, of which `relative` is the size of the error as a share of
+that of the label, both as they came."""
+NEAR: Final = 2.0**8
+"""Standard deviations at which third and fourth powers are cut off, so that 2^31 of them fit 63 bits."""
 
 
 def class_codes(values: Singles, classes: int) -> Integers:
@@ -28,15 +47,36 @@ def regression_sums(said: Singles, truth: Floats, center: float, scale: float) -
     """The sums of `SUMS`, each as (whole parts, 2^-30ths): exact integers, in any order of rows."""
     label = _cut((truth - center) / scale)
     error = _cut((said.astype(np.float64) - center) / scale - label)
+    near, off = _cut(label, NEAR), np.square(_cut(error, NEAR))
+    nonzero, relative = truth != 0, np.zeros(len(truth))
+    with np.errstate(over="ignore"):
+        np.divide(np.abs(said - truth), np.abs(truth), out=relative, where=nonzero & np.isfinite(truth))
+    relative = _cut(np.nan_to_num(relative, nan=FARTHEST, posinf=FARTHEST))
+    summed = {
+        "label": label,
+        "label_squared": label * label,
+        "absolute_error": np.abs(error),
+        "error": error,
+        "squared_error": error * error,
+        "squared_above": np.where(error > 0, error * error, 0.0),
+        "fourth_error": off * off,
+        "label_cubed": near * near * near,
+        "label_fourth": np.square(near * near),
+        "squared_error_label": off * near,
+        "squared_error_label_squared": off * near * near,
+        "nonzero": nonzero.astype(np.float64),
+        "relative": relative,
+        "relative_squared": relative * relative,
+    }
     sums: list[int] = []
-    for values in (label, label * label, np.abs(error), error, error * error):
-        whole = np.floor(values)
-        sums += [int(whole.sum()), int(np.rint((values - whole) * FRACTION).sum())]
+    for name in SUMS:
+        whole = np.floor(summed[name])
+        sums += [int(whole.sum()), int(np.rint((summed[name] - whole) * FRACTION).sum())]
     return np.array(sums, dtype=np.int64)
 
 
-def _cut(values: Floats) -> Floats:
-    return np.clip(values, -FARTHEST, FARTHEST)
+def _cut(values: Floats, most: float = FARTHEST) -> Floats:
+    return np.clip(values, -most, most)
 
 
 def errors_of(said: Singles, truth: Floats) -> Singles:

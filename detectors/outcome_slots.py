@@ -31,19 +31,22 @@ class BinarySlots:
 @dataclass(frozen=True)
 class MulticlassSlots:
     """Predictions by class; a matrix of counts (row: predicted, column: true); top scores of right and wrong
-    predictions. `classes` counts "other", the last one."""
+    predictions; where the reference knows the probabilities of all classes, the counts of `detectors.ranks`. `classes`
+    counts "other", the last one."""
 
     classes: int
     said: slice
     confusion: slice
     right_scores: slice
     wrong_scores: slice
+    ranks: slice
 
     @classmethod
     def of(cls, reference: Reference, room: Room) -> "MulticlassSlots":
         """The slots of the reference's classes."""
         classes = min(len(reference.classes), CLASSES) + 1
-        return cls(classes, room(classes), room(classes * classes), room(SCORE_BINS), room(SCORE_BINS))
+        said, pairs, right, wrong = (room(n) for n in (classes, classes * classes, SCORE_BINS, SCORE_BINS))
+        return cls(classes, said, pairs, right, wrong, room(len(reference.ranks)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from detectors.columns import Column, Floats, Integers
-from detectors.distances import coarse_groups, ks, psi
+from detectors.distances import coarse_groups, grouped_psi, ks
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
 from detectors.profile import Profile
@@ -36,7 +36,7 @@ def output_measures(profile: Profile, reference: Reference, worth: float) -> lis
         return [
             undefined(base.measure, None, predicted, because)
             if because
-            else with_psi(base, window * worth, before * _ratio(reference), False),
+            else with_psi(base, window, worth, before * _ratio(reference), False),
             *_score_distances(profile, reference, worth),
         ]
     return _distances(base, "prediction", window, before, because, worth, _ratio(reference))
@@ -87,31 +87,36 @@ def _distances(
     if because:
         return [undefined(f"{what}_{name}", None, base.rows, because) for name in ("psi", "ks")]
     return [
-        with_psi(replace(base, measure=f"{what}_psi"), window * worth, before * ratio, True),
+        with_psi(replace(base, measure=f"{what}_psi"), window, worth, before * ratio, True),
         with_ks(replace(base, measure=f"{what}_ks"), window, before),
     ]
 
 
-def with_psi(base: Measurement, window: Column, reference: Column, ordered: bool) -> Measurement:
-    """The measurement with the PSI of two histograms as its value, or undefined."""
-    group, before = _grouped(reference.astype(np.float64).tobytes(), ordered)
-    if (before > 0).sum() < 2:
+def with_psi(
+    base: Measurement, window: Integers, worth: float, reference: Column, ordered: bool
+) -> Measurement:
+    """The measurement with the PSI of two histograms as its value, or undefined. worth: independent rows per row of the
+    window; those of the reference are counted already."""
+    group, before, occupied = _grouped(reference.tobytes(), ordered)
+    if occupied < 2:
         return undefined(base.measure, base.feature, base.rows, "the reference is constant")
-    value = psi(np.bincount(group, weights=window).astype(np.float64), before)
+    value = grouped_psi(window, worth, group, before)
     return replace(base, value=value, reference=None, groups=len(before))
 
 
 @lru_cache(maxsize=4_096)
-def _grouped(reference: bytes, ordered: bool) -> tuple[Integers, Floats]:
-    """The groups of a histogram's bins, and what is in each: remembered, because every window asks again."""
+def _grouped(reference: bytes, ordered: bool) -> tuple[Integers, Floats, int]:
+    """The groups of a histogram's bins, what is in each, and how many hold anything: remembered, because every window
+    asks again."""
     counts = np.frombuffer(reference)
     group = coarse_groups(counts, ordered)
-    return group, np.bincount(group, weights=counts).astype(np.float64)
+    before = np.bincount(group, weights=counts).astype(np.float64)
+    return group, before, int((before > 0).sum())
 
 
 def with_ks(base: Measurement, window: Integers, reference: Integers) -> Measurement:
     """The measurement with the KS distance of two histograms as its value, or undefined."""
-    if (reference > 0).sum() < 2:
+    if np.count_nonzero(reference) < 2:
         return undefined(base.measure, base.feature, base.rows, "the reference is constant")
     return replace(base, value=ks(window, reference), reference=None)
 

@@ -9,6 +9,7 @@ from detectors.kernels_outputs import count_above_half, count_binary_outcomes, c
 from detectors.layout import Layout
 from detectors.outcome_counts import binned, class_codes, errors_of, regression_sums
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, OutcomeSlots, RegressionSlots
+from detectors.ranks import plain, rank_counts
 
 _NO_SCORES: Final = np.zeros(0, dtype=np.float32)
 
@@ -23,7 +24,7 @@ def count_said(layout: Layout, counters: Integers, predictions: Column | None, s
     if predictions is not None:
         said, slots = single_column(predictions), layout.outcomes
         if isinstance(slots, MulticlassSlots):
-            codes = class_codes(said[~np.isnan(said)], slots.classes)
+            codes = class_codes(plain(said[~np.isnan(said)]), slots.classes)
             counters[layout.predicted] += len(codes)
             counters[slots.said] += np.bincount(codes, minlength=slots.classes)
         elif isinstance(slots, RegressionSlots):
@@ -70,9 +71,12 @@ def count_outcomes(
 def _count_multiclass(
     slots: MulticlassSlots, counters: Integers, sign: int, said: Singles, truth: Singles, scores: Singles
 ) -> None:
-    predicted, actual = class_codes(said, slots.classes), class_codes(truth, slots.classes)
+    predicted, actual = class_codes(plain(said), slots.classes), class_codes(truth, slots.classes)
     pairs = np.bincount(predicted * slots.classes + actual, minlength=slots.classes**2)
     counters[slots.confusion] += sign * pairs
+    ranked = rank_counts(said, actual, slots.classes) if slots.ranks.stop > slots.ranks.start else None
+    if ranked is not None:
+        counters[slots.ranks] += sign * ranked
     if len(scores):
         right = predicted == actual
         for place, rows in ((slots.right_scores, right), (slots.wrong_scores, ~right)):

@@ -1,6 +1,7 @@
 """How well the model did on rows whose labels are known, beside the reference."""
 
 import math
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -9,8 +10,9 @@ from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlot
 from detectors.performance_tasks import multiclass_performance, regression_performance, unmeasured
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.remembered import Remembered
 from detectors.scorecard.shown import with_scores
-from detectors.scores import Confusion, auc_error, binned_auc
+from detectors.scores import Auc, Confusion, auc_error, binned_auc
 
 MINIMUM_CLASS_ROWS = 5
 """Below so many rows of a class nothing is said about that class."""
@@ -41,11 +43,12 @@ def _binary(profile: Profile, slots: BinarySlots, reference: Reference, worth: f
     from 64 score bins; `detail` says how far the exact one may be.
     """
     ratio = reference.effective_rows / reference.rows
-    now, before = profile.confusion, Confusion(reference.tp, reference.fp, reference.fn, reference.tn)
+    now, known = profile.confusion, _KNOWN.of(reference)
+    before = known.counts
     because = unmeasured(now.rows, before.rows)
     if because:
         return [undefined(name, None, now.rows, because) for name in (*now.measures(), "auc")]
-    values, references, bases = now.measures(), before.measures(), now.bases()
+    values, references, bases = now.measures(), known.measures, now.bases()
     found: list[Measurement] = []
     for name, base in bases.items():
         value, expected = values[name], references[name]
@@ -59,13 +62,32 @@ def _binary(profile: Profile, slots: BinarySlots, reference: Reference, worth: f
                 reference=expected,
                 rows=now.rows,
                 size=base * worth,
-                reference_size=before.bases()[name] * ratio,
+                reference_size=known.bases[name] * ratio,
             )
         )
     classes = _one_class(now, "the window") or _one_class(before, "the reference")
     if classes:
         return found + [undefined(name, None, now.rows, classes) for name in ("balanced_accuracy", "auc")]
     return [*found, _balanced(now, before, worth, ratio), _auc(profile, slots, reference, worth, ratio)]
+
+
+class _Known(NamedTuple):
+    """What the reference's own labelled rows say."""
+
+    counts: Confusion
+    measures: dict[str, float | None]
+    bases: dict[str, int]
+    area: Auc
+
+    @classmethod
+    def of(cls, reference: Reference) -> "_Known":
+        """Of a reference of a binary task."""
+        counts = Confusion(reference.tp, reference.fp, reference.fn, reference.tn)
+        area = binned_auc(reference.positive_scores, reference.negative_scores)
+        return cls(counts, counts.measures(), counts.bases(), area)
+
+
+_KNOWN: Final = Remembered(_Known.of)
 
 
 def _worth(profile: Profile) -> float:
@@ -117,7 +139,7 @@ def _auc(
     positives = profile.counters[slots.positive_scores]
     negatives = profile.counters[slots.negative_scores]
     now = binned_auc(positives, negatives)
-    before = binned_auc(reference.positive_scores, reference.negative_scores)
+    before = _KNOWN.of(reference).area
     counts, rows = profile.confusion, profile.labelled
     if now.value is None or before.value is None:
         where = "the window" if now.value is None else "the reference"

@@ -41,8 +41,8 @@ def multiclass_performance(
 def regression_performance(
     profile: Profile, slots: RegressionSlots, reference: Reference, worth: float
 ) -> list[Measurement]:
-    """mae and bias, which are decided on with their standard errors, and rmse and r2, which are shown only: their
-    standard errors need fourth powers. `unit` is the standard deviation of the reference's labels."""
+    """mae and bias, which are decided on with their standard errors, and rmse and r2, which are shown only: one outlier
+    moves them. `unit` is the standard deviation of the reference's labels."""
     rows, ratio = profile.labelled, reference.effective_rows / reference.rows
     scale = (reference.label_mean, reference.label_deviation)
     now = ErrorSums.of(profile.counters[slots.sums], rows, *scale)

@@ -176,8 +176,8 @@ class Profile:
         features: name -> n values. A column that the reference has and the batch lacks is missing in
         every row; one that it does not know is ignored and counted in `unknown_values`. NaN and None are
         missing, infinities are out of range. predictions: n values; binary: positive when above 0.5;
-        multiclass: indices of classes (-1: none that is known; NaN: none said). scores: n probabilities, of
-        the positive class or of the class that was predicted.
+        multiclass: indices of classes (-1: none that is known; NaN: none said), or `detectors.ranks.answers`.
+        scores: n probabilities, of the positive class or of the class that was predicted.
         Raises `ProfileInvalid` when lengths differ.
         """
         layout, counters = self.layout, self.counters

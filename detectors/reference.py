@@ -34,7 +34,8 @@ def build_reference(
     scores: probability of the positive class (binary) or of the predicted one (multiclass), n values in
     [0, 1], not from rows the model was fitted on.
     predictions, labels: n values. Binary: 0 and 1; predictions default to scores >= threshold. Multiclass:
-    indices into `classes`, -1 for none of them. Regression: numbers. NaN: not known.
+    indices into `classes`, -1 for none of them; predictions may be `detectors.ranks.answers`. Regression: numbers.
+    NaN: not known.
     Raises `ReferenceInvalid` when a column is missing, lengths differ, or values lie outside their range.
     """
     rows = _common_length(features, specs, {"scores": scores, "predictions": predictions, "labels": labels})

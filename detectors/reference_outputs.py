@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from detectors.columns import SCORE_BINS, Column, Flags, Floats, Integers, numbers, score_bins, singles
 from detectors.errors import ReferenceInvalid
 from detectors.outcome_counts import CLASSES, binned, class_codes, errors_of, regression_sums, usable_scale
+from detectors.ranks import plain, rank_counts
 from detectors.reference_columns import quantile_edges
 from detectors.reference_values import Reference
 from detectors.scores import Confusion
@@ -62,7 +63,8 @@ def _multiclass(
         raise ReferenceInvalid(f"classes is {names!r}; task multiclass needs at least two different names")
     if said is None:
         return reference
-    classes = min(len(names), CLASSES) + 1
+    classes, answered = min(len(names), CLASSES) + 1, said
+    said = np.asarray(plain(answered), dtype=np.float64)
     _check_classes("predictions", said, len(names))
     given = singles(said[~np.isnan(said)])
     found = np.bincount(class_codes(given, classes), minlength=classes)
@@ -73,7 +75,8 @@ def _multiclass(
     known = ~(np.isnan(said) | np.isnan(truth))
     predicted, actual = (class_codes(singles(one[known]), classes) for one in (said, truth))
     pairs = np.bincount(predicted * classes + actual, minlength=classes * classes)
-    reference = replace(reference, confusion=_counts(pairs))
+    ranked = rank_counts(answered[known], actual, classes)
+    reference = replace(reference, confusion=_counts(pairs), ranks=() if ranked is None else _counts(ranked))
     if values is None:
         return reference
     right, scored = (predicted == actual) & (predicted < classes - 1), ~np.isnan(values[known])

@@ -59,7 +59,8 @@ class Reference(Value, frozen=True, kw_only=True):
 
     Multiclass: `classes` are the names behind the indices that predictions and labels are; `said` counts
     predictions by class, `confusion` pairs of them (row: predicted, column: true), the last one being "other";
-    `positive_scores` and `negative_scores` are the scores of right and of wrong predictions.
+    `positive_scores` and `negative_scores` are the scores of right and of wrong predictions; `ranks`, where the
+    probabilities of all classes are known, counts rows, and labels among the first 2 and 3 classes.
     Regression: `said` and `errors` (prediction less label) count by 64 quantile bins on `said_edges` and
     `error_edges`; `sums` are those of `outcome_counts.SUMS`, in units of `label_deviation`.
 
@@ -93,6 +94,7 @@ class Reference(Value, frozen=True, kw_only=True):
     said: tuple[int, ...] = ()
     said_edges: tuple[float, ...] = ()
     confusion: tuple[int, ...] = ()
+    ranks: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
     error_edges: tuple[float, ...] = ()
     sums: tuple[int, ...] = ()

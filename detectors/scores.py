@@ -82,9 +82,8 @@ def binned_auc(positives: Sequence[int] | Integers, negatives: Sequence[int] | I
     pairs = float(good.sum() * bad.sum())
     if pairs == 0:
         return Auc(None)
-    below = np.cumsum(bad) - bad
-    ties = float((good * bad).sum())
-    return Auc(float((good * below).sum() + ties / 2) / pairs, ties / 2 / pairs)
+    ties = float(good @ bad)
+    return Auc(float(good @ (np.cumsum(bad) - bad) + ties / 2) / pairs, ties / 2 / pairs)
 
 
 def auc_error(value: float, positives: float, negatives: float) -> float:

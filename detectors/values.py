@@ -46,6 +46,15 @@ class Budget(Value, frozen=True, kw_only=True):
     every_s: float = 0.0
 
 
+class Learning(Value, frozen=True, kw_only=True):
+    """A reference that is learned as events come: of the first sealed panes of a version that hold `rows` rows.
+    `classes`: of a multiclass model; `season`: see `detectors.season`."""
+
+    rows: int
+    classes: tuple[str, ...] = ()
+    season: str = ""
+
+
 class Monitor(Value, frozen=True, kw_only=True):
     """How one model is watched. Durations in seconds of event time.
 
@@ -59,6 +68,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     `detectors.concept.choice`), which look at windows of label arrival; none: it is not looked for. `measures`: of
     `detectors.library` (or of a package) that are shown besides those that are always there.
     `silence_s`: how long no event may come before that is told; None: by the usual traffic; 0: it is not.
+    `learning`: how a version that comes without a reference gets one; None: not by itself.
     """
 
     model: str
@@ -86,6 +96,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     concept: tuple[str, ...] = ("watch",)
     measures: tuple[str, ...] = ()
     silence_s: float | None = None
+    learning: Learning | None = None
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     effective_us: int = 0
 
@@ -196,7 +207,8 @@ class PaneSnapshot(Value, frozen=True, kw_only=True):
     `sealed_rows` is the number of rows when the pane was sealed in the order of the input (None while
     open), a function of the input's order alone, so that windows do not depend on timing. `profile` is
     `detectors.profile.Profile.to_bytes()`; empty when the record only moves the watermark. `final_us`: the
-    source corrects no pane any more that ends at or before it (None where it does not say so).
+    source corrects no pane any more that ends at or before it (None where it does not say so). `stood`: of a pane
+    that was counted on no reference, between which offsets of the source's input its rows stand, both included.
     """
 
     model: str
@@ -214,3 +226,4 @@ class PaneSnapshot(Value, frozen=True, kw_only=True):
     reference_revision: str
     profile: bytes
     final_us: int | None = None
+    stood: tuple[int, int] | None = None

@@ -44,7 +44,8 @@ _TONES = {
 }
 _SHAPES = {"good": "●", "bad": "■", "ask": "◆", "busy": "▲", "still": "○"}
 _PERCENT = frozenset(
-    {"accuracy", "f1", "macro_f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate"}
+    {"accuracy", "f1", "macro_f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate", "mape"}
+    | {"top_2_accuracy", "top_3_accuracy"}
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 
 import structlog
 
@@ -45,8 +46,12 @@ def run_profile(config: StreamsConfig) -> None:
 
 
 def run_judge(config: StreamsConfig) -> None:
-    """Judge windows of profiles until SIGTERM or SIGINT. Errors: see `streams.worker.runtime.run_worker`."""
+    """Judge windows of profiles until SIGTERM or SIGINT, and beside it, in a thread, build the references that are to
+    be learned. Errors: see `streams.worker.runtime.run_worker`."""
+    from streams.control.learning_loop import learn_for_ever
+
     prepare()
+    Thread(target=learn_for_ever, args=(config.broker,), name="homeostat-learner", daemon=True).start()
     run_worker(config, judge_role(config))
 
 

@@ -10,6 +10,11 @@ IDLE_US = 2**63 - 1
 """The watermark of a source that is idle: it holds nobody back."""
 
 
+def in_words(time_us: int) -> str:
+    """A moment to the second, for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_us / MICROSECONDS))
+
+
 def now_us() -> int:
     """Microseconds since the epoch."""
     return time.time_ns() // 1_000

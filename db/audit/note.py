@@ -1,4 +1,4 @@
-"""Checkpoints as C2SP signed notes, and the keys that sign them.
+"""Checkpoints as C2SP signed notes, and what signs them.
 
 A checkpoint (c2sp.org/tlog-checkpoint) is the text `origin\\nsize\\nbase64(root)\\n`; a signed note
 (c2sp.org/signed-note) adds an empty line and signature lines `— name base64(key id || signature)`. The log
@@ -9,14 +9,10 @@ the time in seconds.
 import base64
 import binascii
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-from db.errors import AuditError
 
 ED25519 = 1
 COSIGNATURE = 4
@@ -79,25 +75,31 @@ class Verifier:
     @classmethod
     def parse(cls, text: str) -> "Verifier":
         """Read the published form; raises `ValueError`."""
-        name, key_id, data = text.strip().split("+", 2)
-        raw = base64.b64decode(data, validate=True)
-        key = cls(name, raw[0] if raw else 0, raw[1:])
-        if len(key.public) != 32 or key.key_id.hex() != key_id:
-            raise ValueError(f"{text.strip()!r} is not a verifier key: its key id does not match")
+        parts = text.split("+", 2)
+        raw = base64.b64decode(parts[2], validate=True) if len(parts) == 3 else b""
+        key = cls(parts[0], raw[0] if raw else 0, raw[1:])
+        if len(key.public) != 32 or key.text != text:
+            raise ValueError(f"{text!r} is not a verifier key, or its key id does not match")
         return key
 
     def signed(self, note: Note) -> bool:
         """Whether the note carries a valid signature of this key."""
         return any(
-            name == self.name and data[:4] == self.key_id and self._valid(note.checkpoint.body, data[4:])
-            for name, data in note.signatures
+            name == self.name and self.made(data, note.checkpoint.body) for name, data in note.signatures
         )
 
-    def _valid(self, body: str, signature: bytes) -> bool:
-        message = body.encode()
+    def made(self, data: bytes, body: str) -> bool:
+        """Whether `data` is key id and signature of this key over the checkpoint `body`."""
+        signature, message = data[4:], body.encode()
+        if data[:4] != self.key_id:
+            return False
         if self.kind == COSIGNATURE:
             message = _cosigned(body, int.from_bytes(signature[:8]))
             signature = signature[8:]
+        return self.valid(signature, message)
+
+    def valid(self, signature: bytes, message: bytes) -> bool:
+        """Whether this key made the bare signature over the message."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except InvalidSignature:
@@ -139,57 +141,11 @@ def parse(text: str) -> Note:
             signatures.append((name, base64.b64decode(data, validate=True)))
     except (ValueError, binascii.Error) as error:
         raise ValueError(f"not a signed checkpoint ({error}): {text[:120]!r}") from error
-    return Note(Checkpoint(lines[0], int(lines[1]), root), tuple(signatures))
-
-
-def create_key(folder: Path, name: str, *, origin: str, kind: int) -> Signer:
-    """A new key: `NAME.key` (base64 of the 32 secret bytes, mode 0600) and `NAME.pub` (the published
-    form)."""
-    private = Ed25519PrivateKey.generate()
-    verifier = Verifier(origin, kind, private.public_key().public_bytes_raw())
-    write_file(folder / f"{name}.pub", verifier.text, 0o644)
-    write_file(folder / f"{name}.key", base64.b64encode(private.private_bytes_raw()).decode(), 0o600)
-    return Signer(verifier, private)
-
-
-def load_signer(folder: Path, name: str) -> Signer | None:
-    """The key pair of `create_key`; None when there is none, `AuditError` when it is damaged."""
-    try:
-        secret = (folder / f"{name}.key").read_text().strip()
-    except FileNotFoundError:
-        return None
-    verifier = load_verifier(folder / f"{name}.pub")
-    try:
-        private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(secret, validate=True))
-    except (ValueError, binascii.Error) as error:
-        raise AuditError(f"The key {folder / name}.key is damaged: {error}.") from error
-    if verifier is None or private.public_key().public_bytes_raw() != verifier.public:
-        raise AuditError(
-            f"{folder / name}.pub is not the public half of {name}.key. Restore both from a backup."
-        )
-    return Signer(verifier, private)
-
-
-def load_verifier(path: Path) -> Verifier | None:
-    """A published key from a file; None when there is none, `AuditError` when it is damaged."""
-    try:
-        return Verifier.parse(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (ValueError, binascii.Error) as error:
-        raise AuditError(f"The key {path} is damaged: {error}.") from error
+    note = Note(Checkpoint(lines[0], int(lines[1]), root), tuple(signatures))
+    if note.text() != text:
+        raise ValueError(f"not a signed checkpoint (it is not in its one proper form): {text[:120]!r}")
+    return note
 
 
 def _cosigned(body: str, at_s: int) -> bytes:
     return f"cosignature/v1\ntime {at_s}\n{body}".encode()
-
-
-def write_file(path: Path, text: str, mode: int) -> None:
-    """One line, whole or not at all, and on disk when this returns."""
-    partial = path.with_name(f".{path.name}.new")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -1,5 +1,7 @@
 """The files of checkpoints outside the database: signed notes one after the other, only ever appended to."""
 
+import base64
+import binascii
 import fcntl
 import os
 from collections.abc import Generator
@@ -50,7 +52,12 @@ class NoteFile:
     def notes(self) -> list[Note]:
         """Every complete note, in order."""
         data = self.path.read_bytes()
-        return self._parse(data[: _complete(data)])
+        end = _complete(data)
+        if not _is_torn(data[end:]):
+            raise AuditError(
+                f"{self.path} was changed by hand: its end is not the beginning of a checkpoint."
+            )
+        return self._parse(data[:end])
 
     def last(self) -> Note | None:
         """The last complete note, read from the end of the file."""
@@ -61,7 +68,7 @@ class NoteFile:
             raise AuditError(
                 f"{self.path} was changed by hand: there is no checkpoint in its last {len(data)} bytes."
             )
-        return self._parse(text)[0] if text or before else None
+        return self._parse(text + _END)[0] if text or before else None
 
     def append(self, notes: list[Note]) -> None:
         """Add notes; they are on disk when this returns."""
@@ -75,7 +82,7 @@ class NoteFile:
 
     def _parse(self, data: bytes) -> list[Note]:
         try:
-            return [parse(f"{text}\n") for text in data.decode().split(_END.decode()) if text]
+            return [parse(f"{text}\n") for text in data.decode().split(_END.decode())[:-1]]
         except ValueError as error:
             raise AuditError(f"{self.path} was changed by hand: {error}.") from error
 
@@ -89,3 +96,30 @@ def _tail(file: BinaryIO) -> tuple[int, bytes]:
 def _complete(data: bytes) -> int:
     """Where the last complete note ends."""
     return data.rfind(_END) + len(_END) if _END in data else 0
+
+
+def _is_torn(tail: bytes) -> bool:
+    """Whether the tail is the beginning of a note, as a power loss leaves it, and not one that was changed."""
+    try:
+        *lines, rest = tail.decode().split("\n")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    ended = False
+    for number, line in enumerate(lines):
+        if number < 4:
+            fits = (number == 3) == (line == "") and (number != 1 or line.isdecimal())
+        elif line:
+            fits = not ended and _is_signature(line)
+        else:
+            ended = fits = True
+        if not fits:
+            return False
+    return not (ended and rest)
+
+
+def _is_signature(line: str) -> bool:
+    try:
+        data = base64.b64decode(line.rpartition(" ")[2], validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    return line.startswith("— ") and len(data) >= 68

@@ -1,139 +1,215 @@
-"""Collecting every checkpoint that was ever signed, from the database, the checkpoint file and the witness's
-file."""
+"""Every checkpoint that was ever signed, wherever it is kept, held against the entries and against the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from db.audit.note import Checkpoint, Note, Verifier, load_verifier, parse
+from db.audit.findings import Findings
+from db.audit.history import History
+from db.audit.keys import Chain, load_chain
+from db.audit.note import Note, Verifier, parse
 from db.audit.notefile import CHECKPOINTS, NoteFile
+from db.audit.places import NAMES, Kind, Place, topic_place
 from db.audit.sequencer import KEY_NAME
+from db.audit.walk import Walk
 from db.audit.witness import PINNED, WITNESS_KEY
 from db.errors import AuditError
 from db.tables import CheckpointRow
 
-MAX_PROBLEMS = 1_000
-DATABASE = "the database"
-FILE = "the checkpoint file"
-WITNESS = "the witness's file"
-
 
 @dataclass(slots=True)
-class Findings:
-    """Sentences about what is wrong; after `MAX_PROBLEMS` the log is beyond telling and the rest is
-    dropped."""
+class Keys:
+    """The public keys: the log's, the witness's. Each signature is checked once, however often it is met."""
 
-    problems: list[str] = field(default_factory=list[str])
+    log: Chain | None
+    witness: Chain | None
+    _known: dict[tuple[str, bytes, str], bool] = field(default_factory=dict[tuple[str, bytes, str], bool])
 
-    def add(self, problem: str) -> None:
-        """One more, unless it was said already."""
-        if len(self.problems) < MAX_PROBLEMS and problem not in self.problems:
-            self.problems.append(problem)
+    def valid(self, note: Note) -> set[Verifier]:
+        """The keys of which the note carries a valid signature. Empty when one of its signatures is not valid."""
+        found: set[Verifier] = set()
+        keys = [key for chain in (self.log, self.witness) if chain is not None for key in chain.keys]
+        for name, data in note.signatures:
+            key = next((key for key in keys if key.name == name and key.key_id == data[:4]), None)
+            if key is None or not self._valid(key, note, data):
+                return set()
+            found.add(key)
+        return found
 
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A checkpoint and the place where it was found."""
-
-    checkpoint: Checkpoint
-    where: str
-
-
-def log_key(findings: Findings, key_dir: Path) -> Verifier | None:
-    """The log's public key."""
-    return _key(findings, key_dir / f"{KEY_NAME}.pub")
-
-
-def in_files(findings: Findings, key: Verifier | None, key_dir: Path, witness_dir: Path) -> list[Statement]:
-    """What the two files state, each note checked for its signatures."""
-    keys = [] if key is None else [("the log's key", key)]
-    statements = list(_notes(findings, NoteFile(key_dir / CHECKPOINTS), FILE, keys, bool(keys)))
-    witness = _key(findings, witness_dir / f"{WITNESS_KEY}.pub")
-    if witness is not None:
-        keys.append(("the witness's key", witness))
-        pinned = _key(findings, witness_dir / PINNED)
-        if pinned is not None and pinned != key:
-            findings.add(
-                "The log's key is not the one that the witness knows: the log was begun anew or forged."
-            )
-    file = NoteFile(witness_dir / CHECKPOINTS)
-    return [*statements, *_notes(findings, file, WITNESS, keys, witness is not None)]
+    def _valid(self, key: Verifier, note: Note, data: bytes) -> bool:
+        body = note.checkpoint.body
+        what = (key.text, data, body)
+        if what not in self._known:
+            self._known[what] = key.made(data, body)
+        return self._known[what]
 
 
-def in_database(findings: Findings, connection: Connection, key: Verifier | None) -> list[Statement]:
-    """What the database states, each note checked for its signature."""
-    statements: list[Statement] = []
+def in_files(findings: Findings, key_dir: Path, witness_dir: Path) -> tuple[Keys, list[Place]]:
+    """The keys, and what the two files state."""
+    keys = Keys(
+        _chain(findings, key_dir / f"{KEY_NAME}.pub"), _chain(findings, witness_dir / f"{WITNESS_KEY}.pub")
+    )
+    pinned = _chain(findings, witness_dir / PINNED)
+    if pinned is not None and (keys.log is None or not keys.log.follows(pinned)):
+        findings.add(
+            "The log's key is not the one that the witness knows: the log was begun anew or forged, or its key swapped."
+        )
+    return keys, [
+        _file(findings, NoteFile(key_dir / CHECKPOINTS), "file", keys.log is not None),
+        _file(findings, NoteFile(witness_dir / CHECKPOINTS), "witness", keys.witness is not None),
+    ]
+
+
+def in_topic(findings: Findings, texts: Sequence[str]) -> list[Place]:
+    """What the Kafka topic states."""
+    try:
+        return [topic_place(texts)]
+    except AuditError as error:
+        findings.add(str(error))
+        return []
+
+
+def in_database(findings: Findings, connection: Connection) -> Place:
+    """What the database states."""
+    notes: list[Note] = []
     query = select(CheckpointRow.size, CheckpointRow.note).order_by(CheckpointRow.size)
     for size, text in connection.execute(query):
         try:
             note = parse(text)
         except ValueError as error:
-            findings.add(f"The checkpoint of {size} entries in {DATABASE} cannot be read: {error}.")
+            findings.add(f"The checkpoint of {size} entries in the database cannot be read: {error}.")
             continue
         if note.checkpoint.size != size:
             findings.add(f"The checkpoint stored for {size} entries states {note.checkpoint.size}.")
-        if key is not None:
-            _check_signatures(findings, note, DATABASE, [("the log's key", key)])
-        statements.append(Statement(note.checkpoint, DATABASE))
-    return statements
+        notes.append(note)
+    return Place("database", notes)
 
 
-def check_same(findings: Findings, outside: Iterable[Statement], inside: Iterable[Statement]) -> None:
-    """Every checkpoint outside the database must be in it, and be the same."""
-    known = {statement.checkpoint.size: statement.checkpoint for statement in inside}
-    lost: dict[str, list[int]] = {}
-    for statement in outside:
-        size = statement.checkpoint.size
-        if size not in known:
-            lost.setdefault(statement.where, []).append(size)
-        elif known[size] != statement.checkpoint:
-            findings.add(
-                f"Two different checkpoints of {size} entries are signed, one in {statement.where} and one "
-                "in the database: the log was forked."
-            )
-    for where, sizes in lost.items():
-        findings.add(
-            f"Checkpoints in {where} are not in the database: {len(sizes)}, the first of {sizes[0]} entries. "
-            "They were removed, or the log was rewritten."
-        )
-
-
-def _key(findings: Findings, path: Path) -> Verifier | None:
+def _chain(findings: Findings, path: Path) -> Chain | None:
     try:
-        return load_verifier(path)
+        return load_chain(path)
     except AuditError as error:
         findings.add(str(error))
         return None
 
 
-def _notes(
-    findings: Findings, file: NoteFile, where: str, keys: list[tuple[str, Verifier]], expected: bool
-) -> Iterator[Statement]:
+def _file(findings: Findings, file: NoteFile, kind: Kind, expected: bool) -> Place:
     if not file.exists():
         if expected:
-            findings.add(f"{where[0].upper()}{where[1:]} {file.path} is gone, though its key is there.")
-        return
+            name = NAMES[kind]
+            findings.add(f"{name[0].upper()}{name[1:]} {file.path} is gone, though its key is there.")
+        return Place(kind)
     try:
-        notes = file.notes()
+        return Place(kind, file.notes())
     except AuditError as error:
         findings.add(str(error))
-        return
-    before = 0
-    for note in notes:
-        size = note.checkpoint.size
-        _check_signatures(findings, note, where, keys)
-        if size <= before:
-            findings.add(
-                f"In {where} a checkpoint of {size} entries follows one of {before}: it was rewritten."
+        return Place(kind)
+
+
+class Statements:
+    """The checkpoints of all places; the first place is the database."""
+
+    def __init__(self, findings: Findings, keys: Keys, history: History, places: Sequence[Place]) -> None:
+        self._findings = findings
+        self._keys = keys
+        self._history = history
+        self._inside, *self._outside = places
+        self._standing: list[tuple[Place, Note]] = []
+
+    def check(self, walk: Walk) -> None:
+        """Signatures, order, agreement with each other, and agreement with the entries."""
+        for place in (self._inside, *self._outside):
+            self._check_lost(place)
+            self._check_order(place)
+        self._check_same()
+        self._check_roots(walk)
+
+    def _check_lost(self, place: Place) -> None:
+        """What a restoration set aside must be what it named, and still be signed."""
+        names = [one.places[place.kind] for one in self._history.restorations if place.kind in one.places]
+        for lost in names:
+            if place.digest(lost.first, lost.after) != lost.sha256 or lost.after > len(place.notes):
+                self._findings.add(
+                    f"In {place.name} the checkpoints of the entries that were lost in a restore are not those that "
+                    "the log's entry about it names: they were changed or removed."
+                )
+            for note in place.notes[lost.first : lost.after]:
+                self._check_signed(place, note, None)
+
+    def _check_order(self, place: Place) -> None:
+        before = 0
+        for _, note in place.standing(self._history.restorations):
+            size = note.checkpoint.size
+            self._check_signed(place, note, self._history.key_for(size))
+            if size <= before:
+                self._findings.add(
+                    f"In {place.name} a checkpoint of {size} entries follows one of {before}: it was rewritten."
+                )
+            before = size
+            self._standing.append((place, note))
+
+    def _check_signed(self, place: Place, note: Note, log_key: Verifier | None) -> None:
+        """`log_key`: the one that must have signed; None: any of the log's."""
+        if self._keys.log is None:
+            return
+        valid = self._keys.valid(note)
+        wanted: list[tuple[str, set[Verifier]]] = [
+            ("the log's key", set(self._keys.log.keys) if log_key is None else {log_key})
+        ]
+        if place.kind == "witness" and self._keys.witness is not None:
+            wanted.append(("the witness's key", set(self._keys.witness.keys)))
+        for name, keys in wanted:
+            if not keys & valid:
+                self._findings.add(
+                    f"The checkpoint of {note.checkpoint.size} entries in {place.name} lacks a valid signature of "
+                    f"{name}."
+                )
+
+    def _check_same(self) -> None:
+        """Every checkpoint outside the database must be in it, and be the same."""
+        known = {note.checkpoint.size: note for note in self._inside.notes}
+        lost: dict[str, list[int]] = {}
+        for place, note in self._standing:
+            size = note.checkpoint.size
+            if size not in known:
+                lost.setdefault(place.name, []).append(size)
+            elif known[size].checkpoint != note.checkpoint:
+                self._findings.add(
+                    f"Two different checkpoints of {size} entries are signed, one in {place.name} and one "
+                    "in the database: the log was forked."
+                )
+        for where, sizes in lost.items():
+            self._findings.add(
+                f"Checkpoints in {where} are not in the database: {len(sizes)}, the first of {sizes[0]} entries. "
+                "They were removed, or the log was rewritten."
             )
-        before = size
-        yield Statement(note.checkpoint, where)
 
-
-def _check_signatures(findings: Findings, note: Note, where: str, keys: list[tuple[str, Verifier]]) -> None:
-    size = note.checkpoint.size
-    for name, key in keys:
-        if not key.signed(note):
-            findings.add(f"The checkpoint of {size} entries in {where} lacks a valid signature of {name}.")
+    def _check_roots(self, walk: Walk) -> None:
+        agreed, beyond, contradicted = 0, dict[str, int](), set[str]()
+        for place, note in sorted(self._standing, key=lambda one: one[1].checkpoint.size):
+            size = note.checkpoint.size
+            root = walk.roots.get(size)
+            if root is None:
+                beyond[place.name] = size
+            elif root == note.checkpoint.root:
+                agreed = size
+            elif place.name not in contradicted:
+                contradicted.add(place.name)
+                self._findings.add(
+                    f"The first {size} entries do not give the root signed in {place.name}: of the entries {agreed} "
+                    f"to {size - 1} one was edited, inserted, replaced or put in another order."
+                )
+        for where, size in beyond.items():
+            self._findings.add(
+                f"A checkpoint in {where} vouches for {size} entries, only {walk.edge.size} follow one "
+                "another in the database: entries were removed, the tail was cut off, or an old backup was restored. "
+                "A restore must be told: `homeostat audit restored`."
+            )
+        largest = max((note.checkpoint.size for _, note in self._standing), default=0)
+        if walk.edge.size > largest:
+            self._findings.add(
+                f"The entries from {largest} to {walk.edge.size - 1} are covered by no checkpoint: "
+                "they were put in behind the sequencer, or checkpoints were removed."
+            )

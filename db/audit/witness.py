@@ -6,18 +6,11 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, Engine, select
 
-from db.audit.merkle import Edge, leaf_hash
-from db.audit.note import (
-    COSIGNATURE,
-    Note,
-    Signer,
-    Verifier,
-    create_key,
-    load_signer,
-    load_verifier,
-    write_file,
-)
+from db.audit.keys import Chain, create_key, load_chain, load_signer, write_file
+from db.audit.merkle import TILE, Edge, leaf_hash
+from db.audit.note import COSIGNATURE, Note, Signer
 from db.audit.notefile import CHECKPOINTS, NoteFile, locked
+from db.audit.places import last_standing, restorations_of
 from db.audit.sequencer import KEY_NAME
 from db.engine import reading
 from db.errors import AuditError
@@ -37,8 +30,9 @@ class Witness:
     It keeps the right edge of the tree it signed last, reads the entries that came since from the database,
     and grows its own tree with them: it signs when its root is the one that the log states. That is
     consistency with the last cosigned checkpoint and, beyond it, that the new entries are really there. It
-    trusts the log's key that it sees first, and no other afterwards. To be worth more than the log itself,
-    its folder belongs on another disk, under another user.
+    trusts the log's key that it sees first, and later only keys that a trusted one has handed over to. After a
+    restore from a backup it goes on only when the log has a signed entry that names exactly what the witness
+    had cosigned. To be worth more than the log itself, its folder belongs on another disk, under another user.
 
     `key_dir`: the log's folder, of which it reads `log.pub` and `checkpoints.txt`. `witness_dir`: default
     `key_dir/witness`.
@@ -57,22 +51,22 @@ class Witness:
 
         Raises `AuditError` when the log contradicts what was cosigned, or is not signed by the log's key.
         """
-        log_key = load_verifier(self._log_dir / f"{KEY_NAME}.pub")
+        chain = load_chain(self._log_dir / f"{KEY_NAME}.pub")
         newest = self._published.last() if self._published.exists() else None
-        if log_key is None or newest is None:
+        if chain is None or newest is None:
             return 0
         with locked(self._folder):
             signer = self._signer()
-            self._check_log_key(log_key)
-            last = self._file.last()
-            if last is not None and last.checkpoint == newest.checkpoint:
-                return 0
-            if not log_key.signed(newest):
-                raise AuditError("The newest checkpoint does not carry the signature of the log's key.")
-            covered = 0 if last is None else last.checkpoint.size
-            self._check_consistent(last, newest)
+            self._check_keys(chain)
+            with reading(self._engine) as connection:
+                last = last_standing(self._file, "witness", restorations_of(connection, chain))
+                if last is not None and last.checkpoint == newest.checkpoint:
+                    return 0
+                if not chain.newest.signed(newest):
+                    raise AuditError("The newest checkpoint does not carry the signature of the log's key.")
+                self._check_consistent(connection, last, newest)
             self._file.append([signer.sign(newest, time.time_ns() // 1_000_000_000)])
-            return newest.checkpoint.size - covered
+            return newest.checkpoint.size - (0 if last is None else last.checkpoint.size)
 
     def _signer(self) -> Signer:
         signer = load_signer(self._folder, WITNESS_KEY)
@@ -85,24 +79,24 @@ class Witness:
             raise AuditError(f"The witness's file {self._file.path} is gone. Restore it from a backup.")
         return signer
 
-    def _check_log_key(self, log_key: Verifier) -> None:
-        pinned = load_verifier(self._folder / PINNED)
-        if pinned is None:
-            write_file(self._folder / PINNED, log_key.text, 0o644)
-        elif pinned != log_key:
+    def _check_keys(self, chain: Chain) -> None:
+        pinned = load_chain(self._folder / PINNED)
+        if pinned is not None and not chain.follows(pinned):
             raise AuditError(
-                f"The log's key is {log_key.text}, the witness knows {pinned.text}: another log."
+                f"The log's key is {chain.newest.text}, the witness knows {pinned.newest.text}, which did not hand "
+                "over to it: another log."
             )
+        if chain != pinned:
+            write_file(self._folder / PINNED, chain.text, 0o644)
 
-    def _check_consistent(self, last: Note | None, newest: Note) -> None:
+    def _check_consistent(self, connection: Connection, last: Note | None, newest: Note) -> None:
         if last is not None and newest.checkpoint.size <= last.checkpoint.size:
             raise AuditError(
                 f"The log states {newest.checkpoint.size} entries in its newest checkpoint, the witness "
                 f"cosigned {last.checkpoint.size}: it was cut off or rewritten, or an old backup restored."
             )
-        with reading(self._engine) as connection:
-            edge = self._own_edge(connection, last)
-            _extend(connection, edge, newest.checkpoint.size)
+        edge = self._own_edge(connection, last)
+        _extend(connection, edge, newest.checkpoint.size)
         if edge.root() != newest.checkpoint.root:
             self._edge = None
             raise AuditError(
@@ -136,10 +130,12 @@ def _extend(connection: Connection, edge: Edge, size: int) -> None:
         .where(LeafRow.idx >= edge.size, LeafRow.idx < size)
         .order_by(LeafRow.idx)
     )
-    for index, leaf in connection.execute(query, execution_options={"yield_per": 1_000}):
-        if index != edge.size:
+    for block in connection.execute(query, execution_options={"yield_per": TILE}).partitions():
+        follow_on = [leaf for place, (index, leaf) in enumerate(block, edge.size) if index == place]
+        edge.extend([leaf_hash(leaf.encode()) for leaf in follow_on])
+        if len(follow_on) < len(block):
             break
-        edge.append(leaf_hash(leaf.encode()))
+    edge.tiles.clear()
     if edge.size != size:
         raise AuditError(
             f"Entry {edge.size} of the audit log is missing, though the log signed {size} entries."

@@ -62,6 +62,28 @@ changes.register(app)
 def main() -> None:
     """Run the command; what a person can put right is told in a sentence, without a stack trace."""
     import structlog
+
+    # structlog's own default is stdout, where a warning would be in the middle of JSON.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("homeostat: stopped.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        code, lines = _told(error)
+        if not lines:
+            raise
+        for line in lines:
+            typer.echo(f"homeostat: {line}", err=True)
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[int, list[str]]:
+    """The exit code and what a person is told; nothing where only a stack trace helps.
+
+    The errors of the rooms are imported here, because a command that goes well should not wait for a database library.
+    """
     from pydantic import ValidationError
 
     from db.errors import StoreError
@@ -69,23 +91,15 @@ def main() -> None:
     from deploy.stack.errors import StackError, StartTimedOut
     from streams.store import StorageInvalid
 
-    # structlog's own default is stdout, where a warning would be in the middle of JSON.
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    try:
-        app()
-    except (UserError, StackError, StoreError, StorageInvalid) as error:
-        typer.echo(f"homeostat: {error}", err=True)
-        sys.exit(4 if isinstance(error, StartTimedOut) else 1)
-    except OSError as error:
+    if isinstance(error, (UserError, StackError, StoreError, StorageInvalid)):
+        return (4 if isinstance(error, StartTimedOut) else 1), [str(error)]
+    if isinstance(error, OSError):
         # Files and addresses that the person has named; `filename` is empty for connections.
         place = f" ({error.filename})" if error.filename else ""
-        typer.echo(f"homeostat: {error.strerror or error}{place}", err=True)
-        sys.exit(1)
-    except ValidationError as error:
-        for wrong in error.errors():
-            name = "HOMEOSTAT_" + str(wrong["loc"][0]).upper()
-            typer.echo(f"homeostat: {name} is {wrong['input']!r}: {wrong['msg']}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("homeostat: stopped.", err=True)
-        sys.exit(130)
+        return 1, [f"{error.strerror or error}{place}"]
+    if isinstance(error, ValidationError):
+        return 2, [
+            f"HOMEOSTAT_{str(wrong['loc'][0]).upper()} is {wrong['input']!r}: {wrong['msg']}"
+            for wrong in error.errors()
+        ]
+    return 1, []

@@ -47,6 +47,7 @@ def wanting(name: str) -> str | None:
     return f"{name} takes the package river, which is not installed here"
 
 
+@lru_cache(maxsize=256)
 def detector_of(name: str, run_length: float, strata: int, back: float, floor: float) -> ConceptDetector:
     """The detector of this name. run_length: rows to a false alarm, kept by `watch`, `mixture` and `glr`; the others
     take the settings of their papers. strata, back, floor: see `catalogue.watch`.

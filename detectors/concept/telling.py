@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors import explain
 from detectors.concept.values import ConceptMemory, ConceptVerdict, OpenDrift
-from detectors.concept.words import sentence
+from detectors.concept.words import GREAT, sentence
 from detectors.judgement import Decision, Transition, Window
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
 from detectors.profile import Profile
@@ -67,7 +67,7 @@ def reached(verdict: ConceptVerdict) -> float:
     has no such number 0, at a warning one half, at a drift 1."""
     if verdict.statistic is None or verdict.threshold is None:
         return {"drift": 1.0, "warning": 0.5}.get(verdict.level, 0.0)
-    if verdict.threshold < 100:
+    if verdict.threshold < GREAT:
         return verdict.statistic / verdict.threshold
     return math.log(max(verdict.statistic, 1.0)) / math.log(verdict.threshold)
 

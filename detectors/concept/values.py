@@ -39,8 +39,9 @@ class ConceptState(Value, frozen=True, kw_only=True):
     @classmethod
     def of(cls, detector: str, memory: Floats) -> Self:
         """The state that holds these numbers."""
-        numbers = np.trim_zeros(memory, "b").astype("<f8")
-        return cls(detector=detector, memory=numbers.tobytes())
+        filled = np.flatnonzero(memory)
+        last = int(filled[-1]) if len(filled) else -1
+        return cls(detector=detector, memory=memory[: last + 1].astype("<f8").tobytes())
 
     def numbers(self, size: int) -> Floats:
         """So many numbers of the memory."""

@@ -1,7 +1,12 @@
 """Verdicts of concept drift in words for a person who was woken by them."""
 
+from typing import Final
+
 from detectors.concept.values import ConceptVerdict
-from detectors.explain import percent
+from detectors.explain import percent, times
+
+GREAT: Final = 100.0
+"""A threshold from which on the statistic is one that grows as odds do."""
 
 
 def sentence(verdict: ConceptVerdict, what: str = "the error rate") -> str:
@@ -22,4 +27,7 @@ def sentence(verdict: ConceptVerdict, what: str = "the error rate") -> str:
     text = " ".join(parts)
     if verdict.statistic is None or verdict.threshold is None:
         return text
-    return f"{text} (evidence {verdict.statistic:.3g}, alarm from {verdict.threshold:.3g})"
+    if verdict.threshold < GREAT:
+        return f"{text} (evidence {verdict.statistic:.3g}, alarm from {verdict.threshold:.3g})"
+    ratio = times(verdict.statistic, verdict.threshold)
+    return f"{text} (the evidence is {ratio} the threshold of {verdict.threshold:,.0f})"

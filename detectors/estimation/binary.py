@@ -6,7 +6,7 @@ correct the chances where the score alone does not know that the mix has changed
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -21,10 +21,27 @@ from detectors.estimation.values import BinaryCells, Estimator, Marginals, Numbe
 from detectors.outcome_slots import BinarySlots
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.remembered import Remembered
 
 _LEAST, _MOST = 0.002, 0.998
 _TINIEST = 2.0**-24
 """A score of 0 or 1 at single precision is taken for this far from it, so that a logarithm is finite."""
+
+
+class Known(NamedTuple):
+    """The cells of a reference as arrays: chances (replicates, cells), share said positive by bin, and facts."""
+
+    chances: Floats
+    said: Floats
+    facts: Facts
+
+    @classmethod
+    def of(cls, cells: BinaryCells) -> "Known":
+        """As arrays."""
+        return cls(np.array(cells.chances), np.array(cells.said), Facts.of(cells))
+
+
+KNOWN: Final = Remembered(Known.of)
 
 
 class Rows(NamedTuple):
@@ -129,9 +146,7 @@ def _checked(
         counts = np.bincount(places[piece], minlength=CELLS).astype(np.float64)
         good = np.bincount(places[piece], weights=rows.labels[piece], minlength=CELLS)
         shift, without = moved(marginals, row_shares(codes[piece], width)), slice(block + 1, block + 2)
-        (guess,) = expect_cells(
-            counts, chances[without].copy(), None if shift is None else shift[without], facts
-        )
+        (guess,) = expect_cells(counts, chances[without], None if shift is None else shift[without], facts)
         return guess, expect(counts, good / np.maximum(counts, 1), facts).values
 
     return checked(rows.blocks, trial)
@@ -144,15 +159,17 @@ def expect_binary(
     slots = profile.layout.outcomes
     if not isinstance(slots, BinarySlots):
         return []
-    counts = cells_of_profile(profile, slots, np.array(cells.said))
+    known = KNOWN.of(cells)
+    counts = cells_of_profile(profile, slots, known.said)
     shares = window_shares(groups, profile)
-    return expect_cells(counts, np.array(cells.chances), moved(marginals, shares), Facts.of(cells))
+    return expect_cells(counts, known.chances, moved(marginals, shares), known.facts)
 
 
 def expect_cells(counts: Floats, chances: Floats, shift: Floats | None, facts: Facts) -> list[Expected]:
     """By replicate: chances (replicates, cells), moved so that the mean of the positive class among what was said
     negative and positive changes by `shift` (replicates, 2), told per row of the window."""
     if shift is not None:
+        chances = chances.copy()
         for said in (0, 1):
             part, rows = chances[:, said::2], counts[said::2]
             whole = float(rows.sum())

@@ -1,10 +1,12 @@
 """From a profile to rows by cell: bin of the score times what was said about the row."""
 
+import math
 from typing import Final
 
 import numpy as np
 
 from detectors.columns import SCORE_BINS, Floats, Integers, score_bins
+from detectors.compiled import compiled
 from detectors.outcome_slots import BinarySlots
 from detectors.profile import Profile
 
@@ -42,21 +44,36 @@ def tilted(chances: Floats, weights: Floats, means: Floats) -> Floats:
 
     chances: shape (cells, columns), within (0, 1). weights: shape (cells, columns); where a column has none it stays.
     """
-    total, wanted = weights.sum(axis=0), means * weights.sum(axis=0)
+    found = np.empty(chances.shape)
+    for column in range(len(means)):
+        found[:, column] = _tilted(
+            np.ascontiguousarray(chances[:, column]),
+            np.ascontiguousarray(weights[:, column]),
+            float(means[column]),
+        )
+    return found
+
+
+@compiled
+def _tilted(chances: Floats, weights: Floats, mean: float) -> Floats:
+    total = weights.sum()
+    if total <= 0:
+        return chances
     logits = np.log(chances) - np.log1p(-chances)
-    low, high = np.full(len(means), -_REACH), np.full(len(means), _REACH)
-    step = np.zeros(len(means))
+    low, high, step = -_REACH, _REACH, 0.0
     for _ in range(_STEPS):
-        found = _logistic(logits + step)
-        over = (weights * found).sum(axis=0) - wanted
-        if (np.abs(over) <= _CLOSE * total).all():
+        found, slope = 0.0, 0.0
+        for i in range(len(logits)):
+            chance = 1 / (1 + math.exp(-(logits[i] + step)))
+            found += weights[i] * chance
+            slope += weights[i] * chance * (1 - chance)
+        over = found - mean * total
+        if abs(over) <= _CLOSE * total:
             break
-        low, high = np.where(over > 0, low, step), np.where(over > 0, step, high)
-        slope = (weights * found * (1 - found)).sum(axis=0)
-        newton = step - over / np.maximum(slope, 1e-300)
-        step = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
-    return np.where(total > 0, _logistic(logits + step), chances)
-
-
-def _logistic(values: Floats) -> Floats:
-    return 1 / (1 + np.exp(-values))
+        if over > 0:
+            high = step
+        else:
+            low = step
+        newton = step - over / max(slope, 1e-300)
+        step = newton if low < newton < high else (low + high) / 2
+    return 1 / (1 + np.exp(-(logits + step)))

@@ -3,8 +3,6 @@
 import math
 from typing import Final
 
-import numpy as np
-
 from detectors.errors import ProfileInvalid
 from detectors.estimation.binary import expect_binary
 from detectors.estimation.expected import MEASURES, Expected
@@ -90,10 +88,9 @@ def _told(
     value = found[0].values[name]
     if value is None:
         return Estimate(measure=name, rows=rows, undefined="nothing is expected that it could be a share of")
-    others = np.array(
-        [one.values[name] for one in found[1:] if one.values[name] is not None], dtype=np.float64
-    )
-    spread = float(np.square(others - others.mean()).sum()) if len(others) else 0.0
+    others = [other for one in found[1:] if (other := one.values[name]) is not None]
+    middle = sum(others) / max(len(others), 1)
+    spread = sum((other - middle) ** 2 for other in others)
     before = estimator.expected.get(name)
     doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
     strange = UNKNOWN_DOUBT * unknown * (1.0 if name not in _UNBOUNDED else abs(value))

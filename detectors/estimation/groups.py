@@ -9,6 +9,7 @@ from detectors.columns import Column, Floats, Integers, categories, single_colum
 from detectors.layout import CategoricalSlots, Layout, NumericSlots
 from detectors.profile import Profile
 from detectors.reference import FeatureReference, Reference
+from detectors.remembered import Remembered
 
 BLOCKS: Final = 8
 """Contiguous parts of the reference that are left out in turn."""
@@ -74,6 +75,22 @@ def groups_of(layout: Layout, reference: Reference, columns: Collection[str] | N
     Ten groups of equal share for numbers, the outer ones cut in three; the 16 most frequent categories and all the
     others for categories; missing values are a group of their own.
     """
+    known = _KNOWN.of(reference)
+    wanted = None if columns is None else tuple(columns)
+    found = known.get(wanted)
+    if found is None:
+        found = known[wanted] = _grouped(layout, reference, wanted)
+    return found
+
+
+def _first_seen(_: Reference) -> "dict[tuple[str, ...] | None, list[Groups]]":
+    return {}
+
+
+_KNOWN: Final = Remembered(_first_seen)
+
+
+def _grouped(layout: Layout, reference: Reference, columns: Collection[str] | None) -> list[Groups]:
     found: list[Groups] = []
     first = 0
     for slots in (*layout.numeric, *layout.categorical):

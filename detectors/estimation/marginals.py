@@ -12,6 +12,7 @@ import numpy as np
 from detectors.columns import Floats, Integers
 from detectors.estimation.groups import BLOCKS, told
 from detectors.estimation.values import Marginals
+from detectors.remembered import Remembered
 
 STRENGTHS: Final = (3_000.0, 300.0, 30.0)
 """Rows that "no effect" counts for in each group."""
@@ -68,12 +69,19 @@ def moved(marginals: Marginals, shares: Floats) -> Floats | None:
     targets), shrunk by its own uncertainty; None where the features say nothing."""
     if not marginals.effects:
         return None
-    effects = np.array(marginals.effects)
-    known = effects.shape[2]
-    found = effects @ (shares[:known] - np.array(marginals.shares))
+    effects, before = _ARRAYS.of(marginals)
+    found = effects @ (shares[: len(before)] - before)
     noise = (BLOCKS - 1) / BLOCKS * np.square(found[1:] - found[1:].mean(axis=0)).sum(axis=0)
     size = np.square(found[0])
     return found * (size / np.maximum(size + _CAUTION * noise, 1e-300))
+
+
+def _arrays(marginals: Marginals) -> tuple[Floats, Floats]:
+    """Effects (replicates, targets, groups), and the shares of the groups in the reference."""
+    return np.array(marginals.effects), np.array(marginals.shares)
+
+
+_ARRAYS: Final = Remembered(_arrays)
 
 
 class _Sums(NamedTuple):

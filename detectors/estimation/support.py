@@ -9,6 +9,7 @@ from detectors.errors import ProfileInvalid
 from detectors.estimation.values import BinaryCells, Estimator, MulticlassCells, RegressionCells
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
+from detectors.remembered import Remembered
 
 FEW: Final = 10
 """Reference rows around a score, or of a predicted class, below which it is unknown ground."""
@@ -52,13 +53,20 @@ def unsupported(profile: Profile, estimator: Estimator, *, withhold: bool = True
     return None
 
 
+def _near(cells: BinaryCells) -> Floats:
+    """Reference rows around each bin of the score."""
+    known = np.array(cells.counts).reshape(-1, 2).sum(axis=1)
+    return np.convolve(known, np.ones(2 * NEIGHBOURS + 1), mode="same").astype(np.float64)
+
+
+_NEAR: Final = Remembered(_near)
+
+
 def _ground(profile: Profile, estimator: Estimator) -> tuple[Integers, Floats]:
     """Rows by bin, in the window and in the reference."""
     cells, slots, counters = estimator.cells, profile.layout.outcomes, profile.counters
     if isinstance(cells, BinaryCells):
-        known = np.array(cells.counts).reshape(-1, 2).sum(axis=1)
-        near = np.convolve(known, np.ones(2 * NEIGHBOURS + 1), mode="same")
-        return counters[profile.layout.scores], np.asarray(near, dtype=np.float64)
+        return counters[profile.layout.scores], _NEAR.of(cells)
     if isinstance(cells, MulticlassCells) and isinstance(slots, MulticlassSlots):
         return counters[slots.said], np.array(cells.counts).reshape(slots.classes, -1).sum(axis=1)
     if isinstance(cells, RegressionCells) and isinstance(slots, RegressionSlots):

@@ -1,5 +1,6 @@
 """Findings about the data of a window as the judge uses them: what begins, what goes on, what has ended."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from detectors.profile import Profile
 from detectors.quality.findings import findings
 from detectors.quality.values import Finding, QualityMemory
 from detectors.reference import Reference
-from detectors.values import AlertKind
+from detectors.values import AlertKind, Verdict
 
 KIND: Final[AlertKind] = "data_quality"
 CALM: Final = 2
@@ -29,6 +30,11 @@ class Quality(NamedTuple):
     transition: Transition | None = None
     memory: QualityMemory | None = None
 
+    @property
+    def part(self) -> "Part":
+        """For `joined`."""
+        return Part(self.firing, [self.transition] if self.transition else [])
+
 
 def judge_quality(
     window: Window,
@@ -44,11 +50,18 @@ def judge_quality(
     Without a profile, on windows of labels, of a segment (whose columns are not those of all rows) or with fewer than
     30 rows nothing is said and what was known is remembered.
     """
-    memory = memory or QualityMemory()
+    memory = _bound(memory or QualityMemory(), reference)
     if profile is None or window.axis != "event" or window.segment != "all" or profile.rows < MINIMUM_ROWS:
         return Quality(bool(memory.open), memory=memory)
-    found = findings(profile, reference)
-    decisions = tuple(decision for one in found for decision in _decisions(one, window))
+    everything = findings(profile, reference)
+    quiet = {*memory.accepted, *memory.silent}
+    decisions = tuple(
+        decision
+        for one in everything
+        for decision in _decisions(one, window, "ok" if _key(one) in quiet else "breach")
+    )
+    memory = _away(memory, {_key(one) for one in everything})
+    found = [one for one in everything if _key(one) not in quiet]
     keys = tuple(_key(one) for one in found)
     new = [one for one in found if _key(one) not in memory.open]
     if new:
@@ -58,9 +71,9 @@ def judge_quality(
             state="firing",
             change_us=window.start_us,
             reason=_reason([*new, *(one for one in found if one not in new)]),
-            decisions=decisions,
+            decisions=tuple(one for one in decisions if one.verdict == "breach"),
         )
-        return Quality(True, decisions, transition, QualityMemory(open=tuple(names)))
+        return Quality(True, decisions, transition, replace(memory, open=tuple(names), calm=0))
     if keys or not memory.open:
         return Quality(bool(memory.open), decisions, None, replace(memory, calm=0))
     calm_us = memory.calm_us if memory.calm else window.start_us
@@ -74,28 +87,60 @@ def judge_quality(
         change_us=calm_us,
         reason=f"{explain.KIND_NAMES[KIND]}: nothing of what was found is there in {CALM} windows in a row.",
     )
-    return Quality(False, decisions, ended, QualityMemory())
+    return Quality(False, decisions, ended, replace(memory, open=(), calm=0))
 
 
-def joined(quality: Quality, others: list[Transition], *, others_fire: bool) -> list[Transition]:
-    """The transitions of data quality: of findings, and of measures and tests (`others`; `others_fire`: whether an
-    alert of theirs is open now). They are one alert, which ends when neither has a reason any more."""
-    mine = quality.transition
-    if mine is not None and mine.state == "cleared" and others_fire:
-        mine = None
-    kept = [one for one in others if one.state == "firing" or not quality.firing]
-    if mine is None or not kept:
-        return [*([mine] if mine else []), *kept]
-    if mine.state == "cleared":
-        return kept
-    first, rest = kept[0], kept[1:]
-    both = replace(
-        mine,
-        change_us=min(mine.change_us, first.change_us),
-        reason=f"{mine.reason} {first.reason}",
-        decisions=(*mine.decisions, *first.decisions),
+def _bound(memory: QualityMemory, reference: Reference) -> QualityMemory:
+    """What was said about findings holds for the reference that it was said of."""
+    if memory.reference == reference.revision:
+        return memory
+    return replace(memory, reference=reference.revision, accepted=(), silent=(), feedback=())
+
+
+def _away(memory: QualityMemory, there: set[str]) -> QualityMemory:
+    """What was called expected is news again once it has passed."""
+    if not memory.silent:
+        return memory
+    away = 0 if there & set(memory.silent) else memory.away + 1
+    return replace(memory, away=away, silent=() if away >= CALM else memory.silent)
+
+
+class Part(NamedTuple):
+    """What one of those that look at the data of a window says: whether an alert of its own is open now, and what
+    began or ended."""
+
+    firing: bool
+    transitions: Sequence[Transition] = ()
+
+
+def joined(parts: Sequence[Part]) -> list[Transition]:
+    """The transitions of data quality. All that look at it tell one alert, which ends when none has a reason any
+    more."""
+    opened = [one for part in parts for one in part.transitions if one.state == "firing"]
+    closed = [one for part in parts for one in part.transitions if one.state == "cleared"]
+    goes_on = any(
+        part.firing and not any(one.state == "firing" for one in part.transitions) for part in parts
     )
-    return [both if first.state == "firing" else mine, *rest]
+    told = closed[:1] if not goes_on else []
+    if not opened:
+        return told
+    if goes_on or not any(_is_begun_anew(part) for part in parts):
+        told = []
+    first = opened[0]
+    return [
+        *told,
+        replace(
+            first,
+            change_us=min(one.change_us for one in opened),
+            reason=" ".join(one.reason for one in opened),
+            decisions=tuple(decision for one in opened for decision in one.decisions),
+        ),
+    ]
+
+
+def _is_begun_anew(part: Part) -> bool:
+    """Whether an alert has ended, and another one begun, in one window: what it was compared with is another one."""
+    return len({one.state for one in part.transitions}) == 2
 
 
 def _key(finding: Finding) -> str:
@@ -107,7 +152,7 @@ def _reason(found: list[Finding]) -> str:
     return f"{explain.KIND_NAMES[KIND]}: {'; '.join(one.message for one in found[:_SHOWN])}{more}."
 
 
-def _decisions(finding: Finding, window: Window) -> list[Decision]:
+def _decisions(finding: Finding, window: Window, verdict: Verdict) -> list[Decision]:
     """One for each column, so that each can be ranked."""
     return [
         Decision(
@@ -118,7 +163,7 @@ def _decisions(finding: Finding, window: Window) -> list[Decision]:
             threshold=finding.threshold,
             rows=finding.rows,
             effect=EFFECT,
-            verdict="breach",
+            verdict=verdict,
             reason=finding.message,
             change_us=window.start_us,
         )

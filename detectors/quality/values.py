@@ -28,10 +28,25 @@ class Finding(Value, frozen=True, kw_only=True):
     message: str
 
 
+class QualityFeedback(Value, frozen=True, kw_only=True):
+    """What a person said about findings: the statement's name, and what was open, accepted and silent before it."""
+
+    id: str
+    open: tuple[str, ...]
+    accepted: tuple[str, ...]
+    silent: tuple[str, ...]
+
+
 class QualityMemory(Value, frozen=True, kw_only=True):
     """What deciding remembers about findings. `open`: those that were told and have not ended; `calm`: windows in a row
-    without any, since `calm_us`."""
+    without any, since `calm_us`. By what a person has said: `accepted` are not told again while the reference is
+    `reference`, `silent` not before they have been `away` for as many windows as it takes to end."""
 
     open: tuple[str, ...] = ()
     calm: int = 0
     calm_us: int = 0
+    reference: str = ""
+    accepted: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    away: int = 0
+    feedback: tuple[QualityFeedback, ...] = ()

@@ -5,7 +5,7 @@ import math
 from detectors.measurement import MINIMUM_ROWS
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
-from detectors.scorecard.classes import class_scores
+from detectors.scorecard.classes import class_scores, ranked_scores
 from detectors.scorecard.intervals import NO_LABELS, Score, area_error, around, missing, on_the_logit, wilson
 from detectors.scorecard.numbers import number_scores
 from detectors.scorecard.probabilities import probability_scores
@@ -20,8 +20,9 @@ def score_card(profile: Profile, quantiles: tuple[float, ...] = QUANTILES) -> li
     """Every score of the labelled rows of a profile, each with an interval or the reason why it has none.
 
     Binary: accuracy, balanced_accuracy, precision, recall, f1, auc, brier, log_loss, calibration_error,
-    calibration_slope, calibration_intercept. Multiclass: accuracy, balanced_accuracy, macro_f1, and the last five for
-    "the prediction is right". Regression: mae, rmse, bias, r2, and quantile_loss of each of `quantiles`.
+    calibration_slope, calibration_intercept. Multiclass: accuracy, balanced_accuracy, macro_f1, top-k accuracy where
+    the reference knows the probabilities of all classes, and the last five for "the prediction is right".
+    Regression: mae, rmse, bias, r2, mape, and quantile_loss of each of `quantiles`.
     """
     rows, slots, counters = profile.labelled, profile.layout.outcomes, profile.counters
     worth = max(profile.effective_labelled, min(rows, MINIMUM_ROWS)) / rows if rows else 1.0
@@ -29,9 +30,10 @@ def score_card(profile: Profile, quantiles: tuple[float, ...] = QUANTILES) -> li
         sums = ErrorSums.of(counters[slots.sums], rows, slots.center, slots.scale)
         return number_scores(sums, worth, quantiles)
     if isinstance(slots, MulticlassSlots):
-        found = class_scores(ClassCounts.of(counters[slots.confusion]), worth)
+        counts = ClassCounts.of(counters[slots.confusion])
         return [
-            *found,
+            *class_scores(counts, worth),
+            *ranked_scores(counters[slots.ranks], counts, worth),
             *probability_scores(counters[slots.right_scores], counters[slots.wrong_scores], worth),
         ]
     return [

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from detectors.columns import Integers
+from detectors.ranks import RANKED
 from detectors.scorecard.intervals import NO_LABELS, Score, around, missing, wilson
 from detectors.task_scores import ClassCounts
 
@@ -32,6 +34,30 @@ def class_scores(counts: ClassCounts, worth: float) -> list[Score]:
             Score(
                 measure=name, value=value, low=low, high=high, rows=rows, error=error, naive=naive.get(name)
             )
+        )
+    return found
+
+
+def ranked_scores(ranked: Integers, counts: ClassCounts, worth: float) -> list[Score]:
+    """Top-k accuracy: the label is among the first k classes by probability. ranked: the counts of `detectors.ranks`,
+    empty where the reference knows no probabilities of all classes: then there are no scores. `naive`: the k commonest
+    classes."""
+    if not len(ranked):
+        return []
+    rows, common = int(ranked[0]), np.sort(counts.labels[:-1])[::-1]
+    found: list[Score] = []
+    for k, hits in zip(RANKED, ranked[1:].tolist(), strict=True):
+        name = f"top_{k}_accuracy"
+        if rows == 0:
+            found.append(missing(name, 0, "no labelled row has the probabilities of all classes"))
+            continue
+        share, size = hits / rows, rows * worth
+        low, high = wilson(share, size)
+        careful = (share * size + 1) / (size + 2)
+        error = math.sqrt(careful * (1 - careful) / size)
+        naive = int(common[:k].sum()) / max(counts.rows, 1)
+        found.append(
+            Score(measure=name, value=share, low=low, high=high, rows=rows, error=error, naive=naive)
         )
     return found
 

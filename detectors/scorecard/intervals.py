@@ -1,12 +1,14 @@
 """Scores with the range in which the true one lies, from counts."""
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
 from detectors.columns import Column
+from detectors.scorecard.kernels import area_variance
 from detectors.values import Value
 
 CONFIDENCE: Final = 0.95
@@ -34,6 +36,7 @@ class Score(Value, frozen=True, kw_only=True):
     undefined: str | None = None
 
 
+@lru_cache(maxsize=16)
 def quantile(confidence: float) -> float:
     """How many standard errors reach to either side."""
     return NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -45,7 +48,7 @@ def wilson(share: float, size: float, confidence: float = CONFIDENCE) -> tuple[f
     spread = 1 + z * z / size
     middle = (share + z * z / (2 * size)) / spread
     reach = z * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size)) / spread
-    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+    return min(max(middle - reach, 0.0), share), max(min(middle + reach, 1.0), share)
 
 
 def around(
@@ -75,14 +78,8 @@ def area_error(positives: Column, negatives: Column, worth: float) -> float:
     """Standard error of an area under the ROC curve from histograms of the scores of both classes, by the
     placements of each class among the other; DeLong, DeLong and Clarke-Pearson (1988)."""
     good, bad = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
-    below = (np.cumsum(bad) - bad / 2) / bad.sum()
-    above = 1 - (np.cumsum(good) - good / 2) / good.sum()
-    parts = [
-        np.average((p - np.average(p, weights=w)) ** 2, weights=w) / w.sum()
-        for p, w in ((below, good), (above, bad))
-    ]
-    least = 1 / (good.sum() * bad.sum()) / 4
-    return math.sqrt(max(float(sum(parts)), least) / worth)
+    least = 1 / float(good.sum() * bad.sum()) / 4
+    return math.sqrt(max(area_variance(good, bad), least) / worth)
 
 
 def missing(measure: str, rows: int, because: str) -> Score:

@@ -1,12 +1,13 @@
 """Whether scores are probabilities: proper scores and calibration from two histograms of scores by label."""
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from detectors.columns import SCORE_BINS, Column, Floats
 from detectors.scorecard.intervals import Score, around, missing
+from detectors.scorecard.kernels import calibration_gap, logistic
 
 GROUPS: Final = 16
 """Groups of scores that calibration is looked at by, of equal width."""
@@ -15,27 +16,15 @@ SMALLEST: Final = 1e-15
 _EDGES: Final = np.arange(SCORE_BINS + 1) / SCORE_BINS
 _MIDDLES: Final = (_EDGES[1:] + _EDGES[:-1]) / 2
 _LOGITS: Final = np.log(_MIDDLES / (1 - _MIDDLES))
-_SQUARED_LOGITS: Final = np.square(_LOGITS)
-_STEPS: Final = 50
-_SINGULAR: Final = 1e-12
-"""Share of the product of the variances that the determinant must be: below it the scores are all alike."""
 _LEAST: Final = 5
 MEASURES: Final = ("brier", "log_loss", "calibration_error", "calibration_slope", "calibration_intercept")
 
 
-class _Costs(NamedTuple):
-    """What a row in a bin costs on average, its square, and how much that varies within the bin: of the positives'
-    bins, then of the negatives'."""
-
-    means: Floats
-    squares: Floats
-    widths: Floats
-
-    @classmethod
-    def of(cls, means: tuple[Floats, Floats], ends: tuple[Floats, Floats]) -> "_Costs":
-        """From the mean cost of each bin and the costs at the bins' ends."""
-        both = np.concatenate(means)
-        return cls(both, np.square(both), np.concatenate([np.abs(np.diff(end)) for end in ends]))
+def _costs(means: tuple[Floats, Floats], ends: tuple[Floats, Floats]) -> Floats:
+    """What a row in a bin costs on average, its square, and how much that varies within the bin, shape (3, bins): of
+    the positives' bins, then of the negatives'. ends: the costs at the bins' ends."""
+    both = np.concatenate(means)
+    return np.stack([both, np.square(both), np.concatenate([np.abs(np.diff(end)) for end in ends])])
 
 
 def _square_means() -> tuple[Floats, Floats]:
@@ -51,8 +40,8 @@ def _log_means() -> tuple[Floats, Floats]:
     return one, one[::-1].copy()
 
 
-_SQUARES: Final = _Costs.of(_square_means(), (np.square(1 - _EDGES), np.square(_EDGES)))
-_LOGS: Final = _Costs.of(
+_SQUARES: Final = _costs(_square_means(), (np.square(1 - _EDGES), np.square(_EDGES)))
+_LOGS: Final = _costs(
     _log_means(), (-np.log(np.clip(_EDGES, SMALLEST, 1.0)), -np.log(np.clip(1 - _EDGES, SMALLEST, 1.0)))
 )
 
@@ -69,9 +58,10 @@ def probability_scores(positives: Column, negatives: Column, worth: float) -> li
         return [missing(name, 0, "no labelled row has a score") for name in MEASURES]
     share = float(good.sum()) / rows
     entropy = -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
+    counts = np.concatenate((good, bad))
     found = [
-        _proper("brier", _SQUARES, (good, bad), worth, share * (1 - share)),
-        _proper("log_loss", _LOGS, (good, bad), worth, entropy),
+        _proper("brier", _SQUARES, counts, worth, share * (1 - share)),
+        _proper("log_loss", _LOGS, counts, worth, entropy),
         _calibration_error(good, bad, worth),
     ]
     if min(good.sum(), bad.sum()) < _LEAST:
@@ -82,19 +72,14 @@ def probability_scores(positives: Column, negatives: Column, worth: float) -> li
 
 def _proper(
     name: str,
-    costs: "_Costs",
-    counts: tuple[Floats, Floats],
+    costs: Floats,
+    counts: Floats,
     worth: float,
     naive: float,
 ) -> Score:
     """A mean over rows of what its score and label cost, with the range that the bins leave open."""
-    both = np.concatenate(counts)
-    rows = float(both.sum())
-    value, second, doubt = (
-        float(both @ costs.means) / rows,
-        float(both @ costs.squares) / rows,
-        both @ costs.widths,
-    )
+    rows = float(counts.sum())
+    value, second, doubt = (costs @ counts / rows).tolist()
     error = math.sqrt(max(second - value * value, 0.0) / (rows * worth))
     low, high = around(value, error, 0.0)
     return Score(
@@ -104,7 +89,7 @@ def _proper(
         high=high,
         rows=int(rows),
         error=error,
-        binning_error=float(doubt) / rows,
+        binning_error=doubt,
         naive=naive,
         detail="read from 64 bins of scores, taken as evenly spread within",
     )
@@ -113,25 +98,17 @@ def _proper(
 def _calibration_error(good: Floats, bad: Floats, worth: float) -> Score:
     """The mean gap between score and share of positives over the groups, weighted by rows; `naive` is what a
     calibrated model would show by chance: Gaussian gaps of sqrt(2 p q / (pi n))."""
-    both = (good + bad).reshape(GROUPS, -1)
-    rows = both.sum(axis=1)
-    used = rows > 0
-    said = (both * _MIDDLES.reshape(GROUPS, -1)).sum(axis=1)[used] / rows[used]
-    true = good.reshape(GROUPS, -1).sum(axis=1)[used] / rows[used]
-    weights = rows[used] / rows.sum()
-    value = float((weights * np.abs(true - said)).sum())
-    variances = said * (1 - said) / (rows[used] * worth)
-    error = math.sqrt(float((weights**2 * variances).sum()))
+    value, error, chance = calibration_gap(good, bad, _MIDDLES, GROUPS, worth).tolist()
     low, high = around(value, error, 0.0, 1.0)
     return Score(
         measure="calibration_error",
         value=value,
         low=low,
         high=high,
-        rows=int(rows.sum()),
+        rows=int(good.sum() + bad.sum()),
         error=error,
         binning_error=0.5 / SCORE_BINS,
-        naive=float((weights * np.sqrt(2 * variances / math.pi)).sum()),
+        naive=chance,
     )
 
 
@@ -139,26 +116,9 @@ def _logistic(good: Floats, bad: Floats, worth: float) -> list[Score]:
     """The logistic regression of the label on the logit of the score; Cox (1958). Slope 1 and intercept 0: calibrated;
     a slope below 1: too sure of itself."""
     rows = int(good.sum() + bad.sum())
-    intercept, slope, both = 0.0, 1.0, good + bad
-    for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(intercept + slope * _LOGITS, -30, 30)))
-        weights, left = both * chance * (1 - chance), good - both * chance
-        once, twice = float(weights @ _LOGITS), float(weights @ _SQUARED_LOGITS)
-        total = float(weights.sum())
-        determinant = total * twice - once * once
-        if determinant <= _SINGULAR * total * twice:
-            break
-        first, second = float(left.sum()), float(left @ _LOGITS)
-        steps = (twice * first - once * second) / determinant, (total * second - once * first) / determinant
-        intercept += min(max(steps[0], -2.0), 2.0)
-        slope += min(max(steps[1], -2.0), 2.0)
-        if max(abs(steps[0]), abs(steps[1])) < 1e-10:
-            errors = (math.sqrt(one / determinant / worth) for one in (total, twice))
-            names = ("calibration_slope", "calibration_intercept")
-            return [
-                _coefficient(name, value, error, rows)
-                for name, value, error in zip(names, (slope, intercept), errors, strict=True)
-            ]
+    found = logistic(good, bad, _LOGITS, worth).tolist()
+    if found:
+        return [_coefficient(*each, rows) for each in zip(MEASURES[3:], found[:2], found[2:], strict=True)]
     because = "the scores tell the classes apart without a mistake, or are all alike"
     return [missing(name, rows, because) for name in MEASURES[3:]]
 

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
-from detectors.outcome_slots import RegressionSlots
+from detectors.outcome_slots import MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.scorecard.card import score_card
@@ -46,6 +46,10 @@ def _of_reference(reference: Reference) -> dict[str, Score]:
         slots = profile.layout.outcomes
         if isinstance(slots, RegressionSlots):
             profile.counters[slots.sums] = reference.sums or 0
+        elif isinstance(slots, MulticlassSlots):
+            profile.counters[slots.ranks] = reference.ranks
+            profile.counters[slots.right_scores] = reference.positive_scores or 0
+            profile.counters[slots.wrong_scores] = reference.negative_scores or 0
         card = {score.measure: score for score in score_card(profile, QUANTILES)}
         if len(_memo) >= _MEMO_SIZE:
             _memo.pop(next(iter(_memo)))

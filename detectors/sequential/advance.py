@@ -1,5 +1,6 @@
 """One window of one kind of alert: whether an incident begins, goes further, or ends."""
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from detectors.columns import Floats, Integers
+from detectors.sequential.beside import is_different
 from detectors.sequential.budget import Threshold
 from detectors.sequential.explain import change_of
 from detectors.sequential.kernels import COUNT
@@ -25,6 +27,8 @@ from detectors.sequential.track import (
 )
 from detectors.sequential.values import Change, Opened, Step, Track
 
+MOST: Final = 600.0
+"""Log evidence above which a score counts as that much."""
 UNKNOWN: Final = 1e12
 """The variance of a score whose variance is not known: nothing is evidence of its change."""
 
@@ -168,18 +172,44 @@ def _further(
     variances = _variances(plan, inner.spread)
     spread = (np.frombuffer(inner.spread) + np.frombuffer(_spread(window))).tobytes()
     inner = replace(inner, windows=inner.windows + 1, spread=spread)
+    if len(outer.at) == 2 and opened.told == opened.since:
+        weighed, change = _after_the_first(plan, track, opened, outer, limit, pool)
+        opened = replace(opened, since_then=found.packed(inner))
+        return (opened if change is None else _joined(opened, outer, plan, weighed)), weighed, change
     weighed, change = _watch(plan, inner, found, limit, pool, variances)
     if change is None:
         return replace(opened, since_then=found.packed(inner)), weighed, None
-    more = opened_at(found, plan, weighed, inner.windows - 1)
-    if is_calm_from(outer, plan, track, more, pool):
+    if is_calm_from(outer, plan, track, opened_at(found, plan, weighed, found.at[-1]), pool):
         return replace(opened, since_then=found.packed(inner)), weighed, None
+    opened = replace(
+        _joined(opened, found, plan, weighed), since_then=_anew(inner, found, weighed.likeliest, window)
+    )
+    return opened, weighed, change
+
+
+def _joined(opened: Opened, found: Candidates, plan: TrackPlan, weighed: Weighed) -> Opened:
+    """The incident told by the scores of a further change besides."""
+    more = opened_at(found, plan, weighed, found.at[-1])
     new = [(k, moved) for k, moved in zip(more.scores, more.moved, strict=True) if k not in opened.scores]
     new = new[: max(2 * TELLING - len(opened.scores), 0)]
-    opened = replace(
+    return replace(
         opened,
         scores=(*opened.scores, *(k for k, _ in new)),
         moved=(*opened.moved, *(moved for _, moved in new)),
-        since_then=_anew(inner, found, weighed.likeliest, window),
     )
-    return opened, weighed, change
+
+
+def _after_the_first(
+    plan: TrackPlan, track: Track, opened: Opened, found: Candidates, limit: Threshold, pool: float
+) -> tuple[Weighed, Change | None]:
+    """The window after the one in which the incident began, and was told, beside the frozen baseline."""
+    threshold = limit.value * track.caution
+    weighed = weigh(found, plan, track, pool, 0.0)
+    place = len(found.at) - 1
+    different = is_different(found, plan, track, opened, pool, math.log(threshold / limit.share))
+    weighed.logs[place] = np.where(different, weighed.logs[place], -np.inf)
+    terms = np.minimum(weighed.logs[place] + plan.log_weights, MOST)
+    weighed = Weighed(float(np.exp(terms).sum()) * limit.share, weighed.logs, weighed.moved, place)
+    if weighed.statistic < threshold:
+        return weighed, None
+    return weighed, change_of(found, plan, track, weighed, threshold, limit, pool)

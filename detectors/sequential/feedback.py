@@ -39,13 +39,18 @@ def say(plan: Plan, memory: Memory, kind: str, said: Said, name: str = "") -> Me
     mine = next((one for one in plan.tracks if one.kind == kind), None)
     if track is None or track.opened is None or mine is None or memory.plan != plan.name:
         return memory
-    after = _EFFECTS[said](mine, track)
+    after = say_on_track(mine, track, said)
     entry = Feedback(kind=kind, said=said, window=memory.windows, before=track, id=name)
     return replace(
         memory,
         tracks=memory.tracks | {kind: after},
         feedback=(*memory.feedback, entry)[-KEPT:],
     )
+
+
+def say_on_track(plan: TrackPlan, track: Track, said: Said) -> Track:
+    """The track of one kind after a person has spoken about its incident."""
+    return _EFFECTS[said](plan, track)
 
 
 def take_back(memory: Memory, place: int = -1) -> Memory:

@@ -5,10 +5,12 @@ from typing import Final, NamedTuple, cast
 from detectors.judgement import Decision, Transition, Window
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.sequential.budget import SERVICE, Threshold, part_of, threshold_of
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.step import step
 from detectors.sequential.values import Memory
 from detectors.sequential.verdicts import closing, decision_of, opening
+from detectors.service.measures import tells_service
 from detectors.values import AlertKind, Monitor
 
 SEGMENTS: Final = 16
@@ -29,6 +31,27 @@ def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
     """The plan of the window's series."""
     columns = tuple(spec.name for spec in monitor.features)
     return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
+
+
+def besides_of(window: Window, profile: Profile | None) -> tuple[str, ...]:
+    """The kinds that are decided on elsewhere and share the budget of this window's axis: of all rows of a version what
+    they tell of the service."""
+    if profile is None or window.axis != "event" or window.segment != "all" or not tells_service(profile):
+        return ()
+    return (SERVICE,)
+
+
+def service_limit(
+    window: Window, profile: Profile | None, monitor: Monitor, reference: Reference
+) -> Threshold | None:
+    """The threshold of what is decided about the service; None where the window tells nothing of it."""
+    besides = besides_of(window, profile)
+    if not besides:
+        return None
+    kinds = (*(str(track.kind) for track in plan_for(window, monitor, reference).tracks), *besides)
+    segments = SEGMENTS * len(monitor.segments)
+    part = part_of(SERVICE, kinds, labels=reference.labelled > 0, segments=segments, is_segment=False)
+    return threshold_of(monitor.budget, part, (window.end_us - window.start_us) / 1e6, None)
 
 
 def judge_sequence(
@@ -54,6 +77,7 @@ def judge_sequence(
         labels=reference.labelled > 0,
         segments=SEGMENTS * len(monitor.segments),
         is_segment=is_segment,
+        besides=besides_of(window, profile),
     )
     open_now = {
         kind: track.opened is not None and not track.opened.expected for kind, track in after.tracks.items()

@@ -36,11 +36,13 @@ def step(
     labels: bool = False,
     segments: int = 0,
     is_segment: bool = False,
+    besides: tuple[str, ...] = (),
 ) -> tuple[Memory, tuple[Step, ...]]:
     """Take one window; windows of a series come in order, each once.
 
     counters: of the window's profile, one vector per stratum of the plan (one in all where it has none), the
-    window's rows of each phase. labels, segments, is_segment: see `budget.part_of`.
+    window's rows of each phase. labels, segments, is_segment: see `budget.part_of`; besides: kinds that
+    are decided on elsewhere and share the budget of the axis.
     Gives back the memory for the next window, and for each kind of alert what the window did to it. A memory that
     was made under another plan is begun anew: its open incidents close. Raises `ProfileInvalid` for too many or too
     few profiles.
@@ -55,7 +57,7 @@ def step(
         memory = Memory(plan=plan.name)
     memory = _with_repeats(plan, memory, counters)
     pool = pool_of(memory)
-    kinds = tuple(str(track.kind) for track in plan.tracks)
+    kinds = (*(str(track.kind) for track in plan.tracks), *besides)
     tracks = dict(memory.tracks)
     steps: list[Step] = []
     for track_plan in plan.tracks:

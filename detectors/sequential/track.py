@@ -10,7 +10,7 @@ the initial value is unknown (1991); Shin, Ramdas and Rinaldo, E-detectors (2022
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -27,8 +27,9 @@ RESTART: Final = 1 / 100
 RECENT: Final = 16
 """The last candidates are all kept, older ones ever more sparsely: 8 for each doubling of their age."""
 LEAST_CLOSING: Final = 2
-MOST_CLOSING: Final = 64
-"""Windows that must be like the baseline again before an incident ends."""
+"""Windows that must be like the baseline again, each by itself, before an incident ends."""
+OVER: Final = math.log(1e4)
+"""Log-likelihood ratio of "as before" over "as since the change" that ends an incident."""
 CALM_Z: Final = 2.0
 CALM_SHARE: Final = 0.5
 """Of the change that was told: less than it is an end, too, however many rows prove it."""
@@ -92,13 +93,14 @@ class Candidates:
         self.at_us.append(start_us)
         self.shares.append(share)
         kept = [i for i, at in enumerate(self.at) if i == 0 or _is_kept(at, window + 1)]
-        self.at_sums = np.concatenate((self.at_sums, self.sums[None]))
-        self.at_rows = np.concatenate((self.at_rows, self.rows[None]))
+        self.at_sums, self.at_rows = (
+            _with(self.at_sums, kept, self.sums),
+            _with(self.at_rows, kept, self.rows),
+        )
         if len(kept) < len(self.at):
             self.at = [self.at[i] for i in kept]
             self.at_us = [self.at_us[i] for i in kept]
             self.shares = [self.shares[i] for i in kept]
-            self.at_sums, self.at_rows = self.at_sums[kept], self.at_rows[kept]
         self.sums = self.sums + sums
         self.rows = self.rows + rows
 
@@ -211,18 +213,27 @@ def opened_at(found: Candidates, plan: TrackPlan, weighed: Weighed, window: int)
 
 def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float) -> int | None:
     """Where the last windows are like the frozen baseline in all scores that told the incident, the place of the
-    candidate before the first of them; None while they are not. It takes twice as many as it took to tell it, all
-    of them together and each by itself."""
-    now = found.at[-1] + 1
-    wanted = min(max(2 * (opened.told + 1 - opened.since), LEAST_CLOSING), MOST_CLOSING)
-    eligible = [i for i, at in enumerate(found.at) if now - at >= wanted]
-    if not eligible:
+    candidate before the first of them; None while they are not.
+
+    They are those since the candidate since which they speak most for the baseline and against the change that was
+    told, by `OVER` at least: what took long to tell takes as long to pass. All of them together are near the baseline,
+    and the last ones each by itself."""
+    last = len(found.at) - LEAST_CLOSING
+    if last < 0:
         return None
-    place = eligible[-1]
-    spans = [(place, len(found.at)), *((i, i + 1) for i in range(place, len(found.at)))]
-    for k, moved in zip(opened.scores, opened.moved, strict=True):
-        least = abs(moved) * CALM_SHARE
-        if not all(_is_near(found, plan, track, pool, span, k, least) for span in spans):
+    told = list(zip(opened.scores, opened.moved, strict=True))
+    known = [
+        [apart(found, plan, track, pool, (first, len(found.at)), k) for k, _ in told]
+        for first in range(last + 1)
+    ]
+    evidence = [sum(one.against(moved) for one, (_, moved) in zip(each, told, strict=True)) for each in known]
+    place = int(np.argmax(evidence))
+    if evidence[place] < OVER:
+        return None
+    for (k, moved), one in zip(told, known[place], strict=True):
+        least = max(abs(moved) * CALM_SHARE, float(plan.figures[4, k]))
+        alone = [apart(found, plan, track, pool, (i, i + 1), k) for i in range(last, len(found.at))]
+        if not all(each.is_near(least) for each in (one, *alone)):
             return None
     return place
 
@@ -232,22 +243,33 @@ def is_calm_from(found: Candidates, plan: TrackPlan, track: Track, opened: Opene
     is a return."""
     place = next((i for i, at in enumerate(found.at) if at >= opened.since), None)
     return place is not None and all(
-        _is_near(found, plan, track, pool, (place, len(found.at)), k, abs(moved) * CALM_SHARE)
+        apart(found, plan, track, pool, (place, len(found.at)), k).is_near(
+            max(abs(moved) * CALM_SHARE, float(plan.figures[4, k]))
+        )
         for k, moved in zip(opened.scores, opened.moved, strict=True)
     )
 
 
-def _is_near(
-    found: Candidates,
-    plan: TrackPlan,
-    track: Track,
-    pool: float,
-    span: tuple[int, int],
-    score: int,
-    least: float,
-) -> bool:
-    """Whether one score of the windows between two candidates (the end of all is behind the last one) is within
-    `CALM_Z` standard errors of the baseline, within its floor, or within `least`."""
+class Apart(NamedTuple):
+    """One score of some windows beside the baseline: the difference of the means, one over its variance (0: not
+    known)."""
+
+    change: float
+    precision: float
+
+    def is_near(self, least: float) -> bool:
+        """Whether it is within `CALM_Z` standard errors, or within `least`; what is not known is."""
+        return not self.precision or abs(self.change) < max(CALM_Z / math.sqrt(self.precision), least)
+
+    def against(self, moved: float) -> float:
+        """Logarithm of how much likelier this is without a change than with one of `moved`."""
+        return self.precision * moved * (moved - 2 * self.change) / 2
+
+
+def apart(
+    found: Candidates, plan: TrackPlan, track: Track, pool: float, span: tuple[int, int], score: int
+) -> Apart:
+    """One score of the windows between two candidates (the end of all is behind the last one)."""
     first, last = span
     end_sums = found.at_sums[last] if last < len(found.at) else found.sums
     end_rows = found.at_rows[last] if last < len(found.at) else found.rows
@@ -265,14 +287,21 @@ def _is_near(
         few, many = rows / (1 + rows * pool), float(worth[s, group])
         spread = plan.variances[s, score] * plan.figures[2, score] * (1 / few + 1 / many)
         if plan.forms[score] == 1:
-            rate = (mean * rows + base * before + 1) / (rows + before + 1)
-            spread *= rate
+            spread *= (mean * rows + base * before + 1) / (rows + before + 1)
         precision += 1 / spread
         difference += (mean - base) / spread
-    if precision == 0.0:
-        return last - first == 1
-    change = abs(difference / precision)
-    return change < max(CALM_Z / math.sqrt(precision), float(plan.figures[4, score]), least)
+    return Apart(difference / precision if precision else 0.0, precision)
+
+
+def _with(known: Floats, kept: list[int], last: Floats) -> Floats:
+    """Those that are kept, of which the last one is new."""
+    found = np.empty((len(kept), *last.shape))
+    if len(kept) == len(known) + 1:
+        found[:-1] = known
+    else:
+        np.take(known, kept[:-1], axis=0, out=found[:-1])
+    found[-1] = last
+    return found
 
 
 def _is_kept(at: int, now: int) -> bool:

@@ -29,7 +29,7 @@ def decision_of(kind: AlertKind, step: Step, rows: int, *, is_open: bool) -> Dec
         rows=rows,
         effect=statistic / step.threshold if step.threshold else 0.0,
         verdict="breach" if is_open else "ok",
-        reason=f"evidence of change {statistic:.3g} (alarm from {step.threshold:.0f}); {state}",
+        reason=f"the evidence of a change is {explain.times(statistic, step.threshold)} what it takes; {state}",
     )
 
 
@@ -67,16 +67,17 @@ def _reason(kind: AlertKind, change: Change, moved: list[Moved], *, further: boo
     texts = list(dict.fromkeys(sentence(one) for one in moved))
     more = len(texts) - TOLD
     text = "; ".join(texts[:TOLD]) + (f"; and {more} more" if more > 0 else "")
-    windows = "window" if change.windows == 1 else f"{change.windows} windows"
     name = explain.KIND_NAMES[kind] + (" has changed further" if further else "")
+    return f"{name}: {text}. {passed(change)}"
+
+
+def passed(change: Change) -> str:
+    """Since when, and by which evidence beyond which threshold."""
+    windows = "window" if change.windows == 1 else f"{change.windows} windows"
     return (
-        f"{name}: {text}. In the last {windows}; the evidence of {_evidence(change.statistic)} has passed the "
-        f"{change.in_force} threshold of {change.threshold:.0f}."
+        f"In the last {windows}; the evidence is {explain.times(change.statistic, change.threshold)} the "
+        f"{change.in_force} threshold of {change.threshold:,.0f}."
     )
-
-
-def _evidence(statistic: float) -> str:
-    return f"{statistic:.3g}" if statistic < 1e6 else "more than a million"
 
 
 def _decision(kind: AlertKind, change: Change, moved: Moved, column: str) -> Decision:

@@ -13,7 +13,19 @@ from homeostat.client import Client
 from homeostat.config import Config
 from homeostat.ledger import Stats
 
-__all__ = ["Client", "Config", "Stats", "aflush", "close", "flush", "init", "label", "log", "stats"]
+__all__ = [
+    "Client",
+    "Config",
+    "Stats",
+    "aflush",
+    "close",
+    "flush",
+    "init",
+    "label",
+    "log",
+    "metrics",
+    "stats",
+]
 
 _client = Client()
 
@@ -23,4 +35,5 @@ label = _client.label
 flush = _client.flush
 aflush = _client.aflush
 stats = _client.stats
+metrics = _client.metrics
 close = _client.close

@@ -28,6 +28,7 @@ from homeostat.arguments import (
 from homeostat.config import Config
 from homeostat.delivery import Delivery
 from homeostat.errors import ContractError
+from homeostat.exposition import exposition
 from homeostat.lanes import MAX_PLAIN_ID_CHARS
 from homeostat.ledger import Ledger, Stats
 from homeostat.tracing import TRACE_MODULE, current_trace
@@ -276,6 +277,10 @@ class Client:
         """The counters of this process since `open`; after `close` they stay as they were at its end."""
         running = self._running
         return self._last if running is None else running.ledger.stats()
+
+    def metrics(self) -> str:
+        """The counters of `stats` in Prometheus's text format, for the host to show beside its own."""
+        return exposition(self.stats())
 
     def close(self, timeout_s: float | None = None) -> None:
         """Flush, for `exit_timeout_s` at most unless told otherwise, and stop; `log` then does nothing."""

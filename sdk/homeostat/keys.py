@@ -18,7 +18,7 @@ def key_of(id: str) -> int:
 def keys_of(ids: Iterable[str]) -> npt.NDArray[np.uint64]:
     """The keys of many ids, in their order, as one uint64 array."""
     digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(id.encode()) for id in ids), dtype=np.uint64)
+    return np.fromiter(map(digest, map(str.encode, ids)), dtype=np.uint64)
 
 
 def partition_of(model: str, key: int, partitions: int, spread: int = 1) -> int:

@@ -19,14 +19,16 @@ class Stats:
     logged + labelled + adopted = acknowledged + pending + spooled + sum(dropped.values()) + rejected
 
     `logged` and `labelled`: given to `log` and `label`. `adopted`: found in the spool of a process that is no
-    more. `sent`: handed to the broker at least once. `acknowledged`: kept by the broker for good. `dropped`: by
-    reason (`memory_full`, `oldest`, `block_timeout`, `too_large`, `spool_damaged`, `closed`). `rejected`: broke the
-    contract. `pending`: waiting in memory. `spooled`: waiting on disk.
+    more; `adopted_processes`: how many of those there were. `sent`: handed to the broker at least once.
+    `acknowledged`: kept by the broker for good. `dropped`: by reason (`memory_full`, `oldest`, `block_timeout`,
+    `too_large`, `spool_damaged`, `closed`). `rejected`: broke the contract. `pending`: waiting in memory. `spooled`:
+    waiting on disk.
     """
 
     logged: int = 0
     labelled: int = 0
     adopted: int = 0
+    adopted_processes: int = 0
     sent: int = 0
     acknowledged: int = 0
     dropped: dict[str, int]
@@ -72,6 +74,7 @@ class Ledger:
         self.sheds = False
         self._spooled = 0
         self._adopted = 0
+        self._adopted_processes = 0
         self._sent = 0
         self._acknowledged = 0
         self._rejected = 0
@@ -155,10 +158,11 @@ class Ledger:
             self.changed.notify_all()
             return True
 
-    def adopt(self, rows: int) -> int:
-        """So many rows were found on the disk, left by another process: their ticket."""
+    def adopt(self, rows: int, *, is_first: bool) -> int:
+        """So many rows were found on the disk, left by another process (`is_first`: the first of it): their ticket."""
         with self.lock:
             self._adopted += rows
+            self._adopted_processes += is_first
             self._spooled += rows
             return self.open_ticket(rows)
 
@@ -239,6 +243,7 @@ class Ledger:
                 logged=self.logged,
                 labelled=self.labelled,
                 adopted=self._adopted,
+                adopted_processes=self._adopted_processes,
                 sent=self._sent,
                 acknowledged=self._acknowledged,
                 dropped=dict(dropped),

@@ -125,11 +125,19 @@ class Outbox:
         if self._spool is None or time.monotonic() - self._adopted_at_s < ADOPT_EVERY_S:
             return
         self._adopted_at_s = time.monotonic()
+        found = dict[str, int]()
         try:
             for path, meta in self._spool.adopt():
-                self._new.append(self._adopted(path, meta))
+                self._new.append(self._adopted(path, meta, is_first=meta.producer not in found))
+                found[meta.producer] = found.get(meta.producer, 0) + meta.rows
         except OSError as error:
             self._tell_trouble(error)
+        if found:
+            logger.info(
+                "homeostat: %d events that %d ended processes left in the spool are sent by this one",
+                sum(found.values()),
+                len(found),
+            )
 
     def close(self) -> None:
         """Leave the spool to the next process."""
@@ -144,9 +152,9 @@ class Outbox:
         if self._spool is not None:
             self._spool.abandon()
 
-    def _adopted(self, path: Path, meta: Meta) -> Parcel:
+    def _adopted(self, path: Path, meta: Meta, *, is_first: bool) -> Parcel:
         return Parcel(
-            ticket=self._ledger.adopt(meta.rows),
+            ticket=self._ledger.adopt(meta.rows, is_first=is_first),
             rows=meta.rows,
             nbytes=0,
             spooled=True,

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from detectors.reference import Reference
 from detectors.sequential.hearing import Statement
 from streams.bus import Message
 from streams.control.configuration import reference_record, statement_record
+from streams.control.learning import InForce
 from streams.control.schemas import SchemaInvalid, implied_schema_record, schema_of_reference
 from streams.topics import CONTROL
 
@@ -39,13 +41,22 @@ async def publish_statement(bus: Publishing, statement: Statement) -> None:
     await bus.publish(CONTROL, key=key, value=value)
 
 
-async def publish_reference(bus: Publishing, reference: Reference) -> None:
+async def publish_reference(bus: Publishing, reference: Reference, effective_us: int = 0) -> None:
     """Put a reference on the control topic, and beside it the schema that it implies: who sends events reads
-    there what they must look like, without knowing references.
+    there what they must look like, without knowing references. effective_us: the event time from which on it counts;
+    0: for every pane that begins from now on.
 
     A schema that a person registered has a key of its own and is left alone. A reference that implies no
     schema is published all the same, and that is told: a rollback does not wait for it.
     """
+    if effective_us:
+        told = InForce(
+            model=reference.model,
+            version=reference.version,
+            revision=reference.revision,
+            effective_us=effective_us,
+        )
+        await bus.publish(CONTROL, key=told.key, value=msgspec.json.encode(told))
     key, value = reference_record(reference)
     await bus.publish(CONTROL, key=key, value=value)
     try:

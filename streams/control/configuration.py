@@ -11,6 +11,7 @@ import structlog
 from detectors.reference import Reference
 from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Axis, Monitor
+from streams.control.learning import IN_FORCE, ORDERS, InForce, LearningOrder
 from streams.control.schemas import Schema, schema_of_reference
 
 _log = structlog.get_logger()
@@ -51,7 +52,9 @@ class Configuration:
 
     def __init__(self) -> None:
         self._monitors: dict[str, list[Monitor]] = {}
-        self._references: dict[tuple[str, str], Reference] = {}
+        self._references: dict[tuple[str, str], list[tuple[int, Reference]]] = {}
+        self._in_force: dict[tuple[str, str, str], int] = {}
+        self._orders: dict[tuple[str, str], LearningOrder] = {}
         self._revisions: dict[str, Reference] = {}
         self._schemas: dict[tuple[str, str], Schema] = {}
         self._implied: dict[str, Schema] = {}
@@ -71,6 +74,10 @@ class Configuration:
                 self.add_reference(Reference.from_json(value))
             elif name.startswith(STATEMENTS):
                 self.add_statement(msgspec.json.decode(value, type=Statement))
+            elif name.startswith(IN_FORCE):
+                self.add_in_force(msgspec.json.decode(value, type=InForce))
+            elif name.startswith(ORDERS):
+                self.add_order(LearningOrder.from_json(value))
             elif name.startswith("schema/"):
                 self.add_schema(Schema.from_json(value))
             elif not name.startswith(_FOR_OTHERS):
@@ -89,9 +96,26 @@ class Configuration:
         known[:] = [other for other in known if other.effective_us < monitor.effective_us]
         known.append(monitor)
 
+    def add_in_force(self, told: InForce) -> None:
+        """Note from when on a reference counts that is still to come."""
+        self._in_force[told.model, told.version, told.revision] = told.effective_us
+
+    def add_order(self, order: LearningOrder) -> None:
+        """Note that the reference of a version is to be learned."""
+        self._orders[order.model, order.version] = order
+
+    def orders(self) -> list[LearningOrder]:
+        """What is still to be learned."""
+        return [order for name, order in self._orders.items() if name not in self._references]
+
     def add_reference(self, reference: Reference) -> None:
-        """Make this the reference of its model and version; older revisions stay known by their name."""
-        self._references[reference.model, reference.version] = reference
+        """Make this the reference of its model and version, from when on it was said to count; it replaces what
+        would count from then on or later. All revisions stay known by their name."""
+        name = reference.model, reference.version
+        effective_us = self._in_force.get((*name, reference.revision), 0)
+        known = self._references.setdefault(name, [])
+        known[:] = [other for other in known if other[0] < effective_us]
+        known.append((effective_us, reference))
         self._revisions[reference.revision] = reference
         self._note_version(reference.model, reference.version)
 
@@ -114,7 +138,7 @@ class Configuration:
         as labels come: that of the version that was made known last."""
         name = model, self._newest.get(model, "") if version is None else version
         found = self._schemas.get(name)
-        if found is not None or (reference := self._references.get(name)) is None:
+        if found is not None or (reference := self.reference(*name)) is None:
             return found
         implied = self._implied.get(reference.revision)
         if implied is None:
@@ -161,16 +185,19 @@ class Configuration:
         )
 
     def reference(self, model: str, version: str) -> Reference | None:
-        """The newest reference of a version."""
-        return self._references.get((model, version))
+        """The newest reference of a version, from whenever on it counts."""
+        known = self._references.get((model, version))
+        return known[-1][1] if known else None
 
     def pane_reference(
         self, model: str, version: str, segment: str, axis: Axis, source: int, start_us: int
     ) -> Reference | None:
-        """The reference that a pane is bound to which begins now: the newest of its version, whatever its segment,
-        axis, partition and time. None where none is known yet: no measure will rest on that pane."""
-        del segment, axis, source, start_us
-        return self.reference(model, version)
+        """The reference that a pane is bound to: of its version the newest that counts from its beginning on,
+        whatever its segment, axis and partition. None where none is known: no measure will rest on that pane."""
+        del segment, axis, source
+        known = self._references.get((model, version), ())
+        place = bisect_right(known, start_us, key=lambda each: each[0])
+        return known[place - 1][1] if place else None
 
     def reference_revision(self, revision: str) -> Reference | None:
         """The reference that this revision names."""

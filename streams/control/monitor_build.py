@@ -6,6 +6,7 @@ rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,11 @@ import pyarrow as pa
 from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
+from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
-from detectors.values import Budget, FeatureSpec, Monitor
+from detectors.values import Budget, FeatureSpec, Learning, Monitor, Task
 from streams.control.measures import check_measures
 from streams.control.window_spec import check_windows
 from streams.files.columns import Roles, text_columns
@@ -70,6 +72,7 @@ def build_monitor(
         concept=tuple(file.concept.detectors),
         silence_s=_silence_s(file.silence),
         measures=tuple(file.measures),
+        learning=_learning(file),
         autonomy=file.autonomy,
         effective_us=effective_us,
     )
@@ -101,30 +104,51 @@ def rows_of(roles: Roles, table: pa.Table) -> Rows:
         raise FileInvalid("the reference has no rows")
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
-    said = roles.has_outputs
+    said, scored = roles.has_outputs, "score" in roles.by_role or rows.class_scores is not None
+    told = answers(rows.predictions, rows.class_scores) if roles.classes else rows.predictions
     return Rows(
         rows.features,
-        rows.predictions if said else None,
-        np.clip(rows.scores, 0.0, 1.0) if "score" in roles.by_role else None,
+        told if said else None,
+        np.clip(rows.scores, 0.0, 1.0) if scored else None,
         rows.labels if said and roles.has_labels else None,
     )
 
 
 def build_from(file: MonitorFile, roles: Roles, known: Rows) -> Reference:
     """A reference from these rows. Raises `ReferenceInvalid` for values out of range."""
+    named = ReferenceName(file.model, file.reference.version, file.task, tuple(file.classes))
+    return complete_reference(named, roles.features, known)
+
+
+class ReferenceName(NamedTuple):
+    """What a reference is of."""
+
+    model: str
+    version: str
+    task: Task
+    classes: tuple[str, ...]
+
+
+def complete_reference(named: ReferenceName, features: Sequence[FeatureSpec], known: Rows) -> Reference:
+    """A reference from rows in order of time, with all that can be learned of them. Raises `ReferenceInvalid`."""
     reference = build_reference(
-        file.model,
-        file.reference.version,
+        named.model,
+        named.version,
         known.features,
-        roles.features,
+        features,
         scores=known.scores,
         predictions=known.predictions,
         labels=known.labels,
-        task=file.task,
-        classes=file.classes,
+        task=named.task,
+        classes=named.classes,
     )
     complete = with_baseline(with_learned(reference, known), known, calibration_windows=CALIBRATION)
     return with_note(complete, in_words(contamination(reference, known)))
+
+
+def _learning(file: MonitorFile) -> Learning | None:
+    wanted = file.reference.rows
+    return None if wanted is None else Learning(rows=wanted, classes=tuple(file.classes))
 
 
 def _silence_s(told: str) -> float | None:

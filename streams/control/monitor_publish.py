@@ -12,8 +12,8 @@ from streams.control.bus import ControlBus, publish_reference
 from streams.control.configuration import monitor_record
 from streams.control.monitor_build import build_monitor, reference_of
 from streams.control.window_spec import window_spec
-from streams.files.monitor import FeatureColumn, MonitorFile, MonitorFileInvalid
-from streams.times import MICROSECONDS
+from streams.files.monitor import FeatureColumn, MonitorFile
+from streams.times import MICROSECONDS, in_words
 from streams.topics import CONTROL
 
 
@@ -62,29 +62,40 @@ class Published:
             ],
         }
 
+    def reference_of(self, version: str) -> Reference | None:
+        """The newest of a version."""
+        return next((one for one in reversed(self.references) if one.version == version), None)
+
     def _versions(self) -> str:
         return ", ".join(dict.fromkeys(one.version for one in self.references))
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The outcome of `apply_monitor`."""
+    """The outcome of `apply_monitor`. `effective_us`: from which event time on what was published counts (0: for all
+    events that come from now on); `replaces`: the revision of the reference that counts until then."""
 
     monitor: Monitor
     reference: Reference | None
     published: bool
+    effective_us: int = 0
+    replaces: str = ""
 
     @property
     def told(self) -> str:
         """In words."""
         start = "in force for all events that come from now on, whatever their time"
-        if self.monitor.effective_us:
-            start = "in force for events from " + time.strftime(
-                "%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.monitor.effective_us / MICROSECONDS)
+        if self.effective_us:
+            start = "in force for events from " + in_words(self.effective_us)
+        if self.monitor.learning is not None:
+            return (
+                f"{start}; a version that comes without a reference learns it from its first "
+                f"{self.monitor.learning.rows:,} rows"
             )
         if self.reference is None:
             return f"{start}; references are those of the registered versions"
         told = f"{start}; reference {self.reference.revision} of version {self.reference.version}"
+        told += f", until then {self.replaces}" if self.replaces else ""
         note = self.reference.baseline.note if self.reference.baseline is not None else ""
         return f"{told} ({note})" if note else told
 
@@ -94,6 +105,8 @@ class Applied:
             "monitor": msgspec.to_builtins(self.monitor),
             "reference": self.reference.revision if self.reference else None,
             "published": self.published,
+            "effective_us": self.effective_us,
+            "replaces": self.replaces or None,
         }
 
 
@@ -121,33 +134,32 @@ async def published_monitors(bus: ControlBus) -> list[Published]:
 
 async def apply_monitor(bus: ControlBus, file: MonitorFile, effective_in_s: float) -> Applied:
     """Publish the reference that the file names, then the monitor as the next revision; nothing where both are
-    already there. The first monitor of a model counts for all events that come from now on, whatever their time;
-    a later one for times from `effective_in_s` from now on: long enough for every worker to have read it.
+    already there. The first monitor of a model, and the first reference of a version, count for all events that come
+    from now on, whatever their time; a later one for times from `effective_in_s` from now on: long enough for every
+    worker to have read it.
 
     Raises `FileInvalid`, `MonitorFileInvalid` or an error of `detectors.errors`.
     """
-    if file.reference.rows is not None:
-        raise MonitorFileInvalid(
-            f"monitor of {file.model!r}: reference.rows counts rows of a file, for a backtest; name a file, or "
-            "`registered: true`"
-        )
     reference, features = reference_of(file) if file.reference.file is not None else (None, _named(file))
     known = {one.model: one for one in await published_monitors(bus)}.get(file.model, Published(file.model))
     monitor = build_monitor(file, features)
     last = known.monitors[-1] if known.monitors else None
     same = last is not None and _content(monitor) == _content(last)
-    if reference is not None and reference.revision not in {one.revision for one in known.references}:
-        await publish_reference(bus, reference)
-        if same and last is not None:
-            return Applied(last, reference, True)
+    before = known.reference_of(file.reference.version)
+    is_new = reference is not None and (before is None or before.revision != reference.revision)
+    if same and last is not None and not is_new:
+        return Applied(last, reference, False, last.effective_us)
+    effective_us = time.time_ns() // 1_000 + round(effective_in_s * MICROSECONDS) if last is not None else 0
+    if reference is not None and is_new:
+        await publish_reference(bus, reference, effective_us if before is not None else 0)
+    replaces = before.revision if is_new and before is not None else ""
     if same and last is not None:
-        return Applied(last, reference, False)
+        return Applied(last, reference, True, effective_us if replaces else 0, replaces)
     if last is not None:
-        effective_us = time.time_ns() // 1_000 + round(effective_in_s * MICROSECONDS)
         monitor = msgspec.structs.replace(monitor, revision=last.revision + 1, effective_us=effective_us)
     key, value = monitor_record(monitor)
     await bus.publish(CONTROL, key=key, value=value)
-    return Applied(monitor, reference, True)
+    return Applied(monitor, reference, True, effective_us, replaces)
 
 
 def _named(file: MonitorFile) -> tuple[FeatureSpec, ...]:

@@ -31,6 +31,7 @@ class Rows:
     times_us: Times
     predictions: Floats
     scores: Floats
+    class_scores: Floats | None
     labels: Floats
     label_times_us: Times
     versions: npt.NDArray[np.object_] | None
@@ -55,6 +56,7 @@ class Roles:
         columns, names = file.columns, set(table.columns)
         roles = columns.roles()
         absent = {role: name for role, name in roles.items() if name not in names}
+        absent |= {f"class_scores: {name}": name for name in columns.class_scores if name not in names}
         wrong = {
             role: name for role, name in absent.items() if role not in ("label", "label_time", "version")
         }
@@ -73,12 +75,13 @@ class Roles:
     @property
     def has_outputs(self) -> bool:
         """Whether the file says what the model said: without that no label can be held against anything."""
-        return bool(self.by_role.keys() & {"prediction", "score"})
+        return bool(self.by_role.keys() & {"prediction", "score"} or self.columns.class_scores)
 
     @property
     def needed(self) -> set[str]:
         """The columns that have to be read."""
-        return {spec.name for spec in self.features} | set(self.by_role.values()) | set(self.columns.segments)
+        named = (*self.by_role.values(), *self.columns.segments, *self.columns.class_scores)
+        return {spec.name for spec in self.features} | set(named)
 
     def rows(self, batch: pa.RecordBatch, first_row: int, row_us: int) -> Rows:
         """A batch of the file. Without a time column, row n is at n times `row_us`. Raises `FileInvalid` for a
@@ -88,18 +91,23 @@ class Roles:
         nothing = np.full(count, np.nan)
         scores = self._numbers(batch, "score", nothing)
         predictions = self._outcomes(batch, "prediction", nothing)
+        class_scores = self._class_scores(batch)
         if "prediction" not in self.by_role:
-            predictions = (
-                np.where(np.isnan(scores), np.nan, scores >= 0.5)
-                if "score" in self.by_role
-                else np.zeros(count)
-            )
+            predictions = np.zeros(count)
+            if class_scores is not None:
+                known = ~np.isnan(class_scores).any(axis=1)
+                predictions = np.where(known, np.argmax(class_scores, axis=1), np.nan)
+            elif "score" in self.by_role:
+                predictions = np.where(np.isnan(scores), np.nan, scores >= 0.5)
+        if class_scores is not None and "score" not in self.by_role:
+            scores = _of_class(class_scores, predictions)
         times_us = self._times(batch, "time", places * row_us)
         return Rows(
             ids=self._texts(batch, "id") or [str(place) for place in places.tolist()],
             times_us=times_us,
             predictions=predictions.astype(np.float64),
             scores=scores,
+            class_scores=class_scores,
             labels=self._outcomes(batch, "label", nothing),
             label_times_us=self._times(batch, "label_time", times_us),
             versions=np.array(self._texts(batch, "version"), dtype=object)
@@ -112,6 +120,14 @@ class Roles:
     def _numbers(self, batch: pa.RecordBatch, role: str, otherwise: Floats) -> Floats:
         name = self.by_role.get(role)
         return otherwise if name is None else _as_numbers(batch.column(name), name, role)
+
+    def _class_scores(self, batch: pa.RecordBatch) -> Floats | None:
+        """Shape (rows, classes); a row of NaN where one is missing."""
+        names = self.columns.class_scores
+        if not names:
+            return None
+        found = np.stack([_as_numbers(batch.column(name), name, "class_scores") for name in names], axis=1)
+        return np.where(np.isfinite(found).all(axis=1, keepdims=True), found, np.nan)
 
     def _outcomes(self, batch: pa.RecordBatch, role: str, otherwise: Floats) -> Floats:
         name = self.by_role.get(role)
@@ -141,6 +157,13 @@ class Roles:
         if name is None:
             return []
         return ["" if text is None else text for text in _as_texts(batch.column(name))]
+
+
+def _of_class(class_scores: Floats, predictions: Floats) -> Floats:
+    """The probability of the class that was said; NaN where none was."""
+    inside = (predictions >= 0) & (predictions < class_scores.shape[1])
+    places = np.where(inside, predictions, 0).astype(np.int64)
+    return np.where(inside, class_scores[np.arange(len(places)), places], np.nan)
 
 
 def text_columns(file: MonitorFile) -> set[str]:
@@ -191,7 +214,7 @@ def _features(file: MonitorFile, table: TableFile) -> tuple[FeatureSpec, ...]:
     absent += [name for name in file.columns.segments if name not in names]
     if absent:
         raise FileInvalid(f"{table.path}: there are no columns {absent}; it has {table.columns}")
-    taken = set(file.columns.roles().values())
+    taken = {*file.columns.roles().values(), *file.columns.class_scores}
     chosen = [one.name for one in named] or [name for name in table.columns if name not in taken]
     kinds: dict[str, FeatureKind] = {one.name: one.kind for one in named if isinstance(one, FeatureColumn)}
     found: list[FeatureSpec] = []

@@ -68,6 +68,10 @@ class Columns(_Part):
     version: str | None = Field(None, description="Version of the model. Default: that of the reference.")
     prediction: str | None = Field(None, description="What the model said. Default: score >= 0.5.")
     score: str | None = Field(None, description="Probability of the positive class.")
+    class_scores: list[str] = Field(
+        default_factory=list,
+        description="Probability of each class, one column each, in the order of `classes` (multiclass).",
+    )
     label: str | None = Field(None, description="What turned out to be true.")
     label_time: str | None = Field(None, description="When the label became known. Default: at once.")
     positive: str | None = Field(
@@ -181,6 +185,16 @@ class MonitorFile(_Part):
     )
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     playbook: Literal["default"] = "default"
+
+    @model_validator(mode="after")
+    def _each_class_has_a_score(self) -> "MonitorFile":
+        named = self.columns.class_scores
+        if named and (self.task != "multiclass" or len(named) != len(self.classes)):
+            raise ValueError(
+                f"columns.class_scores: {len(named)} columns for {len(self.classes)} classes of task {self.task}; it "
+                "takes one for each class of a multiclass model"
+            )
+        return self
 
     @model_validator(mode="after")
     def _label_windows_do_not_slide(self) -> "MonitorFile":

@@ -9,59 +9,20 @@ import msgspec
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.values import PaneSnapshot
-from streams.judge.windows import NEVER_US, Entry, Series, SeriesName
-from streams.times import MICROSECONDS
+from streams.judge.windows import NEVER_US, Entry, Series
 
 MERGE_AT = 16
 """So many neighbours become one. Writing a merged pane again with every 16 of 10 s costs 4 kB in 160 s."""
 
-_LOOK_EVERY_US = 3_600 * MICROSECONDS
-_OLD_US = 86_400 * MICROSECONDS
-
 ReferenceOf = Callable[[str], Reference | None]
-
-
-class MergedPane(msgspec.Struct, array_like=True):
-    """A merged entry as the state topic keeps it; `sealed` is None where it is equal to `current`, and
-    `unsealed` where nothing of it was there at sealing."""
-
-    name: SeriesName
-    sealed: PaneSnapshot | None
-    unsealed: bool
-    current: PaneSnapshot
-
-    @classmethod
-    def of(cls, name: SeriesName, entry: Entry) -> "MergedPane":
-        """The record of an entry."""
-        return cls(name, entry.sealed if entry.corrected else None, entry.sealed is None, entry.current)
-
-    def entry(self, offset: int) -> Entry:
-        """The entry of a record that stands at `offset`."""
-        sealed = None if self.unsealed else self.sealed or self.current
-        return Entry(sealed, offset, self.current, offset, merged=True)
-
-
-class Ageing:
-    """Tells which panes are old. The profiles topic has a retention, and a window of a slow model takes weeks: what can
-    change no more is brought to the state topic in time, also where it is no more than one pane."""
-
-    def __init__(self) -> None:
-        self._looked_us = 0
-
-    def old_us(self, clock_us: int) -> int:
-        """Panes that end before this are old. Once an hour of the log's time; in between none is."""
-        if clock_us - self._looked_us < _LOOK_EVERY_US:
-            return NEVER_US
-        self._looked_us = clock_us
-        return clock_us - _OLD_US
 
 
 def merge_final(
     series: Series, final_us: Mapping[int, int], reference_of: ReferenceOf, old_us: int = NEVER_US
-) -> list[Entry]:
+) -> None:
     """Merge neighbouring panes of one source that end at or before its `final_us`, `MERGE_AT` or more at a
-    time (of those that end before `old_us` any number), never across the bound of a window. Returns the new entries."""
-    made: list[Entry] = []
+    time (of those that end before `old_us` any number), never across the bound of a window."""
+    emptied = False
     for source, entries in _final_entries(series, final_us).items():
         if len(entries) < MERGE_AT and not _has_aged(entries, old_us):
             continue
@@ -79,17 +40,16 @@ def merge_final(
             for entry in run:
                 del series.panes[entry.current.pane_us][source]
             series.put(merged)
-            made.append(merged)
+            emptied = True
             known_us = series.memory.final_us.get(source, NEVER_US)
             series.memory.final_us[source] = max(known_us, merged.end_us)
-    if made:
+    if emptied:
         for pane_us in [start for start, entries in series.panes.items() if not entries]:
             del series.panes[pane_us]
-    return made
 
 
 def _has_aged(entries: list[Entry], old_us: int) -> bool:
-    """Whether one of them is old and not in the state topic yet."""
+    """Whether one of them is old and was not merged yet: the record that it needs may hold its neighbours, too."""
     return any(entry.end_us < old_us and not entry.merged for entry in entries)
 
 

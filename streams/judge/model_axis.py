@@ -8,6 +8,8 @@ import structlog
 
 from detectors.quality.traffic import Told
 from detectors.values import Alert, Monitor, PaneSnapshot
+from streams.control.learning import LearningOrder
+from streams.judge.learning import Learner, orders
 from streams.judge.seals import Planned
 from streams.judge.traffic import Watched, count, pass_time, volume_alert
 from streams.judge.windows import NEVER_US, MonitorOf, Series, SeriesName, Times
@@ -29,7 +31,8 @@ class AxisMemory(msgspec.Struct, array_like=True):
     """What is remembered besides the series. `watermarks`: by source, as last told; `reached_us`: the least of
     them when one was awake last, at the log's time `reached_at_us`; `finals`: by source, up to where it
     corrects nothing any more; `newest_us`: start of the newest pane; `floor_us`: series that were forgotten
-    had windows up to here; `since_us`: the log's time when a source spoke first; `watched`: the model's traffic."""
+    had windows up to here; `since_us`: the log's time when a source spoke first; `watched`: the model's traffic;
+    `learners`: the versions that learn their reference, or have."""
 
     model: str
     axis: str
@@ -41,6 +44,7 @@ class AxisMemory(msgspec.Struct, array_like=True):
     floor_us: int = NEVER_US
     since_us: int = 0
     watched: Watched = msgspec.field(default_factory=Watched)
+    learners: dict[str, Learner] = msgspec.field(default_factory=dict[str, Learner])
 
 
 class ModelAxis:
@@ -115,6 +119,13 @@ class ModelAxis:
         told += pass_time(memory.watched, times.frontier_us, now_us, monitor)
         for one in told:
             yield volume_alert(memory.model, memory.watched, one, monitor)
+
+    def to_learn(self, clock_us: int) -> Iterator[LearningOrder]:
+        """The versions that have as many sealed rows now as their reference is to be learned from."""
+        if self.memory.axis != "event" or self._monitor().learning is None:
+            return
+        frontier_us = self.times(clock_us).frontier_us
+        yield from orders(self.memory.learners, self.series.values(), frontier_us, self._monitor_of)
 
     def _monitor(self) -> Monitor:
         return self._monitor_of(self.memory.model, _NEWEST)

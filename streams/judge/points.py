@@ -17,7 +17,7 @@ from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.service import service_measures
+from detectors.service.measures import service_measures
 from detectors.values import MetricPoint, Monitor
 from streams.control.measures import known_measures
 from streams.judge.seals import Seal
@@ -79,9 +79,8 @@ def rows_point(name: SeriesName, window: ClosedWindow, rows: int) -> MetricPoint
     return _point(name, window, "rows", rows=rows, value=float(rows), revision=window.revision)
 
 
-def without_reference(name: SeriesName, window: ClosedWindow) -> MetricPoint:
+def without_reference(name: SeriesName, window: ClosedWindow, because: str) -> MetricPoint:
     """Nothing is measured in this window, and why."""
-    because = f"no reference of version {name.version!r} is known: nothing to compare with"
     return _point(name, window, "reference", rows=window.rows, verdict="undefined", undefined=because)
 
 

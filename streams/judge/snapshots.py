@@ -2,8 +2,9 @@
 
 import msgspec
 
+from streams.judge.carrying import Carried
 from streams.judge.model_axis import AxisMemory
-from streams.judge.windows import Entry, Kept, SeriesMemory, SeriesName
+from streams.judge.windows import Kept, SeriesMemory, SeriesName
 
 
 class StageSnapshot(msgspec.Struct, array_like=True):
@@ -15,12 +16,10 @@ class StageSnapshot(msgspec.Struct, array_like=True):
 
 
 class Pending(msgspec.Struct):
-    """A flush between `flush` and `snapshot`. `made`: merged panes that are being written, `merged`: all that
-    are needed; `told`: states of series that are being written and their records, `kept`: all that are needed."""
+    """A flush between `flush` and `snapshot`. `carried`: where the panes are; `told`: states of series that are being
+    written and how many records each takes, `kept`: all that are needed."""
 
     state: bytes
-    panes: list[int]
-    made: list[Entry]
-    merged: list[Entry]
+    carried: Carried
     told: list[tuple[Kept, int]]
     kept: list[Kept]

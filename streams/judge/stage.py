@@ -17,8 +17,9 @@ from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
 from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
+from streams.judge.carrying import Ageing, carry, has_aged, placed, read_copy
 from streams.judge.kept import distances, pieces, places_of, read, to_write
-from streams.judge.merging import Ageing, MergedPane, merge_final
+from streams.judge.merging import merge_final
 from streams.judge.model_axis import ModelAxis, Plans
 from streams.judge.points import (
     ALL,
@@ -33,13 +34,13 @@ from streams.judge.points import (
 )
 from streams.judge.seals import Seal
 from streams.judge.snapshots import Pending, StageSnapshot
-from streams.judge.windows import ClosedWindow, Entry, Kept, Series, SeriesName
+from streams.judge.windows import NEVER_US, ClosedWindow, Kept, Series, SeriesName
 from streams.ranges import joined_ranges
 from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
 from streams.telemetry import Sample
 from streams.telemetry_names import PANES, SERIES
 from streams.times import MICROSECONDS
-from streams.topics import ALERTS, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
+from streams.topics import ALERTS, CONTROL, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
 
 __all__ = ["JudgeStage", "Seal"]
 
@@ -69,6 +70,7 @@ class JudgeStage:
         self._shows = shows
         self._axes: dict[tuple[str, str], ModelAxis] = {}
         self._clock_us = 0
+        self._newest = -1
         self._ageing = Ageing()
         self._outputs: list[OutputRecord] = []
         self._decoded: tuple[int, PaneSnapshot] | None = None
@@ -124,31 +126,28 @@ class JudgeStage:
         """See `Stage`: corrected points go out here, once however much has changed."""
         for series in self._all_series():
             self._correct_all(series)
-        if self.offset == self._flushed_offset and not self._outputs:
-            return None
+        everything = self._all_series()
         old_us = self._ageing.old_us(self._clock_us)
-        made = [
-            (series.name, entry) for series in self._all_series() for entry in self._settle(series, old_us)
-        ]
-        deltas = [
-            Delta(name.model.encode(), msgspec.msgpack.encode(MergedPane.of(name, entry)))
-            for name, entry in made
-        ]
-        told: list[tuple[Kept, int]] = []
-        for series in to_write(self._all_series()):
+        is_idle = self.offset == self._flushed_offset and not self._outputs
+        if is_idle and not has_aged(everything, old_us):
+            return None
+        for series in everything:
+            self._settle(series, old_us)
+        told, deltas = list[tuple[Kept, int]](), list[Delta]()
+        for series in to_write(everything):
             series.kept, parts = Kept(series.state), pieces(series.name, series.state)
             told.append((series.kept, len(parts)))
             deltas += [Delta(series.name.model.encode(), part) for part in parts]
+        carried = carry(everything, NEVER_US if self._plans is not None else old_us, self._newest, bool(told))
         self._flushed_offset = self.offset
         self._pending = Pending(
             state=self._state(),
-            panes=sorted({offset for entry in self._entries(False) for offset in _offsets(entry)}),
-            made=[entry for _, entry in made],
-            merged=self._entries(True),
+            carried=carried,
             told=told,
-            kept=[series.kept for series in self._all_series() if series.kept is not None],
+            kept=[series.kept for series in everything if series.kept is not None],
         )
         outputs, self._outputs = self._outputs, []
+        deltas = [*carried.deltas, *deltas]
         return Flush(outputs, {JUDGE_PANES: deltas} if deltas else {})
 
     def snapshot(self, written: Mapping[str, Sequence[int]]) -> Snapshot:
@@ -156,29 +155,29 @@ class JudgeStage:
         if self._pending is None:
             raise ValueError("snapshot was called without a flush before it")
         pending, self._pending = self._pending, None
-        places = list(written.get(JUDGE_PANES, ()))
-        if len(places) != len(pending.made) + sum(count for _, count in pending.told):
+        carried, places = pending.carried, list(written.get(JUDGE_PANES, ()))
+        if len(places) != len(carried.made) + sum(count for _, count in pending.told):
             raise ValueError(
                 f"{len(places)} offsets were given, which is not one for each record of the flush"
             )
+        self._newest = max([self._newest, *places])
         for kept, count in reversed(pending.told):
             kept.offsets, places = places[-count:], places[:-count]
-        for entry, offset in zip(pending.made, places, strict=True):
-            entry.sealed_offset = entry.current_offset = offset
-        merged = sorted(entry.current_offset for entry in pending.merged)
+        placed(carried.made, places)
+        copies = sorted(copy.offset for copy in carried.copies)
         states = sorted(offset for kept in pending.kept for offset in kept.offsets)
         state = msgspec.msgpack.encode(
-            (pending.state, distances(pending.panes), distances(merged), distances(states))
+            (pending.state, distances(carried.offsets), distances(copies), distances(states))
         )
         needed = {
-            PROFILES: joined_ranges((offset, offset) for offset in pending.panes),
-            JUDGE_PANES: joined_ranges((offset, offset) for offset in sorted((*merged, *states))),
+            PROFILES: joined_ranges((offset, offset) for offset in carried.offsets),
+            JUDGE_PANES: joined_ranges((offset, offset) for offset in sorted((*copies, *states))),
         }
         return Snapshot(state, {topic: ranges for topic, ranges in needed.items() if ranges})
 
     def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
         """See `Stage`."""
-        small, panes, merged, states = msgspec.msgpack.decode(
+        small, panes, copies, states = msgspec.msgpack.decode(
             state, type=tuple[bytes, list[int], list[int], list[int]]
         )
         found = msgspec.msgpack.decode(small, type=StageSnapshot)
@@ -188,11 +187,12 @@ class JudgeStage:
             self._axis(memory.model, memory.axis).memory = memory
         for name, memory in found.series:
             self._axis(name.model, name.axis).restore(name).memory = memory
-        wanted = set(places_of(merged))
+        wanted = set(places_of(copies))
         for record in log.get(JUDGE_PANES, ()):
+            self._newest = max(self._newest, record.offset)
             if record.offset in wanted:
-                pane = msgspec.msgpack.decode(record.value or b"", type=MergedPane)
-                self._axis(pane.name.model, pane.name.axis).restore(pane.name).put(pane.entry(record.offset))
+                name, entry = read_copy(record.offset, record.value or b"")
+                self._axis(name.model, name.axis).restore(name).put(entry)
         wanted = set(places_of(states))
         for name, kept in read(
             (one.offset, one.value or b"") for one in log.get(JUDGE_PANES, ()) if one.offset in wanted
@@ -240,15 +240,6 @@ class JudgeStage:
     def _all_series(self) -> list[Series]:
         return [series for axis in self._axes.values() for series in axis.series.values()]
 
-    def _entries(self, merged: bool) -> list[Entry]:
-        return [
-            entry
-            for series in self._all_series()
-            for entries in series.panes.values()
-            for entry in entries.values()
-            if entry.merged is merged
-        ]
-
     def _pass_time(self, now_us: int) -> None:
         """Once a second of the log's time: models that are silent go on with it."""
         if now_us // MICROSECONDS <= self._clock_us // MICROSECONDS:
@@ -259,6 +250,8 @@ class JudgeStage:
 
     def _close(self, axis: ModelAxis, changed: Series | None) -> None:
         times = axis.times(self._clock_us)
+        for order in axis.to_learn(self._clock_us):
+            self._outputs.append(OutputRecord(CONTROL, 0, order.key, order.to_json()))
         for alert in axis.traffic_alerts(self._clock_us):
             self._alert(alert)
         for series in axis.due(changed, self._clock_us):
@@ -285,7 +278,7 @@ class JudgeStage:
         if window.by_time and not window.rows:
             return
         if reference is None:
-            self._emit([without_reference(name, window)])
+            self._emit([without_reference(name, window, self._because(name, window))])
             return
         profile = series.profile(window, reference, as_sealed=True)
         context = context_of(name, window, profile)
@@ -314,6 +307,14 @@ class JudgeStage:
         self._emit(point_from(context, one, monitor, reference) for one in self._shown(decisions))
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
+
+    def _because(self, name: SeriesName, window: ClosedWindow) -> str:
+        """Why there is no reference."""
+        axis = self._axes.get((name.model, "event"))
+        learner = None if axis is None else axis.memory.learners.get(name.version)
+        if learner is None:
+            return f"no reference of version {name.version!r} is known: nothing to compare with"
+        return learner.because(window, name.version, counts=name.axis == "event" and name.segment == ALL)
 
     def _lessons(self, name: SeriesName) -> tuple[Lesson, ...]:
         """What the labels of a version have shown about its estimates."""
@@ -376,13 +377,12 @@ class JudgeStage:
             OutputRecord(topic, partition, model.encode(), value, (("kind", kind.encode()),))
         )
 
-    def _settle(self, series: Series, old_us: int) -> list[Entry]:
+    def _settle(self, series: Series, old_us: int) -> None:
         """Forget what is beyond correction, and merge what can change no more (a plan asks for single panes)."""
         final_us = self._axis(series.name.model, series.name.axis).final_us(series)
         series.prune(min(final_us.values(), default=0))
-        if self._plans is not None:
-            return []
-        return merge_final(series, final_us, self._configuration.reference_revision, old_us)
+        if self._plans is None:
+            merge_final(series, final_us, self._configuration.reference_revision, old_us)
 
     def _state(self) -> bytes:
         """The small part, as it is now."""
@@ -392,7 +392,3 @@ class JudgeStage:
             clock_us=self._clock_us,
         )
         return msgspec.msgpack.encode(found)
-
-
-def _offsets(entry: Entry) -> tuple[int, int]:
-    return entry.sealed_offset, entry.current_offset

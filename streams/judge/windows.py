@@ -50,16 +50,25 @@ class Times(NamedTuple):
     empty_us: int
 
 
+class Copy(msgspec.Struct):
+    """An entry as it was written to the state topic: what it was then, and where that stands (-1 while it is on its
+    way)."""
+
+    current: PaneSnapshot
+    offset: int = -1
+
+
 class Entry(msgspec.Struct):
     """Panes of one source: as they were sealed (None where they came after sealing had passed them) and as
-    they are now. One pane, with its offsets on the profiles topic; or, where `merged`, neighbours that can
-    change no more, whose offset is that of the state topic (-1 while they are not written yet)."""
+    they are now. One pane; or, where `merged`, neighbours that can change no more. The offsets are those of the
+    profiles topic; with a `copy` they mean nothing, because that is read instead."""
 
     sealed: PaneSnapshot | None
     sealed_offset: int
     current: PaneSnapshot
     current_offset: int
     merged: bool = False
+    copy: Copy | None = None
 
     @property
     def corrected(self) -> bool:
@@ -185,6 +194,11 @@ class Series:
     def put(self, entry: Entry) -> None:
         """Take an entry as it is."""
         self.panes.setdefault(entry.current.pane_us, {})[entry.current.source] = entry
+
+    def all_entries(self) -> Iterator[Entry]:
+        """Those of all panes."""
+        for entries in self.panes.values():
+            yield from entries.values()
 
     def mark_dirty(self, pane_us: int) -> None:
         """A pane has changed: so have the windows that hold it."""

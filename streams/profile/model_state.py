@@ -9,6 +9,7 @@ import numpy.typing as npt
 import structlog
 
 from detectors.columns import Block
+from detectors.ranks import answers
 from detectors.values import Monitor, PaneSnapshot
 from homeostat.contract import PredictionBatch
 from streams.control.configuration import Configuration
@@ -87,6 +88,8 @@ class ModelState:
         times_us, span_us = batch.times_us, batch.span_us
         said = batch.predictions if schema is None else outcomes_of(schema, batch)
         monitor = self.monitor_at(int(times_us[0]))
+        if monitor.task == "multiclass":
+            said = answers(said, batch.class_scores)
         panes = self.table.pane_codes(times_us, span_us, _us(monitor.pane_s))
         series = self.series.of(batch, monitor.segments)
         admission = self.table.admit(

@@ -20,7 +20,8 @@ class PaneKey(NamedTuple):
 
 
 class PaneRecord(msgspec.Struct, array_like=True):
-    """A pane as the state topic keeps it. `sequence` counts the snapshots sent; `unsent`: one more is due."""
+    """A pane as the state topic keeps it. `sequence` counts the snapshots sent; `unsent`: one more is due; `stood`: see
+    `PaneSnapshot`."""
 
     model: str
     version: str
@@ -35,6 +36,7 @@ class PaneRecord(msgspec.Struct, array_like=True):
     monitor_revision: int
     reference_revision: str
     profile: bytes
+    stood: tuple[int, int] | None = None
 
 
 _MOST_UNPACKED_BYTES = 32 * 1024 * 1024
@@ -68,7 +70,7 @@ class Unpacked:
 
 class Pane:
     """A slice of time of one version and segment on one axis. `rows` are predictions (event axis) or outcomes
-    (label axis)."""
+    (label axis). `stood`: see `PaneSnapshot`."""
 
     def __init__(
         self, key: PaneKey, length_us: int, monitor_revision: int, reference: Reference | None
@@ -86,6 +88,7 @@ class Pane:
         self.changed = True
         self.sent_us = NEVER_US
         self.offset = -1
+        self.stood: tuple[int, int] | None = None
         self.unpacked: Unpacked | None = None
 
     @property
@@ -149,6 +152,7 @@ class Pane:
             monitor_revision=self.monitor_revision,
             reference_revision=self.reference_revision,
             profile=self.pack(),
+            stood=self.stood,
         )
 
     @classmethod
@@ -161,4 +165,5 @@ class Pane:
         pane._profile, pane._packed = None, record.profile
         pane.rows, pane.sealed_rows = record.rows, record.sealed_rows
         pane.sequence, pane.unsent, pane.changed = record.sequence, record.unsent, False
+        pane.stood = record.stood
         return pane

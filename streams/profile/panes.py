@@ -29,7 +29,8 @@ class AxisState(msgspec.Struct):
 
 
 class AxisPanes:
-    """The panes of one model on one axis. `send` is called with every snapshot."""
+    """The panes of one model on one axis. `send` is called with every snapshot. `input_offset`: of the last record
+    of the model."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class AxisPanes:
         self._send = send
         self._unpacked = unpacked
         self.state = AxisState()
+        self.input_offset = -1
         self.panes: dict[PaneKey, Pane] = {}
         self._open: dict[PaneKey, Pane] = {}
         self._untold: dict[PaneKey, Pane] = {}
@@ -107,6 +109,8 @@ class AxisPanes:
                 self._model, key.version, key.segment, self.axis, self._source, key.start_us
             )
             found = Pane(key, int(monitor.pane_s * MICROSECONDS), monitor.revision, reference)
+            if reference is None:
+                found.stood = self.input_offset, self.input_offset
             delay_us = int(monitor.watermark_delay_s * MICROSECONDS)
             if found.end_us + delay_us <= self.state.sealed_us:
                 found.sealed_rows = 0
@@ -200,6 +204,8 @@ class AxisPanes:
         for pane, following in zip_longest(ordered, ordered[1:]):
             told_us = following.end_us + delay_us - 1 if following else self.state.sealed_us
             pane.sealed_rows = pane.rows
+            if pane.stood is not None:
+                pane.stood = pane.stood[0], self.input_offset
             del self._open[pane.key]
             self._send_pane(pane, min(told_us, self.state.sealed_us))
 
@@ -231,6 +237,7 @@ class AxisPanes:
                 reference_revision=pane.reference_revision,
                 profile=pane.pack(),
                 final_us=self._final_us,
+                stood=pane.stood,
             )
         )
 

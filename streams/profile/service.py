@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from detectors.columns import Flags, Singles
 from detectors.profile import Profile
-from detectors.service import count_latencies, count_statuses
+from detectors.service.measures import count_latencies, count_statuses
 from homeostat.batches import PredictionBatch
 from homeostat.contract_dense import LATENCY, STATUS
 from streams.profile.id_table import Indices

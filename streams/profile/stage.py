@@ -188,10 +188,13 @@ class ProfileStage:
         """See `Stage`."""
         self.offset = self._flushed_offset = offset
         self._producers = self._log.restore(state, log, self._configuration, self._models)
+        for model in self._models.values():
+            model.event.input_offset = offset
 
     def _measure(self, record: InputRecord, batch: PredictionBatch | LabelBatch) -> None:
         version = batch.version if isinstance(batch, PredictionBatch) else None
         state = self._models[batch.model]
+        state.event.input_offset = record.offset
         schema = self._configuration.schema(batch.model, version)
         taken = take_in(record, batch, schema, state.monitor_at(int(batch.times_us[0])).max_ahead_s)
         if taken.evolution.notable:

@@ -136,9 +136,14 @@ class Feed:
     def _good(self, rows: Rows) -> npt.NDArray[np.int64]:
         """The rows that can be events."""
         timeless = rows.times_us < 0
-        nameless = np.array([not one for one in rows.ids])
+        nameless = (
+            np.zeros(len(timeless), dtype=np.bool_) if all(rows.ids) else ~np.array(rows.ids, dtype=np.bool_)
+        )
         silent = ~np.isfinite(rows.predictions)
         outside = (rows.scores < -SCORE_TOLERANCE) | (rows.scores > 1 + SCORE_TOLERANCE)
+        if rows.class_scores is not None:
+            told = rows.class_scores
+            outside |= ((told < -SCORE_TOLERANCE) | (told > 1 + SCORE_TOLERANCE)).any(axis=1)
         bad = np.zeros(len(timeless), dtype=np.bool_)
         for name, flags in (("time", timeless), ("id", nameless), ("prediction", silent), ("score", outside)):
             setattr(self.skipped, name, getattr(self.skipped, name) + int((flags & ~bad).sum()))
@@ -175,6 +180,7 @@ class Feed:
                 times_us=rows.times_us[places],
                 predictions=rows.predictions[places],
                 scores=rows.scores[places],
+                class_scores=None if rows.class_scores is None else rows.class_scores[places],
                 features={name: column[places] for name, column in rows.features.items()},
                 segments={name: [texts[place] for place in places] for name, texts in rows.segments.items()},
             )

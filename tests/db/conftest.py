@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from db.engine import connect
 from db.migrate import upgrade
+from tests.db.audit_world import Log, Template
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -26,3 +27,22 @@ def engine(url: str) -> Iterator[Engine]:
     engine = connect(url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """One filled audit log per module and database."""
+    folder = tmp_path_factory.mktemp("audit")
+    url = f"sqlite:///{folder / 'homeostat.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres")()
+    upgrade(url)
+    engine = connect(url)
+    yield Template(Log(engine, folder / "audit").fill())
+    engine.dispose()
+
+
+@pytest.fixture
+def log(filled: Template, tmp_path: Path) -> Log:
+    """The filled audit log as new."""
+    return filled.renewed(tmp_path / "audit")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import stat
 import subprocess
 import sys
@@ -9,15 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, func, insert, select, text
 
-from db.audit import Sequencer, Witness, append, keep, verify
-from db.audit.merkle import consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
-from db.audit.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, create_key, load_signer, parse
+from db.audit import Sequencer, Witness, append, entries, keep, verify
+from db.audit.keys import create_key, load_signer
+from db.audit.merkle import verify_consistency, verify_inclusion
+from db.audit.nodes import Nodes
+from db.audit.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, parse
 from db.audit.notefile import NoteFile
 from db.engine import reading, writing
 from db.errors import AuditError, StoreError
-from db.tables import CheckpointRow, LeafRow
+from db.tables import CheckpointRow, DeploymentRow, LeafRow
+from tests.db.values import desired
 
 
 def write(engine: Engine, count: int = 1, actor: str = "ann") -> None:
@@ -63,8 +67,10 @@ def test_leaves_get_their_places_and_are_signed(engine: Engine, tmp_path: Path) 
     assert [note.checkpoint.size for note in notes] == [5, 6, 13]
     roots = [note.checkpoint.root for note in notes]
     leaves = hashes(engine)
-    assert verify_consistency(6, 13, consistency_proof(leaves, 6, 13), roots[1], roots[2])
-    assert verify_inclusion(leaves[4], 4, 13, inclusion_proof(leaves, 4, 13), roots[2])
+    with reading(engine) as connection:
+        nodes = Nodes(connection, 13)
+        assert verify_consistency(6, 13, nodes.consistency(6), roots[1], roots[2])
+        assert verify_inclusion(leaves[4], 4, 13, nodes.inclusion(4), roots[2])
 
 
 def test_keys_and_files_are_for_the_owner(engine: Engine, tmp_path: Path) -> None:
@@ -292,3 +298,46 @@ def test_a_leaf_changed_before_it_was_sequenced_is_shown(engine: Engine, tmp_pat
     assert "Waiting entry" in verify(engine, tmp_path).problems[0]
     Sequencer(engine, tmp_path).run_once()
     assert verify(engine, tmp_path).problems[0].startswith("Entry 1 was edited")
+
+
+def test_a_log_of_the_first_schema_goes_on(url: str, engine: Engine, tmp_path: Path) -> None:
+    """Its entries hold their personal data themselves; the inner nodes are made when the schema is upgraded."""
+    from alembic import command
+
+    from db.audit.merkle import leaf_hash
+    from db.codec import canonical
+    from db.migrate import _config, upgrade  # pyright: ignore[reportPrivateUsage]
+
+    row = canonical(desired(1, "1"))
+    fields = {"actor": "ann", "action": "look", "subject": "s", "at_us": 3}
+    rows: list[dict[str, object]] = []
+    for number in range(600):
+        detail = {"reason": "r", "rows": {"deployments/churn/1": hashlib.sha256(row).hexdigest()}}
+        leaf = canonical({"id": f"{number:032x}", **fields, "detail": detail})
+        rows.append({"id": f"{number:032x}", **fields, "leaf": leaf.decode(), "leaf_hash": leaf_hash(leaf)})
+    with writing(engine) as connection:
+        connection.execute(insert(LeafRow), rows)
+        connection.execute(insert(DeploymentRow), {"model": "churn", "epoch": 1, "value": desired(1, "1")})
+    Sequencer(engine, tmp_path).run_once()
+    config = _config()
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    upgrade(url)
+    write(engine, 2)
+    Sequencer(engine, tmp_path).run_once()
+    assert verify(engine, tmp_path).problems == []
+    with reading(engine) as connection:
+        entry = entries(connection, before=600, limit=1)[0]
+    assert (entry.actor, entry.detail["reason"]) == ("ann", "r")
+
+
+def test_a_changed_inner_node_is_shown(engine: Engine, tmp_path: Path) -> None:
+    write(engine, 600)
+    Sequencer(engine, tmp_path).run_once()
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE audit_nodes SET number = 2 WHERE number = 1"))
+    assert verify(engine, tmp_path).problems == [
+        "The stored hash over the entries 512 to 767 is not the one that they give: it, or one of them, was changed.",
+        "The stored hash over the entries 256 to 511 is gone: it was removed.",
+    ]

@@ -1,71 +1,25 @@
 """Whoever changes the log or the tables with the database's password is shown, each kind in its own words."""
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy import Connection, select, text, update
 
-from db.audit import Sequencer, Witness, append, verify
+from db.audit import Sequencer, Witness, append
+from db.audit.keys import load_signer
 from db.audit.merkle import Edge, leaf_hash
-from db.audit.note import Checkpoint, Note, load_signer, parse
+from db.audit.note import Checkpoint, Note, parse
 from db.audit.notefile import NoteFile
 from db.engine import writing
 from db.errors import AuditError
-from db.journal import SqlJournal
 from db.tables import CheckpointRow, LeafRow, TreeRow
-from tests.db.values import TickingClock, action, approval, desired, incident, plan
+from tests.db.audit_world import Log
 
 FILE = "checkpoints.txt"
 IN_ORDER = select(LeafRow).where(LeafRow.idx.is_not(None)).order_by(LeafRow.idx)
 Attack = Callable[[Connection], None]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "audit"
-
-
-@pytest.fixture
-def log(engine: Engine, folder: Path) -> Engine:
-    """A journal with 8 entries of state changes and 22 others, in six checkpoints, all witnessed."""
-    journal = SqlJournal(engine, TickingClock())
-    with journal.transaction() as unit:
-        unit.add_incident(incident(), actor="agent")
-        unit.add_plan(plan(), approval(plan()), actor="agent")
-        unit.save_approval(
-            approval(plan(), state="approved", decided_by="ann"), expected="pending", actor="ann"
-        )
-        unit.add_action(action(plan()), actor="agent")
-        unit.set_desired(desired(1, "1"), expected_epoch=0, actor="agent")
-        unit.set_desired(desired(2, "2"), expected_epoch=1, actor="agent")
-        unit.save_incident(incident(state="resolved"), expected="open", actor="agent", why="well again")
-    more(engine, folder, rounds=0)
-    more(engine, folder, rounds=5)
-    assert verify(engine, folder).problems == []
-    return engine
-
-
-def more(engine: Engine, folder: Path, rounds: int) -> None:
-    sequencer, witness = Sequencer(engine, folder), Witness(engine, folder)
-    for number in range(rounds):
-        with writing(engine) as connection:
-            for at in range(4):
-                append(
-                    connection, at_us=at, actor="ann", action="look", subject=f"s/{number}", detail={"n": at}
-                )
-        sequencer.run_once()
-        witness.run_once()
-    sequencer.run_once()
-    witness.run_once()
-
-
-def told(engine: Engine, folder: Path, pattern: str) -> None:
-    report = verify(engine, folder)
-    assert not report.ok
-    assert any(re.search(pattern, problem) for problem in report.problems), report.problems
 
 
 def repair_tree(connection: Connection, folder: Path, *, sign: bool) -> None:
@@ -97,7 +51,9 @@ def swap(connection: Connection, one: int, other: int) -> None:
 
 
 def edit(connection: Connection) -> None:
-    connection.execute(text("UPDATE audit_leaves SET leaf = replace(leaf, 'ann', 'bob') WHERE idx = 3"))
+    connection.execute(
+        text("UPDATE audit_leaves SET leaf = replace(leaf, 'approved', 'rejected') WHERE idx = 3")
+    )
 
 
 def edit_column(connection: Connection) -> None:
@@ -157,81 +113,80 @@ def cut_off(connection: Connection) -> None:
         (cut_off, r"checkpoint in the checkpoint file vouches for 28 entries, only 20 .*cut off"),
     ],
 )
-def test_a_simple_forger(log: Engine, folder: Path, attack: Attack, words: str) -> None:
-    with writing(log) as connection:
+def test_a_simple_forger(log: Log, attack: Attack, words: str) -> None:
+    with writing(log.engine) as connection:
         attack(connection)
-    told(log, folder, words)
+    log.told(words)
 
 
 @pytest.mark.parametrize("attack", [edit, delete_and_close_the_gap, insert_in_the_middle, reorder, cut_off])
-def test_a_careful_forger_with_the_logs_key(log: Engine, folder: Path, attack: Attack) -> None:
+def test_a_careful_forger_with_the_logs_key(log: Log, attack: Attack) -> None:
     """Hashes, tree and signed checkpoints in the database fit: the files outside still contradict them."""
-    with writing(log) as connection:
+    with writing(log.engine) as connection:
         attack(connection)
-        repair_tree(connection, folder, sign=True)
-    told(log, folder, "checkpoint file")
-    told(log, folder, "witness's file")
-    with writing(log) as connection:
+        repair_tree(connection, log.folder, sign=True)
+    log.told("checkpoint file")
+    log.told("witness's file")
+    with writing(log.engine) as connection:
         append(connection, at_us=1, actor="ann", action="look", subject="s", detail={})
     with pytest.raises(AuditError, match="Nothing is signed"):
-        Sequencer(log, folder).run_once()
+        Sequencer(log.engine, log.folder).run_once()
 
 
 @pytest.mark.parametrize("attack", [edit, reorder])
-def test_a_fork_is_shown(log: Engine, folder: Path, attack: Attack) -> None:
+def test_a_fork_is_shown(log: Log, attack: Attack) -> None:
     """The checkpoint file is forged too: only the witness knows better, and it signs no more."""
-    with writing(log) as connection:
+    with writing(log.engine) as connection:
         attack(connection)
-        repair_tree(connection, folder, sign=True)
+        repair_tree(connection, log.folder, sign=True)
         notes = [
             parse(note)
             for note in connection.scalars(select(CheckpointRow.note).order_by(CheckpointRow.size))
         ]
-    (folder / FILE).write_bytes(b"")
-    NoteFile(folder / FILE).append(notes)
-    told(log, folder, r"^Two different checkpoints of \d+ entries are signed, one in the witness's file")
-    with writing(log) as connection:
+    (log.folder / FILE).write_bytes(b"")
+    NoteFile(log.folder / FILE).append(notes)
+    log.told(r"^Two different checkpoints of \d+ entries are signed, one in the witness's file")
+    with writing(log.engine) as connection:
         append(connection, at_us=1, actor="ann", action="look", subject="s", detail={})
-    Sequencer(log, folder).run_once()
+    Sequencer(log.engine, log.folder).run_once()
     with pytest.raises(AuditError, match="not those that the witness cosigned"):
-        Witness(log, folder).run_once()
+        Witness(log.engine, log.folder).run_once()
 
 
-def test_an_old_backup_is_shown(url: str, log: Engine, folder: Path, tmp_path: Path) -> None:
+def test_an_old_backup_is_shown(log: Log, tmp_path: Path) -> None:
     """SQLite by its files; PostgreSQL by taking back what came after the backup."""
-    path = Path(log.url.database or "")
-    if log.dialect.name == "sqlite":
-        with writing(log) as connection:
-            connection.execute(text("SELECT 1"))
-        log.dispose()
+    path = Path(log.engine.url.database or "")
+    if log.engine.dialect.name == "sqlite":
+        log.sql("SELECT 1")
+        log.engine.dispose()
         shutil.copy(path, tmp_path / "backup.db")
-        more(log, folder, rounds=2)
-        log.dispose()
+        log.more(rounds=2)
+        log.engine.dispose()
         for leftover in ("-wal", "-shm"):
             Path(f"{path}{leftover}").unlink(missing_ok=True)
         shutil.copy(tmp_path / "backup.db", path)
     else:
-        more(log, folder, rounds=2)
-        with writing(log) as connection:
+        log.more(rounds=2)
+        with writing(log.engine) as connection:
             connection.execute(text("DELETE FROM audit_leaves WHERE idx >= 28"))
-            repair_tree(connection, folder, sign=False)
-    told(log, folder, r"vouches for 36 entries, only 28 follow .*old backup was restored")
-    with writing(log) as connection:
+            repair_tree(connection, log.folder, sign=False)
+    log.told(r"vouches for 36 entries, only 28 follow .*old backup was restored")
+    with writing(log.engine) as connection:
         append(connection, at_us=1, actor="ann", action="look", subject="s", detail={})
     with pytest.raises(AuditError, match="old backup was restored"):
-        Sequencer(log, folder).run_once()
+        Sequencer(log.engine, log.folder).run_once()
 
 
-def test_truncation_of_database_and_file_is_shown_by_the_witness(log: Engine, folder: Path) -> None:
-    with writing(log) as connection:
+def test_truncation_of_database_and_file_is_shown_by_the_witness(log: Log) -> None:
+    with writing(log.engine) as connection:
         cut_off(connection)
-        repair_tree(connection, folder, sign=False)
-    kept = [note for note in NoteFile(folder / FILE).notes() if note.checkpoint.size <= 20]
-    (folder / FILE).write_bytes(b"")
-    NoteFile(folder / FILE).append(kept)
-    told(log, folder, r"witness's file vouches for 28 entries, only 20")
+        repair_tree(connection, log.folder, sign=False)
+    kept = [note for note in NoteFile(log.folder / FILE).notes() if note.checkpoint.size <= 20]
+    (log.folder / FILE).write_bytes(b"")
+    NoteFile(log.folder / FILE).append(kept)
+    log.told(r"witness's file vouches for 28 entries, only 20")
     with pytest.raises(AuditError, match="the witness cosigned 28"):
-        Witness(log, folder).run_once()
+        Witness(log.engine, log.folder).run_once()
 
 
 @pytest.mark.parametrize(
@@ -268,12 +223,12 @@ def test_truncation_of_database_and_file_is_shown_by_the_witness(log: Engine, fo
         ("DELETE FROM audit_tree", "audit tree must have one row, it has 0"),
     ],
 )
-def test_changed_tables_are_shown(log: Engine, folder: Path, statement: str, words: str) -> None:
-    if log.dialect.name == "sqlite":
+def test_changed_tables_are_shown(log: Log, statement: str, words: str) -> None:
+    if log.engine.dialect.name == "sqlite":
         statement = statement.replace("CAST(replace", "(replace").replace(") AS JSON)", "))")
-    with writing(log) as connection:
+    with writing(log.engine) as connection:
         connection.execute(text(statement.replace(":2", r"\:2").replace(":7", r"\:7")))
-    told(log, folder, words)
+    log.told(words)
 
 
 @pytest.mark.parametrize(
@@ -289,12 +244,12 @@ def test_changed_tables_are_shown(log: Engine, folder: Path, statement: str, wor
         ("DELETE FROM audit_checkpoints WHERE size > 12", "not the one whose root was signed last"),
     ],
 )
-def test_nothing_is_signed_over_a_changed_tree(log: Engine, folder: Path, statement: str, words: str) -> None:
-    with writing(log) as connection:
+def test_nothing_is_signed_over_a_changed_tree(log: Log, statement: str, words: str) -> None:
+    with writing(log.engine) as connection:
         append(connection, at_us=1, actor="ann", action="look", subject="s", detail={})
         connection.execute(text(statement))
     with pytest.raises(AuditError, match=words):
-        Sequencer(log, folder).run_once()
+        Sequencer(log.engine, log.folder).run_once()
 
 
 @pytest.mark.parametrize(
@@ -319,39 +274,41 @@ def test_nothing_is_signed_over_a_changed_tree(log: Engine, folder: Path, statem
     ],
 )
 def test_changed_files_are_shown(
-    log: Engine, folder: Path, path: str, old: bytes | None, new: bytes | None, words: str
+    log: Log, path: str, old: bytes | None, new: bytes | None, words: str
 ) -> None:
     if old is None or new is None:
-        (folder / path).unlink()
+        (log.folder / path).unlink()
     else:
-        (folder / path).write_bytes((folder / path).read_bytes().replace(old, new))
-    told(log, folder, words)
+        (log.folder / path).write_bytes((log.folder / path).read_bytes().replace(old, new))
+    log.told(words)
 
 
-def test_a_rewritten_file_is_shown(log: Engine, folder: Path) -> None:
-    file = NoteFile(folder / FILE)
+def test_a_rewritten_file_is_shown(log: Log) -> None:
+    file = NoteFile(log.folder / FILE)
     file.append(file.notes()[:1])
-    told(log, folder, "a checkpoint of 8 entries follows one of 28")
+    log.told("a checkpoint of 8 entries follows one of 28")
 
 
-def test_a_checkpoint_of_a_strange_key_is_not_cosigned(log: Engine, folder: Path) -> None:
-    last = NoteFile(folder / FILE).last()
+def test_a_checkpoint_of_a_strange_key_is_not_cosigned(log: Log) -> None:
+    last = NoteFile(log.folder / FILE).last()
     assert last is not None
     checkpoint = Checkpoint(last.checkpoint.origin, 29, bytes(32))
-    NoteFile(folder / FILE).append([Note(checkpoint, last.signatures)])
+    NoteFile(log.folder / FILE).append([Note(checkpoint, last.signatures)])
     with pytest.raises(AuditError, match="does not carry the signature"):
-        Witness(log, folder).run_once()
+        Witness(log.engine, log.folder).run_once()
 
 
-def test_a_signed_lie_is_not_cosigned(log: Engine, folder: Path) -> None:
-    with writing(log) as connection:
+def test_a_signed_lie_is_not_cosigned(log: Log) -> None:
+    with writing(log.engine) as connection:
         append(connection, at_us=1, actor="ann", action="look", subject="s", detail={})
-    Sequencer(log, folder).run_once()
-    with writing(log) as connection:
-        connection.execute(text("UPDATE audit_leaves SET leaf = replace(leaf, 'ann', 'bob') WHERE idx = 28"))
+    Sequencer(log.engine, log.folder).run_once()
+    with writing(log.engine) as connection:
+        connection.execute(
+            text("UPDATE audit_leaves SET leaf = replace(leaf, 'look', 'peep') WHERE idx = 28")
+        )
     with pytest.raises(AuditError, match="do not give the root that the log signed"):
-        Witness(log, folder).run_once()
-    with writing(log) as connection:
+        Witness(log.engine, log.folder).run_once()
+    with writing(log.engine) as connection:
         connection.execute(text("DELETE FROM audit_leaves WHERE idx = 28"))
     with pytest.raises(AuditError, match="Entry 28 of the audit log is missing"):
-        Witness(log, folder).run_once()
+        Witness(log.engine, log.folder).run_once()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from db.audit.merkle import (
     EMPTY_ROOT,
     Edge,
-    consistency_proof,
-    inclusion_proof,
+    consistency_ranges,
+    inclusion_ranges,
     leaf_hash,
     node_hash,
     root,
@@ -39,6 +39,14 @@ ROOTS = [
 ]
 LEAVES = [leaf_hash(data) for data in DATA]
 MANY = [leaf_hash(bytes([number])) for number in range(70)]
+
+
+def inclusion_proof(leaves: list[bytes], index: int, size: int) -> list[bytes]:
+    return [root(leaves, *part) for part in inclusion_ranges(index, size)]
+
+
+def consistency_proof(leaves: list[bytes], old: int, new: int) -> list[bytes]:
+    return [root(leaves, *part) for part in consistency_ranges(old, new)]
 
 
 def brute_root(leaves: list[bytes]) -> bytes:
@@ -125,6 +133,19 @@ def test_an_edge_can_be_stored_at_any_time(data: list[bytes], pause: int) -> Non
         edge.append(leaf_hash(item))
     assert edge.root() == brute_root([leaf_hash(item) for item in data])
     assert len(edge.hashes) == edge.size.bit_count()
+
+
+@pytest.mark.parametrize("blocks", [[700], [1, 699], [255, 2, 300, 143], [256, 256, 188]])
+def test_many_leaves_at_once_give_the_same_tree_and_its_tiles(blocks: list[int]) -> None:
+    leaves = [leaf_hash(number.to_bytes(2)) for number in range(700)]
+    one, many = Edge(), Edge()
+    for leaf in leaves:
+        one.append(leaf)
+    for size in blocks:
+        many.extend(leaves[many.size : many.size + size])
+    assert (many.size, many.hashes) == (one.size, one.hashes)
+    tiles = [(8, number, root(leaves, 256 * number, 256 * number + 256)) for number in range(2)]
+    assert one.tiles == many.tiles == tiles
 
 
 @settings(deadline=None)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,20 @@ import yaml
 
 from deploy.settings import Settings
 from detectors.values import Accounting
+from homeostat import exposition
 from streams.telemetry_names import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"
 METRICS = {metric.name: metric for metric in CATALOGUE}
-OF_PROCESSES = {"process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds_total"}
-LABELS = {"role", "instance", "job"}
+OF_SERVICES = {name for name, _ in exposition.NAMES.values()}
+OF_PROCESSES = {
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_cpu_seconds_total",
+    "up",
+}
+LABELS = {"role", "instance", "job", "reason"}
 OUTCOMES = {*Accounting.__struct_fields__, "future"}
 
 
@@ -39,9 +48,9 @@ def expressions() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "expression"), expressions())
 def test_every_metric_and_label_of_an_expression_exists(name: str, expression: str) -> None:
-    metrics = re.findall(r"\b(?:homeostat|process)_[a-z_]+", expression)
+    metrics = re.findall(r"\b(?:homeostat|process)_[a-z_]+|\bup\b", expression)
     assert metrics
-    assert set(metrics) <= METRICS.keys() | OF_PROCESSES
+    assert set(metrics) <= METRICS.keys() | OF_PROCESSES | OF_SERVICES
     known = LABELS.union(*(METRICS[metric].labels for metric in metrics if metric in METRICS))
     for chosen in re.findall(r"\{([^}]*)\}", expression):
         for label in re.findall(r"([a-z]+)\s*=~?", chosen):
@@ -70,6 +79,31 @@ def test_alerts_are_explained() -> None:
         assert document == "docs/operations.md"
         assert anchor in anchors, anchor
         assert f"`{rule['alert']}`" in page
+
+
+def promtool(*arguments: str) -> str:
+    """What Prometheus's own tool says, with its exit code first."""
+    found = shutil.which("promtool")
+    assert found, "promtool is not here; Debian has it in the package prometheus (apt-get install prometheus)"
+    done = subprocess.run(
+        [found, *arguments], cwd=MONITORING, capture_output=True, text=True, check=False, timeout=60
+    )
+    return f"{done.returncode} {done.stdout}{done.stderr}"
+
+
+def test_prometheus_takes_the_rules_and_the_scrape_configuration() -> None:
+    assert promtool("check", "rules", "prometheus-rules.yml").startswith("0 ")
+    assert promtool("check", "config", "prometheus.yml").startswith("0 ")
+
+
+def test_every_rule_fires_when_it_should_and_only_then() -> None:
+    """By Prometheus itself, on the series of prometheus-rules.test.yml."""
+    said = promtool("test", "rules", "prometheus-rules.test.yml")
+    assert said.startswith("0 "), said
+    tests = yaml.safe_load((MONITORING / "prometheus-rules.test.yml").read_text())["tests"]
+    asked = [one for test in tests for one in test["alert_rule_test"]]
+    fired = {one["alertname"] for one in asked if one.get("exp_alerts")}
+    assert fired == {rule["alert"] for rule in rules()}
 
 
 def test_the_dashboard_can_be_laid_out() -> None:

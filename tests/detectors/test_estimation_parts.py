@@ -17,7 +17,7 @@ def test_expected_measures_of_certain_cells_are_the_measures_of_the_confusion():
     counts = np.bincount(places, minlength=CELLS).astype(float)
     chances = np.bincount(places, weights=labels, minlength=CELLS) / np.maximum(counts, 1)
     zeros = np.zeros(CELLS)
-    found = expect(counts, chances, Facts(zeros, zeros, zeros, np.full(CELLS // 2, 0.5)))
+    found = expect(counts, chances, Facts(np.stack([zeros, zeros, zeros]), np.full(CELLS // 2, 0.5)))
     assert found.values["accuracy"] == pytest.approx(metrics.accuracy_score(labels, said))
     assert found.values["f1"] == pytest.approx(metrics.f1_score(labels, said))
     assert found.values["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, said))
@@ -31,7 +31,7 @@ def test_sampling_errors_are_those_of_drawn_labels():
     counts = np.bincount(places, minlength=CELLS).astype(float)
     chances = np.bincount(places, weights=scores, minlength=CELLS) / np.maximum(counts, 1)
     zeros = np.zeros(CELLS)
-    facts = Facts(np.clip(chances, 0.01, 0.99), zeros, zeros, np.full(CELLS // 2, 0.5))
+    facts = Facts(np.stack([np.clip(chances, 0.01, 0.99), zeros, zeros]), np.full(CELLS // 2, 0.5))
     drawn = [
         expect(counts, rng.binomial(counts.astype(int), chances) / np.maximum(counts, 1), facts).values
         for _ in range(400)

@@ -9,9 +9,11 @@ from sklearn import linear_model, metrics
 from detectors.columns import SCORE_BINS
 from detectors.performance import performance
 from detectors.profile import Profile
+from detectors.ranks import answers, plain
 from detectors.reference import build_reference
 from detectors.scorecard.card import changes, score_card
 from detectors.scorecard.intervals import area_error, on_the_logit, wilson
+from detectors.scorecard.numbers import CUT_OFF
 from detectors.scorecard.probabilities import GROUPS, probability_scores
 from detectors.thresholds import threshold
 from detectors.values import FeatureSpec
@@ -118,23 +120,117 @@ def test_a_multiclass_card_is_scikit_learns():
     assert found["macro_f1"].error == pytest.approx(np.std(drawn), rel=0.2)
 
 
-def test_a_regression_card_is_scikit_learns():
-    rng = np.random.default_rng(5)
-    labels = rng.normal(10, 3, 2_000)
-    said = labels + rng.normal(0.4, 1, 2_000)
-    x = {"x": labels}
-    reference = build_reference("m", "1", x, X, predictions=said, labels=labels, task="regression")
+@pytest.mark.parametrize("classes", [2, 5, 40])
+def test_top_k_accuracy_is_scikit_learns_and_can_be_taken_back(classes):
+    rng, known = np.random.default_rng(classes), min(classes, 32)
+    names = tuple(f"c{i}" for i in range(classes))
+    labels = rng.integers(0, known, 2_000).astype(float)
+    scores = rng.dirichlet(np.ones(classes), 2_000) + 1.5 / classes * np.eye(classes)[labels.astype(int)]
+    scores /= scores.sum(axis=1, keepdims=True)
+    said = np.float32(answers(scores.argmax(axis=1), scores))
+    assert (plain(said) == np.where(scores.argmax(axis=1) < 32, scores.argmax(axis=1), -1)).all()
+    reference = build_reference(
+        "m", "1", {"x": labels}, X, predictions=said, labels=labels, task="multiclass", classes=names
+    )
     profile = Profile.empty(reference)
+    profile.fold({"x": labels}, said, None)
+    profile.fold_outcomes(said, None, labels)
+    found = {one.measure: one for one in performance(profile, reference)}
+    for k in (2, 3) if classes > 3 else ():
+        exact = metrics.top_k_accuracy_score(labels, scores, k=k, labels=range(classes))
+        one = found[f"top_{k}_accuracy"]
+        assert one.value == one.reference == pytest.approx(exact)
+        assert one.low < one.value < one.high
+        assert 0 < one.naive < 0.7
+    assert found["top_3_accuracy"].value <= 1.0
+    assert found["accuracy"].value == pytest.approx(metrics.accuracy_score(labels, scores.argmax(axis=1)))
+    profile.unfold_outcomes(said, None, labels)
+    assert not profile.counters[profile.layout.outcomes.ranks].any()
+
+
+def test_rows_without_probabilities_of_all_classes_count_for_the_accuracy_alone():
+    scores = np.array([[0.5, 0.3, 0.2], [np.nan] * 3, [0.1, 0.2, 0.7]] * 20)
+    said = answers(np.array([0.0, 1.0, np.nan] * 20), scores)
+    labels, options = np.array([1.0, 1.0, 2.0] * 20), {"task": "multiclass", "classes": ("a", "b", "c")}
+    known = {"x": np.arange(60.0)}, X
+    profile = Profile.empty(build_reference("m", "1", *known, predictions=said, labels=labels, **options))
     profile.fold_outcomes(said, None, labels)
     found = card(profile)
-    for share in (0.1, 0.5, 0.9):
-        exact = metrics.mean_pinball_loss(labels, said, alpha=share)
-        assert found[f"quantile_loss_{share:g}"].value == pytest.approx(exact, rel=1e-6)
-        assert found[f"quantile_loss_{share:g}"].low < exact < found[f"quantile_loss_{share:g}"].high
-    assert found["mae"].value == pytest.approx(metrics.mean_absolute_error(labels, said), rel=1e-6)
-    assert found["rmse"].value == pytest.approx(metrics.root_mean_squared_error(labels, said), rel=1e-6)
+    assert (found["accuracy"].rows, found["accuracy"].value) == (40, 0.5)
+    assert (found["top_2_accuracy"].rows, found["top_2_accuracy"].value) == (20, 1.0)
+    none = build_reference("m", "1", *known, predictions=plain(said), labels=labels, **options)
+    profile = Profile.empty(none)
+    profile.fold_outcomes(said, None, labels)
+    assert "top_2_accuracy" not in card(profile)
+
+
+def regressed(said, labels):
+    reference = build_reference(
+        "m", "1", {"x": labels}, X, predictions=said, labels=labels, task="regression"
+    )
+    profile = Profile.empty(reference)
+    profile.fold_outcomes(said, None, labels)
+    return profile
+
+
+def exact_losses(said, labels):
+    """What scikit-learn says of a regression."""
+    return {
+        "mae": metrics.mean_absolute_error(labels, said),
+        "rmse": metrics.root_mean_squared_error(labels, said),
+        "bias": np.mean(said - labels),
+        "r2": metrics.r2_score(labels, said),
+        "mape": metrics.mean_absolute_percentage_error(labels, said),
+    } | {
+        f"quantile_loss_{share:g}": metrics.mean_pinball_loss(labels, said, alpha=share)
+        for share in (0.1, 0.5, 0.9)
+    }
+
+
+@pytest.mark.parametrize("middle", [10.0, -3.0e3])
+def test_a_regression_card_is_scikit_learns(middle):
+    rng = np.random.default_rng(5)
+    labels = middle + rng.gamma(3.0, 2.0, 2_000)
+    said = np.float32(labels + rng.normal(0.4, 1, 2_000) * (1 + (labels - middle) / 5)).astype(np.float64)
+    found, exact = card(regressed(said, labels)), exact_losses(said, labels)
+    assert found.keys() == exact.keys()
+    for name, value in exact.items():
+        assert found[name].value == pytest.approx(value, rel=1e-6, abs=1e-9), name
+        assert found[name].low < value < found[name].high, name
     assert found["rmse"].naive == pytest.approx(labels.std(), rel=1e-6)
-    assert found["r2"].value == pytest.approx(metrics.r2_score(labels, said), rel=1e-6)
+    drawn = []
+    for _ in range(300):
+        rows = rng.integers(0, 2_000, 2_000)
+        drawn.append(list(exact_losses(said[rows], labels[rows]).values()))
+    for name, spread in zip(exact, np.std(drawn, axis=0), strict=True):
+        assert found[name].error == pytest.approx(spread, rel=0.2), name
+
+
+def test_percentages_leave_out_labels_that_are_zero_and_say_so():
+    labels = np.array([0.0, 0.0, 2.0, 4.0, -4.0] * 20)
+    found = card(regressed(labels + 1.0, labels))["mape"]
+    assert found.value == pytest.approx((0.5 + 0.25 + 0.25) / 3)
+    assert (found.rows, found.detail) == (60, "40 rows whose label is 0 are left out")
+    none = card(regressed(np.ones(50), np.zeros(50)))["mape"]
+    assert (none.value, none.undefined) == (None, "every label is 0")
+
+
+def test_an_error_that_is_cut_off_leaves_no_interval_for_what_takes_its_fourth_power():
+    reference = build_reference(
+        "m",
+        "1",
+        {"x": np.arange(100.0)},
+        X,
+        predictions=np.arange(100.0),
+        labels=np.arange(100.0),
+        task="regression",
+    )
+    profile = Profile.empty(reference)
+    profile.fold_outcomes(np.arange(100.0) + 1e6, None, np.arange(100.0))
+    found = card(profile)
+    assert found["rmse"].value == pytest.approx(1e6, rel=1e-6)
+    for name in ("rmse", "r2"):
+        assert (found[name].low, found[name].detail) == (None, CUT_OFF)
 
 
 def test_two_versions_are_told_apart():

@@ -341,3 +341,16 @@ def test_a_further_change_is_told_while_an_incident_is_open_and_its_end_is_none(
     assert [one.columns[0] for one in stream.changes] == ["x0", "x3"]
     assert abs(stream.changes[1].since_us - 20 * SECOND_US) <= SECOND_US
     assert 36 <= stream.seen[2][0] <= 42
+
+
+def test_a_small_change_that_has_passed_ends_about_as_soon_as_it_was_told():
+    rng = np.random.default_rng(5)
+    stream = Stream(gaussian(rng, 20_000))
+    for window in range(44):
+        table = gaussian(rng, 1_000)
+        if 10 <= window < 24:
+            table["x1"] = table["x1"] + 0.1
+        stream.window(table)
+    told = [(kind, what) for _, kind, what in stream.seen]
+    assert told == [("data_drift", "opened"), ("data_drift", "closed")]
+    assert stream.seen[0][0] < 24 <= stream.seen[1][0] <= 34

@@ -50,3 +50,14 @@ def test_a_further_step_is_told_once_too_and_a_restart_between_any_two_windows_c
         stream.memory = packed
     assert [one.columns[0] for one in stream.changes if one.kind == "data_drift"] == ["x2", "x0"]
     assert stream.changes[-1].since_us == (BEGINS + 2) * SECOND_US
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_another_change_in_the_very_next_window_is_told_as_a_further_one(part):
+    rng = np.random.default_rng(33)
+    stream = Stream(gaussian(rng, 10_000))
+    for number in range(BEGINS + 8):
+        table = _cut(rng, number, CHANGES["shift"], (BEGINS + part) * ROWS)
+        stream.window(table | {"x0": table["x0"] + 0.6 * (number > BEGINS)})
+    assert [one.columns[0] for one in stream.changes] == ["x2", "x0"]
+    assert [one.since_us for one in stream.changes] == [BEGINS * SECOND_US, (BEGINS + 1) * SECOND_US]

@@ -70,7 +70,9 @@ def test_an_edit_of_the_audit_log_is_shown(demo: DemoRun, tmp_path_factory: pyte
     copy = tmp_path_factory.mktemp("edited") / "homeostat.db"
     with sqlite3.connect(demo.home / "homeostat.db") as source, sqlite3.connect(copy) as edited:
         source.backup(edited)
-        changed = edited.execute("UPDATE audit_leaves SET leaf = replace(leaf, 'release-manager', 'nobody')")
+        changed = edited.execute(
+            "UPDATE audit_leaves SET personal = replace(personal, 'release-manager', 'nobody')"
+        )
         assert changed.rowcount
     (copy.parent / "audit").symlink_to(demo.home / "audit")
     after = homeostat(copy.parent, "audit", "verify", "--json")

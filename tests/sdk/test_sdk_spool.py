@@ -265,6 +265,7 @@ def test_what_a_killed_process_spooled_goes_out_with_the_next(
     until(lambda: client.stats().acknowledged == 7_000, 40)
     stats = client.stats()
     assert (stats.adopted, stats.spooled, stats.pending, stats.dropped) == (6_000, 0, 0, {})
+    assert stats.adopted_processes == 1
     client.close()
 
     records = read_topic(bootstrap, "homeostat.events")

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from pydantic import ValidationError
 
 from streams.files.monitor import MonitorFile, MonitorFileInvalid
 from streams.files.tables import FileInvalid, TableFile
@@ -290,6 +291,34 @@ def test_classes(tmp_path: Path) -> None:
     found = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields | classes), keep_points=True)
     right = (said == truth)[2_000:].reshape(4, 500).mean(axis=1)
     assert values(found, "accuracy") == pytest.approx(right)
+
+
+def test_classes_with_a_probability_each(tmp_path: Path) -> None:
+    """Without a column of predictions the most probable class was said, and top-k accuracy is told."""
+    rng, names = np.random.default_rng(4), ["cat", "dog", "owl", "emu"]
+    truth = rng.integers(0, 4, 4_000)
+    chances = rng.dirichlet(np.ones(4), 4_000) * 0.6 + 0.4 * np.eye(4)[truth]
+    chances[7] = np.nan
+    data = pd.DataFrame({"x": rng.normal(truth, 1.0), "truth": np.array(names)[truth]})
+    data[[f"p_{name}" for name in names]] = chances
+    data.iloc[:2_000].to_csv(tmp_path / "good.csv", index=False)
+    data.iloc[2_000:].to_csv(tmp_path / "data.csv", index=False)
+    columns = {"label": "truth", "class_scores": [f"p_{name}" for name in names]}
+    fields = {
+        "model": "pets",
+        "task": "multiclass",
+        "columns": columns,
+        "window": {"rows": 500},
+        "classes": names,
+    }
+    fields |= {"reference": {"file": tmp_path / "good.csv"}}
+    found = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields), keep_points=True)
+    rank = (chances > chances[np.arange(4_000), truth][:, None]).sum(axis=1)[2_000:].reshape(4, 500)
+    for measure, places in (("accuracy", 1), ("top_2_accuracy", 2), ("top_3_accuracy", 3)):
+        assert values(found, measure) == pytest.approx((rank < places).mean(axis=1)), measure
+    assert values(found, "brier")
+    with pytest.raises(ValidationError, match="3 columns for 4 classes"):
+        MonitorFile.model_validate(fields | {"columns": {"class_scores": list("abc")}})
 
 
 def test_labels_that_are_known_at_once_are_joined_however_slow_the_rows_are(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from detectors.errors import MonitorInvalid
-from detectors.values import Budget, Monitor
+from detectors.values import Budget, Learning, Monitor
 from streams.bus import Message
 from streams.control.configuration import Configuration
 from streams.control.monitor_build import build_monitor
@@ -190,8 +190,30 @@ async def test_a_monitor_is_published_once_and_then_as_the_next_revision(tmp_pat
     assert msgspec.json.encode(told.as_dict())
 
 
-async def test_rows_are_no_reference_for_the_live_stream(tmp_path: Path) -> None:
-    with pytest.raises(MonitorFileInvalid, match="for a backtest"):
-        await apply_monitor(
-            Bus(), read_monitor_file(written(tmp_path, "model: m\nreference: {rows: 200}")), 1.0
-        )
+async def test_a_new_reference_says_from_when_it_counts_and_what_counts_until_then(tmp_path: Path) -> None:
+    frame(1_000, 7).to_csv(tmp_path / "good.csv", index=False)
+    columns = "{score: score, prediction: said, label: truth, id: id, time: at}"
+    path = written(tmp_path, f"model: loan\ncolumns: {columns}\nreference: {{file: good.csv}}\n")
+    bus, configuration = Bus(), Configuration()
+    old = (await apply_monitor(bus, read_monitor_file(path), 10.0)).reference
+    frame(1_000, 8).to_csv(tmp_path / "good.csv", index=False)
+    applied = await apply_monitor(bus, read_monitor_file(path), 10.0)
+    assert old is not None
+    assert applied.reference is not None
+    assert applied.monitor.revision == 1
+    assert f"reference {applied.reference.revision} of version 1, until then {old.revision}" in applied.told
+    for message in bus.messages:
+        configuration.apply(message.key, message.value)
+    at_us = applied.effective_us
+    assert configuration.pane_reference("loan", "1", "all", "event", 0, at_us - 1) == old
+    assert configuration.pane_reference("loan", "1", "all", "event", 0, at_us) == applied.reference
+    assert not (await apply_monitor(bus, read_monitor_file(path), 10.0)).published
+
+
+async def test_rows_are_learned_from_the_live_stream(tmp_path: Path) -> None:
+    bus = Bus()
+    applied = await apply_monitor(
+        bus, read_monitor_file(written(tmp_path, "model: m\nreference: {rows: 200}")), 1.0
+    )
+    assert applied.monitor.learning == Learning(rows=200)
+    assert "a version that comes without a reference learns it from its first 200 rows" in applied.told

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors.profile import Profile
-from detectors.service import count_latencies, count_statuses, service_measures
+from detectors.service.measures import count_latencies, count_statuses, service_measures
 from homeostat.contract import PredictionBatch, encode_predictions, headers_of
 from streams.replay.inprocess import InProcess
 from streams.stages import InputRecord

@@ -13,6 +13,7 @@ from detectors.errors import MonitorInvalid
 from detectors.profile import Profile
 from detectors.values import Monitor
 from streams.control.window_spec import check_windows
+from streams.judge import carrying
 from streams.judge.seals import Planned
 from streams.judge.windows import SeriesName
 from streams.replay.inprocess import Results
@@ -156,10 +157,12 @@ def test_windows_by_rows_are_the_last_hops_of_enough_rows(
         ]
     ),
     seed=st.integers(0, 2**32 - 1),
+    all_old=st.booleans(),
 )
 def test_the_order_of_arrival_flushes_and_crashes_do_not_show(
-    sources: list[list[Pane]], cut: dict[str, object], seed: int
+    sources: list[list[Pane]], cut: dict[str, object], seed: int, all_old: bool
 ) -> None:
+    """Nor does it whether the panes are read from the profiles topic or, because they are old, from the state topic."""
     chosen = settings_of(**cut)
     judge = Judge(configuration(chosen))
     for number, panes in enumerate(sources):
@@ -167,7 +170,10 @@ def test_the_order_of_arrival_flushes_and_crashes_do_not_show(
     for number, panes in enumerate(sources):
         judge.send(*list(stream(number, panes, LATENESS, True))[1:])
     judge.end()
-    assert final(run(chosen, sources, seed).results) == final(judge.results)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(carrying, "_LOOK_EVERY_US", -1 if all_old else 2**62)
+        patched.setattr(carrying, "_OLD_US", -(2**62))
+        assert final(run(chosen, sources, seed).results) == final(judge.results)
 
 
 def test_an_empty_window_is_told_and_its_late_rows_correct_it() -> None:

@@ -27,9 +27,15 @@ def count_statuses(profile: Profile, failed: Flags) -> None:
     profile.counters[profile.layout.statuses] += (len(failed), int(failed.sum()))
 
 
+def tells_service(profile: Profile) -> bool:
+    """Whether these events say anything of the service."""
+    layout = profile.layout
+    return bool(profile.counters[layout.latencies].any() or profile.counters[layout.statuses][0])
+
+
 def service_measures(profile: Profile) -> list[Measurement]:
     """`latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms` and `error_rate` of a window; of what the events do not
-    tell, nothing. They are shown and not decided on: a reference knows no service."""
+    tell, nothing. See `service.judging` for what is usual of them."""
     counts: Integers = profile.counters[profile.layout.latencies]
     told, failed = (int(one) for one in profile.counters[profile.layout.statuses])
     rows, found = int(counts.sum()), list[Measurement]()
@@ -47,7 +53,12 @@ def service_measures(profile: Profile) -> list[Measurement]:
     return found
 
 
+def quantile_place(counts: Integers, share: float) -> int:
+    """The bucket that holds a quantile."""
+    return int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
+
+
 def _quantile(counts: Integers, share: float) -> float:
     """The middle of the bucket that holds the quantile, on the logarithm."""
-    place = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
+    place = quantile_place(counts, share)
     return float(2.0 ** (LATENCY_FIRST_OCTAVE + (place + 0.5) / LATENCY_PER_OCTAVE))

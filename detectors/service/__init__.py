@@ -1,0 +1,1 @@
+"""How the service behaves that the model runs in: latencies and failed requests."""

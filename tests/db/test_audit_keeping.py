@@ -1,0 +1,323 @@
+"""What a keeper may do to the log: a new key, a redaction, telling of a restore. Each stays visible and verifies."""
+
+import base64
+
+import pytest
+from sqlalchemy import select, text
+
+from db.audit import Sequencer, Witness, append, entries
+from db.audit.acts import Rotation
+from db.audit.keys import create_next, load_chain, load_signer
+from db.audit.note import parse
+from db.audit.notefile import NoteFile
+from db.engine import reading, writing
+from db.errors import AuditError
+from db.journal import SqlJournal
+from db.tables import CheckpointRow, TreeRow
+from tests.db.audit_world import ENTRIES, Log, forget_after
+from tests.db.values import TickingClock
+
+
+def rotate(log: Log) -> Rotation:
+    return log.keeper.rotate(at_us=5, actor="mira", reason="yearly")
+
+
+def backup(log: Log) -> tuple[int, bytes]:
+    with reading(log.engine) as connection:
+        tree = connection.execute(select(TreeRow.size, TreeRow.edge)).one()
+    return tree.size, tree.edge
+
+
+def restore(log: Log, state: tuple[int, bytes]) -> None:
+    with writing(log.engine) as connection:
+        forget_after(connection, *state)
+
+
+def topic(log: Log) -> list[str]:
+    """What the topic holds: the file's notes, told as they come."""
+    return [note.text() for note in NoteFile(log.folder / "checkpoints.txt").notes()]
+
+
+def test_a_new_key_takes_over_and_old_checkpoints_stay_valid(log: Log) -> None:
+    first = load_signer(log.folder, "log")
+    for round_ in range(2):
+        told = rotate(log)
+        log.sequence()
+        log.more()
+        report = log.whole()
+        assert report.notices[-1] == f"From entry {ENTRIES + 5 * round_} on another key signs: {told.new}."
+    chain = load_chain(log.folder / "log.pub")
+    assert chain is not None
+    assert first is not None
+    assert chain.keys[0] == first.verifier
+    assert [key.name for key in chain.keys] == [first.verifier.name] * 3
+    note = NoteFile(log.folder / "checkpoints.txt").last()
+    assert note is not None
+    assert [key.signed(note) for key in chain.keys] == [False, False, True]
+    assert load_chain(log.folder / "witness" / "log.pub") == chain
+    with reading(log.engine) as connection:
+        entry = entries(connection, action="audit.key_rotated")[0]
+    assert (entry.actor, entry.detail["reason"]) == ("mira", "yearly")
+
+
+@pytest.mark.parametrize("crash", ["before the entry", "after the entry", "between the files"])
+def test_a_change_of_keys_that_crashed_is_ended(
+    log: Log, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise OSError("killed")
+
+    where = {
+        "before the entry": "db.audit.keeping.append_all",
+        "after the entry": "db.audit.keeping.settle",
+        "between the files": "db.audit.keeping.settle",
+    }[crash]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, die)
+        with pytest.raises(OSError, match="killed"):
+            rotate(log)
+    if crash == "between the files":
+        (log.folder / "log.next.pub").replace(log.folder / "log.pub")
+    log.more()
+    report = log.whole()
+    rotated = crash != "before the entry"
+    assert (report.entries, len(report.notices)) == (ENTRIES + 4 + rotated, rotated)
+    assert not list(log.folder.glob("*next*"))
+    rotate(log)
+    log.whole()
+
+
+def test_the_old_key_signs_nothing_more(log: Log) -> None:
+    old = load_signer(log.folder, "log")
+    assert old is not None
+    rotate(log)
+    log.sequence()
+    log.write()
+    Sequencer(log.engine, log.folder).sequence([old])
+    log.told(r"^The checkpoint of 30 entries in the database lacks a valid signature of the log's key")
+
+
+def test_a_swapped_key_is_shown(log: Log) -> None:
+    """A thief who may write everywhere but does not have the old key puts a key of his own in its place."""
+    old = load_signer(log.folder, "log")
+    assert old is not None
+    create_next(log.folder, "log", old)
+    forged = (log.folder / "log.next.pub").read_text()
+    (log.folder / "log.pub").write_text(forged)
+    log.told(r"^log.pub ends with the key .* which no entry of the log introduces: the key was swapped")
+    first, second = forged.splitlines()
+    (log.folder / "log.pub").write_text(f"{second.partition(' ')[0]}\n")
+    log.told(r"^The log's key is not the one that the witness knows: .*its key swapped")
+    wrong = base64.b64encode(bytes(64)).decode()
+    (log.folder / "log.pub").write_text(f"{first}\n{second.partition(' ')[0]} {wrong}\n")
+    log.told(r"log.pub is damaged: the key .* was not handed over by")
+    with pytest.raises(AuditError, match="is damaged"):
+        Witness(log.engine, log.folder).run_once()
+
+
+def test_a_redaction_leaves_every_proof_as_it_is(log: Log) -> None:
+    before = topic(log)
+    journal = SqlJournal(log.engine, TickingClock())
+    told = log.keeper.redact(
+        3, ["actor", "detail.reason", "detail.decided_by"], at_us=9, actor="dpo", reason="art. 17"
+    )
+    assert told.fields == ("actor", "detail.reason", "detail.decided_by", "rows")
+    report = log.whole()
+    assert topic(log)[: len(before)] == before
+    assert report.notices == [
+        f"Entry 3: actor, detail.reason, detail.decided_by, rows was redacted (entry {ENTRIES})."
+    ]
+    with journal.reading() as reader:
+        entry = reader.audit_entries(after=2, before=4)[0]
+        ticket = reader.approval("a1")
+    assert (entry.actor, entry.detail["reason"], entry.detail["to"]) == (
+        "[redacted]",
+        "[redacted]",
+        "approved",
+    )
+    assert ticket is not None
+    assert (ticket.decided_by, ticket.reason, ticket.state) == ("[redacted]", "[redacted]", "approved")
+    with reading(log.engine) as connection:
+        everything = connection.execute(
+            text("SELECT actor, subject, leaf, personal FROM audit_leaves WHERE idx = 3")
+        ).one()
+    assert not any("ann" in str(cell).replace("channel", "") for cell in everything)
+    log.keeper.redact(ENTRIES, ["actor"], at_us=9, actor="dpo", reason="the officer, too")
+    assert len(log.whole().notices) == 2
+
+
+@pytest.mark.parametrize(
+    ("index", "fields", "words"),
+    [
+        (99, ["actor"], "There is no entry 99"),
+        (10, ["detail.n"], r"no field 'detail.n' that can be redacted; it has actor"),
+        (10, [], r"no field ''"),
+    ],
+)
+def test_what_cannot_be_redacted(log: Log, index: int, fields: list[str], words: str) -> None:
+    with pytest.raises(AuditError, match=words):
+        log.keeper.redact(index, fields, at_us=9, actor="dpo", reason="x")
+    with pytest.raises(ValueError, match="reason must say why"):
+        log.keeper.redact(10, ["actor"], at_us=9, actor="dpo", reason=" ")
+    log.whole()
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (
+            """UPDATE audit_leaves SET personal = '{}', actor = '[redacted]' WHERE idx = 12""",
+            r"^Entry 12 was edited: the value of actor was removed without a redaction",
+        ),
+        (
+            "UPDATE audit_leaves SET personal = replace(personal, 'ann', 'bob'), actor = 'bob' WHERE idx = 12",
+            r"^Entry 12 was edited: the value kept for actor is not the one that its text sealed",
+        ),
+        (
+            "UPDATE audit_leaves SET personal = (SELECT personal FROM audit_leaves WHERE idx = 12), actor = 'ann' "
+            "WHERE idx = 11",
+            r"^Entry 11 was edited: the value kept for actor is not",
+        ),
+        (
+            "UPDATE audit_leaves SET leaf = replace(leaf, '[\"actor\"]', '[\"other\"]') WHERE idx = 28",
+            r"^Entry 28 was edited: its text does not have the hash",
+        ),
+        (
+            "UPDATE audit_leaves SET leaf = replace(leaf, '\"entry\":11', '\"entry\":12') WHERE idx = 28",
+            r"^Entry 28 \(audit.redacted\) is forged: its signature is not valid",
+        ),
+        (
+            "UPDATE audit_leaves SET personal = replace(personal, '{', '{ ') WHERE idx = 12",
+            "Entry 12 cannot be read",
+        ),
+        (
+            'UPDATE audit_leaves SET personal = replace(personal, \'{\', \'{"x":["a","b"],\') WHERE idx = 12',
+            r"Entry 12 (was edited: a value is kept for x|cannot be read)",
+        ),
+    ],
+)
+def test_an_edited_redaction_is_shown(log: Log, statement: str, words: str) -> None:
+    log.keeper.redact(11, ["actor"], at_us=9, actor="dpo", reason="x")
+    log.sql(statement.replace(":", r"\:"))
+    log.told(words)
+
+
+def test_a_value_that_was_put_back_is_shown(log: Log) -> None:
+    with reading(log.engine) as connection:
+        kept = connection.scalar(text("SELECT personal FROM audit_leaves WHERE idx = 11"))
+    log.keeper.redact(11, ["actor"], at_us=9, actor="dpo", reason="x")
+    with writing(log.engine) as connection:
+        connection.execute(
+            text("UPDATE audit_leaves SET personal = :kept, actor = 'ann' WHERE idx = 11"), {"kept": kept}
+        )
+    log.told(r"^Entry 11 holds a value of actor although it was redacted: it was put back")
+
+
+def test_an_act_needs_the_logs_key(log: Log) -> None:
+    """Who can only write into the database can add an entry, but not one that excuses a removal."""
+    with writing(log.engine) as connection:
+        connection.execute(
+            text("UPDATE audit_leaves SET personal = '{}', actor = '[redacted]' WHERE idx = 12")
+        )
+        detail = {"entry": 12, "id": "x", "fields": ["actor"], "key": "k", "signature": ""}
+        append(connection, at_us=1, actor="mira", action="audit.redacted", subject="audit/12", detail=detail)
+    log.sequence()
+    log.told(r"^Entry 28 \(audit.redacted\) is forged: 'k' is not a verifier key")
+    log.told(r"^Entry 12 was edited: the value of actor was removed without a redaction")
+
+
+def test_a_restore_from_a_backup_must_be_told(log: Log) -> None:
+    saved = backup(log)
+    log.more(rounds=2)
+    lost = topic(log)
+    restore(log, saved)
+    log.told(r"vouches for 36 entries, only 28 follow .*A restore must be told: `homeostat audit restored`")
+    log.write()
+    with pytest.raises(AuditError, match="homeostat audit restored"):
+        Sequencer(log.engine, log.folder).run_once()
+    told = log.keeper.restored(at_us=7, actor="mira", reason="disk died", topic=lost)
+    assert (told.entries, told.lost_until, set(told.places)) == (28, 36, {"file", "witness", "topic"})
+    log.sequence()
+    report = log.whole()
+    assert report.notices == [
+        "The log was restored from a backup of 28 entries (entry 29): the entries 28 to 35 of before are lost."
+    ]
+    after = [*lost, *topic(log)[len(lost) :]]
+    log.more(rounds=3)
+    log.whole([*lost, *topic(log)[len(lost) :]])
+    assert after[-1] != lost[-1]
+    with pytest.raises(AuditError, match="nothing is lost"):
+        log.keeper.restored(at_us=7, actor="mira", reason="again")
+
+
+def test_a_restore_from_a_still_older_backup_and_a_lost_key(log: Log) -> None:
+    """Twice restored, the second time to before the first; in between a key that only the lost part introduced."""
+    saved = backup(log)
+    log.more()
+    middle = backup(log)
+    rotate(log)
+    log.sequence()
+    log.more()
+    restore(log, middle)
+    log.keeper.restored(at_us=7, actor="mira", reason="disk died")
+    log.sequence()
+    log.more(rounds=2)
+    assert len(log.whole().notices) == 1
+    restore(log, saved)
+    log.keeper.restored(at_us=7, actor="mira", reason="disk died again")
+    log.sequence()
+    log.more()
+    assert "restored from a backup of 28 entries" in log.whole().notices[0]
+    rotate(log)
+    log.sequence()
+    log.whole()
+
+
+def test_a_restore_that_crashed_before_the_file_is_ended(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = backup(log)
+    log.more()
+    restore(log, saved)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sequencer, "publish", lambda _: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            log.keeper.restored(at_us=7, actor="mira", reason="disk died")
+    log.more()
+    log.whole()
+
+
+def test_lost_checkpoints_must_stay(log: Log) -> None:
+    saved = backup(log)
+    log.more(rounds=2)
+    restore(log, saved)
+    log.keeper.restored(at_us=7, actor="mira", reason="disk died")
+    log.sequence()
+    log.whole()
+    file = NoteFile(log.folder / "checkpoints.txt")
+    kept = [note for note in file.notes() if note.checkpoint.size != 32]
+    file.path.write_bytes(b"")
+    file.append(kept)
+    log.told(r"^In the checkpoint file the checkpoints of the entries that were lost .* changed or removed")
+
+
+def test_another_database_is_no_backup(log: Log) -> None:
+    with reading(log.engine) as connection:
+        note = connection.scalar(select(CheckpointRow.note).where(CheckpointRow.size == 28))
+    assert note is not None
+    saved = backup(log)
+    log.more()
+    restore(log, saved)
+    forged = parse(note)
+    signer = load_signer(log.folder, "log")
+    assert signer is not None
+    with writing(log.engine) as connection:
+        connection.execute(text("UPDATE audit_leaves SET idx = -1 WHERE idx = 27"))
+        connection.execute(text("UPDATE audit_leaves SET idx = 27 WHERE idx = 26"))
+        connection.execute(text("UPDATE audit_leaves SET idx = 26 WHERE idx = -1"))
+    log.told("put in another order")
+    with writing(log.engine) as connection:
+        from tests.db.test_audit_tampering import repair_tree
+
+        repair_tree(connection, log.folder, sign=True)
+    with pytest.raises(AuditError, match="a fork"):
+        log.keeper.restored(at_us=7, actor="mira", reason="x")
+    assert forged.checkpoint.size == 28
