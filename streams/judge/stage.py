@@ -50,8 +50,8 @@ class JudgeStage:
 
     Time is what the log says: the watermarks of the sources, which tell in order with their snapshots when
     they are idle, and for windows by time of a model that is silent how the broker's time goes on. With
-    `plans` it forms the windows that were logged in a former run, instead of its own. `shows`: of which measures points
-    are told (default: all).
+    `plans` it forms the windows that were logged in a former run, instead of its own. `shows`: on which axis
+    and of which measures points are told (default: all).
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class JudgeStage:
         partitions: int,
         configuration: Configuration,
         plans: Plans | None = None,
-        shows: Callable[[str], bool] | None = None,
+        shows: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.offset = -1
         self._partition = partition
@@ -304,7 +304,7 @@ class JudgeStage:
             shown = ()
         series.state = judgement.state
         decisions = (*judgement.decisions, *shown)
-        self._emit(point_from(context, one, monitor, reference) for one in self._shown(decisions))
+        self._emit(point_from(context, one, monitor, reference) for one in self._shown(name.axis, decisions))
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
 
@@ -351,7 +351,7 @@ class JudgeStage:
         with_drift = series.name.axis == "event" and rows != window.rows
         window.rows = rows
         decisions = verdicts(context, profile, monitor, reference, with_drift, self._lessons(series.name))
-        shown = self._shown(decisions)
+        shown = self._shown(series.name.axis, decisions)
         self._emit(point_from(context, one, monitor, reference, window.revision) for one in shown)
 
     def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:
@@ -359,10 +359,10 @@ class JudgeStage:
         monitor = known.monitor_revision(series.name.model, window.monitor_revision)
         return monitor, known.reference_revision(window.reference_revision)
 
-    def _shown(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+    def _shown(self, axis: str, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Those whose points somebody reads."""
         shows = self._shows
-        return decisions if shows is None else [one for one in decisions if shows(one.measure)]
+        return decisions if shows is None else [one for one in decisions if shows(axis, one.measure)]
 
     def _emit(self, points: Iterable[MetricPoint]) -> None:
         for point in points:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from detectors.estimation.estimate import MEASURES_OF
 from detectors.reference import Reference
-from detectors.thresholds import KINDS
 from detectors.values import Accounting, Alert, Evidence, MetricPoint, Monitor
 from streams.judge.seals import Seal
 from streams.replay.backtest_feed import RowIndex
@@ -19,6 +19,7 @@ from streams.topics import SEALS
 ROW_US = 1_000
 """Time of a row in a file without time."""
 _ESTIMATED = "estimated_"
+_COMPARED = frozenset(name for names in MEASURES_OF.values() for name in names)
 
 
 @dataclass
@@ -36,9 +37,9 @@ class Found(Results):
             super().take(topic, kind, value)
 
 
-def is_compared(measure: str) -> bool:
-    """Whether a measure is an estimate of performance, or what one is compared with."""
-    return measure.startswith(_ESTIMATED) or KINDS.get(measure) == "performance"
+def is_compared(axis: str, measure: str) -> bool:
+    """Whether a measure of the rows of a window is an estimate of performance, or what one is compared with."""
+    return axis == "event" and (measure.startswith(_ESTIMATED) or measure in _COMPARED)
 
 
 @dataclass(frozen=True, slots=True)
