@@ -160,6 +160,8 @@ class AlertOut(BaseModel):
     reason: str
     evidence: list[dict[str, Any]]
     attribution: list[dict[str, Any]]
+    explained: dict[str, Any] | None
+    parts: list[dict[str, Any]]
 
     @classmethod
     def of(cls, value: Alert) -> "AlertOut":
@@ -182,10 +184,12 @@ class PointOut(BaseModel):
     low: float | None
     high: float | None
     naive: float | None
+    previous: float | None
     reference: float | None
     threshold: float | None
     verdict: str
     undefined: str | None
+    detail: str
     revision: int
 
     @classmethod
@@ -288,14 +292,6 @@ class AuditOut(BaseModel):
     def of(cls, value: AuditEntry) -> "AuditOut":
         """From the value."""
         return cls.model_validate(_with_moments(value))
-
-
-class AuditReport(BaseModel):
-    """Whether the log is as it was signed."""
-
-    ok: bool
-    entries: int
-    problems: list[str]
 
 
 Reason = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from detectors.decide import alert_from, decide, point_from
-from detectors.estimation.judging import lesson_of
 from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, Judgement
-from detectors.measurement import Measurement
-from detectors.performance import performance
 from detectors.reference import Reference
 from detectors.sequential.hearing import Statement, hear
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
@@ -19,6 +16,7 @@ from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.judge.carrying import Ageing, carry, has_aged, placed, read_copy
 from streams.judge.kept import distances, pieces, places_of, read, to_write
+from streams.judge.labels import beside, in_order, judge_labels, previous_of
 from streams.judge.merging import merge_final
 from streams.judge.model_axis import ModelAxis, Plans
 from streams.judge.points import (
@@ -29,7 +27,6 @@ from streams.judge.points import (
     seal_of,
     unlabelled,
     verdicts,
-    with_lessons,
     without_reference,
 )
 from streams.judge.seals import Seal
@@ -254,9 +251,8 @@ class JudgeStage:
             self._outputs.append(OutputRecord(CONTROL, 0, order.key, order.to_json()))
         for alert in axis.traffic_alerts(self._clock_us):
             self._alert(alert)
-        for series in axis.due(changed, self._clock_us):
-            for window in series.close_due(times):
-                self._judge(series, window)
+        for series, window in in_order(axis.due(changed, self._clock_us), times):
+            self._judge(series, window)
         for series in axis.forget_silent():
             self._correct_all(series)
 
@@ -295,13 +291,9 @@ class JudgeStage:
             shown = verdicts(context, profile, monitor, reference, with_drift=False)
             shown = (*shown, *further(profile, monitor, reference))
         else:
-            lessons, errors = self._lessons(name), list[Measurement]()
-            if name.segment == ALL:
-                lessons, errors = lesson_of(profile, reference, lessons, window.end_us)
-            found = [*performance(profile, reference), *errors]
-            judgement = decide(context, found, monitor, reference, series.state, profile)
-            judgement = with_lessons(judgement, lessons, window.end_us)
-            shown = ()
+            axis, lessons = self._axis(name.model, name.axis), self._lessons(name)
+            judgement = judge_labels(axis, series, context, profile, monitor, reference, lessons)
+            window.previous, shown = previous_of(judgement), ()
         series.state = judgement.state
         decisions = (*judgement.decisions, *shown)
         self._emit(point_from(context, one, monitor, reference) for one in self._shown(name.axis, decisions))
