@@ -343,7 +343,7 @@ class JudgeStage:
         with_drift = series.name.axis == "event" and rows != window.rows
         window.rows = rows
         decisions = verdicts(context, profile, monitor, reference, with_drift, self._lessons(series.name))
-        shown = self._shown(series.name.axis, decisions)
+        shown = self._shown(series.name.axis, beside(decisions, window.previous))
         self._emit(point_from(context, one, monitor, reference, window.revision) for one in shown)
 
     def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:
