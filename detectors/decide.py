@@ -111,7 +111,9 @@ def decide(
             *quality.decisions,
             *service.decisions,
         ),
-        transitions=tuple(attributed(one, window, profile, reference) for one in transitions),
+        transitions=tuple(
+            attributed(one, window, profile, reference, dict(monitor.importance)) for one in transitions
+        ),
         state=replace(
             state,
             kinds=kinds,
@@ -142,6 +144,8 @@ def alert_from(window: Window, transition: Transition, monitor: Monitor, referen
         reason=transition.reason,
         evidence=tuple(_evidence(decision) for decision in transition.decisions[:EVIDENCE]),
         attribution=transition.attribution,
+        explained=transition.explained,
+        parts=transition.parts,
         monitor_revision=monitor.revision,
         reference_revision=reference.revision,
     )
@@ -168,10 +172,12 @@ def point_from(
         low=decision.low,
         high=decision.high,
         naive=decision.naive,
+        previous=decision.previous,
         reference=decision.reference,
         threshold=decision.threshold,
         verdict=decision.verdict,
         undefined=decision.undefined,
+        detail=decision.detail,
         monitor_revision=monitor.revision,
         reference_revision=reference.revision,
         revision=revision,
@@ -196,6 +202,7 @@ def _judge(found: Measurement, chance: float, standing: Standing) -> Decision:
         effect=effect,
         verdict=verdict,
         reason="" if verdict == "ok" else explain.sentence(found, limit),
+        detail=found.detail,
         undefined=found.undefined,
     )
 

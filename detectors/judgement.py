@@ -9,7 +9,8 @@ from detectors.estimation.trust import Lesson
 from detectors.quality.values import QualityMemory
 from detectors.sequential.values import Memory
 from detectors.service.values import ServiceMemory
-from detectors.values import AlertKind, Attribution, Axis, Value, Verdict
+from detectors.slices.values import Tally
+from detectors.values import AlertKind, Attribution, Axis, Contribution, Explanation, Value, Verdict
 
 
 class Window(Value, frozen=True, kw_only=True):
@@ -28,9 +29,9 @@ class Window(Value, frozen=True, kw_only=True):
 class Decision(Value, frozen=True, kw_only=True):
     """The verdict on one measure of one window, and why.
 
-    `low`, `high`, `naive`: see `Measurement`. `threshold`: the value beyond which it breaches (None where it is only
-    shown). `effect`: distance from the reference, the threshold's distance being 1. `change_us`: start of the first
-    window of an unbroken row of breaches.
+    `low`, `high`, `naive`, `detail`: see `Measurement`; `previous`: see `MetricPoint`. `threshold`: the value beyond
+    which it breaches (None where it is only shown). `effect`: distance from the reference, the threshold's distance
+    being 1. `change_us`: start of the first window of an unbroken row of breaches.
     """
 
     kind: AlertKind
@@ -40,19 +41,21 @@ class Decision(Value, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     naive: float | None = None
+    previous: float | None = None
     reference: float | None = None
     threshold: float | None = None
     rows: int = 0
     effect: float = 0.0
     verdict: Verdict = "ok"
     undefined: str | None = None
+    detail: str = ""
     reason: str = ""
     change_us: int | None = None
 
 
 class Transition(Value, frozen=True, kw_only=True):
     """A kind of alert that began or ended with this window; `decisions` are its breaches, strongest first;
-    `attribution`: see `Alert`."""
+    `attribution`, `explained`, `parts`: see `Alert`."""
 
     kind: AlertKind
     state: Literal["firing", "cleared"]
@@ -60,6 +63,8 @@ class Transition(Value, frozen=True, kw_only=True):
     reason: str
     decisions: tuple[Decision, ...] = ()
     attribution: tuple[Attribution, ...] = ()
+    explained: Explanation | None = None
+    parts: tuple[Contribution, ...] = ()
 
 
 class Streak(Value, frozen=True, kw_only=True):
@@ -110,7 +115,7 @@ class SeriesState(Value, frozen=True, kw_only=True):
     of the sequential tests, once a profile was handed in; `concept`: of the detectors of concept drift;
     `lessons`: what windows of labels have shown about estimates; `quality`: findings about the data that go on;
     `service`: what is usual of the service, and what has become of it; `heard`: ids of the last statements of people
-    that were taken."""
+    that were taken; `tally`: what the labels have shown, for other series to be held against."""
 
     kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
     memory: Memory | None = None
@@ -119,6 +124,7 @@ class SeriesState(Value, frozen=True, kw_only=True):
     service: ServiceMemory | None = None
     concept: ConceptMemory | None = None
     heard: tuple[str, ...] = ()
+    tally: Tally | None = None
 
 
 class Judgement(Value, frozen=True, kw_only=True):

@@ -164,6 +164,11 @@ class Layout:
         places = slots.confusion, slots.positive_scores, slots.negative_scores, self.label_repeats
         return places[0].start, places[1].start, places[2].start, places[3].start
 
+    @cached_property
+    def by_name(self) -> dict[str, NumericSlots | CategoricalSlots]:
+        """The slots of columns that hold one number or category a row."""
+        return {slots.name: slots for slots in (*self.numeric, *self.categorical)}
+
     @property
     def only_numbers(self) -> bool:
         """Whether there are columns, and all of them hold single numbers."""

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from detectors.attribution.influence import build_influence
 from detectors.columns import Column
+from detectors.embedded import flattened
 from detectors.estimation.fit import build_estimator
 from detectors.learned import Learned
 from detectors.measurement import MINIMUM_ROWS
@@ -29,15 +30,16 @@ def with_learned(reference: Reference, rows: Rows) -> Reference:
         plain(rows.predictions) if reference.task == "multiclass" and rows.predictions is not None else None
     )
     outputs = (rows.predictions if said is None else said, rows.scores, rows.labels)
-    estimator = build_estimator(reference, rows.features, *outputs)
-    influence = build_influence(reference, rows.features, *outputs)
-    worth = column_worth(reference, rows.features)
+    features = flattened(rows.features)
+    estimator = build_estimator(reference, features, *outputs)
+    influence = build_influence(reference, features, *outputs)
+    worth = column_worth(reference, features)
     correlations, waves = _together(reference, rows)
     learned = Learned(
         estimator=replace(estimator, reference_revision=""),
         influence=replace(influence, reference_revision=""),
         worth={name: round(each, 4) for name, each in worth.items() if each < 1.0},
-        runs=longest_runs(rows.features, MINIMUM_ROWS // 2),
+        runs=longest_runs(features, MINIMUM_ROWS // 2),
         correlations=correlations,
         waves=waves,
     )

@@ -68,11 +68,10 @@ def regression_sums(said: Singles, truth: Floats, center: float, scale: float) -
         "relative": relative,
         "relative_squared": relative * relative,
     }
-    sums: list[int] = []
-    for name in SUMS:
-        whole = np.floor(summed[name])
-        sums += [int(whole.sum()), int(np.rint((summed[name] - whole) * FRACTION).sum())]
-    return np.array(sums, dtype=np.int64)
+    values = np.stack([summed[name] for name in SUMS])
+    whole = np.floor(values)
+    parts = np.rint((values - whole) * FRACTION)
+    return np.stack([whole.sum(axis=1), parts.sum(axis=1)], axis=1).reshape(-1).astype(np.int64)
 
 
 def _cut(values: Floats, most: float = FARTHEST) -> Floats:

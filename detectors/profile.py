@@ -134,9 +134,9 @@ class Profile:
     def distinct(self, name: str) -> float:
         """About how many distinct values (at single precision) or categories a column has had, missing apart; relative
         standard error `sketches.DISTINCT_ERROR`."""
-        for slots in (*self.layout.numeric, *self.layout.categorical):
-            if slots.name == name:
-                return sketches.distinct(self.registers[slots.registers])
+        slots = self.layout.by_name.get(name)
+        if slots is not None:
+            return sketches.distinct(self.registers[slots.registers])
         raise ProfileInvalid(f"the reference has no column {name!r}; it has {list(self.layout.names)}")
 
     def correlation(self) -> Floats | None:
@@ -264,9 +264,9 @@ class Profile:
         return cls(reference, layout, counters, registers.astype(np.uint8))
 
     def _numeric(self, name: str) -> NumericSlots:
-        for slots in self.layout.numeric:
-            if slots.name == name:
-                return slots
+        slots = self.layout.by_name.get(name)
+        if isinstance(slots, NumericSlots):
+            return slots
         known = [slots.name for slots in self.layout.numeric]
         raise ProfileInvalid(f"the reference has no numeric column {name!r}; it has {known}")
 

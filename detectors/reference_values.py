@@ -1,7 +1,7 @@
 """The reference as a value: what is kept of the rows of a version that was well."""
 
 import hashlib
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from detectors.columns import SCORE_BINS
 from detectors.errors import ReferenceInvalid
 from detectors.learned import Learned, bound
+from detectors.remembered import Remembered
 from detectors.scores import Confusion, binned_auc
 from detectors.sequential.values import Baseline
 from detectors.task_scores import ClassCounts, ErrorSums
@@ -127,7 +128,7 @@ class Reference(Value, frozen=True, kw_only=True):
 
     def feature(self, name: str) -> FeatureReference | None:
         """The column of this name, or None."""
-        return next((feature for feature in self.features if feature.spec.name == name), None)
+        return _BY_NAME.of(self).get(name)
 
     def to_json(self) -> bytes:
         """The reference as canonical JSON."""
@@ -152,3 +153,10 @@ def revision_of(reference: Reference) -> str:
     """What names the content of a reference: the beginning of the SHA-256 of its JSON."""
     blank = replace(reference, revision="")
     return hashlib.sha256(msgspec.json.encode(blank)).hexdigest()[:16]
+
+
+def _by_name(reference: Reference) -> dict[str, FeatureReference]:
+    return {feature.spec.name: feature for feature in reference.features}
+
+
+_BY_NAME: Final = Remembered(_by_name)

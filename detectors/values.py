@@ -68,6 +68,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     `detectors.concept.choice`), which look at windows of label arrival; none: it is not looked for. `measures`: of
     `detectors.library` (or of a package) that are shown besides those that are always there.
     `silence_s`: how long no event may come before that is told; None: by the usual traffic; 0: it is not.
+    `importance`: of features to the model, by name, in any one unit; none: it is estimated from the reference.
     `learning`: how a version that comes without a reference gets one; None: not by itself.
     """
 
@@ -96,6 +97,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     concept: tuple[str, ...] = ("watch",)
     measures: tuple[str, ...] = ()
     silence_s: float | None = None
+    importance: tuple[tuple[str, float], ...] = ()
     learning: Learning | None = None
     autonomy: Literal["observe", "suggest", "act"] = "suggest"
     effective_us: int = 0
@@ -104,7 +106,8 @@ class Monitor(Value, frozen=True, kw_only=True):
 class MetricPoint(Value, frozen=True, kw_only=True):
     """One measure of one window. `id` names model, version, segment, window, measure and revisions of the
     configuration, so that a second write is the same write; `revision` grows when late data correct it. `low`, `high`:
-    an interval of 95 % for `value`, where one is told; `naive`: what the best answer that looks at nothing scores."""
+    an interval of 95 % for `value`, where one is told; `naive`: what the best answer that looks at nothing scores;
+    `previous`: what the version before scored in its last window. `detail`: what a person should know besides."""
 
     id: str
     model: str
@@ -121,10 +124,12 @@ class MetricPoint(Value, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     naive: float | None = None
+    previous: float | None = None
     reference: float | None = None
     threshold: float | None = None
     verdict: Verdict = "ok"
     undefined: str | None = None
+    detail: str = ""
     monitor_revision: int = 1
     reference_revision: str = ""
     revision: int = 1
@@ -154,9 +159,40 @@ class Attribution(Value, frozen=True, kw_only=True):
     success_change: float | None = None
 
 
+class Contribution(Value, frozen=True, kw_only=True):
+    """One part's contribution to a change of the whole's mean: `mix`, because it has become more or less common, and
+    `within`, because it changed itself. Over all parts the two sum up to the change."""
+
+    name: str
+    rows: float
+    share_before: float
+    share: float
+    value_before: float | None
+    value: float | None
+    mix: float
+    within: float
+
+
+class Explanation(Value, frozen=True, kw_only=True):
+    """realized - reference = shift + concept: by how much a measure changed because other inputs came, and what
+    remains. `expected`: the reference reweighted to the window; `share`: of the change that the shift explains (None
+    where the two have opposite signs); `message`: in words."""
+
+    measure: str
+    reference: float
+    expected: float
+    realized: float
+    shift: float
+    concept: float
+    share: float | None = None
+    message: str
+
+
 class Alert(Value, frozen=True, kw_only=True):
     """The judge's decision that a series of one kind left its reference (`firing`) or is back (`cleared`).
-    `attribution`: the features that carry the change, those first that mean most to the model."""
+    `attribution`: the features that carry the change, those first that mean most to the model. Of labels: `explained`,
+    what of the change the shift of the data explains, and `parts`, which segments and versions carry the change of the
+    mean loss (1 for a wrong answer, of a regression the absolute error), the greatest part first."""
 
     id: str
     model: str
@@ -173,6 +209,8 @@ class Alert(Value, frozen=True, kw_only=True):
     reason: str
     evidence: tuple[Evidence, ...] = ()
     attribution: tuple[Attribution, ...] = ()
+    explained: Explanation | None = None
+    parts: tuple[Contribution, ...] = ()
     monitor_revision: int = 1
     reference_revision: str = ""
 

@@ -37,6 +37,8 @@ _NAMED = 3
 _NO_RELEASE = 0.02
 _HEALTHY_AFTER_RELEASE = 0.05
 _PREDECESSOR_ILL = 0.15
+_LITTLE = 0.3
+"""A drop of which the shift of the data explains a smaller share is not the doing of the shift."""
 _RARE = 0.05
 _NEARLY_ALL = 0.95
 """Shares of the rows. A value that fewer than `_RARE` held before, or `_NEARLY_ALL` hold now, was filled in."""
@@ -271,6 +273,9 @@ def _concept_shift(facts: Facts) -> Hypothesis:
         return _hypothesis("concept_shift", 0.05, ["no label says that performance dropped"])
     concept = facts.firing("concept_drift")
     if facts.firing("data_drift", "data_quality"):
+        told = [each.explained for each in performance if each.explained is not None]
+        if told and told[-1].share is not None and told[-1].share < _LITTLE:
+            return _hypothesis("concept_shift", 0.5, [told[-1].message])
         return _hypothesis("concept_shift", 0.15, ["performance dropped, but the inputs moved, too"])
     told = concept or performance
     reasons = [told[-1].reason, "the inputs look like the reference"]

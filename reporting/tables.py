@@ -27,10 +27,12 @@ _POINTS = (
         "low",
         "high",
         "naive",
+        "previous",
         "reference",
         "threshold",
         "verdict",
         "undefined",
+        "detail",
         "monitor_revision",
         "reference_revision",
         "revision",
@@ -51,12 +53,14 @@ def _points(data: ReportData) -> Iterable[Sequence[Cell]]:
     for one in data.points:
         times = _time(one.start_us), _time(one.end_us)
         where = one.model, one.version, one.segment, one.axis, one.window, *times, one.rows
-        what = one.measure, one.feature, one.value, one.low, one.high, one.naive, one.reference, one.threshold
+        interval, others = (one.low, one.high), (one.naive, one.previous, one.reference, one.threshold)
+        what = one.measure, one.feature, one.value, *interval, *others
         yield (
             *where,
             *what,
             one.verdict,
             one.undefined,
+            one.detail,
             one.monitor_revision,
             one.reference_revision,
             one.revision,

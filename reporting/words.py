@@ -33,6 +33,8 @@ _AMOUNTS = frozenset(
         "quantile_loss_0.1",
         "quantile_loss_0.9",
         "estimation_error",
+        "absolute_error_gap",
+        "excess_absolute_error",
         "unit_change",
         *_SCORES,
     }

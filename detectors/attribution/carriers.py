@@ -1,9 +1,11 @@
 """Which features carry the change of a window, and which of them matter to the model."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from detectors.attribution.influence import Influence
 from detectors.columns import Floats
@@ -24,23 +26,29 @@ class Carrier(Value, frozen=True, kw_only=True):
     """A feature's part in a change.
 
     `moved`: total variation between window and reference over groups of its bins (missing is one), less what
-    chance gives; `surprise`: chi-squared of that as a normal deviate. `importance`: standard deviation, in the
-    reference, of its effect on the output. `output_change`, `success_change`: by how much the mean output and the
-    success moved because of it (None: not known). `named`: whether it carries the change beyond doubt.
+    chance gives; `surprise`: chi-squared of that as a normal deviate. `spread`: standard deviation, in the reference,
+    of its effect on the output; `importance`: the same, or what a person says. `output_change`, `success_change`: by
+    how much the mean output and the success moved because of it (None: not known). `named`: whether it carries the
+    change beyond doubt.
     """
 
     feature: str
     moved: float
     surprise: float
+    spread: float | None = None
     importance: float | None = None
     output_change: float | None = None
     success_change: float | None = None
     named: bool = False
 
 
-def carriers(profile: Profile, influence: Influence) -> list[Carrier]:
+def carriers(
+    profile: Profile, influence: Influence, importance: Mapping[str, float] | None = None
+) -> list[Carrier]:
     """The features, those first that carry most: importance times effect, and among features that mean nothing to the
     model those that moved most. Nothing below 30 rows.
+
+    importance: of features, by name, in any one unit, instead of the estimates; of those that it does not name 0.
 
     Raises `ProfileInvalid` when the profile was counted against another reference.
     """
@@ -58,6 +66,8 @@ def carriers(profile: Profile, influence: Influence) -> list[Carrier]:
         _of(one, placed.get(one.slots.name), profile, reference, influence, effective)
         for one in groups_of(profile.layout, reference)
     ]
+    if importance:
+        found = [replace(one, importance=importance.get(one.feature, 0.0)) for one in found]
     most = max((one.importance or 0.0 for one in found), default=0.0)
     return sorted(found, key=lambda one: -_weight(one, most))
 
@@ -83,11 +93,13 @@ def _of(
     noise, surprise = _chance(before, now, effective, float(reference.effective_rows))
     moved = max(float(np.abs(change).sum()) / 2 - noise, 0.0)
     output, success = _effects(influence.output, place), _effects(influence.success, place)
+    spread = None if output is None else math.sqrt(max(float(before @ np.square(output)), 0.0))
     return Carrier(
         feature=group.slots.name,
         moved=moved,
         surprise=surprise,
-        importance=None if output is None else math.sqrt(max(float(before @ np.square(output)), 0.0)),
+        spread=spread,
+        importance=spread,
         output_change=None if output is None else float(change @ output),
         success_change=None if success is None else float(change @ success),
         named=surprise > SURE and moved > LEAST_MOVED,

@@ -1,16 +1,17 @@
 """What an alert says besides that something changed: which features carry it, and what of a loss the shift explains."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from detectors.attribution.carriers import Carrier, carriers
-from detectors.attribution.explained import explain
+from detectors.attribution.explained import Explained, explain
 from detectors.estimation.judging import LEADING
 from detectors.judgement import Transition, Window
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.values import AlertKind, Attribution, Axis
+from detectors.values import AlertKind, Attribution, Axis, Explanation
 
 CARRIED: Final[dict[Axis, frozenset[AlertKind]]] = {
     "event": frozenset({"data_drift", "prediction_drift", "estimated_performance", "data_quality"}),
@@ -25,13 +26,17 @@ _MATTERS: Final = 0.1
 
 
 def attributed(
-    transition: Transition, window: Window, profile: Profile | None, reference: Reference
+    transition: Transition,
+    window: Window,
+    profile: Profile | None,
+    reference: Reference,
+    importance: Mapping[str, float] | None = None,
 ) -> Transition:
     """The beginning of an alert with what its window shows about its causes.
 
     Events: the features that moved beyond doubt, importance times effect first. Labels: the share of the change of
     the leading measure that the shift of the data explains, and what remains. Unchanged where the reference has learned
-    nothing, or the window shows nothing of it.
+    nothing, or the window shows nothing of it. importance: what the monitor says of features.
     """
     lessons = reference.lessons
     told = transition.state == "firing" and transition.kind in CARRIED[window.axis]
@@ -42,8 +47,9 @@ def attributed(
         found = next(one for one in explain(profile, lessons.estimator) if one.measure == leading)
         if not found.changed:
             return transition
-        return replace(transition, reason=f"{transition.reason} In this window {found.message}.")
-    features = carriers(profile, lessons.influence)
+        reason = f"{transition.reason} In this window {found.message}."
+        return replace(transition, reason=reason, explained=_explanation(found))
+    features = carriers(profile, lessons.influence, importance)
     moved = [one for one in features if one.named][:KEPT]
     if not moved:
         return transition
@@ -57,6 +63,21 @@ def attributed(
     )
 
 
+def _explanation(found: Explained) -> Explanation | None:
+    if found.reference is None or found.expected is None or found.realized is None:
+        return None
+    return Explanation(
+        measure=found.measure,
+        reference=found.reference,
+        expected=found.expected,
+        realized=found.realized,
+        shift=found.shift,
+        concept=found.concept,
+        share=found.share,
+        message=found.message,
+    )
+
+
 def _words(one: Carrier, most: float) -> str:
     moved = f"{one.feature} ({one.moved:.0%} of its rows moved"
     if one.importance is None:
@@ -64,7 +85,7 @@ def _words(one: Carrier, most: float) -> str:
     if one.importance < _MATTERS * most:
         return f"{moved}, which means little to the model)"
     change = one.output_change or 0.0
-    if abs(change) < _HARDLY * one.importance:
+    if abs(change) < _HARDLY * (one.spread or 0.0):
         return f"{moved}, which hardly moves the mean output)"
     return f"{moved}, which moves the mean output by {change:+.2g})"
 

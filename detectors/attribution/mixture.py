@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from detectors.errors import ProfileInvalid
-from detectors.estimation.labelled import realized
-from detectors.outcome_slots import BinarySlots
-from detectors.profile import Profile
-from detectors.values import Value
+from detectors.judgement import Transition
+from detectors.measurement import MINIMUM_ROWS
+from detectors.slices.values import Loss, Tally
+from detectors.values import Contribution
+
+KEPT: Final = 10
+_CARRIES: Final = 0.5
+_BEYOND_SHARE: Final = 0.2
+"""A part is named in words when it carries so much of a change, and so much more of it than of the rows: that a part
+with most of the rows carries most of the change is no news."""
 
 
 class Part(NamedTuple):
@@ -15,20 +23,6 @@ class Part(NamedTuple):
 
     rows: float
     value: float
-
-
-class Contribution(Value, frozen=True, kw_only=True):
-    """One part's contribution to a change of the whole's mean: `mix`, because it has become more or less common, and
-    `within`, because it changed itself. Over all parts the two sum up to the change."""
-
-    name: str
-    rows: float
-    share_before: float
-    share: float
-    value_before: float | None
-    value: float | None
-    mix: float
-    within: float
 
 
 def decompose(before: Mapping[str, Part], now: Mapping[str, Part]) -> list[Contribution]:
@@ -71,32 +65,54 @@ def _contribution(
     )
 
 
-SPLIT_MEASURES: Final = ("accuracy", "positive_rate", "mean_error", "rows")
-"""Means that add up over segments and versions, and `rows`, whose mix alone is of interest."""
+def with_parts(transition: Transition, splits: Mapping[str, Mapping[str, Tally]]) -> Transition:
+    """The beginning of an alert about labels with what segments and versions carry of the change of the mean loss.
 
-
-def parts_of(profiles: Mapping[str, Profile], measure: str) -> dict[str, Part]:
-    """The parts of a mean from the profiles of segments or versions, those without rows left out.
-
-    measure: one of `SPLIT_MEASURES`; accuracy (classifiers) and mean_error (the mean size of a regression's error) are
-    over labelled rows, positive_rate (binary) over predictions. Raises `ProfileInvalid` for another measure, or one
-    that the task does not have.
+    splits: what the rows are split by ("version", or the column of segments), each with the tallies of its parts.
+    Compared are windows that ended before the change with recent ones after it. A split into one part says nothing,
+    and neither does one without 30 labelled rows on both sides.
     """
-    found = {name: _part(profile, measure) for name, profile in profiles.items()}
-    return {name: part for name, part in found.items() if part.rows > 0}
+    if transition.state != "firing":
+        return transition
+    found: list[Contribution] = []
+    words: list[str] = []
+    for split, tallies in splits.items():
+        before = _parts({name: one.before(transition.change_us) for name, one in tallies.items()})
+        now = _parts({name: one.after(transition.change_us) for name, one in tallies.items()})
+        if len({*before, *now}) < 2 or min(_rows(before), _rows(now)) < MINIMUM_ROWS:
+            continue
+        mine = decompose(before, now)
+        words += _words(split, mine)
+        found += [replace(one, name=f"{split}={one.name}") for one in mine]
+    found.sort(key=lambda one: (-abs(one.mix + one.within), one.name))
+    return replace(
+        transition, reason=" ".join((transition.reason, *words)), parts=(*transition.parts, *found[:KEPT])
+    )
 
 
-def _part(profile: Profile, measure: str) -> Part:
-    slots, counters = profile.layout.outcomes, profile.counters
-    if measure == "rows":
-        return Part(profile.rows, 0.0)
-    if measure == "positive_rate" and isinstance(slots, BinarySlots):
-        predicted = int(counters[profile.layout.predicted])
-        return Part(predicted, int(counters[slots.positive]) / max(predicted, 1))
-    name = {"accuracy": "accuracy", "mean_error": "mae"}.get(measure)
-    value = realized(profile).get(name or "", None)
-    if name is None or (value is None and profile.labelled):
-        raise ProfileInvalid(
-            f"measure is {measure!r}; of this task's {', '.join(SPLIT_MEASURES)} it must be one that adds up"
-        )
-    return Part(profile.labelled, value or 0.0)
+def _parts(losses: Mapping[str, Loss]) -> dict[str, Part]:
+    return {name: Part(one.rows, one.total / one.rows) for name, one in losses.items() if one.rows > 0}
+
+
+def _rows(parts: Mapping[str, Part]) -> float:
+    return sum(part.rows for part in parts.values())
+
+
+def _words(split: str, parts: list[Contribution]) -> list[str]:
+    """One sentence: about a part that is new and worse, or the greatest, where it is one of few that carry a rise of
+    the loss."""
+    before = sum(one.share_before * (one.value_before or 0.0) for one in parts)
+    for one in parts:
+        new = one.value_before is None and one.share >= _BEYOND_SHARE
+        if new and one.value is not None and one.value > before:
+            told = f"{one.name} is new, has {one.share:.0%} of the rows and a mean loss of {one.value:.3g}"
+            return [f"By {split}, {told}, which was {before:.3g} before."]
+    total, first = sum(one.mix + one.within for one in parts), parts[0]
+    carried = (first.mix + first.within) / total if total > 0 else 0.0
+    if carried < max(_CARRIES, (first.share_before + first.share) / 2 + _BEYOND_SHARE):
+        return []
+    if first.value_before is not None and first.value is not None and abs(first.within) >= abs(first.mix):
+        how = f"the mean loss there went from {first.value_before:.3g} to {first.value:.3g}"
+    else:
+        how = f"its share of the rows went from {first.share_before:.0%} to {first.share:.0%}"
+    return [f"By {split}, {first.name} carries {min(carried, 1.0):.0%} of the rise in errors: {how}."]

@@ -1,10 +1,5 @@
 """What is kept of a reference to tell which features matter to the model."""
 
-from typing import Self
-
-import msgspec
-
-from detectors.errors import ReferenceInvalid
 from detectors.values import Task, Value
 
 Numbers = tuple[float, ...]
@@ -22,15 +17,3 @@ class Influence(Value, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     output: Numbers = ()
     success: Numbers = ()
-
-    def to_json(self) -> bytes:
-        """The influence as JSON."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, text: bytes | str) -> Self:
-        """Read what `to_json` wrote; raises `ReferenceInvalid` when it is no influence."""
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ReferenceInvalid(f"this is not the JSON of an influence: {error}") from error

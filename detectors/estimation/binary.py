@@ -15,7 +15,7 @@ from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
 from detectors.estimation.checking import Checked, checked
 from detectors.estimation.expected import Expected, Facts, expect, expect_each, known_values
-from detectors.estimation.groups import BLOCKS, Groups, by_block, row_shares, told, window_shares
+from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
 from detectors.estimation.marginals import fit_marginals, moved
 from detectors.estimation.values import BinaryCells, Estimator, Marginals, Numbers
 from detectors.outcome_slots import BinarySlots
@@ -88,41 +88,6 @@ def fit_binary(reference: Reference, codes: Integers, rows: Rows) -> Estimator:
     )
 
 
-def fit_binary_counts(reference: Reference) -> Estimator:
-    """The same from the reference's histograms of scores by label, where its rows are gone.
-
-    Predictions are taken to follow the reference's threshold, labels to be independent: eight random parts stand for
-    the blocks. Features correct nothing, and what the estimator errs by beyond chance is not known.
-    """
-    chooser = np.random.default_rng(len(reference.positive_scores))
-    ups, downs = (
-        np.array(one, dtype=np.int64) for one in (reference.positive_scores, reference.negative_scores)
-    )
-    shares = _said_shares(np.zeros(CELLS), reference.threshold)
-    halves = [np.stack([one - np.rint(one * shares), np.rint(one * shares)], axis=1) for one in (ups, downs)]
-    good, bad = (_scattered(one.reshape(-1).astype(np.int64), chooser) for one in halves)
-    counts = good + bad
-    whole = counts.sum(axis=0)
-    means = (np.arange(CELLS) // 2 + 0.5) / SCORE_BINS
-    chances, curve = _learned(counts, good, means)
-    cells = BinaryCells(
-        counts=told(whole),
-        chances=tuple(told(one) for one in chances),
-        means=told(means),
-        losses=(told(-np.log(means)), told(-np.log1p(-means))),
-        said=told(_said_shares(whole, reference.threshold)),
-        concordance=(0.5,) * SCORE_BINS,
-        map=str(curve),
-    )
-    return Estimator(
-        reference_revision=reference.revision,
-        task="binary",
-        rows=int(whole.sum()),
-        cells=cells,
-        expected=known_values(expect(whole, chances[0], Facts.of(cells)).values),
-    )
-
-
 def _learned(counts: Floats, positives: Floats, means: Floats) -> tuple[Floats, Map]:
     """Chances by cell from all blocks, and without each; counts and positives by block and cell."""
     whole, good, none = counts.sum(axis=0), positives.sum(axis=0), np.zeros(CELLS)
@@ -130,11 +95,6 @@ def _learned(counts: Floats, positives: Floats, means: Floats) -> tuple[Floats, 
     pairs = zip([none, *positives], [none, *counts], strict=True)
     chances = [curve.chances(good - less, whole - gone, means) for less, gone in pairs]
     return np.clip(np.stack(chances), _TINIEST, 1 - _TINIEST), curve
-
-
-def _scattered(counts: Integers, chooser: np.random.Generator) -> Floats:
-    """Each count dealt out to the blocks at random, shape (blocks, cells)."""
-    return chooser.multinomial(counts, np.full(BLOCKS, 1 / BLOCKS)).T.astype(np.float64)
 
 
 def _checked(

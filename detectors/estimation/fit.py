@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from detectors.columns import Column, Floats, Integers, numbers
 from detectors.errors import ReferenceInvalid
-from detectors.estimation.binary import Rows, fit_binary, fit_binary_counts
+from detectors.estimation.binary import Rows, fit_binary
 from detectors.estimation.groups import BLOCKS, groups_of, row_groups, telling_columns
 from detectors.estimation.multiclass import ClassRows, fit_multiclass
 from detectors.estimation.regression import ErrorRows, fit_regression
@@ -65,21 +65,6 @@ def build_estimator(
     else:
         learned = fit_binary(reference, codes, Rows(found, said, truth, blocks))
     return replace(learned, columns=tuple(columns) if learned.marginals.effects else ())
-
-
-def estimator_of(reference: Reference) -> Estimator:
-    """An estimator from a reference alone, where its rows are gone: binary tasks only; see `fit_binary_counts`."""
-    rows = sum(reference.positive_scores) + sum(reference.negative_scores)
-    because = None
-    if reference.task != "binary":
-        because = (
-            f"the rows of the reference are gone, and its counts do not suffice for the task {reference.task}"
-        )
-    elif rows < LEAST_ROWS:
-        because = f"the reference has only {rows} rows with label and score; it takes {LEAST_ROWS}"
-    if because is None:
-        return fit_binary_counts(reference)
-    return Estimator(reference_revision=reference.revision, task=reference.task, rows=rows, undefined=because)
 
 
 def _no_repeats(reference: Reference) -> bool:

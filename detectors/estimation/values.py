@@ -1,10 +1,7 @@
 """Value types of estimation: what is learned from the reference, and what is said about a window."""
 
-from typing import Self
-
 import msgspec
 
-from detectors.errors import ReferenceInvalid
 from detectors.values import Task, Value
 
 Numbers = tuple[float, ...]
@@ -80,18 +77,6 @@ class Estimator(Value, frozen=True, kw_only=True):
     excess: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     wander: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     undefined: str | None = None
-
-    def to_json(self) -> bytes:
-        """The estimator as JSON."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, text: bytes | str) -> Self:
-        """Read what `to_json` wrote; raises `ReferenceInvalid` when it is no estimator."""
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ReferenceInvalid(f"this is not the JSON of an estimator: {error}") from error
 
 
 class Estimate(Value, frozen=True, kw_only=True):

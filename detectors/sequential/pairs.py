@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from detectors.columns import Column, numbers
+from detectors.embedded import flattened
 from detectors.kernels_rows import CROSS_FARTHEST, CROSS_UNIT
 from detectors.layout import CROSS_COLUMNS, Layout
 from detectors.sequential.values import PairMoments
@@ -19,11 +20,12 @@ def pair_moments(layout: Layout, columns: Mapping[str, Column]) -> tuple[PairMom
     slots = [one for one in layout.numeric if one.name in columns]
     if len(slots) < 2 or len(layout.numeric) > CROSS_COLUMNS:
         return ()
-    rows = len(columns[slots[0].name])
+    single = flattened({one.name: columns[one.name] for one in slots})
+    rows = len(single[slots[0].name])
     powers = [np.zeros((len(slots), len(slots))) for _ in range(4)]
     farthest = CROSS_FARTHEST / CROSS_UNIT
     for start in range(0, rows, _CHUNK):
-        part = np.stack([numbers(columns[one.name][start : start + _CHUNK]) for one in slots])
+        part = np.stack([numbers(single[one.name][start : start + _CHUNK]) for one in slots])
         centers = np.array([one.center for one in slots])[:, None]
         scales = np.array([one.scale for one in slots])[:, None]
         standard = np.clip(np.nan_to_num((part - centers) / scales, nan=0.0), -farthest, farthest)

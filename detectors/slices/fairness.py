@@ -1,6 +1,7 @@
 """Gaps between groups of rows in what a model says and in how it errs."""
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,13 +12,14 @@ from detectors.columns import Floats
 Names = npt.NDArray[np.object_]
 Mask = npt.NDArray[np.bool_]
 LEAST_ROWS: Final = 30
-_NORMAL: Final = 1.96
+CONFIDENCE: Final = 0.95
 MEASURES: Final = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 
 
 class Gap(NamedTuple):
-    """The greatest difference between two groups: `highest` less `lowest`, with an interval of 95 % for these two.
-    Undefined, because ..., where fewer than two groups have 30 rows that count."""
+    """The greatest difference between two groups: `highest` less `lowest`, with an interval of 95 % that holds for all
+    pairs of groups at once, so that choosing the greatest costs nothing. Undefined, because ..., where fewer than two
+    groups have 30 rows that count."""
 
     measure: str
     value: float | None
@@ -28,8 +30,26 @@ class Gap(NamedTuple):
     undefined: str | None = None
 
 
+class Group(NamedTuple):
+    """The mean of a group: of `rows`, worth `size` independent ones, that vary by `variance`."""
+
+    name: str
+    mean: float
+    rows: int
+    size: float
+    variance: float
+
+    @classmethod
+    def share(cls, name: str, count: float, rows: int, worth: float = 1.0) -> "Group":
+        """A share of rows, with the variance of one that is never quite 0 or 1 (Agresti and Caffo 2000)."""
+        mean, size = count / max(rows, 1), rows * worth
+        careful = (mean * size + 1) / (size + 2)
+        return cls(name, mean, rows, size, careful * (1 - careful))
+
+
 def gaps(groups: Sequence[str | None], predictions: Floats, labels: Floats) -> list[Gap]:
-    """Selection rate (demographic parity), true and false positive rate (equalised odds), and accuracy, of 0 and 1.
+    """Selection rate (demographic parity), true positive rate (equal opportunity), false positive rate (predictive
+    equality; both: equalised odds), and accuracy.
 
     groups, predictions, labels: n values; None and NaN are left out. predictions, labels: 1 or 0. Source of the
     measures: Hardt, Price and Srebro (2016).
@@ -43,21 +63,31 @@ def gaps(groups: Sequence[str | None], predictions: Floats, labels: Floats) -> l
         "false_positive_rate": (predictions, said & (labels == 0)),
         "accuracy": (right, said & known),
     }
-    return [_gap(measure, names, values, counted) for measure, (values, counted) in parts.items()]
+    return [widest(measure, _groups(names, *part)) for measure, part in parts.items()]
 
 
-def _gap(measure: str, names: Names, values: Floats, counted: Mask) -> Gap:
-    rates: list[tuple[float, int, str]] = []
+def widest(measure: str, groups: Sequence[Group]) -> Gap:
+    """The gap between the groups with the highest and the lowest mean; groups of fewer than 30 rows are left out."""
+    known = [one for one in groups if one.rows >= LEAST_ROWS]
+    if len(known) < 2:
+        because = f"{len(known)} of the groups have {LEAST_ROWS} rows that count; it takes two"
+        return Gap(measure, None, undefined=because)
+    lowest, highest = (end(known, key=lambda one: (one.mean, one.name)) for end in (min, max))
+    reach = deviates(len(known) * (len(known) - 1) // 2)
+    error = (lowest.variance / lowest.size + highest.variance / highest.size) ** 0.5
+    apart = highest.mean - lowest.mean
+    low, high = max(apart - reach * error, 0.0), apart + reach * error
+    return Gap(measure, apart, low, high, highest.name, lowest.name)
+
+
+def deviates(candidates: int) -> float:
+    """How many standard errors reach to either side so that all of so many intervals hold at once (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2 / max(candidates, 1))
+
+
+def _groups(names: Names, values: Floats, counted: Mask) -> list[Group]:
+    found: list[Group] = []
     for name in sorted(set(names[counted].tolist())):
         mine = values[counted & (names == name)]
-        if len(mine) >= LEAST_ROWS:
-            rates.append((float(mine.mean()), len(mine), str(name)))
-    if len(rates) < 2:
-        because = f"{len(rates)} of the groups have {LEAST_ROWS} rows that count; it takes two"
-        return Gap(measure, None, undefined=because)
-    (low_rate, low_rows, lowest), (high_rate, high_rows, highest) = min(rates), max(rates)
-    careful = [(rate * n + 1) / (n + 2) for rate, n in ((low_rate, low_rows), (high_rate, high_rows))]
-    sizes = (low_rows, high_rows)
-    error = sum(p * (1 - p) / n for p, n in zip(careful, sizes, strict=True)) ** 0.5
-    apart = high_rate - low_rate
-    return Gap(measure, apart, max(apart - _NORMAL * error, 0.0), apart + _NORMAL * error, highest, lowest)
+        found.append(Group.share(str(name), float(mine.sum()), len(mine)))
+    return found

@@ -179,6 +179,8 @@ class AlertOut(BaseModel):
     reason: str
     evidence: list[dict[str, Any]]
     attribution: list[dict[str, Any]]
+    explained: dict[str, Any] | None
+    parts: list[dict[str, Any]]
 
     @classmethod
     def of(cls, value: Alert) -> "AlertOut":
@@ -201,10 +203,12 @@ class PointOut(BaseModel):
     low: float | None
     high: float | None
     naive: float | None
+    previous: float | None
     reference: float | None
     threshold: float | None
     verdict: str
     undefined: str | None
+    detail: str
     revision: int
 
     @classmethod

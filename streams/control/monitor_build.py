@@ -22,7 +22,7 @@ from detectors.values import Budget, FeatureSpec, Learning, Monitor, Task
 from streams.control.measures import check_measures
 from streams.control.window_spec import check_windows
 from streams.files.columns import Roles, text_columns
-from streams.files.monitor import Alarms, MonitorFile, MonitorFileInvalid, WindowShape, seconds
+from streams.files.monitor import Alarms, FeatureColumn, MonitorFile, MonitorFileInvalid, WindowShape, seconds
 from streams.files.tables import FileInvalid, TableFile
 
 LIVE_PANE = "10s"
@@ -72,6 +72,11 @@ def build_monitor(
         concept=tuple(file.concept.detectors),
         silence_s=_silence_s(file.silence),
         measures=tuple(file.measures),
+        importance=tuple(
+            (one.name, one.importance)
+            for one in file.columns.features or ()
+            if isinstance(one, FeatureColumn) and one.importance is not None
+        ),
         learning=_learning(file),
         autonomy=file.autonomy,
         effective_us=effective_us,

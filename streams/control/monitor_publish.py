@@ -164,7 +164,9 @@ async def apply_monitor(bus: ControlBus, file: MonitorFile, effective_in_s: floa
 
 def _named(file: MonitorFile) -> tuple[FeatureSpec, ...]:
     return tuple(
-        FeatureSpec(name=one.name, kind=one.kind) if isinstance(one, FeatureColumn) else FeatureSpec(name=one)
+        FeatureSpec(name=one.name, kind=one.kind or "numeric")
+        if isinstance(one, FeatureColumn)
+        else FeatureSpec(name=one)
         for one in file.columns.features or ()
     )
 

@@ -216,7 +216,9 @@ def _features(file: MonitorFile, table: TableFile) -> tuple[FeatureSpec, ...]:
         raise FileInvalid(f"{table.path}: there are no columns {absent}; it has {table.columns}")
     taken = {*file.columns.roles().values(), *file.columns.class_scores}
     chosen = [one.name for one in named] or [name for name in table.columns if name not in taken]
-    kinds: dict[str, FeatureKind] = {one.name: one.kind for one in named if isinstance(one, FeatureColumn)}
+    kinds: dict[str, FeatureKind] = {
+        one.name: one.kind for one in named if isinstance(one, FeatureColumn) and one.kind
+    }
     found: list[FeatureSpec] = []
     for name in chosen:
         kind = table.schema.field(name).type

@@ -51,10 +51,13 @@ class _Part(BaseModel):
 
 
 class FeatureColumn(_Part):
-    """A feature with its kind, where a guess from the reference file would be wrong."""
+    """A feature with its kind, where a guess from the reference file would be wrong, or with its importance."""
 
     name: str
-    kind: Literal["numeric", "categorical"] = "numeric"
+    kind: Literal["numeric", "categorical"] | None = Field(None, description="Default: by the file.")
+    importance: float | None = Field(
+        None, ge=0, description="To the model, in any one unit. Default: estimated from the reference."
+    )
 
 
 class Columns(_Part):

@@ -129,8 +129,8 @@ class Lane:
             or time.monotonic() - self._first_s >= _MAX_PENDING_S
         )
 
-    async def commit(self) -> None:
-        """One transaction for everything that was read since the last one."""
+    async def commit(self, metadata: str = "") -> None:
+        """One transaction for everything that was read since the last one; `metadata` goes with its offset."""
         target = Target(
             partitions=self._event_partitions,
             producer=f"gate-{self._name}",
@@ -152,7 +152,7 @@ class Lane:
                 await self._send_all(output)
                 if self.next_offset is not None:
                     await self._producer.send_offsets_to_transaction(
-                        {self.partition: self.next_offset}, self._config.group
+                        {self.partition: (self.next_offset, metadata)}, self._config.group
                     )
                 await self._producer.commit_transaction()
                 self.refused.update(output.refused())

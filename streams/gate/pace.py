@@ -3,7 +3,8 @@
 What is late is told by the order in which events reach the next stage. A gate that has stood still finds hours of
 events in every partition; were one read to its end before the next, all in that one would come late. So no partition is
 taken further than `bound_ms` beyond what any other one of its topic still has to bring, by the dates of the records. A
-partition without a backlog holds nobody up, and neither does one of which nothing comes for a while.
+partition without a backlog holds nobody up, and neither does one of which nothing comes for a while. Of the partitions
+that other workers read it is told (`streams.gate.others`).
 """
 
 from collections import defaultdict
@@ -19,6 +20,7 @@ PATIENCE_S = 5.0
 """So long others wait for a partition that has a backlog and brings nothing."""
 _NEVER_MS = float("-inf")
 _NOTHING_MS = float("inf")
+_NOWHERE: Mapping[str, float] = {}
 
 Date = Callable[[Record], float]
 """When a record came, milliseconds since the epoch."""
@@ -62,20 +64,26 @@ class Pace:
             self._lines[partition].records = records
 
     def take(
-        self, behind: Collection[TopicPartition], bound_ms: float, now_s: float
+        self,
+        behind: Collection[TopicPartition],
+        bound_ms: float,
+        now_s: float,
+        elsewhere_ms: Mapping[str, float] = _NOWHERE,
     ) -> dict[TopicPartition, Sequence[Record]]:
-        """The records whose turn it is. `behind`: the partitions that have more than was fetched."""
+        """The records whose turn it is. `behind`: the partitions that have more than was fetched; `elsewhere_ms`: by
+        topic, the date of the oldest record that other workers still have to write."""
         topics: dict[str, dict[TopicPartition, _Line]] = defaultdict(dict)
         for partition, line in self._lines.items():
             topics[partition.topic][partition] = line
         found: dict[TopicPartition, Sequence[Record]] = {}
-        for lines in topics.values():
+        for topic, lines in topics.items():
+            others_ms = elsewhere_ms.get(topic, _NOTHING_MS)
             waited_for = {one for one in behind if one in lines and now_s - lines[one].empty_s < PATIENCE_S}
             oldest_ms = {one: self._oldest_ms(line, one in waited_for) for one, line in lines.items()}
             first, second = (*sorted(oldest_ms, key=oldest_ms.__getitem__), None)[:2]
             for partition, line in lines.items():
                 other = second if partition == first else first
-                horizon_ms = _NOTHING_MS if other is None else oldest_ms[other] + bound_ms
+                horizon_ms = min(others_ms, _NOTHING_MS if other is None else oldest_ms[other]) + bound_ms
                 if records := self._up_to(line, horizon_ms, now_s):
                     found[partition] = records
         return found
@@ -83,6 +91,19 @@ class Pace:
     def written(self, partition: TopicPartition) -> None:
         """What was taken of it is committed."""
         self._lines[partition].unwritten_ms = _NOTHING_MS
+
+    def next_ms(self, partition: TopicPartition) -> float:
+        """The date before which nothing comes of it that was not taken yet."""
+        line = self._lines[partition]
+        return self.date(line.records[0]) if line.records else line.taken_ms
+
+    def next_offset(self, partition: TopicPartition, position: int) -> int | None:
+        """Where it is to be read on, by all that is written; None while something is not. `position`: behind all that
+        was fetched."""
+        line = self._lines[partition]
+        if line.unwritten_ms < _NOTHING_MS:
+            return None
+        return line.records[0].offset if line.records else position
 
     def _oldest_ms(self, line: _Line, is_behind: bool) -> float:
         """The date of the oldest that is still to be written of this partition."""

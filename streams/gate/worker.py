@@ -8,7 +8,7 @@ whichever partitions they came from.
 import asyncio
 import gc
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -34,6 +34,7 @@ from streams.gate.config import GateConfig
 from streams.gate.join import arrived_ms
 from streams.gate.known import KnownModels
 from streams.gate.lane import Lane
+from streams.gate.others import Others, Told
 from streams.gate.pace import Pace
 from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import GATE_HALVES, GATE_REFUSED
@@ -48,6 +49,8 @@ _BUSY_RECORDS = 500
 _SHARE_OF_LATENESS = 4
 """How far a partition may be ahead of another: requests and answers go through two topics, and half is to be left."""
 _LEAST_AHEAD_MS = 1_000.0
+_HELD_S = 0.05
+"""Pause where other workers are waited for."""
 _TURNS_S = 1.0
 """So long partitions take turns before the gate looks for more records."""
 LOOK_EVERY_S = 10.0
@@ -133,6 +136,7 @@ class _Gate:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._registered = Configuration()
         self._pace = Pace(self._date_ms)
+        self._others = Others()
         self._open = AsyncExitStack()
         self._control: ControlFeed | None = None
 
@@ -146,6 +150,7 @@ class _Gate:
         ]
         self._lanes = {lane.partition: lane for lane in lanes}
         self._pace.open(partitions, time.monotonic())
+        self._others = Others(_all_partitions(consumer, self._config.inputs) - partitions)
         await asyncio.gather(*(lane.open() for lane in lanes))
         starts: dict[TopicPartition, int] = {}
         for lane in lanes:
@@ -171,7 +176,10 @@ class _Gate:
             wrote = await self._commit(busy=busy and not held)
             if not held or not (taken or wrote) or time.monotonic() - started_s > _TURNS_S:
                 break
-        if wrote and not busy and not held:
+        await self._others.tell(consumer, self._reached(consumer), time.monotonic())
+        if held and not taken and not wrote:
+            await asyncio.sleep(_HELD_S)
+        elif wrote and not busy and not held:
             await asyncio.sleep(_LINGER_S)
 
     def wanted(self) -> Collection[TopicPartition] | None:
@@ -182,7 +190,8 @@ class _Gate:
         """Let the lanes read what is their turn; whether there was anything."""
         behind = [partition for partition in self._lanes if _is_behind(consumer, partition)]
         ahead_ms = max(_LEAST_AHEAD_MS, self._registered.shortest_lateness_s() * 1_000 / _SHARE_OF_LATENESS)
-        found = self._pace.take(behind, ahead_ms, time.monotonic())
+        elsewhere_ms = await self._others.oldest_ms(consumer, time.monotonic()) if self._pace.held else {}
+        found = self._pace.take(behind, ahead_ms, time.monotonic(), elsewhere_ms)
         for partition, records in found.items():
             self._lanes[partition].take(records)
             # Heartbeats and answers of the broker are not to wait for a whole poll.
@@ -196,10 +205,26 @@ class _Gate:
             return False
         # What was registered before an event was sent holds for it.
         await self._control.refresh()
-        await asyncio.gather(*(lane.commit() for lane in due))
-        for lane in due:
+        told = [self._told(lane) for lane in due]
+        await asyncio.gather(*(lane.commit(one.metadata()) for lane, one in zip(due, told, strict=True)))
+        for lane, one in zip(due, told, strict=True):
             self._pace.written(lane.partition)
+            self._others.said(lane.partition, one)
         return True
+
+    def _told(self, lane: Lane) -> Told:
+        """How far its partition is once all is written that was taken."""
+        return Told(lane.next_offset or 0, self._pace.next_ms(lane.partition))
+
+    def _reached(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, Told]:
+        """How far the partitions are of which everything is written that was taken."""
+        found: dict[TopicPartition, Told] = {}
+        for partition in self._lanes:
+            place = standing(consumer, partition)
+            offset = None if place is None else self._pace.next_offset(partition, place.position)
+            if offset is not None:
+                found[partition] = Told(offset, self._pace.next_ms(partition))
+        return found
 
     def _date_ms(self, record: Record) -> float:
         """When a record came; who dates it into the future is not to wait for that."""
@@ -243,6 +268,14 @@ class _Gate:
         ]
         if specs:
             await ensure_topics(self._config.broker, specs)
+
+
+def _all_partitions(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> set[TopicPartition]:
+    return {
+        TopicPartition(topic, number)
+        for topic in topics
+        for number in consumer.partitions_for_topic(topic) or ()
+    }
 
 
 def _is_behind(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:

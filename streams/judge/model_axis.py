@@ -53,6 +53,7 @@ class ModelAxis:
     def __init__(self, model: str, axis: str, monitor_of: MonitorOf, plans: Plans | None = None) -> None:
         self.memory = AxisMemory(model, axis)
         self.series: dict[SeriesName, Series] = {}
+        self.versions: tuple[str, ...] = ()
         self.ended = False
         self._monitor_of = monitor_of
         self._plans = plans
@@ -177,6 +178,7 @@ class ModelAxis:
             self.series[name] = found
             ordered = sorted(self.series.items(), key=lambda item: (item[0].version, item[0].segment))
             self.series = dict(ordered)
+            self.versions = tuple(dict.fromkeys(one.version for one in self.series))
         return found
 
     def _series_of(self, snapshot: PaneSnapshot) -> Series | None:

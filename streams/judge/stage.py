@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from detectors.decide import alert_from, decide, point_from
-from detectors.estimation.judging import lesson_of
 from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, Judgement
-from detectors.measurement import Measurement
-from detectors.performance import performance
 from detectors.reference import Reference
 from detectors.sequential.hearing import Statement, hear
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
@@ -19,6 +16,7 @@ from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.judge.carrying import Ageing, carry, has_aged, placed, read_copy
 from streams.judge.kept import distances, pieces, places_of, read, to_write
+from streams.judge.labels import beside, in_order, judge_labels, previous_of
 from streams.judge.merging import merge_final
 from streams.judge.model_axis import ModelAxis, Plans
 from streams.judge.points import (
@@ -29,7 +27,6 @@ from streams.judge.points import (
     seal_of,
     unlabelled,
     verdicts,
-    with_lessons,
     without_reference,
 )
 from streams.judge.seals import Seal
@@ -50,8 +47,8 @@ class JudgeStage:
 
     Time is what the log says: the watermarks of the sources, which tell in order with their snapshots when
     they are idle, and for windows by time of a model that is silent how the broker's time goes on. With
-    `plans` it forms the windows that were logged in a former run, instead of its own. `shows`: of which measures points
-    are told (default: all).
+    `plans` it forms the windows that were logged in a former run, instead of its own. `shows`: on which axis
+    and of which measures points are told (default: all).
     """
 
     def __init__(
@@ -60,7 +57,7 @@ class JudgeStage:
         partitions: int,
         configuration: Configuration,
         plans: Plans | None = None,
-        shows: Callable[[str], bool] | None = None,
+        shows: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.offset = -1
         self._partition = partition
@@ -254,9 +251,8 @@ class JudgeStage:
             self._outputs.append(OutputRecord(CONTROL, 0, order.key, order.to_json()))
         for alert in axis.traffic_alerts(self._clock_us):
             self._alert(alert)
-        for series in axis.due(changed, self._clock_us):
-            for window in series.close_due(times):
-                self._judge(series, window)
+        for series, window in in_order(axis.due(changed, self._clock_us), times):
+            self._judge(series, window)
         for series in axis.forget_silent():
             self._correct_all(series)
 
@@ -295,16 +291,12 @@ class JudgeStage:
             shown = verdicts(context, profile, monitor, reference, with_drift=False)
             shown = (*shown, *further(profile, monitor, reference))
         else:
-            lessons, errors = self._lessons(name), list[Measurement]()
-            if name.segment == ALL:
-                lessons, errors = lesson_of(profile, reference, lessons, window.end_us)
-            found = [*performance(profile, reference), *errors]
-            judgement = decide(context, found, monitor, reference, series.state, profile)
-            judgement = with_lessons(judgement, lessons, window.end_us)
-            shown = ()
+            axis, lessons = self._axis(name.model, name.axis), self._lessons(name)
+            judgement = judge_labels(axis, series, context, profile, monitor, reference, lessons)
+            window.previous, shown = previous_of(judgement), ()
         series.state = judgement.state
         decisions = (*judgement.decisions, *shown)
-        self._emit(point_from(context, one, monitor, reference) for one in self._shown(decisions))
+        self._emit(point_from(context, one, monitor, reference) for one in self._shown(name.axis, decisions))
         for transition in judgement.transitions:
             self._alert(alert_from(context, transition, monitor, reference))
 
@@ -351,7 +343,7 @@ class JudgeStage:
         with_drift = series.name.axis == "event" and rows != window.rows
         window.rows = rows
         decisions = verdicts(context, profile, monitor, reference, with_drift, self._lessons(series.name))
-        shown = self._shown(decisions)
+        shown = self._shown(series.name.axis, beside(decisions, window.previous))
         self._emit(point_from(context, one, monitor, reference, window.revision) for one in shown)
 
     def _bound(self, series: Series, window: ClosedWindow) -> tuple[Monitor, Reference | None]:
@@ -359,10 +351,10 @@ class JudgeStage:
         monitor = known.monitor_revision(series.name.model, window.monitor_revision)
         return monitor, known.reference_revision(window.reference_revision)
 
-    def _shown(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+    def _shown(self, axis: str, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Those whose points somebody reads."""
         shows = self._shows
-        return decisions if shows is None else [one for one in decisions if shows(one.measure)]
+        return decisions if shows is None else [one for one in decisions if shows(axis, one.measure)]
 
     def _emit(self, points: Iterable[MetricPoint]) -> None:
         for point in points:

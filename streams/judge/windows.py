@@ -104,7 +104,7 @@ class Hop(msgspec.Struct, array_like=True):
 class ClosedWindow(msgspec.Struct):
     """A window that has been closed: all panes that begin in [after_us, end_us) under its revisions. `rows` at
     the last emission; `decided`: not one of those that are only shown; `heard`: the statements of people that come
-    before it, where a log tells."""
+    before it, where a log tells; `previous`: what the version before scored when it was judged."""
 
     after_us: int
     start_us: int
@@ -117,6 +117,7 @@ class ClosedWindow(msgspec.Struct):
     revision: int = 1
     dirty: bool = False
     heard: tuple[str, ...] | None = None
+    previous: dict[str, float] = msgspec.field(default_factory=dict[str, float])
 
     @property
     def name(self) -> str:

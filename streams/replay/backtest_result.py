@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from detectors.estimation.estimate import MEASURES_OF
 from detectors.reference import Reference
-from detectors.thresholds import KINDS
 from detectors.values import Accounting, Alert, Evidence, MetricPoint, Monitor
 from streams.judge.seals import Seal
 from streams.replay.backtest_feed import RowIndex
@@ -19,6 +19,7 @@ from streams.topics import SEALS
 ROW_US = 1_000
 """Time of a row in a file without time."""
 _ESTIMATED = "estimated_"
+_COMPARED = frozenset(name for names in MEASURES_OF.values() for name in names)
 
 
 @dataclass
@@ -36,9 +37,9 @@ class Found(Results):
             super().take(topic, kind, value)
 
 
-def is_compared(measure: str) -> bool:
-    """Whether a measure is an estimate of performance, or what one is compared with."""
-    return measure.startswith(_ESTIMATED) or KINDS.get(measure) == "performance"
+def is_compared(axis: str, measure: str) -> bool:
+    """Whether a measure of the rows of a window is an estimate of performance, or what one is compared with."""
+    return axis == "event" and (measure.startswith(_ESTIMATED) or measure in _COMPARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,9 @@ class Backtest:
             "axis": opened.axis,
             "summary": opened.reason,
             "features": list(dict.fromkeys(names)),
+            "attribution": [msgspec.to_builtins(one) for one in opened.attribution],
+            "explained": msgspec.to_builtins(opened.explained),
+            "parts": [msgspec.to_builtins(one) for one in opened.parts],
             "measures": [_measure(one, opened.segment) for one in opened.evidence],
             "closed_row": self.index.row(closed.end_us) if closed else None,
             "closed_time": self._time(closed.end_us) if closed else None,

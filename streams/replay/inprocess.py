@@ -47,8 +47,8 @@ class Results:
 
 class InProcess:
     """The two stages on every partition, with topics in memory. With `plans` the judge forms the windows of a
-    former run. `results` may be an object of the caller's own with the method `take` of `Results`. `shows`: of which
-    measures points are told (default: all).
+    former run. `results` may be an object of the caller's own with the method `take` of `Results`. `shows`: on which
+    axis and of which measures points are told (default: all).
 
     Example: `run = InProcess(configuration, 4); run.feed(records); run.end(); run.results.points`.
     """
@@ -59,7 +59,7 @@ class InProcess:
         partitions: int,
         plans: Plans | None = None,
         results: Results | None = None,
-        shows: Callable[[str], bool] | None = None,
+        shows: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.results = results or Results()
         self._profiles = [ProfileStage(p, partitions, configuration) for p in range(partitions)]

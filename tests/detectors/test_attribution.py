@@ -5,12 +5,14 @@ import pytest
 
 from detectors.attribution.carriers import carriers
 from detectors.attribution.explained import explain
-from detectors.attribution.influence import Influence, build_influence
-from detectors.attribution.mixture import Part, decompose, parts_of
+from detectors.attribution.influence import build_influence
+from detectors.attribution.mixture import Part, decompose, with_parts
 from detectors.errors import ProfileInvalid, ReferenceInvalid
 from detectors.estimation.fit import build_estimator
+from detectors.judgement import Transition
 from detectors.profile import Profile
 from detectors.reference import build_reference
+from detectors.slices.values import Loss, Tally
 from detectors.values import FeatureSpec
 
 NAMES = ("strong", "weak", "unused", "still")
@@ -139,30 +141,56 @@ def test_mix_and_within_sum_up_to_the_change():
         decompose({}, now)
 
 
-def test_segments_of_profiles_split_a_loss(known):
-    reference, _, _ = known
-    rng = np.random.default_rng(11)
-    before = {"north": window(reference, log(rng, 4_000)), "south": window(reference, log(rng, 1_000))}
-    now = {"north": window(reference, log(rng, 4_000)), "south": window(reference, log(rng, 1_000, flip=0.3))}
-    found = decompose(parts_of(before, "accuracy"), parts_of(now, "accuracy"))
-    assert found[0].name == "south"
-    assert found[0].within < -0.02 < found[1].within
-    whole = [side["north"].merge(side["south"]).confusion for side in (before, now)]
-    change = (whole[1].tp + whole[1].tn - whole[0].tp - whole[0].tn) / 5_000
-    assert sum(one.mix + one.within for one in found) == pytest.approx(change)
-    rates = parts_of(now, "positive_rate")
-    assert rates["north"].rows == 4_000
-    assert rates["north"].value == pytest.approx(0.5, abs=0.05)
-    assert parts_of({"none": Profile.empty(reference)}, "rows") == {}
-    with pytest.raises(ProfileInvalid, match="adds up"):
-        parts_of(now, "mean_error")
+def losses(*recent):
+    """A tally of windows (end, rows, mean loss)."""
+    told = tuple((end, Loss(rows, rows * loss)) for end, rows, loss in recent)
+    end, rows, loss = recent[-1]
+    return Tally(
+        since_us=0, end_us=end, rows=rows, size=rows, loss=loss, variance=0.1, scores={}, recent=told
+    )
 
 
-def test_an_influence_travels_as_json_and_belongs_to_its_reference(known):
+def test_an_alert_names_the_segment_or_the_version_that_carries_a_rise_in_errors():
+    firing = Transition(kind="performance", state="firing", change_us=3, reason="It fell.")
+    segments = {
+        "a": losses((1, 500, 0.1), (2, 500, 0.1), (4, 500, 0.1)),
+        "b": losses((2, 500, 0.1), (5, 500, 0.3)),
+        "c": losses((2, 500, 0.1), (5, 500, 0.11)),
+    }
+    versions = {"1": losses((1, 800, 0.1), (2, 200, 0.1)), "2": losses((5, 900, 0.2))}
+    found = with_parts(firing, {"city": segments, "version": versions, "alone": {"x": segments["a"]}})
+    assert (
+        "By city, b carries 91% of the rise in errors: the mean loss there went from 0.1 to 0.3."
+        in found.reason
+    )
+    assert (
+        "By version, 2 is new, has 100% of the rows and a mean loss of 0.2, which was 0.1 before."
+        in found.reason
+    )
+    by_name = {one.name: one for one in found.parts}
+    assert by_name.keys() == {"city=a", "city=b", "city=c", "version=1", "version=2"}
+    for split, change in (("city", 0.07), ("version", 0.1)):
+        mine = [one for name, one in by_name.items() if name.startswith(split)]
+        assert sum(one.mix + one.within for one in mine) == pytest.approx(change, abs=0.005)
+    ended = Transition(kind="performance", state="cleared", change_us=3, reason="It rose.")
+    assert with_parts(ended, {"city": segments}) is ended
+    few = with_parts(firing, {"city": {"a": losses((1, 10, 0.1), (4, 10, 0.9)), "b": losses((4, 5, 0.9))}})
+    assert few == firing
+    even = with_parts(firing, {"city": {n: losses((1, 500, 0.1), (5, 500, 0.2)) for n in "ab"}})
+    assert even.reason == firing.reason
+
+
+def test_what_a_person_says_of_importance_counts(known):
     reference, influence, _ = known
-    assert Influence.from_json(influence.to_json()) == influence
-    with pytest.raises(ReferenceInvalid, match="not the JSON"):
-        Influence.from_json("[]")
+    profile = window(reference, log(np.random.default_rng(3), 2_000, ("strong", "weak", "unused")))
+    found = carriers(profile, influence, {"unused": 5.0, "weak": 2.0})
+    assert [one.feature for one in found[:3]] == ["unused", "weak", "strong"]
+    assert found[2].importance == 0.0
+    assert found[2].spread > 0.1
+
+
+def test_an_influence_belongs_to_its_reference(known):
+    reference, influence, _ = known
     other = build_reference("m", "2", {"x": np.arange(50.0)}, (FeatureSpec(name="x"),))
     with pytest.raises(ProfileInvalid, match="learned from"):
         carriers(Profile.empty(other), influence)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.broker.group import Record
+from streams.gate.others import PATIENCE_S as OTHERS_PATIENCE_S
+from streams.gate.others import Others, Told
 from streams.gate.pace import PATIENCE_S, Pace
 
 BOUND_MS = 1_000
@@ -151,3 +153,35 @@ def test_what_is_not_written_yet_holds_the_others() -> None:
     assert not broker.take()
     broker.commit(broker.parts[0])
     assert broker.take()
+
+
+def test_what_other_workers_still_have_to_write_holds_too() -> None:
+    broker = Broker([[0, 2_000]], ["t"])
+    (part,) = broker.parts
+    broker.fetch(part, 2)
+    found = broker.pace.take([], BOUND_MS, 0.0, {"t": 500.0, "another": -9_000.0})
+    assert [one.timestamp for one in found[part]] == [0]
+    assert broker.pace.next_ms(part) == 2_000
+    assert broker.pace.next_offset(part, 2) is None, "something is not written yet"
+    broker.pace.written(part)
+    assert broker.pace.next_offset(part, 2) == 1
+    assert broker.pace.take([], BOUND_MS, 0.0, {"t": 1_000.0})[part][0].timestamp == 2_000
+    broker.pace.written(part)
+    assert (broker.pace.next_offset(part, 7), broker.pace.next_ms(part)) == (7, 2_000)
+
+
+def test_what_others_tell_is_heard_while_they_go_on() -> None:
+    part, other = TopicPartition("t", 0), TopicPartition("t", 1)
+    others = Others([part, other])
+    ends = {part: 9, other: 9}
+    assert Told.of(3, Told(3, 500.0).metadata()) == Told(3, 500.0)
+    assert Told.of(3, "of somebody else").oldest_ms == float("-inf")
+    told = {part: Told(3, 500.0), other: Told(9, 100.0)}
+    assert others.hear(told, ends, 0.0) == {"t": 500.0}, "without a backlog nobody is waited for"
+    assert others.hear(told, ends, OTHERS_PATIENCE_S - 1) == {"t": 500.0}
+    assert others.hear(told, ends, OTHERS_PATIENCE_S) == {}, "nothing is heard of it"
+    told[part] = Told(4, 600.0)
+    assert others.hear(told, ends, 100.0) == {"t": 600.0}
+    ends[other] = 10
+    assert others.hear(told, ends, 101.0) == {"t": 100.0}, "its backlog is new"
+    assert Others([part]).hear({}, ends, 0.0) == {"t": float("-inf")}, "it has told nothing yet"

@@ -94,10 +94,12 @@ def test_disorder_within_the_watermark_delay_changes_nothing(seed: int) -> None:
 class Crashing:
     """One stage over a log in memory, that loses its memory now and then."""
 
-    def __init__(self, make: type[ProfileStage] | type[JudgeStage], rng: np.random.Generator) -> None:
+    def __init__(
+        self, make: type[ProfileStage] | type[JudgeStage], rng: np.random.Generator, **changes: object
+    ) -> None:
         self._make = make
         self._rng = rng
-        self._configuration = make_configuration(MODEL, ("1", "2"))
+        self._configuration = make_configuration(MODEL, ("1", "2"), **changes)
         self.topics: dict[str, list[InputRecord]] = {}
         self._checkpoint: tuple[int, bytes, dict[str, list[tuple[int, int]]]] | None = None
         self._stage = self._new()
