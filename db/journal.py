@@ -21,11 +21,13 @@ from db.tables import (
     IncidentRow,
     PlanRow,
     SilenceRow,
+    TokenRow,
 )
 from db.upserts import insert_ignore
 from detectors.values import Alert
 from remediation.changes import Change
 from remediation.silences import Held, Silence, told
+from remediation.tokens import Token
 from remediation.values import (
     Action,
     ActionState,
@@ -105,6 +107,17 @@ class SqlUnit(SqlReader):
         detail = {"incident_id": incident_id, "silence_id": silence_id, "from": held.silence_id, "why": why}
         self._audit("alert", "released", held.alert, LINKER, detail, table=AlertLinkRow)
         return True
+
+    def add_token(self, token: Token) -> None:
+        """A new token. Raises `StoreError` when the id is taken."""
+        row = {"id": token.id, "at_us": token.created_us, "value": checked(token)}
+        self._insert(TokenRow, row)
+        self._audit("token", "created", token, token.created_by, _token_detail(token))
+
+    def revoke_token(self, token: Token) -> None:
+        """Replace a token by itself with an end."""
+        self._connection.execute(update(TokenRow).where(TokenRow.id == token.id).values(value=checked(token)))
+        self._audit("token", "revoked", token, token.revoked_by or LINKER, _token_detail(token))
 
     def add_change(self, change: Change) -> bool:
         """A change around the models; False when its id is taken."""
@@ -260,7 +273,7 @@ class SqlUnit(SqlReader):
         self,
         kind: str,
         verb: str,
-        value: "Incident | Alert | Plan | Approval | Action | Silence | Change",
+        value: "Incident | Alert | Plan | Approval | Action | Silence | Change | Token",
         actor: str,
         detail: Mapping[str, object],
         table: type[Base] | None = None,
@@ -313,6 +326,10 @@ def _incident_fields(incident: Incident) -> dict[str, Any]:
         "row_revision": 1,
         "value": checked(incident),
     }
+
+
+def _token_detail(token: Token) -> dict[str, object]:
+    return {"person": token.person, "scopes": list(token.scopes), "expires_us": token.expires_us}
 
 
 def _silence_fields(silence: Silence) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from db.tables import (
     IncidentRow,
     PlanRow,
     SilenceRow,
+    TokenRow,
 )
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.changes import Change
 from remediation.silences import Held, Silence
+from remediation.tokens import Token
 from remediation.values import (
     Action,
     ActionState,
@@ -93,6 +95,16 @@ class SqlReader:
         if not_over_at_us is not None:
             query = query.where(SilenceRow.until_us > not_over_at_us)
         return self._many(SilenceRow, query, Silence)
+
+    def token(self, token_id: str) -> Token | None:
+        """One token."""
+        value = self._connection.scalar(select(TokenRow.value).where(TokenRow.id == token_id))
+        return None if value is None else msgspec.convert(value, Token)
+
+    def tokens(self, *, limit: int = 500) -> list[Token]:
+        """Newest first, also those that are over."""
+        query = select(TokenRow.value).order_by(TokenRow.at_us.desc(), TokenRow.id).limit(limit)
+        return [msgspec.convert(value, Token) for value in self._connection.scalars(query)]
 
     def change(self, change_id: str) -> Change | None:
         """One change."""

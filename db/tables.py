@@ -66,6 +66,15 @@ class SilenceRow(Base):
     __table_args__ = (Index(None, "at_us", "id"),)
 
 
+class TokenRow(Base):
+    """`remediation.tokens.Token`: a digest, never the secret."""
+
+    __tablename__ = "tokens"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    at_us: Mapped[int] = mapped_column(index=True)
+    value: Mapped[dict[str, Any]]
+
+
 class ChangeRow(Base):
     """`remediation.changes.Change`. `until_us`: its end, or its beginning where it has none."""
 

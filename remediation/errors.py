@@ -7,6 +7,7 @@ RemediationError
 ├── PromotionRefused  a version must not be made to serve
 ├── ScheduleError     a cron expression cannot be understood
 ├── PolicyInvalid     the file that says who may decide contradicts itself
+├── TokenRefused      a token cannot be what it was asked to be, or is not known
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
 │   └── UnknownSilence
@@ -66,3 +67,7 @@ class ChangeRefused(RemediationError):
 
 class PolicyInvalid(RemediationError):
     """The policy cannot be read or could never be fulfilled. The message names the place and what would be right."""
+
+
+class TokenRefused(RemediationError):
+    """The token's scopes or time are none, or it is not known."""

@@ -28,6 +28,7 @@ from remediation.values import (
 
 if TYPE_CHECKING:
     from remediation.changes import Change
+    from remediation.tokens import Token
 
 
 class Clock(Protocol):
@@ -60,6 +61,11 @@ class Reader(Protocol):
         self, *, not_over_at_us: int | None = None, before: str | None = None, limit: int = 500
     ) -> list[Silence]:
         """Newest first; with `not_over_at_us` only those that are in force or wait at that time."""
+        ...
+
+    def token(self, token_id: str) -> "Token | None": ...
+    def tokens(self, *, limit: int = 500) -> "list[Token]":
+        """Newest first, also those that are over."""
         ...
 
     def change(self, change_id: str) -> "Change | None": ...
@@ -152,6 +158,8 @@ class Unit(Reader, Protocol):
         """Give a held alert to an incident, to another silence, or to neither; False when somebody was faster."""
         ...
 
+    def add_token(self, token: "Token") -> None: ...
+    def revoke_token(self, token: "Token") -> None: ...
     def add_change(self, change: "Change") -> bool:
         """False when its id is taken."""
         ...

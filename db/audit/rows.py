@@ -19,6 +19,7 @@ from db.tables import (
     IncidentRow,
     PlanRow,
     SilenceRow,
+    TokenRow,
 )
 
 BOUND: tuple[type[Base], ...] = (
@@ -31,6 +32,7 @@ BOUND: tuple[type[Base], ...] = (
     DeploymentRow,
     SilenceRow,
     ChangeRow,
+    TokenRow,
 )
 """The tables of which every row must have an entry."""
 
@@ -44,6 +46,7 @@ COPIES: Mapping[str, tuple[str, ...]] = {
     "deployments": ("model", "epoch"),
     "silences": ("id",),
     "changes": ("id",),
+    "tokens": ("id",),
 }
 """Columns that repeat a field of the row's value, and must agree with it."""
 

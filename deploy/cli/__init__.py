@@ -21,6 +21,7 @@ from deploy.cli import (
     schemas,
     silences,
     stack,
+    tokens,
 )
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ measure.register(app)
 schemas.register(app)
 silences.register(app)
 changes.register(app)
+tokens.register(app)
 
 
 def main() -> None:

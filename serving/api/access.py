@@ -18,6 +18,21 @@ def _services(request: Request) -> ApiServices:
     return cast("ApiServices", request.app.state.services)
 
 
+def _acting(request: Request) -> Callable[[str], str]:
+    person: str | None = getattr(request.state, "person", None)
+
+    def name(by: str) -> str:
+        if person is not None and by != person:
+            raise Problem(
+                HTTPStatus.FORBIDDEN, f"The token is {person}'s; it cannot act in the name of {by!r}."
+            )
+        return by
+
+    return name
+
+
+Acting = Annotated[Callable[[str], str], Depends(_acting)]
+"""Checks the name that a request acts in against the person whose token it carries."""
 Services = Annotated[ApiServices, Depends(_services)]
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Identifier = Annotated[str, Path(max_length=200, pattern=_PRINTABLE, examples=["churn"])]

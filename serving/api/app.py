@@ -47,7 +47,7 @@ def create_api(services: ApiServices) -> FastAPI:
         responses=_ERRORS,
     )
     app.state.services = services
-    add_protection(app, services.token)
+    add_protection(app, services)
     add_problems(app)
     add_request_metrics(app)
     for room in (incidents, approvals, silences, changes, models, audit, system):

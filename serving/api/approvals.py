@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from remediation.approvals import Result, Verdict
 from remediation.values import ApprovalState
-from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.problems import Problem
 from serving.api.schemas import ApprovalDetail, ApprovalOut, DecisionIn, IncidentOut, Page, PlanOut
 from serving.api.services import ApiServices
@@ -56,18 +56,20 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/approvals/{approval_id}/approve", summary="Approve the plan", responses=_CONFLICT)
-def approve(services: Services, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
+def approve(services: Services, acting: Acting, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
     """The plan is executed at once. A second approval of an approved ticket changes nothing and is answered alike."""
-    return _decided(services, approval_id, "approve", decision)
+    return _decided(services, approval_id, "approve", decision, acting(decision.by))
 
 
 @router.post("/approvals/{approval_id}/reject", summary="Reject the plan", responses=_CONFLICT)
-def reject(services: Services, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
+def reject(services: Services, acting: Acting, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
     """The incident ends without an action."""
-    return _decided(services, approval_id, "reject", decision)
+    return _decided(services, approval_id, "reject", decision, acting(decision.by))
 
 
-def _decided(services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn) -> ApprovalOut:
+def _decided(
+    services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn, by: str
+) -> ApprovalOut:
     shown_hash = decision.plan_hash
     if shown_hash is None:
         with services.journal.reading() as unit:
@@ -75,7 +77,7 @@ def _decided(services: ApiServices, approval_id: str, verdict: Verdict, decision
     answer = services.decide(
         approval_id,
         verdict,
-        by=decision.by,
+        by=by,
         reason=decision.reason,
         channel=decision.channel,
         plan_hash=shown_hash,

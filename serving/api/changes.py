@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from remediation.changes import Change, ChangeKind
 from remediation.errors import ChangeRefused
-from serving.api.access import Services
+from serving.api.access import Acting, Services
 from serving.api.problems import Problem
 from serving.api.schemas import Name, Page, Reason, microseconds, moment
 
@@ -78,7 +78,7 @@ def list_changes(
 
 
 @router.post("/changes", summary="Record a change", status_code=HTTPStatus.CREATED)
-def record_change(services: Services, asked: ChangeIn) -> ChangeOut:
+def record_change(services: Services, acting: Acting, asked: ChangeIn) -> ChangeOut:
     """A diagnosis names it when an illness begins near it, and believes a fitting cause more."""
     now_us = services.clock.now_us()
     change = Change(
@@ -88,7 +88,7 @@ def record_change(services: Services, asked: ChangeIn) -> ChangeOut:
         models=asked.models,
         starts_us=now_us if asked.starts_at is None else microseconds(asked.starts_at),
         ends_us=None if asked.ends_at is None else microseconds(asked.ends_at),
-        by=asked.by,
+        by=acting(asked.by),
         link=asked.link,
         recorded_us=now_us,
     )

@@ -8,7 +8,7 @@ from detectors.values import Alert
 from remediation.errors import FeedbackRefused, UnknownIncident
 from remediation.values import ActionState, AuditEntry, Cause, IncidentState
 from serving import story
-from serving.api.access import Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.judged import FeedbackIn, StatementOut
 from serving.api.problems import Problem
 from serving.api.schemas import (
@@ -89,13 +89,13 @@ def show_postmortem(services: Services, incident_id: Identifier) -> Response:
     },
 )
 async def give_feedback(
-    services: Services, incident_id: Identifier, feedback: FeedbackIn
+    services: Services, acting: Acting, incident_id: Identifier, feedback: FeedbackIn
 ) -> list[StatementOut]:
     """The judge hears it before the next window of each series that still fires; its alerts tell what has become of
     it, and the audit log keeps who said it."""
     try:
         said = await services.give_feedback(
-            incident_id=incident_id, said=feedback.said, by=feedback.by, why=feedback.why
+            incident_id=incident_id, said=feedback.said, by=acting(feedback.by), why=feedback.why
         )
     except UnknownIncident as error:
         raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error

@@ -11,7 +11,7 @@ from detectors.trend import Trend
 from detectors.values import UNKNOWN_MODEL, Axis, MetricPoint
 from remediation.errors import PromotionRefused
 from remediation.ports import Reader
-from serving.api.access import Filter, Identifier, Limit, Services
+from serving.api.access import Acting, Filter, Identifier, Limit, Services
 from serving.api.judged import TrendOut
 from serving.api.problems import Problem
 from serving.api.schemas import (
@@ -103,11 +103,13 @@ def list_trends(
 
 
 @router.post("/models/{model}/promote", summary="Make a registered version serve")
-async def promote(services: Services, model: Identifier, promotion: PromotionIn) -> DeploymentOut:
+async def promote(
+    services: Services, acting: Acting, model: Identifier, promotion: PromotionIn
+) -> DeploymentOut:
     """Answers when the decision is on record and made known; serving acknowledges it by digest a moment later."""
     try:
         desired = await services.promote(
-            model=model, version=promotion.version, by=promotion.by, reason=promotion.reason
+            model=model, version=promotion.version, by=acting(promotion.by), reason=promotion.reason
         )
     except PromotionRefused as error:
         raise Problem(HTTPStatus.CONFLICT, str(error)) from error

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from remediation.errors import SilenceRefused, UnknownSilence
 from remediation.silences import Matcher, Silence, parse_matcher
-from serving.api.access import Cursor, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.access import Acting, Cursor, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.problems import Problem
 from serving.api.schemas import Name, Page, Reason, microseconds, moment
 
@@ -96,14 +96,14 @@ def list_silences(
 
 
 @router.post("/silences", summary="Silence alerts for a while", status_code=HTTPStatus.CREATED)
-def set_silence(services: Services, asked: SilenceIn) -> SilenceOut:
+def set_silence(services: Services, acting: Acting, asked: SilenceIn) -> SilenceOut:
     """Alerts that fit are kept and become no incidents. When the silence is over and they still fire, they do."""
     try:
         silence = services.set_silence(
             matchers=_parsed(asked.matchers),
             starts_us=None if asked.starts_at is None else microseconds(asked.starts_at),
             ends_us=microseconds(asked.ends_at),
-            author=asked.by,
+            author=acting(asked.by),
             reason=asked.reason,
             schedule=asked.schedule,
             lasts_s=asked.lasts_s,
@@ -127,10 +127,10 @@ def show_silence(services: Services, silence_id: Identifier) -> SilenceOut:
     summary="End a silence",
     responses={409: {"description": "It is over already"}},
 )
-def end_silence(services: Services, silence_id: Identifier, asked: EndIn) -> SilenceOut:
+def end_silence(services: Services, acting: Acting, silence_id: Identifier, asked: EndIn) -> SilenceOut:
     """What it held and still fires becomes an incident within a second. A second end changes nothing."""
     try:
-        silence = services.end_silence(silence_id=silence_id, by=asked.by)
+        silence = services.end_silence(silence_id=silence_id, by=acting(asked.by))
     except UnknownSilence as error:
         raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error
     except SilenceRefused as error:

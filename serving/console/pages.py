@@ -16,6 +16,7 @@ from db.errors import StoreError
 from remediation.clock import SystemClock
 from remediation.values import IncidentState
 from serving import story, words
+from serving.api.protection import needs_token
 from serving.api.services import ApiServices
 from serving.console import events, views
 
@@ -103,6 +104,14 @@ def _pages(services: ApiServices, render: Render) -> APIRouter:
     return router
 
 
+def _needs_token(services: ApiServices) -> bool:
+    """While the database is away nothing can be changed anyway."""
+    try:
+        return needs_token(services)
+    except StoreError:
+        return False
+
+
 def _typed(value: str) -> str | None:
     """What a person typed into a filter; an empty field filters nothing, and what cannot be typed is left out."""
     return value if value and value.isprintable() else None
@@ -140,10 +149,11 @@ def _known(environment: Environment) -> dict[str, Any]:
 
 def _renderer(services: ApiServices) -> Render:
     environment, clock = _environment(), SystemClock()
-    _known(environment)["token_needed"] = services.token is not None
 
     def render(template: str, **content: Any) -> Response:
-        text = environment.get_template(template).render(now_us=clock.now_us(), **content)
+        text = environment.get_template(template).render(
+            now_us=clock.now_us(), token_needed=_needs_token(services), **content
+        )
         return HTMLResponse(text, headers=_HEADERS)
 
     return render

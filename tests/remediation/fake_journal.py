@@ -9,6 +9,7 @@ from typing import Any
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.changes import Change
 from remediation.silences import Held, Silence
+from remediation.tokens import Token
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
 from tests.remediation.fakes import Faults, ManualClock
 
@@ -20,6 +21,7 @@ class State:
     incidents: dict[str, Incident] = field(default_factory=dict)
     alerts: dict[str, tuple[Alert, str | None]] = field(default_factory=dict)
     holds: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     silences: dict[str, Silence] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -96,6 +98,20 @@ class FakeUnit:
         self.state.alerts[held.alert.id] = (held.alert, incident_id)
         self._log("agent", "alert.released", held.alert.id, {"why": why})
         return True
+
+    def token(self, token_id: str) -> Token | None:
+        return self.state.tokens.get(token_id)
+
+    def tokens(self, *, limit: int = 500) -> list[Token]:
+        return list(reversed(self.state.tokens.values()))[:limit]
+
+    def add_token(self, token: Token) -> None:
+        self.state.tokens[token.id] = token
+        self._log(token.created_by, "token.created", token.id)
+
+    def revoke_token(self, token: Token) -> None:
+        self.state.tokens[token.id] = token
+        self._log(token.revoked_by or "", "token.revoked", token.id)
 
     def change(self, change_id: str) -> Change | None:
         return self.state.changes.get(change_id)

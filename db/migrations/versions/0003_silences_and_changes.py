@@ -1,4 +1,4 @@
-"""Silences, the alerts that they hold, and changes around the models."""
+"""Silences, the alerts that they hold, changes around the models, and personal tokens."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,10 +35,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_changes_at_us_id", "changes", ["at_us", "id"])
     op.create_index("ix_changes_until_us", "changes", ["until_us"])
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_tokens"),
+    )
+    op.create_index("ix_tokens_at_us", "tokens", ["at_us"])
 
 
 def downgrade() -> None:
     """Without them."""
+    op.drop_table("tokens")
     op.drop_table("changes")
     op.drop_index("ix_alert_links_silence_id", "alert_links")
     op.drop_column("alert_links", "silence_id")
