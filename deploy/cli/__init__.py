@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import archive, backtest, deadletters, demo, measure, records, schemas, stack
+from deploy.cli import archive, audit, backtest, deadletters, demo, measure, records, schemas, stack
 
 app = typer.Typer(
     name="homeostat",
@@ -39,6 +39,7 @@ def options(
 stack.register(app)
 demo.register(app)
 records.register(app)
+audit.register(app)
 archive.register(app)
 deadletters.register(app)
 backtest.register(app)
