@@ -53,7 +53,7 @@ class Profile:
         4
     """
 
-    __slots__ = ("counters", "layout", "reference", "registers")
+    __slots__ = ("counters", "layout", "phases", "reference", "registers")
 
     def __init__(
         self, reference: Reference | None, layout: Layout, counters: Integers, registers: Bytes
@@ -62,6 +62,8 @@ class Profile:
         self.layout = layout
         self.counters = counters
         self.registers = registers
+        self.phases: tuple[Integers, ...] = ()
+        """Of a window whose reference has a season: the counters of the rows of each phase (see `detectors.season`)."""
 
     @classmethod
     def empty(cls, reference: Reference | None) -> Self:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.reference import Reference
+from detectors.season import season_named
 from detectors.values import Monitor
 from streams.control.configuration import Configuration
 from streams.control.monitor_build import build_monitor, open_table
@@ -224,4 +225,9 @@ def _divides(pane_s: float, file: MonitorFile) -> bool:
         round(seconds(one) * MICROSECONDS) % round(pane_s * MICROSECONDS) == 0
         for one in lengths
         if isinstance(one, str)
-    )
+    ) and _in_one_phase(pane_s, file)
+
+
+def _in_one_phase(pane_s: float, file: MonitorFile) -> bool:
+    name = file.reference.seasonal
+    return name is None or season_named(name).phase_us % round(pane_s * MICROSECONDS) == 0

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from detectors.reference import Reference
 from detectors.sequential.blocks import Rows
-from streams.control.monitor_build import build_from, open_table, rows_of
+from streams.control.monitor_build import build_from, open_table
 from streams.files.columns import Roles
 from streams.files.monitor import MonitorFile, MonitorFileInvalid
 from streams.files.tables import FileInvalid, TableFile
@@ -29,8 +29,7 @@ def learn(data: Path, file: MonitorFile) -> tuple[Reference, Rows]:
     table = open_table(source.file or data, file)
     roles = Roles.of(file, table)
     found = table.table(roles.needed) if source.rows is None else _first(table, roles, source.rows)
-    rows = rows_of(roles, found)
-    return build_from(file, roles, rows), rows
+    return build_from(file, roles, found)
 
 
 def _first(table: TableFile, roles: Roles, wanted: int) -> pa.Table:

@@ -42,7 +42,9 @@ def sent(events: Events, partitions: int = 1, batch: int = 50) -> list[InputReco
     for number, start in enumerate(range(0, len(events.ids), batch)):
         at = number % partitions
         rows = np.arange(start, min(start + batch, len(events.ids)))
-        records.append(prediction_record(events, rows, MODEL, 2 * number + 1, partition=at, offset=offsets[at]))
+        records.append(
+            prediction_record(events, rows, MODEL, 2 * number + 1, partition=at, offset=offsets[at])
+        )
         before = rows - partitions * batch
         offsets[at] += 1
         if before[0] >= 0:
