@@ -4,6 +4,7 @@ StoreError            something the database could not do; `retriable` says whet
 ├── Unavailable       not reachable, locked, or full: try again later (also a `ConnectionError`)
 ├── SchemaError       the tables are not those that this version of Homeostat needs
 └── AuditError        the audit log cannot be continued without hiding what happened
+    └── UnknownEntry  what was asked for is not in the audit log
 """
 
 import sqlite3
@@ -41,6 +42,10 @@ class SchemaError(StoreError):
 
 class AuditError(StoreError):
     """The audit log contradicts what was signed before; nothing more is signed until a person has looked."""
+
+
+class UnknownEntry(AuditError):
+    """There is no such entry, no such field of it, or no such size of the log."""
 
 
 def explain(error: DBAPIError, url: URL) -> StoreError:

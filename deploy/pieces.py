@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -202,12 +202,18 @@ async def until_signal(*forever: Coroutine[None, None, None]) -> None:
         task.result()
 
 
-def verify_audit(settings: Settings) -> "VerifyReport":
-    """Recompute the audit log of the settings' database against the key folder.
+def verify_audit(settings: Settings, topic: Sequence[str] | None = None) -> "VerifyReport":
+    """Recompute the audit log of the settings' database against the key folder, and the notes in `topic`.
 
     Changes nothing. Raises `UserError` where there is no database: a log that is not there is not intact.
     """
     from db.audit.verify import verify
+
+    return verify(existing_database(settings), settings.audit_path, topic=topic)
+
+
+def existing_database(settings: Settings) -> "Engine":
+    """The database, which must be there and be up to date. Changes nothing."""
     from db.engine import connect
     from db.migrate import check
 
@@ -216,7 +222,7 @@ def verify_audit(settings: Settings) -> "VerifyReport":
             f"There is no database in {settings.home}: nothing to verify. Name another home with --home."
         )
     check(settings.database)
-    return verify(connect(settings.database), settings.audit_path)
+    return connect(settings.database)
 
 
 def console_url(settings: Settings) -> str | None:

@@ -86,6 +86,7 @@ def _agent(settings: Settings) -> None:
 
 
 async def _run_agent(settings: Settings) -> None:
+    from db.audit.feed import Feed
     from db.audit.sequencer import Sequencer, keep
     from db.audit.witness import Witness
     from db.journal import SqlJournal
@@ -125,9 +126,11 @@ async def _run_agent(settings: Settings) -> None:
         )
         sequencer = Sequencer(engine, settings.audit_path)
         witness = Witness(engine, settings.audit_path)
+        feed = Feed(bus, topics.AUDIT_CHECKPOINTS, settings.audit_path)
         await pieces.until_signal(
             Agent(ports, config).run(),
             keep([sequencer, witness], interval_s=0.5),
+            feed.keep(interval_s=0.5),
             keep_reports(settings),
             pieces.beat(settings, "agent"),
         )
@@ -164,6 +167,7 @@ def _api(settings: Settings) -> None:
 async def _run_api(settings: Settings) -> None:
     from functools import partial
 
+    from db.audit.proofs import Proofs
     from db.audit.verify import verify
     from db.journal import SqlJournal
     from db.points import SqlRecordStore
@@ -192,6 +196,7 @@ async def _run_api(settings: Settings) -> None:
             records=SqlRecordStore(engine),
             registry=registry,
             verify_audit=partial(verify, engine, settings.audit_path),
+            proofs=Proofs(engine, settings.audit_path),
             decide=partial(decide, journal, clock, policy=pieces.policy(settings)),
             promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import numpy as np
+
 from detectors.decide import decide
 from detectors.judgement import Decision, SeriesState, Window
 from detectors.measures import measure
@@ -22,10 +24,9 @@ def contamination(reference: Reference, rows: Rows) -> tuple[Decision, ...]:
     first, with the thresholds of a window and the default budget; a change in the middle that is told here is hidden in
     both halves of what alarms will compare with. Nothing is said of fewer than 400 rows.
     """
-    half = len(rows) // 2
     if len(rows) < LEAST:
         return ()
-    first, second = rows.part(slice(0, half)), rows.part(slice(half, len(rows)))
+    first, second = _halves(rows)
     specs = tuple(part.spec for part in reference.features)
     known = build_reference(
         reference.model,
@@ -54,6 +55,15 @@ def contamination(reference: Reference, rows: Rows) -> tuple[Decision, ...]:
     judged = decide(place, found, monitor, known, SeriesState()).decisions
     breaches = [one for one in judged if one.verdict == "breach"]
     return tuple(sorted(breaches, key=lambda one: (-one.effect, one.measure, one.feature or "")))
+
+
+def _halves(rows: Rows) -> tuple[Rows, Rows]:
+    """The earlier and the later rows; of a season those of each phase, so that both halves have all phases alike."""
+    later = np.arange(len(rows)) >= len(rows) // 2
+    for phase in np.unique(rows.phases) if rows.phases is not None else ():
+        inside = np.flatnonzero(rows.phases == phase)
+        later[inside] = np.arange(len(inside)) >= len(inside) // 2
+    return rows.part(np.flatnonzero(~later)), rows.part(np.flatnonzero(later))
 
 
 def in_words(found: tuple[Decision, ...]) -> str | None:

@@ -25,12 +25,28 @@ SURE: Final = 2.576
 """Standard deviations of the statistic, two-sided at 1 %."""
 WORTH: Final = 0.25
 """Of the way from the reference to the threshold: a smaller change of the whole is stable."""
-_HIGHER_IS_BETTER: Final = frozenset(
-    {"accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "macro_f1", "r2", "top_2_accuracy"}
-)
+NOTICEABLE: Final = 0.05
+"""Of where it was at first: a smaller change of a measure that is not decided on is stable."""
+_HIGHER_IS_BETTER: Final = frozenset({"precision", "recall", "f1", "auc", "macro_f1", "r2"})
 _LOWER_IS_BETTER: Final = frozenset(
-    {"mae", "rmse", "mape", "log_loss", "brier", "calibration_error", "estimation_error"}
+    {
+        "mae",
+        "rmse",
+        "mape",
+        "log_loss",
+        "brier",
+        "calibration_error",
+        "latency_p50_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+        "error_rate",
+        "out_of_range_rate",
+        "new_category_rate",
+    }
 )
+_BEST: Final = {"calibration_slope": 1.0, "calibration_intercept": 0.0, "estimation_error": 0.0}
+"""Values that measures should have, whatever they are in the reference."""
+_ACCURACY: Final = "accuracy"
 _ESTIMATED: Final = "estimated_"
 _QUANTILE: Final = "quantile_loss"
 
@@ -49,7 +65,8 @@ class Heading(Value, frozen=True, kw_only=True):
 def heading(points: Sequence[MetricPoint]) -> Heading:
     """The trend of the points of one measure of one series, in order of time.
 
-    Worse is: less of what should be high, more of an error, and for everything else further from the reference.
+    Worse is: less of what should be high, more of what should be low, and for everything else further from what it
+    should be, or from the reference.
     """
     known = [point for point in points if point.value is not None and math.isfinite(point.value)][-LAST:]
     if len(known) < LEAST:
@@ -64,25 +81,28 @@ def heading(points: Sequence[MetricPoint]) -> Heading:
     start, now = float(np.median(values[:third])), float(np.median(values[-third:]))
     moved = float(np.median(badness[-third:]) - np.median(badness[:third]))
     found: Trend = "stable"
-    if abs(moved) >= _least(known[-1]) and abs(_kendall(badness)) >= SURE:
+    if abs(moved) >= _least(known[-1], start) and abs(_kendall(badness)) >= SURE:
         found = "degrading" if moved > 0 else "improving"
     return Heading(trend=found, windows=len(known), start=start, now=now)
 
 
 def _badness(points: Sequence[MetricPoint], values: Floats) -> Floats:
     name = points[-1].measure.removeprefix(_ESTIMATED)
-    if name in _HIGHER_IS_BETTER:
+    if name in _HIGHER_IS_BETTER or name.endswith(_ACCURACY):
         return -values
+    if name in _BEST:
+        return np.abs(values - _BEST[name])
     if name in _LOWER_IS_BETTER or name.startswith(_QUANTILE):
         return values
     return np.abs(values - np.array([point.reference or 0.0 for point in points]))
 
 
-def _least(point: MetricPoint) -> float:
+def _least(point: MetricPoint, start: float) -> float:
     """The least change that is worth a word."""
     if point.threshold is not None:
         return WORTH * abs(point.threshold - (point.reference or 0.0))
-    return WORTH * FLOORS.get(point.measure, 0.0)
+    floor = FLOORS.get(point.measure)
+    return NOTICEABLE * abs(start) if floor is None else WORTH * floor
 
 
 def _kendall(values: Floats) -> float:

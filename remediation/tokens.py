@@ -49,7 +49,7 @@ def create_token(
     journal: Journal, clock: Clock, *, person: str, scopes: tuple[str, ...], days: float, by: str
 ) -> tuple[Token, str]:
     """A new token, and its text, which is shown once and kept nowhere. Raises `TokenRefused`."""
-    known = tuple(scope for scope in SCOPES if scope in scopes)
+    known: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in scopes)
     if not scopes or len(known) != len(set(scopes)):
         raise TokenRefused(f"scopes are {', '.join(scopes) or 'none'}; choose from {', '.join(SCOPES)}")
     if not 0 < days <= _MOST_DAYS:

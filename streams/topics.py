@@ -49,6 +49,10 @@ DESIRED = "homeostat.serving.desired"
 ACKNOWLEDGEMENTS = "homeostat.serving.acknowledgements"
 """What an inference server has loaded, by digest, or why it refused."""
 
+AUDIT_CHECKPOINTS = "homeostat.audit.checkpoints"
+"""The signed checkpoints of the audit log, in their order: a copy outside the database and outside its folder. Kept for
+good; let the agent alone write to it, and nobody delete from it."""
+
 DEFAULT_PARTITIONS = 4
 
 
@@ -70,6 +74,7 @@ _DATED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
 """So that a producer's wrong clock can be told by comparing with it."""
 _STATE = {"retention.ms": "-1", "segment.bytes": str(64 * 1024 * 1024)}
 """Deltas: kept as long as a checkpoint needs them, then deleted by their owner; a segment is the least that goes."""
+_FOR_GOOD = {"retention.ms": "-1", "retention.bytes": "-1"}
 _CHECKPOINTS = {**COMPACT, "segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
 
 
@@ -94,4 +99,5 @@ def all_topics(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
         TopicSpec(REPLAYS, 1, COMPACT),
         TopicSpec(DESIRED, 1, COMPACT),
         TopicSpec(ACKNOWLEDGEMENTS, 1),
+        TopicSpec(AUDIT_CHECKPOINTS, 1, _FOR_GOOD),
     ]

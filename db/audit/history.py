@@ -10,6 +10,7 @@ from db.audit.acts import REDACTED_FIELDS, RESTORED, ROTATED, Redaction, Restora
 from db.audit.findings import Findings
 from db.audit.keys import Chain
 from db.audit.note import Verifier
+from db.audit.sealed import ROWS
 from db.audit.walk import Act
 
 T = TypeVar("T", Restoration, Redaction, Rotation)
@@ -70,8 +71,9 @@ class History:
             elif leaf.action == REDACTED_FIELDS:
                 told = msgspec.convert(leaf.detail, Redaction)
                 self._redactions.setdefault((told.entry, told.id), set()).update(told.fields)
+                set_aside = [name for name in told.fields if name != ROWS]
                 self.notices.append(
-                    f"Entry {told.entry}: {', '.join(told.fields)} was redacted (entry {act.index})."
+                    f"Entry {told.entry}: {', '.join(set_aside)} was redacted (entry {act.index})."
                 )
         except (ValueError, msgspec.ValidationError) as error:
             self._findings.add(f"{where} is forged: {error}.")

@@ -22,7 +22,7 @@ from db.audit.sequencer import KEY_NAME, Sequencer
 from db.audit.tree import newest_note
 from db.audit.witness import FOLDER
 from db.engine import reading
-from db.errors import AuditError
+from db.errors import AuditError, UnknownEntry
 from db.tables import LeafRow
 
 
@@ -142,12 +142,12 @@ def _remove(connection: Connection, index: int, fields: Sequence[str]) -> tuple[
         select(LeafRow.position, LeafRow.leaf, LeafRow.personal).where(LeafRow.idx == index)
     ).one_or_none()
     if row is None:
-        raise AuditError(f"There is no entry {index} in the audit log.")
+        raise UnknownEntry(f"There is no entry {index} in the audit log.")
     leaf, kept = msgspec.json.decode(row.leaf, type=Leaf), load(row.personal)
     known = sorted(kept.keys() - {ROWS})
     wrong = [name for name in fields if name not in known]
     if wrong or not fields:
-        raise AuditError(
+        raise UnknownEntry(
             f"Entry {index} has no field {wrong[0] if wrong else ''!r} that can be redacted; it has "
             f"{', '.join(known) or 'none'}."
         )

@@ -16,19 +16,13 @@ from remediation.values import AuditEntry
 
 MAX_PAGE = 10_000
 
-_COLUMNS = {
-    "id": "text",
-    "at_us": "bigint",
-    "actor": "text",
-    "action": "text",
-    "subject": "text",
-    "leaf": "text",
-    "leaf_hash": "bytea",
-    "personal": "text",
-}
-_UNNEST = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
-_COPY_IN = text(f"INSERT INTO audit_leaves ({', '.join(_COLUMNS)}) SELECT * FROM unnest({_UNNEST})")
-"""One statement for any number of rows, one array per column: on PostgreSQL twice as fast as a statement per row."""
+_INSERT_ALL = text(
+    "INSERT INTO audit_leaves (id, at_us, actor, action, subject, leaf, leaf_hash, personal) "
+    "SELECT id, at_us, actor, action, subject, leaf, decode(leaf_hash, 'hex'), personal "
+    "FROM json_to_recordset(CAST(:rows AS json)) AS given(id text, at_us bigint, actor text, action text, "
+    "subject text, leaf text, leaf_hash text, personal text)"
+)
+"""One statement and one parameter for any number of rows: on PostgreSQL several times as fast as a statement each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +72,8 @@ def append_all(connection: Connection, entries: Sequence[NewEntry]) -> list[str]
     """Insert many entries at once, in their order. Returns their ids."""
     leaves = [_row(entry) for entry in entries]
     if connection.dialect.name == "postgresql" and len(leaves) > 1:
-        connection.execute(_COPY_IN, {name: [leaf[name] for leaf in leaves] for name in _COLUMNS})
+        rows = [{**leaf, "leaf_hash": leaf["leaf_hash"].hex()} for leaf in leaves]
+        connection.execute(_INSERT_ALL, {"rows": msgspec.json.encode(rows).decode()})
     elif leaves:
         connection.execute(insert(LeafRow), leaves)
     return [leaf["id"] for leaf in leaves]

@@ -59,6 +59,14 @@ class NoteFile:
             )
         return self._parse(data[:end])
 
+    def since(self, offset: int) -> tuple[list[Note], int]:
+        """The complete notes from a byte of the file on, which an earlier call returned, and where they end."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+        end = _complete(data)
+        return self._parse(data[:end]), offset + end
+
     def last(self) -> Note | None:
         """The last complete note, read from the end of the file."""
         with self.path.open("rb") as file:

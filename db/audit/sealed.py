@@ -5,9 +5,9 @@ read the value nor guess it (the salt has 128 random bits). So value and salt ca
 tree and every proof stay as they were.
 """
 
-import hashlib
 import secrets
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ Personal = dict[str, tuple[str, str]]
 """Field (`actor`, `detail.reason`) to (salt, value); `rows` to (salt, "")."""
 
 _decoder = msgspec.json.Decoder(Personal)
+_encoder = msgspec.json.Encoder(order="sorted")
 
 
 def new_salt() -> str:
@@ -37,7 +38,8 @@ def new_salt() -> str:
 
 def commitment(salt: str, name: str, value: Any) -> str:
     """SHA-256 of salt, newline, name, newline and the value's canonical JSON (which holds no newline), in hex."""
-    return hashlib.sha256(f"{salt}\n{name}\n".encode() + canonical(value)).hexdigest()
+    told = _encoder.encode(value) if type(value) is str else canonical(value)
+    return sha256(f"{salt}\n{name}\n".encode() + told).hexdigest()
 
 
 def seal(actor: str, detail: dict[str, object]) -> tuple[dict[str, str], Personal]:
@@ -54,15 +56,16 @@ def seal(actor: str, detail: dict[str, object]) -> tuple[dict[str, str], Persona
 
 def dump(personal: Personal) -> str:
     """As it is stored."""
-    return msgspec.json.encode(personal, order="sorted").decode()
+    return _encoder.encode(personal).decode()
 
 
 def load(text: str | None) -> Personal:
     """What is stored. Raises `ValueError` for anything that `dump` did not write."""
     if text is None:
         return {}
-    personal = _decoder.decode(text)
-    if dump(personal) != text:
+    data = text.encode()
+    personal = _decoder.decode(data)
+    if _encoder.encode(personal) != data:
         raise ValueError("it is not in the form in which it was written")
     return personal
 

@@ -70,9 +70,14 @@ class Walk:
     def run(self, connection: Connection, sizes: Iterable[int]) -> None:
         """One pass. After a gap the tree cannot grow any more, but the entries are still read."""
         ahead = sorted(set(sizes), reverse=True)
-        query = select(*_COLUMNS).where(LeafRow.idx.is_not(None)).order_by(LeafRow.idx)
-        for block in connection.execute(query, execution_options={"yield_per": BLOCK}).partitions():
+        after = -(2**62)
+        while True:
+            query = select(*_COLUMNS).where(LeafRow.idx > after).order_by(LeafRow.idx).limit(BLOCK)
+            block = connection.execute(query).all()
+            if not block:
+                break
             self._grow([self._read(row) for row in block], block, ahead)
+            after = block[-1][0]
         waiting = select(*_COLUMNS).where(LeafRow.idx.is_(None)).order_by(LeafRow.position)
         for row in connection.execute(waiting, execution_options={"yield_per": BLOCK}):
             self._read(row)
@@ -126,17 +131,17 @@ class Walk:
         return found
 
     def _check_sealed(self, index: int | None, told: _Told, kept: Personal) -> str:
-        for name, hashed in told.sealed.items():
-            pair = kept.get(name)
-            if pair is None:
-                self.removed.setdefault((index, told.id), set()).add(name)
-            elif commitment(pair[0], name, pair[1]) != hashed:
+        sealed = told.sealed
+        for name, (salt, value) in kept.items():
+            if name not in sealed:
+                self._edited(index, told.id, f"a value is kept for {name}, which its text does not seal")
+            elif commitment(salt, name, value) != sealed[name]:
                 self._edited(index, told.id, f"the value kept for {name} is not the one that its text sealed")
-        for name in kept.keys() - told.sealed.keys():
-            self._edited(index, told.id, f"a value is kept for {name}, which its text does not seal")
-        if "actor" not in told.sealed:
-            return told.actor
-        return kept["actor"][1] if "actor" in kept else REDACTED
+        if len(kept) < len(sealed):
+            self.removed[index, told.id] = set(sealed.keys() - kept.keys())
+        if "actor" in kept:
+            return kept["actor"][1]
+        return REDACTED if "actor" in sealed else told.actor
 
     def _edited(self, index: int | None, leaf_id: str, how: str) -> None:
         self.findings.add(f"{_name(index, leaf_id)} was edited: {how}.")

@@ -12,6 +12,7 @@ import typer
 
 from deploy.cli import (
     archive,
+    audit,
     backtest,
     changes,
     deadletters,
@@ -51,6 +52,7 @@ def options(
 stack.register(app)
 demo.register(app)
 records.register(app)
+audit.register(app)
 archive.register(app)
 deadletters.register(app)
 backtest.register(app)

@@ -1,4 +1,4 @@
-"""Commands over the records: incidents, approvals, actions, models, audit, reports, database."""
+"""Commands over the records: incidents, approvals, actions, models, reports, database."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,6 @@ incidents = _group("What was wrong with which model, and how it ended.")
 approvals = _group("What waits for a person's decision.")
 actions = _group("What was done.")
 models = _group("The versions of each model, and which one serves.")
-audit = _group("Who did what, and the proof that nobody changed the record.")
 database = _group("The database's schema.")
 reports = _group("Reports for people who read on paper.")
 
@@ -34,7 +33,6 @@ def register(app: typer.Typer) -> None:
         ("approvals", approvals),
         ("actions", actions),
         ("models", models),
-        ("audit", audit),
         ("reports", reports),
         ("db", database),
     ):
@@ -301,51 +299,6 @@ def models_promote(
     body: dict[str, object] = {"version": version, "by": by or whoami(), "reason": reason}
     answer = _client().post(f"/models/{model}/promote", body)
     typer.echo(f"{model} shall serve version {answer['version']} (epoch {answer['epoch']}).")
-
-
-@audit.command("list")
-def audit_list(
-    subject: Annotated[
-        str | None, typer.Option(help="Only this subject, such as `incident/inc-3f2a`.")
-    ] = None,
-    actor: Annotated[str | None, typer.Option(help="Only this person or part.")] = None,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-) -> None:
-    """List audit entries, newest first.
-
-    Example: `homeostat audit list --actor mira --limit 5`
-    """
-    answer = _client().get("/audit", subject=subject, actor=actor, limit=limit)
-    _show(
-        answer,
-        as_json,
-        {"#": "index", "at": "at", "actor": "actor", "action": "action", "subject": "subject"},
-    )
-
-
-@audit.command("verify")
-def audit_verify(as_json: AsJson = False) -> None:
-    """Recompute the whole log and compare it with every signed checkpoint; exit 1 when anything differs.
-
-    Reads the database and the key folder itself, so that it does not have to trust the API.
-
-    Example: `homeostat audit verify`
-    """
-    from deploy.pieces import verify_audit
-
-    report = verify_audit(Settings())
-    if as_json:
-        typer.echo(
-            json.dumps({"ok": report.ok, "entries": report.entries, "problems": report.problems}, indent=2)
-        )
-    elif report.ok:
-        typer.echo(f"The audit log is intact: {report.entries} entries, every checkpoint agrees.")
-    else:
-        typer.echo(
-            "\n".join(["The audit log was changed:", *(f"  {problem}" for problem in report.problems)])
-        )
-    raise typer.Exit(0 if report.ok else 1)
 
 
 @reports.command("make")

@@ -29,6 +29,7 @@ def build_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
+    outcomes_by_phase: bool = True,
     ordered: bool = True,
     calibration_windows: int = 0,
     window_rows: int = 1_000,
@@ -37,9 +38,11 @@ def build_baseline(
     """The baseline of a reference, from the rows that it was built of, in order of time.
 
     phases: names of the strata of `rows.phases`, for a reference by season (hour of day, day of week): windows are
-    then compared with the rows of their own phase. ordered: False where neighbours are not those of the stream,
-    such as rows that were repeated by weight: then nothing is read from their order. calibration_windows: simulated
-    windows of `window_rows` rows by which the threshold is calibrated; 0: the guaranteed threshold stays in force.
+    then compared with the rows of their own phase. outcomes_by_phase: whether labels are known in the phase of their
+    prediction; where not, outcomes are compared with those of all phases. ordered: False where neighbours are not
+    those of the stream, such as rows that were repeated by weight: then nothing is read from their order.
+    calibration_windows: simulated windows of `window_rows` rows by which the threshold is calibrated; 0: the
+    guaranteed threshold stays in force.
     The same arguments give the same baseline. Raises `ReferenceInvalid` when the rows are not those of the
     reference, or a phase has too few.
     """
@@ -51,7 +54,8 @@ def build_baseline(
     layout = layout_of(reference)
     found = Baseline(pairs=tuple(watched(pair_moments(layout, rows.features))))
     if phases:
-        found = replace(found, strata=_strata(reference, rows, phases))
+        counted = rows if outcomes_by_phase else rows.unlabelled()
+        found = replace(found, strata=_strata(reference, counted, phases))
     size = block_size(len(rows))
     if not ordered:
         return replace(found, note="the order of the rows was not looked at; they are taken for independent")
@@ -62,7 +66,11 @@ def build_baseline(
         )
     plans = [plan_of(reference, axis, found) for axis in _axes(rows)]
     tracks = [track for plan in plans for track in plan.tracks]
-    blocks = block_sums(reference, rows if phases else rows.as_one(), size, tracks)
+    blocks = [
+        one
+        for plan in plans
+        for one in block_sums(reference, rows if plan.strata else rows.as_one(), size, plan.tracks)
+    ]
     known: dict[str, Dependence] = {}
     for track, sums in zip(tracks, blocks, strict=True):
         known |= dependence_of(track, sums, size)
@@ -77,6 +85,7 @@ def with_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
+    outcomes_by_phase: bool = True,
     ordered: bool = True,
     calibration_windows: int = 0,
     window_rows: int = 1_000,
@@ -87,6 +96,7 @@ def with_baseline(
         reference,
         rows,
         phases=phases,
+        outcomes_by_phase=outcomes_by_phase,
         ordered=ordered,
         calibration_windows=calibration_windows,
         window_rows=window_rows,
@@ -136,7 +146,8 @@ def _strata(reference: Reference, rows: Rows, phases: Sequence[str]) -> tuple[St
         inside = np.flatnonzero(codes == code)
         if len(inside) < LEAST_STRATUM:
             raise ReferenceInvalid(
-                f"phase {name!r} has {len(inside)} rows in the reference; it takes {LEAST_STRATUM}"
+                f"phase {name!r} has {len(inside)} rows in the reference; it takes {LEAST_STRATUM}: use a longer "
+                "reference, or a season with fewer phases"
             )
         counters = rows.part(inside).profile(reference).counters
         places = np.flatnonzero(counters)

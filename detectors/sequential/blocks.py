@@ -35,6 +35,10 @@ class Rows:
         cut = [None if one is None else one[places] for one in rest]
         return Rows({name: column[places] for name, column in self.features.items()}, *cut)
 
+    def unlabelled(self) -> "Rows":
+        """The same without labels."""
+        return replace(self, labels=None)
+
     def as_one(self) -> "Rows":
         """The same without phases."""
         return replace(self, phases=None)

@@ -64,12 +64,13 @@ def judge_sequence(
         return Sequential({}, memory=memory)
     baseline, is_segment = reference.baseline, window.segment != "all"
     plan = plan_for(window, monitor, reference)
-    if not plan.tracks or plan.strata:
+    counters = list(profile.phases) if plan.strata else [profile.counters]
+    if not plan.tracks or not counters:
         return Sequential({}, memory=memory)
     after, steps = step(
         plan,
         memory or Memory(),
-        [profile.counters],
+        counters,
         window.start_us,
         window.end_us,
         monitor.budget,

@@ -13,6 +13,7 @@ from detectors.columns import Floats, Integers
 from detectors.kernels_rows import CROSS_UNIT
 from detectors.layout import Layout, layout_of
 from detectors.reference import Reference
+from detectors.season import has_outcomes
 from detectors.sequential import families as f
 from detectors.sequential.kernels import COUNT, Bytes, apply_map
 from detectors.sequential.line import Line, places_of, worth_of
@@ -210,7 +211,10 @@ def plan_of(
     counters = [counters_of(reference, layout)]
     _add_products(counters[0], layout, baseline)
     if strata:
-        counters = [_of_stratum(layout, one.places, one.counts) for one in strata]
+        phases = [_of_stratum(layout, one.places, one.counts) for one in strata]
+        if axis == "label" and not any(has_outcomes(layout, each) for each in phases):
+            strata = ()
+        counters = phases if strata else counters
     left_out = {f.PAIR, f.SKEW, f.TAILS} if small else set[str]()
     others = set(layout.names) - set(columns) if columns else set[str]()
     tracks = [

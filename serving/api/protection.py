@@ -52,7 +52,10 @@ def needs_token(services: ApiServices) -> bool:
 
 def scope_of(path: str) -> Scope:
     """What a change at this path needs."""
-    return next((scope for start, scope in _SCOPES if path.startswith(start)), "operate")
+    for start, scope in _SCOPES:
+        if path.startswith(start):
+            return scope
+    return "operate"
 
 
 def _refusal(request: Request, services: ApiServices) -> Response | None:

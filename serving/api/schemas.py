@@ -313,14 +313,6 @@ class AuditOut(BaseModel):
         return cls.model_validate(_with_moments(value))
 
 
-class AuditReport(BaseModel):
-    """Whether the log is as it was signed."""
-
-    ok: bool
-    entries: int
-    problems: list[str]
-
-
 Reason = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]
 """A sentence for the record; PostgreSQL cannot keep NUL characters."""
 

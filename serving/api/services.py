@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from db.audit.proofs import Proofs
 from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
@@ -75,6 +76,7 @@ class ApiServices:
     records: SqlRecordStore
     registry: Registry
     verify_audit: Callable[[], VerifyReport]
+    proofs: Proofs
     decide: Decide
     promote: Promote
     give_feedback: GiveFeedback

@@ -8,18 +8,21 @@ import numpy.typing as npt
 
 from detectors.columns import Column
 from detectors.errors import ReferenceInvalid
+from detectors.ranks import answers
 from detectors.reference import Reference
+from detectors.season import season_named
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import HEADER_MODEL, ContractError, LabelBatch, PredictionBatch, decode
 from streams.control.evolution import outcomes
 from streams.control.learning import LearningOrder
-from streams.control.monitor_build import ReferenceName, complete_reference
+from streams.control.monitor_build import ReferenceName, complete_reference, seasonal_reference
 from streams.control.schemas import Schema, build_schema
 from streams.stages import InputRecord
 from streams.times import MICROSECONDS
 
 Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
 
 
 class Gathered:
@@ -29,8 +32,9 @@ class Gathered:
         self._order = order
         self._monitor = monitor
         self._schema = schema or _outputs_only(order, monitor)
+        self._is_multiclass = monitor.task == "multiclass"
         self._seen: set[int] = set()
-        self._labels: dict[int, float] = {}
+        self._labels: dict[int, tuple[float, int]] = {}
         self._parts: list[dict[str, npt.NDArray[Any]]] = []
         self._keys: list[npt.NDArray[np.uint64]] = []
         self._times_us: list[npt.NDArray[np.int64]] = []
@@ -47,28 +51,45 @@ class Gathered:
         except ContractError:
             return
         if isinstance(batch, LabelBatch):
-            known = outcomes(self._schema, batch)
-            self._labels |= dict(zip(batch.keys.tolist(), known.tolist(), strict=True))
+            known = zip(outcomes(self._schema, batch).tolist(), batch.times_us.tolist(), strict=True)
+            self._labels |= dict(zip(batch.keys.tolist(), known, strict=True))
         elif batch.version == self._order.version:
             self._predictions(record, batch)
 
-    def rows(self) -> tuple[tuple[FeatureSpec, ...], Rows]:
-        """The features and the rows, in order of their time. Raises `ReferenceInvalid` where there are none."""
+    def reference(self) -> Reference:
+        """The reference of the rows, in order of their time. Raises `ReferenceInvalid`."""
+        specs, rows, times_us = self.rows()
+        learning = self._monitor.learning
+        classes = () if learning is None else learning.classes
+        named = ReferenceName(
+            self._order.model, self._order.version, self._monitor.task, classes, self._monitor.measures
+        )
+        if learning is None or not learning.season:
+            return complete_reference(named, specs, rows)
+        return seasonal_reference(named, specs, rows, season_named(learning.season), times_us)[0]
+
+    def rows(self) -> tuple[tuple[FeatureSpec, ...], Rows, tuple[Times, Times]]:
+        """The features, the rows in order of their time, and the times of rows and labels (that of the row where there
+        is none). Raises `ReferenceInvalid` where there are no rows."""
         if not self._parts:
             raise ReferenceInvalid("its events are not on the topic any more; longer retention keeps them")
-        order = np.argsort(np.concatenate(self._times_us), kind="stable")
-        keys = np.concatenate(self._keys)[order]
-        labels = np.array([self._labels.get(key, np.nan) for key in keys.tolist()])
+        times_us = np.concatenate(self._times_us)
+        order = np.argsort(times_us, kind="stable")
+        times_us = times_us[order]
+        keys = np.concatenate(self._keys)[order].tolist()
+        told = [self._labels.get(key, (np.nan, at)) for key, at in zip(keys, times_us.tolist(), strict=True)]
+        labels, label_times_us = np.array([one for one, _ in told]), np.array([at for _, at in told])
         scores = np.concatenate(self._scores)[order]
         said = np.concatenate(self._said)[order]
         specs = self._specs()
         features = {spec.name: self._column(spec)[order] for spec in specs}
-        return specs, Rows(
+        rows = Rows(
             features,
             None if np.isnan(said).all() else said,
             None if np.isnan(scores).all() else np.clip(scores, 0.0, 1.0),
             None if np.isnan(labels).all() else labels,
         )
+        return specs, rows, (times_us, label_times_us)
 
     def _predictions(self, record: InputRecord, batch: PredictionBatch) -> None:
         order, times_us = self._order, batch.times_us
@@ -84,7 +105,8 @@ class Gathered:
             return
         self._keys.append(batch.keys[chosen])
         self._times_us.append(times_us[chosen])
-        self._said.append(outcomes(self._schema, batch)[chosen])
+        said = outcomes(self._schema, batch)
+        self._said.append((answers(said, batch.class_scores) if self._is_multiclass else said)[chosen])
         self._scores.append(batch.scores[chosen])
         self._parts.append({name: column[chosen] for name, column in batch.features.items()})
 
@@ -122,14 +144,7 @@ def learned(
     gathered = Gathered(order, monitor, schema)
     for record in records:
         gathered.take(record)
-    return reference_of_rows(order, monitor, gathered)
-
-
-def reference_of_rows(order: LearningOrder, monitor: Monitor, gathered: Gathered) -> Reference:
-    """The reference of what was gathered for an order; see `learned`."""
-    specs, rows = gathered.rows()
-    classes = () if monitor.learning is None else monitor.learning.classes
-    return complete_reference(ReferenceName(order.model, order.version, monitor.task, classes), specs, rows)
+    return gathered.reference()
 
 
 def _outputs_only(order: LearningOrder, monitor: Monitor) -> Schema:

@@ -55,7 +55,7 @@ async def _fulfil(
     order: LearningOrder, configuration: Configuration, reader: LogReader, bus: Publishing
 ) -> bool:
     # What builds references is not for the memory of a judge that has none to build.
-    from streams.control.learner import Gathered, reference_of_rows
+    from streams.control.learner import Gathered
 
     monitor = configuration.monitor_revision(order.model, order.monitor_revision)
     gathered = Gathered(order, monitor, configuration.schema(order.model, order.version))
@@ -64,7 +64,7 @@ async def _fulfil(
             for record in await reader.read(EVENTS, partition, start, min(start + _CHUNK - 1, last)):
                 gathered.take(record)
     try:
-        reference = await asyncio.to_thread(reference_of_rows, order, monitor, gathered)
+        reference = await asyncio.to_thread(gathered.reference)
     except DetectorError as error:
         _log.error(
             "The reference of a version cannot be learned from its first rows. Publish one from a file "

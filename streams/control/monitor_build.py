@@ -5,6 +5,7 @@ rows."""
 # pyright: reportUnknownParameterType=false
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,18 +15,23 @@ import pyarrow as pa
 from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
+from detectors.library import alibi
 from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
+from detectors.sampling import with_sample
+from detectors.season import Season, season_named
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
 from detectors.values import Budget, FeatureSpec, Learning, Monitor, Task
 from streams.control.measures import check_measures
 from streams.control.window_spec import check_windows
-from streams.files.columns import Roles, text_columns
+from streams.files.columns import Roles, Times, text_columns
 from streams.files.monitor import Alarms, FeatureColumn, MonitorFile, MonitorFileInvalid, WindowShape, seconds
 from streams.files.tables import FileInvalid, TableFile
+from streams.times import MICROSECONDS
 
 LIVE_PANE = "10s"
+SAME_PHASE = 0.9
 _DEFAULTS = Monitor(model="default")
 CALIBRATION = 1_000
 """Simulated windows (of 1,000 rows, so that a reference does not depend on how windows are cut) that calibrate the
@@ -81,6 +87,7 @@ def build_monitor(
         autonomy=file.autonomy,
         effective_us=effective_us,
     )
+    _check_pane(monitor, file)
     check_windows(monitor)
     check_names(monitor.concept)
     check_measures(monitor.measures)
@@ -100,42 +107,62 @@ def reference_of(file: MonitorFile) -> tuple[Reference, tuple[FeatureSpec, ...]]
         )
     table = open_table(file.reference.file, file)
     roles = Roles.of(file, table)
-    return build_from(file, roles, rows_of(roles, table.table(roles.needed))), roles.features
+    return build_from(file, roles, table.table(roles.needed))[0], roles.features
 
 
-def rows_of(roles: Roles, table: pa.Table) -> Rows:
-    """The rows of a table as a reference sees them. Raises `FileInvalid`."""
+def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> tuple[Reference, Rows]:
+    """A reference from the rows of a table, and these rows. Raises `FileInvalid`, or `ReferenceInvalid` for values out
+    of range."""
     if not table.num_rows:
         raise FileInvalid("the reference has no rows")
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
     said, scored = roles.has_outputs, "score" in roles.by_role or rows.class_scores is not None
     told = answers(rows.predictions, rows.class_scores) if roles.classes else rows.predictions
-    return Rows(
+    known = Rows(
         rows.features,
         told if said else None,
         np.clip(rows.scores, 0.0, 1.0) if scored else None,
         rows.labels if said and roles.has_labels else None,
     )
+    named = ReferenceName(
+        file.model, file.reference.version, file.task, tuple(file.classes), tuple(file.measures)
+    )
+    season = _season(file, roles)
+    if season is None:
+        return complete_reference(named, roles.features, known), known
+    return seasonal_reference(named, roles.features, known, season, (rows.times_us, rows.label_times_us))
 
 
-def build_from(file: MonitorFile, roles: Roles, known: Rows) -> Reference:
-    """A reference from these rows. Raises `ReferenceInvalid` for values out of range."""
-    named = ReferenceName(file.model, file.reference.version, file.task, tuple(file.classes))
-    return complete_reference(named, roles.features, known)
+def _season(file: MonitorFile, roles: Roles) -> Season | None:
+    name = file.reference.seasonal
+    if name is not None and "time" not in roles.by_role:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: reference.seasonal is {name!r}, which needs columns.time: without a time no "
+            "row has an hour or a day"
+        )
+    return None if name is None else season_named(name)
 
 
 class ReferenceName(NamedTuple):
-    """What a reference is of."""
+    """What a reference is of. `measures`: those that the monitor asks for, of which some take a sample of the rows."""
 
     model: str
     version: str
     task: Task
     classes: tuple[str, ...]
+    measures: tuple[str, ...] = ()
 
 
-def complete_reference(named: ReferenceName, features: Sequence[FeatureSpec], known: Rows) -> Reference:
-    """A reference from rows in order of time, with all that can be learned of them. Raises `ReferenceInvalid`."""
+def complete_reference(
+    named: ReferenceName,
+    features: Sequence[FeatureSpec],
+    known: Rows,
+    phases: Sequence[str] = (),
+    outcomes_by_phase: bool = True,
+) -> Reference:
+    """A reference from rows in order of time, with all that can be learned of them. phases, outcomes_by_phase: see
+    `build_baseline`. Raises `ReferenceInvalid`."""
     reference = build_reference(
         named.model,
         named.version,
@@ -147,13 +174,53 @@ def complete_reference(named: ReferenceName, features: Sequence[FeatureSpec], kn
         task=named.task,
         classes=named.classes,
     )
-    complete = with_baseline(with_learned(reference, known), known, calibration_windows=CALIBRATION)
+    complete = with_baseline(
+        with_learned(reference, known),
+        known,
+        phases=phases,
+        outcomes_by_phase=outcomes_by_phase,
+        calibration_windows=CALIBRATION,
+    )
+    if not alibi.NAMES.isdisjoint(named.measures):
+        complete = with_sample(complete, known.features)
     return with_note(complete, in_words(contamination(reference, known)))
+
+
+def seasonal_reference(
+    named: ReferenceName,
+    features: Sequence[FeatureSpec],
+    known: Rows,
+    season: Season,
+    times_us: tuple[Times, Times],
+) -> tuple[Reference, Rows]:
+    """The same by the phases of a season, and the rows with their phases. times_us: of the rows, and of their labels.
+
+    Outcomes are told apart by phase where nine of ten labels are known in the phase of their prediction: a window of
+    labels that come later mixes what was predicted in all phases."""
+    phases = season.phases_of(times_us[0])
+    same = season.phases_of(times_us[1]) == phases
+    told = np.zeros(0, dtype=np.bool_) if known.labels is None else same[~np.isnan(known.labels)]
+    by_phase = bool(len(told)) and float(told.mean()) >= SAME_PHASE
+    rows = replace(known, phases=phases)
+    return complete_reference(named, features, rows, season.phases, by_phase), rows
 
 
 def _learning(file: MonitorFile) -> Learning | None:
     wanted = file.reference.rows
-    return None if wanted is None else Learning(rows=wanted, classes=tuple(file.classes))
+    if wanted is None:
+        return None
+    return Learning(rows=wanted, classes=tuple(file.classes), season=file.reference.seasonal or "")
+
+
+def _check_pane(monitor: Monitor, file: MonitorFile) -> None:
+    if file.reference.seasonal is None:
+        return
+    season = season_named(file.reference.seasonal)
+    if season.phase_us % max(1, round(monitor.pane_s * MICROSECONDS)):
+        raise MonitorFileInvalid(
+            f"monitor of {monitor.model!r}: pane is {monitor.pane_s:g} s; with reference.seasonal: {season.name} it "
+            f"must go into {season.phase_us / MICROSECONDS:,.0f} s without a rest, so that no pane lies in two phases"
+        )
 
 
 def _silence_s(told: str) -> float | None:

@@ -97,14 +97,25 @@ class ReferenceSource(_Part):
     """Where the reference comes from: exactly one of the three."""
 
     file: Path | None = Field(None, description="A table of good times; relative to the monitor file.")
-    rows: int | None = Field(None, ge=100, description="The first so many rows of the data (backtest only).")
+    rows: int | None = Field(
+        None,
+        ge=100,
+        description="The first so many rows of the data; live, of each version without a reference.",
+    )
     registered: bool | None = Field(None, description="The one that was registered with each version.")
+    seasonal: Literal["hour_of_day", "day_of_week", "hour_of_week"] | None = Field(
+        None, description="Compare each row with those of its own hour of the day or day of the week (UTC)."
+    )
     version: str = Field("1", description="The version of the model that the file or the rows belong to.")
 
     @model_validator(mode="after")
     def _one(self) -> "ReferenceSource":
         if sum(bool(each) for each in (self.file, self.rows, self.registered)) != 1:
             raise ValueError("name exactly one of file, rows and registered: true")
+        if self.registered and self.seasonal:
+            raise ValueError(
+                f"seasonal is {self.seasonal!r}: a registered reference has the season that it was built with; leave it out"
+            )
         return self
 
 

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from detectors.season import SEASONS, Season
+from detectors.sequential.baseline import LEAST_STRATUM
 from streams.control.learning import GRACE_US, LearningOrder
 from streams.judge.windows import NEVER_US, ClosedWindow, MonitorOf, Series
 from streams.times import in_words
@@ -15,7 +17,8 @@ ALL: Final = "all"
 class Learner(msgspec.Struct, array_like=True):
     """How far a version is. `next_us`: panes that begin before it have been looked at; `first_us`, `end_us`: of the
     panes that are learned from, `rows` of at least `wanted`; `told`: of them in windows that have closed;
-    `stretches`: by source, where the rows stand; `effective_us`: set once there are enough."""
+    `stretches`: by source, where the rows stand; `effective_us`: set once there are enough; `phases`: rows of each
+    phase of the season, where there is one."""
 
     wanted: int = 0
     next_us: int = NEVER_US
@@ -25,6 +28,7 @@ class Learner(msgspec.Struct, array_like=True):
     told: int = 0
     stretches: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict[int, tuple[int, int]])
     effective_us: int = 0
+    phases: dict[int, int] = msgspec.field(default_factory=dict[int, int])
 
     def take(self, series: Series, frontier_us: int, monitor_of: MonitorOf) -> LearningOrder | None:
         """Look at the panes of a version that all sources have sealed; the order, when they are enough."""
@@ -48,10 +52,20 @@ class Learner(msgspec.Struct, array_like=True):
                     self.stretches[source] = min(first, stood[0]), max(last, stood[1])
                     self.first_us = self.first_us if self.rows else pane_us
                     self.rows, self.end_us = self.rows + entry.sealed_rows, max(self.end_us, end_us)
-            if self.rows >= self.wanted:
+            season = SEASONS.get(monitor.learning.season)
+            if season is not None:
+                self._count(season, pane_us, sum(entry.sealed_rows for entry in entries))
+            if self.rows >= self.wanted and (season is None or self._has_phases(season)):
                 self.effective_us = self.end_us + GRACE_US
                 return self._order(series, monitor.revision)
         return None
+
+    def _count(self, season: Season, pane_us: int, rows: int) -> None:
+        phase = season.phase_of(pane_us)
+        self.phases[phase] = self.phases.get(phase, 0) + rows
+
+    def _has_phases(self, season: Season) -> bool:
+        return all(self.phases.get(phase, 0) >= LEAST_STRATUM for phase in range(len(season.phases)))
 
     def because(self, window: ClosedWindow, version: str, counts: bool) -> str:
         """Why nothing is measured in a window. `counts`: its rows are those that are learned from."""
@@ -63,9 +77,9 @@ class Learner(msgspec.Struct, array_like=True):
         if not counts:
             return f"the reference of version {version!r} is still being learned ({self.wanted:,} rows)"
         self.told += window.rows if window.decided else 0
-        return (
-            f"the reference is still being learned ({min(self.told, self.wanted):,} of {self.wanted:,} rows)"
-        )
+        more = f"; each phase of its season needs {LEAST_STRATUM}" if self.phases else ""
+        told = min(self.told, self.wanted)
+        return f"the reference is still being learned ({told:,} of {self.wanted:,} rows{more})"
 
     def _order(self, series: Series, monitor_revision: int) -> LearningOrder:
         return LearningOrder(

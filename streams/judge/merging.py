@@ -8,6 +8,7 @@ import msgspec
 
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.season import season_of
 from detectors.values import PaneSnapshot
 from streams.judge.windows import NEVER_US, Entry, Series
 
@@ -29,7 +30,8 @@ def merge_final(
         cuts = _cuts(series)
         runs: dict[object, list[Entry]] = {}
         for entry in entries:
-            runs.setdefault((_cell(series, cuts, entry), entry.revisions), []).append(entry)
+            phase = _phase(entry, reference_of)
+            runs.setdefault((_cell(series, cuts, entry), phase, entry.revisions), []).append(entry)
         for run in runs.values():
             reference = reference_of(run[0].revisions[1])
             if (len(run) < MERGE_AT and not _has_aged(run, old_us)) or (
@@ -77,6 +79,13 @@ def _cell(series: Series, cuts: list[int], entry: Entry) -> tuple[int, int]:
     """The piece between two bounds, of closed windows and of hops to come, in which a pane lies."""
     spec, start_us = series.spec_at(entry.revisions), entry.current.pane_us
     return bisect_right(cuts, start_us), spec.hop_start(start_us) if spec.by_time else 0
+
+
+def _phase(entry: Entry, reference_of: ReferenceOf) -> int:
+    """Of a season of its reference: panes of two phases stay apart."""
+    reference = reference_of(entry.revisions[1])
+    season = None if reference is None else season_of(reference)
+    return 0 if season is None else entry.current.pane_us // season.phase_us
 
 
 def _merged(run: list[Entry], reference: Reference | None) -> Entry:

@@ -17,6 +17,7 @@ from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.season import beside_usual, expected, expected_profile
 from detectors.service.measures import service_measures
 from detectors.values import MetricPoint, Monitor
 from streams.control.measures import known_measures
@@ -41,7 +42,11 @@ def unlabelled(
     """What is measured of a window of events before its labels come. lessons: of the windows of labels so far."""
     trust = trust_at(lessons, reference, context.start_us)
     estimates = estimates_of(profile, reference, trust, is_segment=context.segment != ALL)
-    return [*measure(profile, reference, monitor), *service_measures(profile), *estimates]
+    usual = expected_profile(reference, profile)
+    if usual is not None:
+        before = estimates_of(usual, reference, trust, is_segment=context.segment != ALL)
+        estimates = beside_usual(estimates, before)
+    return [*measure(profile, expected(reference, profile), monitor), *service_measures(profile), *estimates]
 
 
 def with_lessons(judgement: Judgement, lessons: Sequence[Lesson], end_us: int) -> Judgement:

@@ -15,6 +15,7 @@ import msgspec
 from detectors.judgement import SeriesState
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.season import window_of
 from detectors.values import Axis, Monitor, PaneSnapshot
 from streams.control.window_spec import WindowSpec, window_spec
 from streams.judge.seals import Planned
@@ -223,10 +224,10 @@ class Series:
         """The window's panes merged, as they were sealed or as they are now."""
         entries = self.entries(window)
         snapshots = [self._sealed(entry) if as_sealed else entry.current for entry in entries]
-        return Profile.merged(
+        return window_of(
             reference,
             (
-                Profile.from_bytes(reference, snapshot.profile)
+                (snapshot.pane_us, Profile.from_bytes(reference, snapshot.profile))
                 for snapshot in snapshots
                 if snapshot is not None
             ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from db.audit.proofs import Proofs
 from db.audit.sequencer import Sequencer
 from db.audit.verify import verify
 from db.journal import SqlJournal
@@ -81,6 +82,7 @@ class World:
             records=self.records,
             registry=self.registry,  # type: ignore[arg-type]
             verify_audit=partial(verify, self.engine, self.folder),
+            proofs=Proofs(self.engine, self.folder),
             decide=partial(decide, self.journal, self.clock, policy=self.policy),
             promote=self.promote,
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),

@@ -18,7 +18,7 @@ CHECKS = [
     response_schema_conformance,
     status_code_conformance,
 ]
-ROUTES = 18
+ROUTES = 21
 
 
 def test_the_api_keeps_its_contract(ill: World, serve: Serve) -> None:

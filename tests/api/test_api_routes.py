@@ -1,10 +1,15 @@
 """The REST API over a real database: lists, pages, decisions, errors."""
 
+import base64
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from db.audit.merkle import verify_consistency
+from db.audit.offline import verify_export
 from remediation.values import Approval
 from tests.api.api_world import MODEL, START_US, World
 
@@ -162,7 +167,34 @@ def test_the_audit_log_is_listed_both_ways_and_verified(client: httpx.Client) ->
         "ok": True,
         "entries": len(everything),
         "problems": [],
+        "notices": [],
     }
+
+
+def test_the_audit_log_is_proven(client: httpx.Client, ill: World, tmp_path: Path) -> None:
+    old = client.get("/api/v1/audit/checkpoint").json()
+    size = int(old["checkpoint"].splitlines()[1])
+    with ill.journal.transaction() as unit:
+        unit.audit(actor="test", action="test.done", subject="test/1", detail={})
+    ill.sequence()
+    proof = client.get("/api/v1/audit/entries/2/proof").json()
+    exported = tmp_path / "entry.jsonl"
+    exported.write_text(f"{json.dumps(proof['statement'])}\n{json.dumps(proof['entry'])}\n")
+    assert verify_export(exported, old["keys"][0]).problems == []
+    by_id = client.get(f"/api/v1/audit/entries/{proof['entry']['entry']['id']}/proof").json()
+    assert by_id == proof
+    grown = client.get("/api/v1/audit/consistency", params={"old": size}).json()
+    roots = [base64.b64decode(grown[when]["root"]) for when in ("old", "new")]
+    assert old["checkpoint"].splitlines()[2] == grown["old"]["root"]
+    path = [base64.b64decode(each) for each in grown["proof"]]
+    assert verify_consistency(size, grown["new"]["size"], path, *roots)
+    for missing in ("entries/999/proof", f"entries/{'0' * 32}/proof", "consistency?old=999"):
+        answer = client.get(f"/api/v1/audit/{missing}")
+        assert answer.status_code == 404, answer.text
+    assert client.get("/api/v1/audit/entries/x/proof").status_code == 422
+    with ill.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM audit_leaves WHERE idx = 1")
+    assert "says where" in client.get("/api/v1/audit/entries/2/proof").json()["detail"]
 
 
 def test_accounting_health_and_metrics(client: httpx.Client) -> None:

@@ -125,7 +125,7 @@ def test_a_redaction_leaves_every_proof_as_it_is(log: Log) -> None:
     report = log.whole()
     assert topic(log)[: len(before)] == before
     assert report.notices == [
-        f"Entry 3: actor, detail.reason, detail.decided_by, rows was redacted (entry {ENTRIES})."
+        f"Entry 3: actor, detail.reason, detail.decided_by was redacted (entry {ENTRIES})."
     ]
     with journal.reading() as reader:
         entry = reader.audit_entries(after=2, before=4)[0]

@@ -39,6 +39,11 @@ NOISE = np.random.default_rng(1).normal(0, 0.005, 20)
         (np.linspace(0.8, 0.9, 20) + NOISE, "estimated_auc", "improving"),
         (np.linspace(0.8, 0.9, 20) + NOISE, "mae", "degrading"),
         (np.linspace(0.8, 0.9, 20) + NOISE, "quantile_loss_0.9", "degrading"),
+        (np.linspace(90, 60, 20) + NOISE, "latency_p95_ms", "improving"),
+        (np.linspace(0.9, 1.0, 20), "error_rate", "degrading"),
+        (np.linspace(-0.1, -0.3, 20), "estimation_error", "degrading"),
+        (np.linspace(0.5, 0.9, 20), "calibration_slope", "improving"),
+        (np.linspace(0.6, 0.9, 20), "top_3_accuracy", "improving"),
         (np.linspace(0.9, 1.0, 20), "positive_rate", "degrading"),
         (np.linspace(0.9, 0.8, 20), "positive_rate", "degrading"),
         (np.linspace(0.7, 0.9, 20), "positive_rate", "improving"),
@@ -72,3 +77,9 @@ def test_noise_has_a_trend_in_few_of_many_series():
     rng = np.random.default_rng(5)
     words = [heading(points(0.9 + rng.normal(0, 0.02, 20))).trend for _ in range(1_000)]
     assert 1_000 - words.count("stable") <= 20
+
+
+def test_what_is_decided_on_by_nobody_is_worth_a_word_from_a_twentieth_on():
+    up = np.linspace(1.0, 1.01, 20)
+    assert heading(points(up, "log_loss", 1.0, None)).trend == "stable"
+    assert heading(points(1.0 + 20 * (up - 1.0), "log_loss", 1.0, None)).trend == "degrading"

@@ -60,10 +60,14 @@ async def members(broker: str, group: str) -> int:
     return len(found) if state == "Stable" else 0
 
 
-LONG = [pytest.param((5_000,), marks=pytest.mark.soak), pytest.param((5_000, 20), marks=pytest.mark.soak)]
-
-
-@pytest.mark.parametrize("max_records", [(50,), *LONG])
+@pytest.mark.parametrize(
+    "max_records",
+    [
+        (50,),
+        pytest.param((5_000,), marks=pytest.mark.soak),
+        pytest.param((5_000, 20), marks=pytest.mark.soak),
+    ],
+)
 async def test_partitions_are_caught_up_in_turns(
     kafka: str, topic_prefix: str, max_records: tuple[int, ...]
 ) -> None:

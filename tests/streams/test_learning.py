@@ -107,7 +107,7 @@ def test_rows_that_come_twice_or_are_of_another_version_are_not_learned_from() -
     gathered = Gathered(order, world.configuration.monitor_revision(MODEL, order.monitor_revision), None)
     for record in world.log:
         gathered.take(record)
-    specs, rows = gathered.rows()
+    specs, rows, _ = gathered.rows()
     assert [spec.kind for spec in specs] == ["numeric", "categorical"]
     assert rows.features["age"].tolist() == events.age[:ROWS].tolist()
 

@@ -1,0 +1,197 @@
+"""Seasons: each row is compared with rows of the reference from the same hour of the day or day of the week, in UTC."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from detectors.columns import Integers
+from detectors.errors import ReferenceInvalid
+from detectors.layout import CategoricalSlots, Layout, layout_of
+from detectors.measurement import Measurement
+from detectors.outcome_slots import BinarySlots, RegressionSlots
+from detectors.profile import Profile
+from detectors.reference_values import FeatureReference, Reference
+from detectors.sequential.values import Stratum
+
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_FIRST_DAY: Final = 3
+"""The epoch began on a Thursday."""
+_PARTS: Final = 16
+"""Windows mix phases in whole parts of so many, so that few mixtures come up."""
+_MEMO_SIZE: Final = 256
+
+
+class Season(NamedTuple):
+    """A cycle of phases of equal length, aligned to the epoch."""
+
+    name: str
+    phase_us: int
+    phases: tuple[str, ...]
+    first: int = 0
+
+    def phases_of(self, times_us: npt.ArrayLike) -> Integers:
+        """The number of the phase of each moment, microseconds since the epoch."""
+        moments = np.asarray(times_us, dtype=np.int64)
+        return (moments // self.phase_us + self.first) % len(self.phases)
+
+    def phase_of(self, time_us: int) -> int:
+        """The same of one."""
+        return (time_us // self.phase_us + self.first) % len(self.phases)
+
+
+_HOURS: Final = tuple(f"{hour:02}:00" for hour in range(24))
+_WEEK: Final = tuple(f"{day} {hour}" for day in _DAYS for hour in _HOURS)
+SEASONS: Final = {
+    season.name: season
+    for season in (
+        Season("hour_of_day", _HOUR_US, _HOURS),
+        Season("day_of_week", _DAY_US, _DAYS, _FIRST_DAY),
+        Season("hour_of_week", _HOUR_US, _WEEK, 24 * _FIRST_DAY),
+    )
+}
+"""Those that can be asked for, by name."""
+_BY_PHASES: Final = {season.phases: season for season in SEASONS.values()}
+
+
+def season_named(name: str) -> Season:
+    """Raises `ReferenceInvalid` for a name that there is not."""
+    if name not in SEASONS:
+        raise ReferenceInvalid(f"season is {name!r}; it must be one of {', '.join(SEASONS)}")
+    return SEASONS[name]
+
+
+def season_of(reference: Reference) -> Season | None:
+    """The season by which a reference compares, if by any."""
+    strata = reference.baseline.strata if reference.baseline is not None else ()
+    return _BY_PHASES.get(tuple(one.name for one in strata)) if strata else None
+
+
+def window_of(reference: Reference | None, panes: Iterable[tuple[int, Profile]]) -> Profile:
+    """The profile of a window, from its panes and when they begin; where the reference has a season, with its
+    phases. Panes are shorter than a phase and aligned, so each lies in one."""
+    season = None if reference is None else season_of(reference)
+    if season is None:
+        return Profile.merged(reference, (pane for _, pane in panes))
+    groups: dict[int, list[Profile]] = {}
+    for start_us, pane in panes:
+        groups.setdefault(season.phase_of(start_us), []).append(pane)
+    parts = {phase: Profile.merged(reference, inside) for phase, inside in sorted(groups.items())}
+    whole = Profile.merged(reference, parts.values())
+    nothing = np.zeros_like(whole.counters)
+    whole.phases = tuple(
+        parts[phase].counters if phase in parts else nothing for phase in range(len(season.phases))
+    )
+    return whole
+
+
+class _Mixture(NamedTuple):
+    """Phases mixed: as a reference, and as the counters of its rows."""
+
+    reference: Reference
+    counters: Integers
+
+
+_memo: dict[tuple[str, tuple[int, ...]], _Mixture] = {}
+
+
+def expected(reference: Reference, profile: Profile) -> Reference:
+    """What the reference expects of a window: its phases mixed as the window mixes them.
+
+    Under a revision of its own, because it is another sample. Fewer rows of the reference stand behind it than behind
+    all of it, and so many it has. For what is shown of a window; sequential deciding compares phase by phase.
+    """
+    found = _mixture(reference, profile)
+    return reference if found is None else found.reference
+
+
+def expected_profile(reference: Reference, profile: Profile) -> Profile | None:
+    """The same as a profile; None where the reference has no season, or the window no rows."""
+    found = _mixture(reference, profile)
+    return None if found is None else Profile(reference, profile.layout, found.counters, profile.registers)
+
+
+def _mixture(reference: Reference, profile: Profile) -> _Mixture | None:
+    rows = [int(counters[profile.layout.rows]) for counters in profile.phases]
+    total = sum(rows)
+    if reference.baseline is None or total == 0:
+        return None
+    parts = tuple(round(_PARTS * one / total) for one in rows)
+    if not any(parts):
+        parts = tuple(int(one > 0) for one in rows)
+    key = reference.revision, parts
+    found = _memo.get(key)
+    if found is None:
+        if len(_memo) >= _MEMO_SIZE:
+            _memo.pop(next(iter(_memo)))
+        found = _memo[key] = _mixed(reference, reference.baseline.strata, parts)
+    return found
+
+
+def _mixed(reference: Reference, strata: Sequence[Stratum], parts: tuple[int, ...]) -> _Mixture:
+    layout, shares = layout_of(reference), np.array(parts) / sum(parts)
+    worth = 1.0 / sum(
+        share * share / one.rows for share, one in zip(shares, strata, strict=True) if share > 0
+    )
+    counters = np.zeros(layout.size)
+    for share, one in zip(shares, strata, strict=True):
+        counters[list(one.places)] += np.array(one.counts) * (share * worth / one.rows)
+    whole = np.rint(counters).astype(np.int64)
+    named = "".join(f"{part:x}" if part < _PARTS else "g" for part in parts)
+    rows = max(1, round(worth))
+    mixed = replace(
+        reference,
+        revision=f"{reference.revision}-{named}",
+        rows=rows,
+        effective_rows=max(1, round(reference.effective_rows * rows / reference.rows)),
+        features=tuple(_column(part, layout, whole) for part in reference.features),
+        **_outputs(reference, layout, whole),
+    )
+    return _Mixture(mixed, whole)
+
+
+def _column(part: FeatureReference, layout: Layout, counters: Integers) -> FeatureReference:
+    name = part.spec.name
+    slots = next(one for one in (*layout.numeric, *layout.categorical) if one.name == name)
+    missing = int(counters[slots.missing])
+    if isinstance(slots, CategoricalSlots):
+        counts = counters[slots.categories].tolist()
+        named = tuple((one, count) for (one, _), count in zip(part.categories, counts, strict=True))
+        return replace(part, missing=missing, categories=named, other=int(counters[slots.other]))
+    exact = counters[slots.exact].tolist()
+    top = tuple((value, count) for (value, _), count in zip(part.top, exact, strict=True))
+    return replace(part, missing=missing, counts=tuple(counters[slots.bins].tolist()), top=top)
+
+
+def _outputs(reference: Reference, layout: Layout, counters: Integers) -> dict[str, object]:
+    """Counts of what the model said; of what turned out the reference keeps those of all phases."""
+    found: dict[str, object] = {"predicted": int(counters[layout.predicted])}
+    slots = layout.outcomes
+    if reference.scores:
+        found["scores"] = tuple(counters[layout.scores].tolist())
+    if isinstance(slots, BinarySlots):
+        found["predicted_positive"] = int(counters[slots.positive])
+    elif reference.said:
+        found["said"] = tuple(cast("list[int]", counters[slots.said].tolist()))
+    return found
+
+
+def beside_usual(found: Sequence[Measurement], usual: Sequence[Measurement]) -> list[Measurement]:
+    """Measurements of a window beside what they are of its phases, instead of the whole reference."""
+    known = {(one.measure, one.feature): one.value for one in usual if one.value is not None}
+    return [
+        replace(one, reference=known.get((one.measure, one.feature), one.reference))
+        if one.reference is not None
+        else one
+        for one in found
+    ]
+
+
+def has_outcomes(layout: Layout, counters: Integers) -> bool:
+    """Whether labels were counted."""
+    slots = layout.outcomes
+    return bool(counters[slots.errors if isinstance(slots, RegressionSlots) else slots.confusion].any())

@@ -1,0 +1,97 @@
+"""The commands over the audit log, on a filled one: what they say, and their exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from db.audit.feed import Feed
+from db.engine import connect
+from db.errors import AuditError
+from db.migrate import upgrade
+from deploy.cli import app
+from deploy.errors import UserError
+from streams.broker.admin import ensure_topics
+from streams.bus import KafkaBus
+from streams.topics import AUDIT_CHECKPOINTS, all_topics
+from tests.db.audit_world import ENTRIES, Log
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    monkeypatch.delenv("HOMEOSTAT_DATABASE_URL", raising=False)
+    monkeypatch.delenv("HOMEOSTAT_BROKER", raising=False)
+    url = f"sqlite:///{tmp_path / 'homeostat.db'}"
+    upgrade(url)
+    return Log(connect(url), tmp_path / "audit").fill()
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["audit", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_the_life_of_a_log(log: Log, tmp_path: Path) -> None:
+    """Verified, handed out, kept, tampered with."""
+    assert f"intact: {ENTRIES} entries" in run("verify")
+    assert "actor is removed" in run("redact", "3", "--field", "actor", "--reason", "art. 17", "--by", "dpo")
+    key = run("rotate", "--reason", "yearly").splitlines()[-1]
+    log.sequence()
+    told = json.loads(run("verify", "--json"))
+    assert (told["ok"], told["entries"], len(told["notices"])) == (True, ENTRIES + 2, 2)
+
+    everything, part = str(tmp_path / "all.jsonl"), str(tmp_path / "part.csv")
+    assert f"{ENTRIES + 2} entries in" in run("export", "--out", everything)
+    assert "8 entries in" in run("export", "--out", part, "--model", "churn")
+    assert "0 entries in" in run("export", "--out", part, "--until", "1970-01-01")
+    checked = run("verify", "--export", everything, "--key", key)
+    assert "all 30 entries" in checked
+    assert "compare it" not in checked
+    assert "compare it with one that you have" in run("verify", "--export", part)
+    proof = tmp_path / "entry.jsonl"
+    proof.write_text(run("prove", "17"))
+    assert json.loads(run("verify", "--export", str(proof), "--json"))["ok"]
+    proof.write_text(proof.read_text().replace('"n":1', '"n":2'))
+    assert "Entry 17" in run("verify", "--export", str(proof), code=1)
+
+    log.sql("UPDATE audit_leaves SET subject = 'other' WHERE idx = 9")
+    assert "Entry 9 was edited: its column subject is 'other'" in run("verify", code=1)
+
+
+def test_mistakes_are_told(log: Log) -> None:
+    with pytest.raises(AuditError, match="There is no entry 99"):
+        run("prove", "99")
+    with pytest.raises(AuditError, match="nothing is lost"):
+        run("restored", "--reason", "x")
+    with pytest.raises(UserError, match="reason must say why"):
+        run("rotate", "--reason", " ")
+
+
+async def test_checkpoints_are_on_the_topic(kafka: str, topic_prefix: str, log: Log, tmp_path: Path) -> None:
+    """Each once, whatever the agent did in between; and they say when the folder and the database were cut off."""
+    topic = f"{topic_prefix}.audit"
+    spec = next(each for each in all_topics() if each.name == AUDIT_CHECKPOINTS)
+    await ensure_topics(kafka, [type(spec)(topic, spec.partitions, spec.config)])
+    async with KafkaBus(kafka) as bus:
+        feed = Feed(bus, topic, log.folder)
+        assert [await feed.run_once(), await feed.run_once()] == [6, 0]
+        log.more(rounds=2)
+        assert await feed.run_once() == 2
+        log.more()
+        assert await Feed(bus, topic, log.folder).run_once() == 1, "after a restart"
+        texts = [(message.value or b"").decode() for message in await bus.read_all(topic)]
+        assert len(texts) == 9
+        assert log.whole(texts).checkpoints == 4 * 9
+        forged = (log.folder / "checkpoints.txt").read_bytes().split(b"\n\n\n")
+        (log.folder / "checkpoints.txt").write_bytes(b"\n\n\n".join([*forged[:-2], b""]))
+        with pytest.raises(AuditError, match="does not hold: the file was changed"):
+            await Feed(bus, topic, log.folder).run_once()
+    log.sql("DELETE FROM audit_leaves WHERE idx >= 36")
+    log.sql("DELETE FROM audit_checkpoints WHERE size > 36")
+    log.told(r"^A checkpoint in the Kafka topic vouches for 40 entries, only 36", texts)
+    log.told(r"^The Kafka topic holds something else", ["x"])
