@@ -84,6 +84,13 @@ def _block(names: tuple[str, ...], features: Columns, rows: int) -> Block:
     return Block(names, numeric_matrix(features, names, rows), 0, rows)
 
 
+def sampled_matrix(layout: Layout, features: Columns, rows: int) -> Singles:
+    """The columns of which rows are drawn, shape (columns, rows)."""
+    if isinstance(features, Block):
+        features = {name: features[name] for name in layout.sampled if name in features}
+    return numeric_matrix(features, layout.sampled, rows).astype(np.float32)
+
+
 def row_cells(layout: Layout, features: Columns, rows: int) -> Cells:
     """The cells of the rows without counting anything; over all columns where the layout knows none."""
     totals = np.zeros(rows, dtype=np.uint32)

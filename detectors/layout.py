@@ -165,6 +165,14 @@ class Layout:
         return places[0].start, places[1].start, places[2].start, places[3].start
 
     @cached_property
+    def sampled(self) -> tuple[str, ...]:
+        """The columns of which rows are drawn: the numeric ones, where the reference asks for a sample."""
+        if self.reference is None or not self.reference.sample:
+            return ()
+        vectors = {slots.name for slots in self.embeddings}
+        return tuple(name for name in self.numeric_names if name not in vectors)
+
+    @cached_property
     def by_name(self) -> dict[str, NumericSlots | CategoricalSlots]:
         """The slots of columns that hold one number or category a row."""
         return {slots.name: slots for slots in (*self.numeric, *self.categorical)}

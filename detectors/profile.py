@@ -19,8 +19,9 @@ from detectors.columns import (
     readable,
     single_column,
 )
+from detectors.drawn import SLOTS, Drawn, Keys, keys_of_contents
 from detectors.errors import ProfileInvalid
-from detectors.fold import cells_of, fold_block, fold_columns, row_cells
+from detectors.fold import cells_of, fold_block, fold_columns, row_cells, sampled_matrix
 from detectors.kernels_outputs import count_cells, fold_binary_outcomes
 from detectors.kernels_rows import Bytes
 from detectors.layout import Layout, NumericSlots, layout_of
@@ -53,7 +54,7 @@ class Profile:
         4
     """
 
-    __slots__ = ("counters", "layout", "phases", "reference", "registers")
+    __slots__ = ("counters", "drawn", "layout", "reference", "registers")
 
     def __init__(
         self, reference: Reference | None, layout: Layout, counters: Integers, registers: Bytes
@@ -62,8 +63,7 @@ class Profile:
         self.layout = layout
         self.counters = counters
         self.registers = registers
-        self.phases: tuple[Integers, ...] = ()
-        """Of a window whose reference has a season: the counters of the rows of each phase (see `detectors.season`)."""
+        self.drawn = Drawn.empty(SLOTS, len(layout.sampled)) if layout.sampled else None
 
     @classmethod
     def empty(cls, reference: Reference | None) -> Self:
@@ -75,7 +75,8 @@ class Profile:
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        return self.counters.nbytes + self.registers.nbytes
+        drawn = 0 if self.drawn is None else self.drawn.nbytes
+        return self.counters.nbytes + self.registers.nbytes + drawn
 
     @property
     def rows(self) -> int:
@@ -172,6 +173,7 @@ class Profile:
         features: Mapping[str, Column | Coded],
         predictions: Column | None,
         scores: Column | None,
+        keys: Keys | None = None,
     ) -> Cells:
         """Count a batch of n rows; gives back the cell of each row (equal rows share one).
 
@@ -179,10 +181,14 @@ class Profile:
         every row; one that it does not know is ignored and counted in `unknown_values`. NaN and None are
         missing, infinities are out of range. predictions: n values; binary: positive when above 0.5;
         multiclass: indices of classes (-1: none that is known; NaN: none said), or `detectors.ranks.answers`.
-        scores: n probabilities, of the positive class or of the class that was predicted.
+        scores: n probabilities, of the positive class or of the class that was predicted. keys: what tells rows
+        apart, where the reference asks for a sample of them; by default what is in them.
         Raises `ProfileInvalid` when lengths differ.
         """
         layout, counters = self.layout, self.counters
+        if self.drawn is not None:
+            matrix = sampled_matrix(layout, features, self._rows_of(features))
+            self.drawn.take(keys_of_contents(matrix) if keys is None else keys, matrix)
         if isinstance(features, Block) and layout.only_numbers:
             column = features.matrix[0, features.first : features.end]
             self._rows_of({"features": column, "predictions": predictions, "scores": scores})
@@ -234,11 +240,14 @@ class Profile:
                 )
             counters += profile.counters
             np.maximum(registers, profile.registers, out=registers)
+            if total.drawn is not None and profile.drawn is not None:
+                total.drawn.merge(profile.drawn)
         return total
 
     def to_bytes(self) -> bytes:
         """Equal profiles, equal bytes. A few kB: version, the reference's revision, a checksum, the numbers."""
         packed = pack(self.counters) + pack(self.registers.astype(np.int64))
+        packed += b"" if self.drawn is None else self.drawn.to_bytes()
         checksum = zlib.crc32(packed).to_bytes(_CHECKSUM_BYTES, "little")
         return _MAGIC + _revision(self.reference) + checksum + packed
 
@@ -259,11 +268,14 @@ class Profile:
         layout = layout_of(reference)
         counters, taken = unpack(packed, layout.size)
         registers, more = unpack(packed[taken:], layout.registers)
-        if taken + more != len(packed):
+        if not layout.sampled and taken + more != len(packed):
             raise ProfileInvalid(f"{len(packed) - taken - more} bytes follow the end of the profile")
         if registers.min(initial=0) < 0 or registers.max(initial=0) > sketches.GREATEST_RANK:
             raise ProfileInvalid(f"a register lies outside 0 .. {sketches.GREATEST_RANK}")
-        return cls(reference, layout, counters, registers.astype(np.uint8))
+        found = cls(reference, layout, counters, registers.astype(np.uint8))
+        if layout.sampled:
+            found.drawn = Drawn.from_bytes(SLOTS, len(layout.sampled), packed[taken + more :])
+        return found
 
     def _numeric(self, name: str) -> NumericSlots:
         slots = self.layout.by_name.get(name)

@@ -70,6 +70,8 @@ class Reference(Value, frozen=True, kw_only=True):
     watched, and thresholds are those that the theory guarantees.
     `learned`: what estimates and explanations are made from; see `detectors.learning.with_learned`. Read it through
     `lessons`.
+    `sample`: some of its rows (see `detectors.drawn`), where windows are to keep some of theirs too; `with_sample`
+    draws them.
     """
 
     model: str
@@ -103,6 +105,7 @@ class Reference(Value, frozen=True, kw_only=True):
     label_deviation: float = 0.0
     baseline: Baseline | None = None
     learned: Learned | None = None
+    sample: bytes = b""
 
     @property
     def labelled(self) -> int:

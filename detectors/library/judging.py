@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from detectors.judgement import Decision
+from detectors.library import alibi
 from detectors.library.of_reference import seen_reference
 from detectors.library.registry import Register
 from detectors.library.standard import compare, seen
@@ -43,7 +44,8 @@ def further_decisions(
                 measure=name,
                 rows=profile.rows,
                 verdict="undefined",
-                undefined=f"no measure {name!r} is installed where the judge runs",
+                undefined=f"no measure {name!r} is installed where the judge runs"
+                + (f": it takes the extra {alibi.EXTRA!r}" if name in alibi.NAMES else ""),
             )
             for name in unknown
         ),

@@ -5,12 +5,14 @@ from typing import Final
 import numpy as np
 
 from detectors.columns import Floats
+from detectors.drawn import SLOTS, Drawn
 from detectors.layout import Layout, NumericSlots
 from detectors.learning import CORRELATED_ROWS
 from detectors.library.samples import ColumnSample, Knots, RowsSample, column_samples
 from detectors.library.standard import Seen
 from detectors.profile import Profile
 from detectors.reference import FeatureReference, Reference
+from detectors.sampling import standardised
 from detectors.sequential.reference_counts import counters_of
 from detectors.sketches import Moments
 
@@ -64,7 +66,10 @@ def _rows(reference: Reference, layout: Layout) -> RowsSample | str:
     waves: dict[str, Floats] = {"": np.array(learned.waves)} if learned.waves else {}
     covariance = correlations * np.outer(spread, spread)
     rows = -(-reference.rows // max(1, reference.rows // CORRELATED_ROWS))
-    return RowsSample(layout.numeric_names, rows, np.zeros(count), covariance, waves)
+    drawn = None
+    if layout.sampled:
+        drawn = standardised(layout, Drawn.from_bytes(SLOTS, len(layout.sampled), reference.sample))
+    return RowsSample(layout.numeric_names, rows, np.zeros(count), covariance, waves, drawn)
 
 
 def _variance(reference: Reference, slots: NumericSlots) -> float:

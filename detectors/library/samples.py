@@ -9,6 +9,7 @@ from detectors.distances import coarse_groups
 from detectors.kernels_rows import CROSS_UNIT, MANTISSA_BITS
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.profile import Profile
+from detectors.sampling import standardised
 from detectors.sketches import Moments
 from detectors.values import FeatureKind
 
@@ -44,7 +45,8 @@ class RowsSample(NamedTuple):
     """All numeric columns of a profile together, standardised by the reference, missing values being its mean.
 
     `mean`, shape (k,), and `covariance`, shape (k, k), in standard deviations of the reference; `waves`: means of
-    random features by name of their columns ("" for the numeric ones).
+    random features by name of their columns ("" for the numeric ones). `drawn`: a sample of the rows, shape (rows, k),
+    in the same units, where the reference asks for one (see `detectors.sampling`).
     """
 
     names: tuple[str, ...]
@@ -52,6 +54,7 @@ class RowsSample(NamedTuple):
     mean: Floats
     covariance: Floats
     waves: dict[str, Floats]
+    drawn: Floats | None = None
 
 
 def column_sample(profile: Profile, slots: NumericSlots | CategoricalSlots, group: Integers) -> ColumnSample:
@@ -128,7 +131,8 @@ def rows_sample(profile: Profile) -> RowsSample | str:
     second = np.zeros((count, count), dtype=np.float64)
     second[upper] = products / (max(rows, 1) * float(CROSS_UNIT) ** 2)
     second[upper[::-1]] = second[upper]
-    return RowsSample(layout.numeric_names, rows, mean, second - np.outer(mean, mean), waves)
+    drawn = None if profile.drawn is None else standardised(layout, profile.drawn)
+    return RowsSample(layout.numeric_names, rows, mean, second - np.outer(mean, mean), waves, drawn)
 
 
 def _knots(profile: Profile, slots: NumericSlots, counts: Integers, there: int) -> Knots:

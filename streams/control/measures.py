@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from detectors.errors import MonitorInvalid
+from detectors.library import alibi
 from detectors.library.measure import Found, Measure, MeasureInvalid, absent
 from detectors.library.registry import ENTRY_POINT, Register
 from detectors.library.standard import standard
@@ -19,9 +20,12 @@ Sample = TypeVar("Sample")
 
 @lru_cache(maxsize=1)
 def known_measures() -> Register:
-    """The measures that ship and those under the entry point `homeostat.measures`. One that cannot be loaded or
+    """The measures that ship, those of alibi-detect where it is installed, and those under the entry point
+    `homeostat.measures`. One that cannot be loaded or
     breaks a law is left out, and the log says why: a package of another does not stop monitoring."""
     register = standard()
+    if alibi.is_installed():
+        register.known.update({one.name: one for one in alibi.SAMPLED})
     for entry in entry_points(group=ENTRY_POINT):
         because = _refused(register, entry)
         if because:
@@ -33,6 +37,11 @@ def check_measures(names: Iterable[str]) -> None:
     """Raise `MonitorInvalid` for a measure that this installation does not know, or one that is named twice."""
     seen, known = set[str](), known_measures().known
     for name in names:
+        if name in alibi.NAMES - known.keys():
+            raise MonitorInvalid(
+                f"measures: {name!r} takes alibi-detect and torch, which are not installed here; they are in the extra "
+                f"{alibi.EXTRA!r} of homeostat-server"
+            )
         if name not in known:
             raise MonitorInvalid(
                 f"measures: there is no measure {name!r}; there are {', '.join(sorted(known))}"
