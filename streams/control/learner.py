@@ -61,7 +61,9 @@ class Gathered:
         specs, rows, times_us = self.rows()
         learning = self._monitor.learning
         classes = () if learning is None else learning.classes
-        named = ReferenceName(self._order.model, self._order.version, self._monitor.task, classes)
+        named = ReferenceName(
+            self._order.model, self._order.version, self._monitor.task, classes, self._monitor.measures
+        )
         if learning is None or not learning.season:
             return complete_reference(named, specs, rows)
         return seasonal_reference(named, specs, rows, season_named(learning.season), times_us)[0]

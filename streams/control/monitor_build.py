@@ -15,8 +15,10 @@ import pyarrow as pa
 from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
+from detectors.library import alibi
 from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
+from detectors.sampling import with_sample
 from detectors.season import Season, season_named
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
@@ -123,7 +125,9 @@ def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> tuple[Refere
         np.clip(rows.scores, 0.0, 1.0) if scored else None,
         rows.labels if said and roles.has_labels else None,
     )
-    named = ReferenceName(file.model, file.reference.version, file.task, tuple(file.classes))
+    named = ReferenceName(
+        file.model, file.reference.version, file.task, tuple(file.classes), tuple(file.measures)
+    )
     season = _season(file, roles)
     if season is None:
         return complete_reference(named, roles.features, known), known
@@ -141,12 +145,13 @@ def _season(file: MonitorFile, roles: Roles) -> Season | None:
 
 
 class ReferenceName(NamedTuple):
-    """What a reference is of."""
+    """What a reference is of. `measures`: those that the monitor asks for, of which some take a sample of the rows."""
 
     model: str
     version: str
     task: Task
     classes: tuple[str, ...]
+    measures: tuple[str, ...] = ()
 
 
 def complete_reference(
@@ -176,6 +181,8 @@ def complete_reference(
         outcomes_by_phase=outcomes_by_phase,
         calibration_windows=CALIBRATION,
     )
+    if not alibi.NAMES.isdisjoint(named.measures):
+        complete = with_sample(complete, known.features)
     return with_note(complete, in_words(contamination(reference, known)))
 
 
