@@ -2,9 +2,9 @@
 
 The table is an open-addressing hash table with linear probing (Knuth, The Art of Computer Programming 3,
 6.4). A slot (uint64) holds the upper half of a key, which is a hash already, and a row number plus one; `EMPTY`
-where there is none. So a search looks at a row only when it is very likely the one, and a larger table is filled
-without looking at rows at all. A row's home slot is given by the upper bits of its key. All rows of a key lie
-behind its home in order of arrival. Rows are never taken out one by one, so there are no tombstones.
+where there is none. So a search looks at a row only when it is very likely the one, and a table grows without looking
+at rows at all (`streams.profile.id_slots`). A row's home slot is given by the upper bits of its key. All rows of a key
+lie behind its home in order of arrival. Rows are never taken out one by one, so there are no tombstones.
 """
 
 from typing import Any, Final, TypeAlias
@@ -15,7 +15,6 @@ import numpy.typing as npt
 from detectors.compiled import compiled
 
 Array: TypeAlias = npt.NDArray[Any]
-
 
 EMPTY: Final = np.uint64(0)
 """Memory fresh from the system is empty."""
@@ -72,22 +71,6 @@ def insert(rows: Any, slots: Array, first: int, end: int) -> None:
         while slots[slot] != EMPTY:
             slot = (slot + 1) & mask
         slots[slot] = _entry(key, row)
-
-
-@compiled
-def move_slots(old: Array, slots: Array) -> None:
-    """Fill an empty table with the entries of a smaller one, keeping the order of those of one key."""
-    shift, mask = _shift(slots), len(slots) - 1
-    first = 0
-    while old[first] != EMPTY:
-        first += 1
-    for step in range(1, len(old) + 1):
-        entry = old[(first + step) & (len(old) - 1)]
-        if entry != EMPTY:
-            slot = np.int64(entry >> shift)
-            while slots[slot] != EMPTY:
-                slot = (slot + 1) & mask
-            slots[slot] = entry
 
 
 @compiled

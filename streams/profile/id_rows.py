@@ -42,12 +42,15 @@ def room(rows: int) -> Rows:
     """Room for rows, whatever is in it now. Where there is much, it takes memory only as it is filled: allocated memory
     can be some that was in use before, and that the system holds for the process already."""
     size = rows * ROW.itemsize
-    if size < _MAPPED_BYTES:
-        return np.empty(rows, dtype=ROW)
-    mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        mapped.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does: a large table is not cleared page by page
-    return np.frombuffer(mapped, dtype=ROW)
+    return np.empty(rows, dtype=ROW) if size < _MAPPED_BYTES else mapped(size, ROW)
+
+
+def mapped(size_bytes: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Zeros fresh from the system, which takes memory for them as they are touched."""
+    memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size_bytes >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does: a large table is not cleared page by page
+    return np.frombuffer(memory, dtype=kind)
 
 
 class Held(NamedTuple):

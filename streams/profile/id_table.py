@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from detectors.columns import readable
 from streams.profile import id_kernels as kernels
-from streams.profile.id_kernels import EMPTY, GONE, WAITING
+from streams.profile.id_kernels import GONE, WAITING
 from streams.profile.id_rows import LATEST_US, ROW, Held, Indices, Rows, logged_rows, read_rows, room
+from streams.profile.id_slots import Index
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -24,7 +25,8 @@ MAX_SERIES = GONE
 
 _WORDS = ROW.itemsize // 8
 _FIRST_CAPACITY = 1_024
-_GROWTH = 8
+_GROWTH, _MOST_GROWTH = 64, 32 * 1024 * 1024
+"""Room for rows is addresses, not memory, until they are there; when it is used up they are copied to other room."""
 _FULL = 0.75
 _LOOK_AGAIN = 1.125
 """A table that was found full of recent rows is looked through again when it has grown by an eighth."""
@@ -76,8 +78,8 @@ class IdTable:
 
     def __init__(self) -> None:
         self._rows = np.zeros(_FIRST_CAPACITY, dtype=ROW)
-        self._slots = np.zeros(2 * _FIRST_CAPACITY, dtype=np.uint64)
-        self._count = 0
+        self._index = Index(2 * _FIRST_CAPACITY)
+        self._count = self._most = 0
         self._logged = 0
         self._touched: list[Indices] = []
         self._places: dict[int, int] = {}
@@ -90,7 +92,7 @@ class IdTable:
     @property
     def nbytes(self) -> int:
         """Memory of the rows and their index. What is reserved behind the rows takes none yet."""
-        return self._count * ROW.itemsize + self._slots.nbytes
+        return self._count * ROW.itemsize + self._index.slots.nbytes
 
     def row(self, rows: Indices) -> Rows:
         """A copy of some rows."""
@@ -129,10 +131,10 @@ class IdTable:
         """Take a batch of predictions (`kernels.admit`); `marks_us`: the watermarks of events and labels."""
         keys = readable(batch.keys)
         self._reserve(len(keys))
-        kernels.touch_memory(self._rows, self._slots, keys)
+        kernels.touch_memory(self._rows, self._index.slots, keys)
         first = self._count
         fates, met, given, used = kernels.admit(
-            self._rows, self._slots, first, self._starts, versions, keys, readable(batch.times_us),
+            self._rows, self._index.slots, first, self._starts, versions, keys, readable(batch.times_us),
             readable(batch.said), readable(batch.scores), spread(batch.series, np.uint16),
             spread(batch.panes, np.uint32), *marks_us, horizon_us, lateness_us, hot_us,
         )  # fmt: skip
@@ -150,10 +152,10 @@ class IdTable:
         outcomes come the numbers of labels joined, repeated, revised, orphaned and waiting."""
         keys = readable(batch["key"])
         self._reserve(len(batch))
-        kernels.touch_memory(self._rows, self._slots, keys)
+        kernels.touch_memory(self._rows, self._index.slots, keys)
         position, row, old, revised, fates = kernels.join(
             self._rows,
-            self._slots,
+            self._index.slots,
             self._count,
             self._starts,
             versions,
@@ -169,7 +171,7 @@ class IdTable:
 
     def find(self, keys: Keys) -> tuple[Indices, Indices]:
         """All rows of each key: pairs (position in `keys`, row), ordered by both."""
-        return kernels.find(self._rows, self._slots, keys)
+        return kernels.find(self._rows, self._index.slots, keys)
 
     def recall(self, held: Held, versions: npt.NDArray[np.uint16]) -> None:
         """Take predictions in that were in the table before, but for those of which it has a newer row: one of the
@@ -186,7 +188,7 @@ class IdTable:
         self._reserve(len(rows))
         first, self._count = self._count, self._count + len(rows)
         self._rows[first : self._count] = rows
-        kernels.insert(self._rows, self._slots, first, self._count)
+        kernels.insert(self._rows, self._index.slots, first, self._count)
 
     def set_cells(self, first: int, cells: npt.NDArray[np.uint16]) -> None:
         """Name the cells of new rows."""
@@ -276,7 +278,7 @@ class IdTable:
             for field in ("pane", "label_pane"):
                 rows[field] = codes[rows[field]]
             self._reserve(len(rows))
-            self._count = kernels.replay(self._rows, self._slots, self._count, rows)
+            self._count = kernels.replay(self._rows, self._index.slots, self._count, rows)
         self._keep_from(before_us)
         self._logged = self._count
 
@@ -285,15 +287,16 @@ class IdTable:
         self._count = kernels.keep(
             self._rows, (self._starts[rows["pane"]] < before_us) | (rows["series"] == GONE)
         )
-        self._index(self._capacity())
+        self._index_anew(self._capacity())
 
     def _drop(self, chosen: npt.NDArray[np.bool_]) -> None:
+        self._most = max(self._most, self._count)
         self._count = self._logged = kernels.keep(self._rows, chosen)
         self._look_at = 0
         self._forget_places()
-        if len(self._rows) > 4 * self._count:
+        if self._most > max(_FIRST_CAPACITY, 4 * self._count):
             self._move(max(_FIRST_CAPACITY, 2 * self._count))
-        self._index(self._capacity(2 * self._count))
+        self._index_anew(self._capacity(2 * self._count))
 
     def _end_of_oldest(self, panes: npt.NDArray[np.uint32], most_rows: int) -> int:
         """Before which time there are at most `most_rows` of the rows in these panes, or one pane's."""
@@ -328,28 +331,24 @@ class IdTable:
     def _reserve(self, extra: int) -> None:
         needed = self._count + extra
         if needed > len(self._rows):
-            self._move(max(needed, _GROWTH * len(self._rows)))
-        if needed > _FULL * len(self._slots):
-            larger = np.zeros(self._capacity(needed), dtype=np.uint64)
-            kernels.move_slots(self._slots, larger)
-            self._slots = larger
+            known = len(self._rows)
+            self._move(max(needed, 2 * known, min(_GROWTH * known, known + _MOST_GROWTH)))
+        if needed > _FULL * len(self._index.slots):
+            self._index.grow(self._capacity(needed))
 
     def _move(self, capacity: int) -> None:
         """Take the rows to where there is room for so many."""
         rows, words = room(capacity), _WORDS * self._count
         rows.view(np.uint64)[:words] = self._rows.view(np.uint64)[:words]
-        self._rows = rows
+        self._rows, self._most = rows, self._count
 
     def _capacity(self, needed: int | None = None) -> int:
         least = max(needed or self._count, _FIRST_CAPACITY) / _FULL
         return 1 << int(np.ceil(np.log2(least)))
 
-    def _index(self, capacity: int) -> None:
-        if len(self._slots) == capacity:
-            self._slots.fill(EMPTY)  # new memory would have to be cleared, too, and found first
-        else:
-            self._slots = np.zeros(capacity, dtype=np.uint64)
-        kernels.insert(self._rows, self._slots, 0, self._count)
+    def _index_anew(self, capacity: int) -> None:
+        self._index.clear(capacity)
+        kernels.insert(self._rows, self._index.slots, 0, self._count)
 
 
 def spread(codes: npt.NDArray[Any] | int, kind: type[np.uint16] | type[np.uint32]) -> npt.NDArray[Any]:

@@ -37,10 +37,10 @@ class Service(NamedTuple):
 
 def service_of(batch: PredictionBatch) -> Service | None:
     """What a batch tells; None where it tells nothing, which costs next to nothing."""
+    if batch.silent:
+        return None
     latency, status = batch.columns.column(LATENCY), batch.columns.column(STATUS)
     timed, told = latency.null_count < batch.rows, status.null_count < batch.rows
-    if not (timed or told):
-        return None
     codes = None
     if told:
         encoded = status.dictionary_encode()

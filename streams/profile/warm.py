@@ -12,8 +12,9 @@ from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
 from streams.control.configuration import Configuration
 from streams.profile.cold_segment import warm as warm_segments
-from streams.profile.id_kernels import mark_aged, move_slots
+from streams.profile.id_kernels import mark_aged
 from streams.profile.id_rows import ROW
+from streams.profile.id_slots import Index
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
 
@@ -32,7 +33,7 @@ def warm_up() -> None:
     warm_profile()
     warm_concept()
     warm_segments()
-    move_slots(np.zeros(2, dtype=np.uint64), np.zeros(4, dtype=np.uint64))
+    Index(2).grow(4)
     mark_aged(np.zeros(1, dtype=ROW), np.zeros(1, dtype=np.int64), 0, np.zeros(1, dtype=np.bool_))
     numbers = np.arange(_ROWS, dtype=np.float64)
     features = {"x": numbers, "y": numbers[::-1].copy()}
