@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from detectors.values import FeatureKind, FeatureSpec
+from streams.files.cells import is_text
 from streams.files.monitor import Columns, FeatureColumn, MonitorFile
 from streams.files.tables import FileInvalid, TableFile
 
@@ -136,7 +137,7 @@ class Roles:
     def outcomes(self, column: pa.Array, role: str) -> Floats:
         """Predictions or labels as numbers: 1 where the text is `positive`, or the number of the class."""
         name = self.by_role.get(role, role)
-        if not _is_text(column.type):
+        if not is_text(column.type):
             return _as_numbers(column, name, role)
         texts = _as_texts(column)
         if self.columns.positive is not None:
@@ -177,7 +178,7 @@ def feature_column(batch: pa.RecordBatch, spec: FeatureSpec) -> npt.NDArray[Any]
     column = batch.column(spec.name)
     if spec.kind == "numeric":
         return _as_numbers(column, spec.name, "feature")
-    if pa.types.is_boolean(column.type) or not _is_text(column.type):
+    if pa.types.is_boolean(column.type) or not is_text(column.type):
         return _as_numbers(column, spec.name, "feature")
     return np.array(_as_texts(column), dtype=object)
 
@@ -188,7 +189,7 @@ def as_times(column: pa.Array, name: str, role: str) -> Times:
     try:
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             found = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        elif _is_text(kind):
+        elif is_text(kind):
             found = _parsed(column.cast(pa.string())).cast(pa.int64())
         else:
             micros = column.cast(pa.float64()).to_numpy(zero_copy_only=False) * 1e6
@@ -224,7 +225,7 @@ def _features(file: MonitorFile, table: TableFile) -> tuple[FeatureSpec, ...]:
         kind = table.schema.field(name).type
         if pa.types.is_temporal(kind) and not named:
             continue
-        guess: FeatureKind = "categorical" if _is_text(kind) or pa.types.is_boolean(kind) else "numeric"
+        guess: FeatureKind = "categorical" if is_text(kind) or pa.types.is_boolean(kind) else "numeric"
         found.append(FeatureSpec(name=name, kind=kinds.get(name, guess)))
     if not found:
         raise FileInvalid(f"{table.path}: it has no feature beside {sorted(taken)}")
@@ -239,12 +240,6 @@ def _named(columns: Columns) -> Sequence["FeatureColumn | _Guessed"]:
 class _Guessed:
     name: str
     kind: str = ""
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return True
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _as_texts(column: pa.Array) -> list[str | None]:

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
+from streams.files.cells import MOST, Cell, are_mostly_numbers, as_moments, as_numbers, is_text, without
+
 BATCH_ROWS = 8_192
 _BLOCK_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
@@ -30,6 +32,7 @@ class TableFile:
     In a CSV file the separator is the commonest of comma, semicolon, tab and bar in the first line; whole
     numbers are read as float64, because a later block may hold a missing one; an empty cell, `NA`, `NaN`,
     `null`, `None` and `?` are missing. `texts`: columns to be read as text whatever they look like.
+    A cell of a column of numbers that is no number is read as missing; `unreadable` tells of it, by row.
     Raises `FileInvalid` when there is no such table.
     """
 
@@ -45,6 +48,7 @@ class TableFile:
             )
         self._read_bytes = 0
         self._bytes = 1
+        self.unreadable: dict[int, Cell] = {}
         self.schema: pa.Schema = self._csv_schema() if self._is_csv else self._parquet_schema()
 
     @property
@@ -57,6 +61,12 @@ class TableFile:
         """The share that has been read, 0 to 1."""
         return min(1.0, self._read_bytes / self._bytes)
 
+    def expect_numbers(self, columns: Collection[str]) -> None:
+        """These columns, where they look like text, are numbers in which some cells are wrong."""
+        for place, field in enumerate(list(self.schema)):
+            if field.name in columns and field.name not in self._texts and is_text(field.type):
+                self.schema = self.schema.set(place, pa.field(field.name, pa.float64()))
+
     def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in their order; only these columns, if they are named."""
         wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
@@ -68,7 +78,8 @@ class TableFile:
             raise FileInvalid(f"{self.path}: {error}") from error
 
     def table(self, columns: Collection[str] | None = None, most_rows: int = 5_000_000) -> pa.Table:
-        """All rows at once. Raises `FileInvalid` when there are more than `most_rows`."""
+        """All rows at once, but those with an unreadable cell. Raises `FileInvalid` when there are more than
+        `most_rows`."""
         found: list[pa.RecordBatch] = []
         rows = 0
         for batch in self.batches(columns):
@@ -78,41 +89,46 @@ class TableFile:
             found.append(batch)
         if not rows:
             raise FileInvalid(f"{self.path}: it has no rows")
-        return pa.Table.from_batches(found)
+        return without(pa.Table.from_batches(found), self.unreadable)
 
     def _csv_schema(self) -> pa.Schema:
-        found = self._open_csv(pa.schema([])).schema
+        try:
+            with self._open_csv(pa.schema([])) as reader:
+                found = reader.schema
+                texts = [one.name for one in found if pa.types.is_string(one.type)]
+                start = reader.read_next_batch() if set(texts) - self._texts else None
+        except (pa.ArrowException, OSError, UnicodeDecodeError, StopIteration) as error:
+            raise FileInvalid(f"{self.path}: {error}") from error
         for field in found:
             if pa.types.is_binary(field.type):
                 raise FileInvalid(
                     f"{self.path}: column {field.name!r} is no UTF-8 text; save the file as UTF-8"
                 )
-        return pa.schema([pa.field(field.name, self._type_of(field)) for field in found if field.name])
+        numbers = {name for name in texts if start is not None and are_mostly_numbers(start.column(name))}
+        return pa.schema([pa.field(one.name, self._type_of(one, numbers)) for one in found if one.name])
 
-    def _type_of(self, field: pa.Field) -> pa.DataType:
+    def _type_of(self, field: pa.Field, numbers: set[str]) -> pa.DataType:
         if field.name in self._texts:
             return pa.string()
         kind = field.type
-        return pa.float64() if pa.types.is_integer(kind) or pa.types.is_null(kind) else kind
+        is_number = pa.types.is_integer(kind) or pa.types.is_null(kind) or field.name in numbers
+        return pa.float64() if is_number else kind
 
     def _open_csv(self, schema: pa.Schema, wanted: list[str] | None = None) -> Any:
-        try:
-            raw = pa.OSFile(str(self.path), "rb")
-            self._bytes, self._raw = raw.size(), raw
-            stream = pa.CompressedInputStream(raw, "gzip") if self.path.name.lower().endswith(".gz") else raw
-            return csv.open_csv(
-                stream,
-                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-                parse_options=csv.ParseOptions(delimiter=self._separator()),
-                convert_options=csv.ConvertOptions(
-                    column_types=schema,
-                    null_values=_MISSING,
-                    strings_can_be_null=True,
-                    include_columns=wanted,
-                ),
-            )
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise FileInvalid(f"{self.path}: {error}") from error
+        raw = pa.OSFile(str(self.path), "rb")
+        self._bytes, self._raw = raw.size(), raw
+        stream = pa.CompressedInputStream(raw, "gzip") if self.path.name.lower().endswith(".gz") else raw
+        return csv.open_csv(
+            stream,
+            read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+            parse_options=csv.ParseOptions(delimiter=self._separator()),
+            convert_options=csv.ConvertOptions(
+                column_types=schema,
+                null_values=_MISSING,
+                strings_can_be_null=True,
+                include_columns=wanted,
+            ),
+        )
 
     def _separator(self) -> str:
         with pa.input_stream(str(self.path), compression="detect") as stream:
@@ -123,13 +139,60 @@ class TableFile:
         return max(_SEPARATORS, key=head.count)
 
     def _csv_batches(self, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read with the types of the schema, which is quick. Where a cell does not fit, all that is left is read as
+        text and made numbers of here."""
         if not wanted:
             return
-        with self._open_csv(self.schema, wanted) as reader:
+        rows = 0
+        try:
+            with self._open_csv(self.schema, wanted) as reader:
+                for batch in reader:
+                    self._read_bytes = self._raw.tell()
+                    rows += batch.num_rows
+                    yield batch
+        except pa.ArrowInvalid:
+            yield from self._csv_batches_of_text(wanted, rows)
+        self._read_bytes = self._bytes
+
+    def _csv_batches_of_text(self, wanted: list[str], known: int) -> Iterator[pa.RecordBatch]:
+        fields = [pa.field(one.name, pa.string()) if _is_read_by_cell(one) else one for one in self.schema]
+        rows, target = 0, pa.schema([self.schema.field(name) for name in wanted])
+        with self._open_csv(pa.schema(fields), wanted) as reader:
             for batch in reader:
                 self._read_bytes = self._raw.tell()
-                yield batch
-        self._read_bytes = self._bytes
+                first, rows = rows, rows + batch.num_rows
+                if rows > known:
+                    skipped = max(known - first, 0)
+                    yield self._fitted(batch.slice(skipped), target, first + skipped)
+
+    def _fitted(self, batch: pa.RecordBatch, target: pa.Schema, first_row: int) -> pa.RecordBatch:
+        """The columns of `target`, in their types; null where the batch has none, or no number where one belongs."""
+        if batch.schema.equals(target):
+            return batch
+        columns: list[pa.Array] = []
+        for field in target:
+            if field.name not in batch.schema.names:
+                columns.append(pa.nulls(batch.num_rows, field.type))
+                continue
+            column = batch.column(field.name)
+            if is_text(column.type) and pa.types.is_floating(field.type):
+                column, wrong = as_numbers(column, field.name, first_row)
+                self._note(wrong)
+            elif is_text(column.type) and pa.types.is_timestamp(field.type):
+                column = as_moments(column, field.type)
+            columns.append(column.cast(field.type))
+        return pa.RecordBatch.from_arrays(columns, schema=target)
+
+    def _note(self, wrong: list[Cell]) -> None:
+        for cell in wrong:
+            self.unreadable.setdefault(cell.row, cell)
+        if len(self.unreadable) > MOST:
+            last = wrong[-1]
+            raise FileInvalid(
+                f"{self.path}: column {last.column!r} shall hold numbers, but more than {MOST:,} rows hold text, such "
+                f"as {last.value!r} in row {last.row:,}; if it is a category, name it in columns.features with "
+                "`kind: categorical`"
+            )
 
     def _parquet_schema(self) -> pa.Schema:
         try:
@@ -149,7 +212,7 @@ class TableFile:
         paths = self._parquet_files()
         target = pa.schema([self.schema.field(name) for name in wanted])
         self._bytes = sum(path.stat().st_size for path in paths)
-        done = 0
+        done = first = 0
         for path in paths:
             # Pre-buffering would keep every row group that has been read; a small buffer keeps none.
             with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
@@ -158,18 +221,10 @@ class TableFile:
                 for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
                     here += batch.num_rows
                     self._read_bytes = done + path.stat().st_size * here // rows
-                    yield _fitted(batch, target)
+                    yield self._fitted(batch, target, first)
+                    first += batch.num_rows
             done += path.stat().st_size
 
 
-def _fitted(batch: pa.RecordBatch, target: pa.Schema) -> pa.RecordBatch:
-    """The columns of `target`, in their types; null where the batch has none."""
-    if batch.schema.equals(target):
-        return batch
-    columns = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else pa.nulls(batch.num_rows, field.type)
-        for field in target
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=target)
+def _is_read_by_cell(field: pa.Field) -> bool:
+    return pa.types.is_floating(field.type) or pa.types.is_timestamp(field.type)

@@ -92,8 +92,9 @@ def backtest(
     """
     started_s = time.monotonic()
     table = open_table(data, file)
-    roles = Roles.of(file, table)
     reference = learn(data, file)[0] if known is None else known
+    table.expect_numbers({file.columns.score or "", *_numeric(reference)})
+    roles = Roles.of(file, table)
     skipped_rows = file.reference.rows or 0
     batches = _after(table.batches(roles.needed), skipped_rows)
     first = next(batches, None)
@@ -114,7 +115,7 @@ def backtest(
     feed = Feed(
         monitor.model, reference.version, roles, label_file, ROW_US, index, round(span_s * MICROSECONDS)
     )
-    feed.rows = skipped_rows
+    feed.rows, feed.unreadable = skipped_rows, table.unreadable
     shows = None if keep_points else is_compared
     run = InProcess(configuration, 1, results=Found(), shows=shows)
     _run(feed, run, chain([first], batches), table, tell, started_s)
@@ -128,10 +129,15 @@ def backtest(
         results=_found(run),
         index=index,
         skipped=vars(feed.skipped),
+        unreadable=tuple(one for one in table.unreadable.values() if one.row >= skipped_rows),
         ahead=feed.ahead,
         labels_unused=label_file.unused if label_file else 0,
         labels_without_outputs=not roles.has_outputs and (roles.has_labels or label_file is not None),
     )
+
+
+def _numeric(reference: Reference) -> list[str]:
+    return [part.spec.name for part in reference.features if part.spec.kind == "numeric"]
 
 
 def _found(run: InProcess) -> Found:

@@ -4,7 +4,7 @@
 # pyright: reportUnknownParameterType=false
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from homeostat.contract import (
     encode_predictions,
     headers_of,
 )
+from streams.files.cells import Cell
 from streams.files.columns import Floats, Roles, Rows, Times
 from streams.files.labels import LabelFile
 from streams.stages import InputRecord
@@ -36,6 +37,7 @@ class Skipped:
     id: int = 0
     prediction: int = 0
     score: int = 0
+    number: int = 0
 
 
 @dataclass
@@ -104,6 +106,8 @@ class Feed:
     ) -> None:
         self.skipped = Skipped()
         self.rows = 0
+        self.unreadable: Mapping[int, Cell] = {}
+        """By row of the file, a cell that is no number where one belongs."""
         self.ahead = 0
         self.labels = 0
         self.index = index
@@ -124,7 +128,7 @@ class Feed:
         self.index.note(np.maximum(rows.times_us, 0), self.rows)
         self.rows += batch.num_rows
         ids = np.array(rows.ids, dtype=object)
-        for chosen in self._parts(rows.times_us, self._good(rows)):
+        for chosen in self._parts(rows.times_us, self._good(rows, self.rows - batch.num_rows)):
             yield from self._predictions(rows, ids, chosen)
             self._waiting = self._waiting.plus(self._labels_of(rows, ids, chosen))
             yield from self._labels_until(int(rows.times_us[chosen].max()))
@@ -133,7 +137,7 @@ class Feed:
         """The labels that became known after the last prediction."""
         yield from self._labels_until(2**62)
 
-    def _good(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def _good(self, rows: Rows, first_row: int) -> npt.NDArray[np.int64]:
         """The rows that can be events."""
         timeless = rows.times_us < 0
         nameless = (
@@ -145,7 +149,16 @@ class Feed:
             told = rows.class_scores
             outside |= ((told < -SCORE_TOLERANCE) | (told > 1 + SCORE_TOLERANCE)).any(axis=1)
         bad = np.zeros(len(timeless), dtype=np.bool_)
-        for name, flags in (("time", timeless), ("id", nameless), ("prediction", silent), ("score", outside)):
+        unread = bad.copy()
+        unread[[row - first_row for row in self.unreadable if 0 <= row - first_row < len(bad)]] = True
+        by_reason = {
+            "number": unread,
+            "time": timeless,
+            "id": nameless,
+            "prediction": silent,
+            "score": outside,
+        }
+        for name, flags in by_reason.items():
             setattr(self.skipped, name, getattr(self.skipped, name) + int((flags & ~bad).sum()))
             bad |= flags
         return np.flatnonzero(~bad)

@@ -10,6 +10,7 @@ import msgspec
 from detectors.estimation.estimate import MEASURES_OF
 from detectors.reference import Reference
 from detectors.values import Accounting, Alert, Evidence, MetricPoint, Monitor
+from streams.files.cells import Cell
 from streams.judge.seals import Seal
 from streams.replay.backtest_feed import RowIndex
 from streams.replay.inprocess import Results
@@ -18,6 +19,7 @@ from streams.topics import SEALS
 
 ROW_US = 1_000
 """Time of a row in a file without time."""
+UNREADABLE_TOLD = 20
 _ESTIMATED = "estimated_"
 _COMPARED = frozenset(name for names in MEASURES_OF.values() for name in names)
 
@@ -70,6 +72,8 @@ class Backtest:
     """Rows that are dated later than now. A file does not tell when a row came, so they are measured."""
     labels_unused: int
     labels_without_outputs: bool = False
+    unreadable: tuple[Cell, ...] = ()
+    """Of each row that was left out for it, the first cell that is no number where one belongs."""
 
     @property
     def incidents(self) -> list[Incident]:
@@ -115,6 +119,7 @@ class Backtest:
                 for one in self.references
             ],
             "skipped": self.skipped,
+            "unreadable": [cell._asdict() for cell in self.unreadable[:UNREADABLE_TOLD]],
             "rows_ahead": self.ahead,
             "labels_unused": self.labels_unused,
             "accounting": msgspec.to_builtins(account) if account else None,

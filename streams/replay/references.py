@@ -6,13 +6,17 @@
 from pathlib import Path
 
 import pyarrow as pa
+import structlog
 
 from detectors.reference import Reference
 from detectors.sequential.blocks import Rows
 from streams.control.monitor_build import build_from, open_table
+from streams.files.cells import without
 from streams.files.columns import Roles
 from streams.files.monitor import MonitorFile, MonitorFileInvalid
 from streams.files.tables import FileInvalid, TableFile
+
+_log = structlog.get_logger()
 
 
 def learn(data: Path, file: MonitorFile) -> tuple[Reference, Rows]:
@@ -29,6 +33,13 @@ def learn(data: Path, file: MonitorFile) -> tuple[Reference, Rows]:
     table = open_table(source.file or data, file)
     roles = Roles.of(file, table)
     found = table.table(roles.needed) if source.rows is None else _first(table, roles, source.rows)
+    if table.unreadable:
+        cell = next(iter(table.unreadable.values()))
+        _log.warning(
+            "Rows of the reference were left out: text where a number belongs.",
+            rows=len(table.unreadable),
+            such_as=f"{cell.column} is {cell.value!r} in row {cell.row:,}",
+        )
     return build_from(file, roles, found)
 
 
@@ -39,5 +50,5 @@ def _first(table: TableFile, roles: Roles, wanted: int) -> pa.Table:
         taken.append(batch.slice(0, wanted - rows))
         rows += taken[-1].num_rows
         if rows == wanted:
-            return pa.Table.from_batches(taken)
+            return without(pa.Table.from_batches(taken), table.unreadable)
     raise FileInvalid(f"the data have {rows} rows; reference.rows asks for the first {wanted}")
