@@ -146,6 +146,25 @@ class SqlRecordStore:
                 limit=limit,
             )
 
+    def without_reference(self, model: str) -> str | None:
+        """Why the newest window of a model's events could not be compared with anything; None where it could, or there
+        is no window."""
+        with reading(self._engine) as connection:
+            newest = select_points(connection, model, segment="all", axis="event", limit=1)
+            if not newest:
+                return None
+            since_us = newest[-1].end_us
+            found = select_points(
+                connection,
+                model,
+                segment="all",
+                axis="event",
+                measures=["reference"],
+                since_us=since_us,
+                limit=1,
+            )
+        return found[-1].undefined if found else None
+
     def recent(
         self, model: str, *, version: str, axis: Axis | None = None, limit: int = 10_000
     ) -> list[MetricPoint]:

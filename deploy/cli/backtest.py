@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from streams.replay.backtest_result import Backtest
 
 
+_CELLS_TOLD = 5
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(backtest)
@@ -195,6 +198,12 @@ def slices(
             typer.echo(f"Gap of {one.measure.replace('_', ' ')} by {name}: {words}")
 
 
+def _cells(found: "Backtest") -> str:
+    told = [f"{one.column} is {one.value!r} in row {one.row:,}" for one in found.unreadable[:_CELLS_TOLD]]
+    more = len(found.unreadable) - len(told)
+    return "; ".join(told) + (f"; and {more:,} more" if more else "")
+
+
 def _delay_in_words(windows: float | None) -> str:
     return "not in 40" if windows is None else f"{windows:g}"
 
@@ -217,8 +226,11 @@ def _show_backtest(found: "Backtest") -> None:
         if one["note"]:
             typer.echo(f"The reference of version {one['version']}: {one['note']}.", err=True)
     for name, count in data["skipped"].items():
-        if count:
-            typer.echo(f"{count:,} rows were left out: no usable {name}.", err=True)
+        rows = "1 row was" if count == 1 else f"{count:,} rows were"
+        if count and name == "number":
+            typer.echo(f"{rows} left out: text where a number belongs, {_cells(found)}.", err=True)
+        elif count:
+            typer.echo(f"{rows} left out: no usable {name}.", err=True)
     if found.ahead:
         typer.echo(
             f"{found.ahead:,} rows are dated later than now. They are measured here; live those more than max_ahead_s "

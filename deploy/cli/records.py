@@ -255,7 +255,13 @@ def models_list(as_json: AsJson = False) -> None:
 
     Example: `homeostat models list`
     """
-    columns = {"model": "model", "serves": "version", "epoch": "epoch", "versions": "versions"}
+    columns = {
+        "model": "model",
+        "serves": "version",
+        "epoch": "epoch",
+        "versions": "versions",
+        "not measured, because": "undefined",
+    }
     _show(_client().get("/models"), as_json, columns)
 
 

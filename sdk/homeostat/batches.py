@@ -3,10 +3,10 @@
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,23 @@ class _Batch:
     traceparent: str | None = None
     schema: str | None = None
     known_layout: Layout | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def in_place(cls, read: Callable[[], pa.RecordBatch], known: Mapping[str, Any]) -> Self:
+        """A batch whose `columns` are read when somebody asks for them. `known`: all other fields, and what can be told
+        without the columns (see `know`)."""
+        batch = object.__new__(cls)
+        vars(batch).update(known, _read=read)
+        return batch
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            read = vars(self).get("_read") if name == "columns" else None
+            if read is None:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            columns = vars(self)["columns"] = read()
+            return columns
 
     def know(self, seen: Mapping[str, Any]) -> None:
         """Take over what the decoder has seen in place, by the names of properties. A batch that is made of this one
@@ -236,6 +253,11 @@ class PredictionBatch(_Batch):
     def statuses(self) -> FeatureArray:
         """Shape (rows,), strings, None where none was given."""
         return self.columns.column(STATUS).to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def silent(self) -> bool:
+        """Whether no row has a latency or a status."""
+        return all(self.columns.column(place).null_count == self.rows for place in (LATENCY, STATUS))
 
     @cached_property
     def traces(self) -> FeatureArray | None:

@@ -47,7 +47,7 @@ dictionaries, written out, 64 MiB. See docs/events.md for the reasons.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -62,6 +62,7 @@ from homeostat.contract_checks import (
 from homeostat.contract_dense import seen_of
 from homeostat.contract_frames import MAX_BATCH_ROWS, MAX_VALUE_BYTES, Frame, check_schema, frame_of
 from homeostat.contract_layout import Layout, layout_of
+from homeostat.contract_plain import plain_of, vouch
 from homeostat.errors import ContractError
 from homeostat.keys import key_of, keys_of, partition_of
 
@@ -174,7 +175,8 @@ def record_headers(
 def decode(value: bytes | None, headers: Headers) -> PredictionBatch | LabelBatch:
     """Read one Kafka record, checking everything the contract says.
 
-    The columns of the result are views into `value`. Of the keys only the first is checked against its id:
+    The columns of the result are views into `value`; where nothing is out of the ordinary, those of Arrow are made when
+    somebody asks for them. Of the keys only the first is checked against its id:
     that finds a producer with another hash without hashing every id again. What a schema says is read once
     and remembered.
 
@@ -191,26 +193,29 @@ def decode(value: bytes | None, headers: Headers) -> PredictionBatch | LabelBatc
     if told.contract == "1" and layout.beyond_1 is not None:
         found = f"1, with column {layout.beyond_1} of type {layout.schema.field(layout.beyond_1).type}"
         raise ContractError("header contract", found, CONTRACT_VERSION)
-    columns = _read(value, frame, layout)
-    kind = LabelBatch if told.version is None else partial(PredictionBatch, version=told.version)
-    batch = kind(
-        columns=columns,
-        model=told.model,
-        producer=told.producer,
-        sequence=sequence,
-        traceparent=traceparent,
-        schema=told.schema,
-        known_layout=layout,
-    )
+    shared: dict[str, Any] = {"model": told.model, "producer": told.producer, "sequence": sequence}
+    shared |= {"traceparent": traceparent, "schema": told.schema, "known_layout": layout}
+    kind: type[PredictionBatch | LabelBatch] = LabelBatch
+    if told.version is not None:
+        kind, shared["version"] = PredictionBatch, told.version
+    seen = plain_of(value, frame, layout)
+    if seen is not None:
+        return kind.in_place(partial(_read, value, frame, layout), shared | seen)
+    batch = kind(columns=_read(value, frame, layout), **shared)
     batch.know(seen_of(value, frame, layout))
+    _check(batch, layout, may_lack=told.contract != "1")
+    vouch(frame, layout)
+    return batch
+
+
+def _check(batch: PredictionBatch | LabelBatch, layout: Layout, *, may_lack: bool) -> None:
     check_rows(batch)
-    check_written_out(columns, layout)
+    check_written_out(batch.columns, layout)
     if isinstance(batch, LabelBatch):
         check_outcomes(batch, layout, may_lack=False)
-        return batch
-    check_outcomes(batch, layout, may_lack=told.contract != "1")
+        return
+    check_outcomes(batch, layout, may_lack=may_lack)
     check_scores(batch, layout)
-    return batch
 
 
 def encode_columns(columns: pa.RecordBatch) -> bytes:

@@ -20,7 +20,7 @@ from homeostat.keys import key_of
 # A probability computed in float32 can end a few units in the last place outside [0, 1].
 SCORE_TOLERANCE = 1e-6
 
-_MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
+MAX_TIME_US = 253_402_300_800_000_000  # the year 10000
 _MAX_WRITTEN_OUT_BYTES = 64 * 2**20
 _STATUS = 6
 
@@ -35,7 +35,7 @@ def check_rows(batch: PredictionBatch | LabelBatch) -> None:
     if not (ends[1:] > ends[:-1]).all():
         raise ContractError("column id", "an empty id", "an id in every row")
     first_us, last_us = batch.span_us
-    if first_us < 0 or last_us >= _MAX_TIME_US:
+    if first_us < 0 or last_us >= MAX_TIME_US:
         outside = first_us if first_us < 0 else last_us
         raise ContractError("column time", f"{outside} us", "a time from 1970 to 9999")
     first_id, first_key = columns.column(ID)[0].as_py(), int(batch.keys[0])

@@ -39,14 +39,14 @@ def list_models(services: Services) -> Page[ModelOut]:
     """Every model that was ever deployed or measured."""
     with services.journal.reading() as unit:
         names = sorted({*services.records.models(), *unit.deployed_models()} - {UNKNOWN_MODEL})
-        return Page(items=[_shown(unit, name) for name in names])
+        return Page(items=[_shown(services, unit, name) for name in names])
 
 
 @router.get("/models/{model}", summary="One model: deployments and registered versions")
 def show_model(services: Services, model: Identifier) -> ModelDetail:
     """When the registry is away, `registry` says so and `registered` is empty."""
     with services.journal.reading() as unit:
-        shown = _shown(unit, model)
+        shown = _shown(services, unit, model)
         deployments = [DeploymentOut.of(each) for each in unit.deployments(model)]
     registered, registry = _registered(services, model)
     if not deployments and not registered and model not in services.records.models():
@@ -116,13 +116,14 @@ async def promote(
     return DeploymentOut.of(desired)
 
 
-def _shown(unit: Reader, model: str) -> ModelOut:
+def _shown(services: ApiServices, unit: Reader, model: str) -> ModelOut:
     desired, deployments = unit.desired(model), unit.deployments(model)
     return ModelOut(
         model=model,
         version=desired.version if desired else None,
         epoch=desired.epoch if desired else 0,
         versions=len({each.version for each in deployments}),
+        undefined=services.records.without_reference(model),
     )
 
 

@@ -253,12 +253,14 @@ class VersionOut(BaseModel):
 
 
 class ModelOut(BaseModel):
-    """A model and the version that shall serve."""
+    """A model and the version that shall serve. `undefined`: why its newest window is compared with nothing, such as
+    how far the reference is that is still being learned."""
 
     model: str
     version: str | None
     epoch: int
     versions: int
+    undefined: str | None
 
 
 class ModelDetail(ModelOut):

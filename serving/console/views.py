@@ -24,13 +24,14 @@ _SILENCES = 200
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model at a glance."""
+    """One model at a glance. `undefined`: why its newest window is compared with nothing."""
 
     name: str
     desired: Desired | None
     status: words.Status
     charts: Sequence[Chart]
     incidents: Sequence[Incident]
+    undefined: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,8 @@ def fingerprint(services: ApiServices) -> str:
         (name, [point.id for point in services.records.series(name, "accuracy", limit=1)])
         for name in services.records.models()
     ]
-    return repr((pending, incidents, actions, epochs, newest))
+    unmeasured = [services.records.without_reference(name) for name in services.records.models()]
+    return repr((pending, incidents, actions, epochs, newest, unmeasured))
 
 
 def _model_card(records: SqlRecordStore, unit: Reader, name: str) -> ModelCard:
@@ -191,7 +193,7 @@ def _model_card(records: SqlRecordStore, unit: Reader, name: str) -> ModelCard:
         state = words.toned("Below its threshold, no incident open", "busy")
     else:
         state = words.toned("Healthy", "good")
-    return ModelCard(name, desired, state, charts, open_ones)
+    return ModelCard(name, desired, state, charts, open_ones, records.without_reference(name))
 
 
 def _charts(

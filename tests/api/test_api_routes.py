@@ -123,7 +123,7 @@ def test_an_expired_ticket_is_told(client: httpx.Client, ill: World) -> None:
 
 def test_models_versions_and_points(client: httpx.Client, ill: World) -> None:
     (model,) = client.get("/api/v1/models").json()["items"]
-    assert model == {"model": MODEL, "version": "2", "epoch": 2, "versions": 2}
+    assert model == {"model": MODEL, "version": "2", "epoch": 2, "versions": 2, "undefined": None}
     assert "_unknown" in client.get("/api/v1/accounting").json()["models"]
     detail = client.get(f"/api/v1/models/{MODEL}").json()
     assert [each["version"] for each in detail["registered"]] == ["1", "2"]

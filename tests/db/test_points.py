@@ -47,6 +47,16 @@ def test_undefined_values(store: SqlRecordStore) -> None:
     assert second.value is None
 
 
+def test_why_the_newest_window_is_not_measured(store: SqlRecordStore) -> None:
+    assert store.without_reference("churn") is None
+    because = "the reference is still being learned (4,210 of 10,000 rows)"
+    told = point(2, value=None, verdict="undefined", undefined=because)
+    store.upsert_points([point(1), msgspec.structs.replace(told, id="reference", measure="reference")])
+    assert store.without_reference("churn") == because
+    store.upsert_points([point(3)])
+    assert store.without_reference("churn") is None
+
+
 def test_series_by_version_axis_time(store: SqlRecordStore) -> None:
     store.upsert_points([point(number, version=version) for number in range(1, 5) for version in "12"])
     store.upsert_points([point(1, axis="label"), point(1, segment="north", window="other")])

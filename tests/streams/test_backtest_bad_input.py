@@ -12,6 +12,7 @@ import pytest
 
 from detectors.errors import DetectorError
 from streams.control import monitor_build
+from streams.files import tables
 from streams.files.monitor import MonitorFile
 from streams.files.tables import FileInvalid, TableFile
 from streams.replay.backtest import backtest
@@ -194,3 +195,40 @@ def test_scores_that_stay_away_are_told(tmp_path: Path, usually: float) -> None:
     assert found["change_row"] == 2_000
     assert found["opened_row"] == 2_500
     assert "the scores are missing in 100.0 %" in found["summary"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_text_among_numbers_costs_its_row_and_is_told(tmp_path: Path, ending: str) -> None:
+    good, log = frame(1_000, 3, "binary"), frame(40_000, 4, "binary").astype({"x": object, "score": object})
+    log.loc[[7, 39_000], "x"] = "abc"
+    log.loc[39_500, "score"] = "high"
+    good.loc[20, "z"] = None
+    good.astype({"z": object}).fillna({"z": "oops"}).to_csv(tmp_path / "good.csv", index=False)
+    if ending == "csv":
+        log.to_csv(tmp_path / "data.csv", index=False)
+    else:
+        log.astype({"x": str, "score": str}).to_parquet(tmp_path / "data.parquet")
+    columns = {"prediction": "said", "label": "truth", "score": "score", "features": ["x", "z", "city"]}
+    fields: dict[str, Any] = {"model": "bad", "columns": columns, "window": {"rows": 300}}
+    file = MonitorFile.model_validate(fields | {"reference": {"file": tmp_path / "good.csv"}})
+    found = backtest(tmp_path / f"data.{ending}", file)
+    assert found.references[0].rows == 999
+    assert found.rows == 40_000
+    assert found.skipped["number"] == 3
+    told = [{"row": 7, "column": "x", "value": "abc"}, {"row": 39_000, "column": "x", "value": "abc"}]
+    assert found.as_dict()["unreadable"] == [*told, {"row": 39_500, "column": "score", "value": "high"}]
+    assert found.accounting is not None
+    assert found.accounting.profiled == 39_997
+
+
+def test_a_column_of_text_where_numbers_belong_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MOST", 100)
+    frame(1_000, 3, "binary").to_csv(tmp_path / "good.csv", index=False)
+    frame(1_500, 4, "binary").assign(x="word").to_csv(tmp_path / "data.csv", index=False)
+    columns = {"prediction": "said", "label": "truth", "features": ["x", "z", "city"]}
+    fields: dict[str, Any] = {"model": "bad", "columns": columns, "window": {"rows": 300}}
+    file = MonitorFile.model_validate(fields | {"reference": {"file": tmp_path / "good.csv"}})
+    with pytest.raises(FileInvalid, match=r"column 'x' shall hold numbers, .* such as 'word' in row 1,499"):
+        backtest(tmp_path / "data.csv", file)
