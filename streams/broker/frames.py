@@ -2,16 +2,19 @@
 
 asyncio's stream reader, which aiokafka uses, gets a response of megabytes in pieces: each is a block of its own, is
 copied behind the ones before, whose block grows and moves, and wakes the reading task. Here the system writes all
-pieces of a response into one block, which is used for the next response again.
+pieces of a response into one block, which is used for the next response again. What was fetched is copied from there
+once: aiokafka itself copies a response before it reads it.
 """
 
 import asyncio
 import struct
+import time
 import weakref
 from typing import Any, cast
 
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.fetch import FetchRequest
 
 _SIZE = struct.Struct(">i")
 _FIRST_BYTES = 64 * 1024
@@ -63,7 +66,7 @@ class Frames(asyncio.BufferedProtocol):
         self._size, self._got = None, 0
         connection = self._connection()
         if connection is not None:
-            connection._handle_frame(memoryview(self._block)[:size])
+            _hand_over(connection, memoryview(self._block)[:size])
         if len(self._block) > _LARGEST_KEPT_BYTES:
             self._block = bytearray(_FIRST_BYTES)
 
@@ -82,3 +85,32 @@ class Frames(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """They are again."""
         self._before.resume_writing()
+
+
+class _Reader:
+    """Reads a response where it lies; what is read is a copy."""
+
+    def __init__(self, response: memoryview) -> None:
+        self._response = response
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer where there are not so many."""
+        start = self._at
+        self._at = min(start + size, len(self._response))
+        return bytes(self._response[start : self._at])
+
+
+def _hand_over(connection: Any, response: memoryview) -> None:
+    """Do as the connection does, for what was fetched and is still waited for; all else it does itself."""
+    number, request, waiting = connection._requests[0]
+    if number is None or request.RESPONSE_TYPE.API_KEY != FetchRequest.API_KEY or waiting.done():
+        connection._handle_frame(response)
+        return
+    reader = _Reader(response)
+    if request.parse_response_header(reader).correlation_id != number:
+        connection._handle_frame(response)
+        return
+    waiting.set_result(request.RESPONSE_TYPE.decode(reader))
+    connection._last_action = time.monotonic()
+    connection._requests.popleft()

@@ -1,18 +1,22 @@
 """Responses come in pieces of any size and are handed on whole."""
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import numpy as np
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.fetch import FetchRequest_v4, FetchResponse_v4
+from aiokafka.protocol.metadata import MetadataRequest_v0
 
 from streams.broker.frames import Frames
 
 
 class Connection:
-    def __init__(self) -> None:
+    def __init__(self, request: Any = (None, None, None)) -> None:
         self.responses: list[bytes] = []
+        self.requests = self._requests = deque[Any]([request])
 
     def _handle_frame(self, response: memoryview) -> None:
         self.responses.append(bytes(response))
@@ -74,3 +78,49 @@ def test_what_nobody_waits_for_any_more_is_dropped() -> None:
     frames = Frames(Connection(), Before())
     feed(frames, (3).to_bytes(4, "big") + b"abc")
     assert len(frames.get_buffer(-1)) == 4
+
+
+NUMBER = 77
+FETCHED = FetchResponse_v4(
+    0, [("events", [(0, 0, 9, 9, [(4, 2)], b"batches" * 50), (1, 0, 5, 5, None, None)])]
+)
+
+
+def waited_for(request: Any) -> tuple[Connection, asyncio.Future[Any], Frames]:
+    waiting = asyncio.get_running_loop().create_future()
+    connection = Connection((NUMBER, request, waiting))
+    return connection, waiting, Frames(connection, Before())
+
+
+def framed(number: int) -> bytes:
+    content = number.to_bytes(4, "big") + FETCHED.encode()
+    return len(content).to_bytes(4, "big") + content
+
+
+async def test_what_was_fetched_is_read_where_it_lies() -> None:
+    connection, waiting, frames = waited_for(FetchRequest_v4(-1, 0, 1, 1, 0, []))
+    feed(frames, framed(NUMBER))
+    assert waiting.result().encode() == FETCHED.encode()
+    assert not connection.requests
+    assert not connection.responses
+
+
+async def test_what_is_out_of_order_or_no_fetch_is_for_the_connection() -> None:
+    for number, request, given_up in (
+        (NUMBER + 1, FetchRequest_v4(-1, 0, 1, 1, 0, []), False),
+        (NUMBER, FetchRequest_v4(-1, 0, 1, 1, 0, []), True),
+        (NUMBER, MetadataRequest_v0([]), False),
+    ):
+        connection, waiting, frames = waited_for(request)
+        if given_up:
+            waiting.cancel()
+        feed(frames, framed(number))
+        assert connection.responses == [framed(number)[4:]]
+        assert len(connection.requests) == 1
+
+
+async def test_a_response_that_is_cut_off_is_an_error() -> None:
+    _, waiting, frames = waited_for(FetchRequest_v4(-1, 0, 1, 1, 0, []))
+    with pytest.raises(ValueError, match=r"decoding|unpack|buffer"):
+        feed(frames, (len(framed(NUMBER)) - 100).to_bytes(4, "big") + framed(NUMBER)[4:-96])
+    assert not waiting.done()
