@@ -239,6 +239,24 @@ class Accounting(Value, frozen=True, kw_only=True):
     label_duplicates: int = 0
 
 
+class ArrivalSlot(Value, frozen=True, kw_only=True):
+    """The rows of a model that came in a slot of the broker's time, in one input partition. `version`: of the last
+    ones; `measured`: those not refused, half of which were older than `lag_s` seconds when they came; `ahead`: refused
+    because dated after their arrival, by up to `ahead_s`; `late`: too old to be measured, up to `late_s` before the
+    newest."""
+
+    start_us: int
+    length_us: int
+    version: str
+    rows: int
+    measured: int
+    lag_s: float
+    ahead: int
+    ahead_s: float
+    late: int
+    late_s: float
+
+
 class PaneSnapshot(Value, frozen=True, kw_only=True):
     """The cumulative profile of a pane as one input partition (`source`) knows it; replaces the previous one.
 
@@ -247,6 +265,7 @@ class PaneSnapshot(Value, frozen=True, kw_only=True):
     `detectors.profile.Profile.to_bytes()`; empty when the record only moves the watermark. `final_us`: the
     source corrects no pane any more that ends at or before it (None where it does not say so). `stood`: of a pane
     that was counted on no reference, between which offsets of the source's input its rows stand, both included.
+    `arrivals`: slots of arrival that were complete since the last snapshot.
     """
 
     model: str
@@ -265,3 +284,4 @@ class PaneSnapshot(Value, frozen=True, kw_only=True):
     profile: bytes
     final_us: int | None = None
     stood: tuple[int, int] | None = None
+    arrivals: tuple[ArrivalSlot, ...] = ()

@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from detectors.quality.spans import span
 from detectors.values import Value
 
 SLOT_US: Final = 600_000_000
@@ -38,6 +39,17 @@ _FADING: Final = 1 / 500
 Kind = Literal["", "silence", "volume"]
 
 
+class TrafficFeedback(Value, frozen=True, kw_only=True):
+    """A statement of a person, and what was told and known before it. `usual`: slots, events, and how many of both in
+    all, where it was forgotten."""
+
+    id: str
+    told: Kind
+    told_us: int
+    caution: float
+    usual: tuple[tuple[int, ...], tuple[int, ...], int, int] | None = None
+
+
 class Traffic(Value, frozen=True, kw_only=True):
     """What is known of the traffic of a model; times in microseconds of events.
 
@@ -46,7 +58,8 @@ class Traffic(Value, frozen=True, kw_only=True):
     `total`: of all hours.
     `dispersion`: variance over mean. `gaps`: the last gaps of a slot or more, and whether they were told.
     `told`: what is being told, since `told_us`; `unusual`: slots in a row that are (above 0) or are not (below 0)
-    unusual.
+    unusual. By what people said: `muted`: the end of what is told is no news; `excused`: and its gap is a usual one;
+    `caution`: by which it must be more to be told.
     """
 
     since_us: int
@@ -61,6 +74,15 @@ class Traffic(Value, frozen=True, kw_only=True):
     told: Kind = ""
     told_us: int = 0
     unusual: int = 0
+    muted: bool = False
+    excused: bool = False
+    caution: float = 1.0
+    feedback: tuple[TrafficFeedback, ...] = ()
+
+    @property
+    def fires(self) -> bool:
+        """Whether an alert is open that no person has spoken about."""
+        return self.told != "" and not self.muted
 
     @property
     def knows_days(self) -> bool:
@@ -113,7 +135,7 @@ def silent_from_us(traffic: Traffic, least_s: float | None) -> int | None:
     floor_us = traffic.last_us + int((known_s if least_s is None else least_s) * 1e6)
     alike = [gap for gap in traffic.gaps if not gap[2] or _same_hour(gap[0], traffic.last_us)]
     usual = max((missed(traffic, start_us, end_us) for start_us, end_us, _ in alike), default=0.0)
-    need = max(SURPRISE * traffic.dispersion, 2 * usual)
+    need = max(SURPRISE * traffic.dispersion, 2 * usual) * traffic.caution
     total, at_us = 0.0, traffic.last_us
     for _ in range(4 * _WEEK_US // SLOT_US):
         slot_us = at_us // SLOT_US * SLOT_US
@@ -129,9 +151,9 @@ def silence(traffic: Traffic, at_us: int) -> tuple[Traffic, Told]:
     """Tell a silence that was sure at `at_us`."""
     quiet_s = (at_us - traffic.last_us) / 1e6
     usual = missed(traffic, traffic.last_us, at_us)
-    reason = f"Volume: no event has come for {_span(quiet_s)}, in which usually about {usual:,.0f} come."
+    reason = f"Volume: no event has come for {span(quiet_s)}, in which usually about {usual:,.0f} come."
     told = Told("firing", traffic.last_us, at_us, reason, 0.0, usual)
-    return replace(traffic, told="silence", told_us=traffic.last_us, unusual=0), told
+    return _telling(replace(traffic, unusual=0), "silence", traffic.last_us), told
 
 
 def resumed(traffic: Traffic, start_us: int, end_us: int) -> tuple[Traffic, Told | None]:
@@ -139,9 +161,10 @@ def resumed(traffic: Traffic, start_us: int, end_us: int) -> tuple[Traffic, Told
     gap = start_us - traffic.last_us
     after = replace(traffic, last_us=max(end_us, traffic.last_us))
     if traffic.told == "silence":
-        reason = f"Volume: events come again, after {_span(gap / 1e6)} without any."
-        told = Told("cleared", start_us, end_us, reason)
-        return replace(after, told="", told_us=0, gaps=_with_gap(traffic, start_us, told=True)), told
+        reason = f"Volume: events come again, after {span(gap / 1e6)} without any."
+        told = Told("cleared", start_us, end_us, reason) if traffic.fires else None
+        gaps = _with_gap(traffic, start_us, told=not traffic.excused)
+        return _telling(replace(after, gaps=gaps), "", 0), told
     if gap >= SLOT_US:
         after = replace(after, gaps=_with_gap(traffic, start_us, told=False))
     return after, None
@@ -196,7 +219,7 @@ def _is_unusual(traffic: Traffic, events: int, usual: float) -> bool:
         return False
     ratio = max(events / usual, usual / max(events, 1e-9))
     lost = events * math.log(events / usual) if events else 0.0
-    return ratio >= LEAST_RATIO and (lost - events + usual) / traffic.dispersion > SURPRISE
+    return ratio >= LEAST_RATIO * traffic.caution and (lost - events + usual) / traffic.dispersion > SURPRISE
 
 
 def _begun(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told]:
@@ -206,19 +229,16 @@ def _begun(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told]:
         f"Volume: {events:,} events in ten minutes, {word} than the usual {usual:,.0f} of this hour of the week, for "
         f"{LASTING * SLOT_US // 60_000_000} minutes now."
     )
-    after = replace(traffic, told="volume", told_us=change_us)
+    after = _telling(traffic, "volume", change_us)
     return after, Told("firing", change_us, traffic.next_us, reason, float(events), usual)
 
 
-def _ended(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told]:
+def _ended(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told | None]:
     change_us = traffic.next_us - LASTING * SLOT_US
     reason = f"Volume: as many events as usual again ({events:,} in ten minutes, usually {usual:,.0f})."
-    return replace(traffic, told="", told_us=0), Told("cleared", change_us, traffic.next_us, reason)
+    told = Told("cleared", change_us, traffic.next_us, reason) if traffic.fires else None
+    return _telling(traffic, "", 0), told
 
 
-def _span(seconds: float) -> str:
-    """A length of time as a person says it."""
-    for unit, name in ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} seconds"
+def _telling(traffic: Traffic, kind: Kind, since_us: int) -> Traffic:
+    return replace(traffic, told=kind, told_us=since_us, muted=False, excused=False)

@@ -60,6 +60,7 @@ class Configuration:
         self._implied: dict[str, Schema] = {}
         self._newest: dict[str, str] = {}
         self._statements: dict[tuple[str, str, str, Axis], dict[str, Statement]] = {}
+        self._of_all: dict[str, list[Statement]] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take one record of the control topic. One that cannot be read is told and left out; the last good
@@ -127,11 +128,18 @@ class Configuration:
     def add_statement(self, statement: Statement) -> None:
         """Note what a person said, in the order of the topic; the same one again changes nothing."""
         series = statement.model, statement.version, statement.segment, statement.axis
-        self._statements.setdefault(series, {}).setdefault(statement.id, statement)
+        known = self._statements.setdefault(series, {})
+        if statement.id not in known and series[2:] == ("all", "event"):
+            self._of_all.setdefault(statement.model, []).append(statement)
+        known.setdefault(statement.id, statement)
 
     def statements(self, model: str, version: str, segment: str, axis: Axis) -> Sequence[Statement]:
         """What people said about the alerts of a series, in its order."""
         return tuple(self._statements.get((model, version, segment, axis), {}).values())
+
+    def statements_of(self, model: str) -> Sequence[Statement]:
+        """What people said about the alerts of a model that belong to no window: those of all of its events."""
+        return self._of_all.get(model, ())
 
     def schema(self, model: str, version: str | None) -> Schema | None:
         """The schema that was registered for a version, or the one that its reference implies. Without a version,

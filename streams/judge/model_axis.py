@@ -1,17 +1,21 @@
 """The series of one model on one axis, and how far its sources have come."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
 
+from detectors.quality.arrivals import Arrived
 from detectors.quality.traffic import Told
+from detectors.sequential.hearing import Statement, is_told
 from detectors.values import Alert, Monitor, PaneSnapshot
 from streams.control.learning import LearningOrder
+from streams.judge.arrivals import arrival_alert, arrived, is_open
 from streams.judge.learning import Learner, orders
 from streams.judge.seals import Planned
 from streams.judge.traffic import Watched, count, pass_time, volume_alert
+from streams.judge.voices import hear
 from streams.judge.windows import NEVER_US, MonitorOf, Series, SeriesName, Times
 from streams.times import IDLE_US
 
@@ -59,7 +63,7 @@ class ModelAxis:
         self._plans = plans
         self._refused = False
         self._seen: Times | None = None
-        self._told: list[Told] = []
+        self._told: list[Told | Arrived] = []
 
     def take(self, snapshot: PaneSnapshot, offset: int, clock_us: int) -> Series | None:
         """Note a snapshot; the series that has changed, if one has. `clock_us`: how far the log itself is, in
@@ -73,6 +77,7 @@ class ModelAxis:
             memory.reached_us, memory.reached_at_us = frontier_us, clock_us
         if snapshot.final_us is not None:
             memory.finals[snapshot.source] = snapshot.final_us
+        self._told += arrived(memory.watched, snapshot, self._monitor())
         if not snapshot.version or snapshot.pane_us < memory.floor_us:
             return None
         series = self._series_of(snapshot)
@@ -109,17 +114,33 @@ class ModelAxis:
         time_us = memory.reached_us + max(0, clock_us - memory.reached_at_us)
         return Times(IDLE_US, time_us, time_us)
 
-    def traffic_alerts(self, clock_us: int) -> Iterator[Alert]:
-        """What is to be told about the model's traffic now. The end of a file is no silence."""
+    def traffic_alerts(self, clock_us: int, statements: Sequence[Statement]) -> Iterator[Alert]:
+        """What is to be told about the model's traffic now, and about how its events arrive. The end of a file is no
+        silence. statements: what people have said about either."""
         memory, monitor = self.memory, self._monitor()
-        if memory.watched.traffic is None:
+        watched = memory.watched
+        if watched.traffic is None and not watched.arrivals:
             return
         told, self._told = self._told, []
         times = self.times(clock_us)
+        told += hear(watched, statements, times.time_us, clock_us)
         now_us = IDLE_US if self.ended else times.time_us
         told += pass_time(memory.watched, times.frontier_us, now_us, monitor)
         for one in told:
-            yield volume_alert(memory.model, memory.watched, one, monitor)
+            if isinstance(one, Told):
+                yield volume_alert(memory.model, watched, one, monitor)
+            elif one.state == "firing" or not self._is_told(watched.arrived_version):
+                yield arrival_alert(memory.model, watched, one, monitor)
+
+    def goes_on(self, alert: Alert) -> bool:
+        """Whether an alert that ends goes on, because of how the events arrive."""
+        ends = alert.kind == "data_quality" and alert.state == "cleared" and alert.segment == "all"
+        return ends and is_open(self.memory.watched, alert.version)
+
+    def _is_told(self, version: str) -> bool:
+        """Whether windows tell an alert of data quality of a version, which is the same alert."""
+        series = self.series.get(SeriesName(self.memory.model, version, "all", "event"))
+        return series is not None and is_told(series.state, "data_quality")
 
     def to_learn(self, clock_us: int) -> Iterator[LearningOrder]:
         """The versions that have as many sealed rows now as their reference is to be learned from."""

@@ -249,7 +249,8 @@ class JudgeStage:
         times = axis.times(self._clock_us)
         for order in axis.to_learn(self._clock_us):
             self._outputs.append(OutputRecord(CONTROL, 0, order.key, order.to_json()))
-        for alert in axis.traffic_alerts(self._clock_us):
+        said = self._configuration.statements_of(axis.memory.model) if axis.memory.axis == "event" else ()
+        for alert in axis.traffic_alerts(self._clock_us, said):
             self._alert(alert)
         for series, window in in_order(axis.due(changed, self._clock_us), times):
             self._judge(series, window)
@@ -298,7 +299,9 @@ class JudgeStage:
         decisions = (*judgement.decisions, *shown)
         self._emit(point_from(context, one, monitor, reference) for one in self._shown(name.axis, decisions))
         for transition in judgement.transitions:
-            self._alert(alert_from(context, transition, monitor, reference))
+            alert = alert_from(context, transition, monitor, reference)
+            if not self._axis(name.model, name.axis).goes_on(alert):
+                self._alert(alert)
 
     def _because(self, name: SeriesName, window: ClosedWindow) -> str:
         """Why there is no reference."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
+from detectors.quality.arrivals import ArrivalMemory
 from detectors.quality.traffic import SLOT_US, Told, Traffic, learned, resumed, silence, silent_from_us
 from detectors.values import Alert, Evidence, Monitor, PaneSnapshot
 from streams.times import IDLE_US, NEVER_US
@@ -16,12 +17,16 @@ LONGEST_SLOTS = 4 * 7 * 144
 
 class Watched(msgspec.Struct, array_like=True):
     """What is remembered of a model's traffic. `open`: events of slots that are not complete; `version`, `revision`: of
-    the newest pane."""
+    the newest pane; `arrivals`: by source, how events arrive, the last of which were of `arrived_version`; `heard`: the
+    last statements of people that were taken."""
 
     traffic: Traffic | None = None
     open: dict[int, int] = msgspec.field(default_factory=dict[int, int])
     version: str = ""
     reference_revision: str = ""
+    arrivals: dict[int, ArrivalMemory] = msgspec.field(default_factory=dict[int, ArrivalMemory])
+    arrived_version: str = ""
+    heard: tuple[str, ...] = ()
 
 
 def count(watched: Watched, snapshot: PaneSnapshot, more_rows: int, monitor: Monitor) -> list[Told]:

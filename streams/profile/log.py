@@ -7,6 +7,7 @@ import structlog
 
 from detectors.errors import ProfileInvalid
 from streams.control.configuration import Configuration
+from streams.profile.arrival_slots import OpenSlot
 from streams.profile.cold_segment import SegmentInfo
 from streams.profile.cold_store import SegmentError
 from streams.profile.counts import Counts
@@ -32,6 +33,7 @@ class _ModelSnapshot(msgspec.Struct, array_like=True):
     segments: list[Segment]
     pane_offsets: list[int]
     cold: list[SegmentInfo] = []
+    arrival: OpenSlot = msgspec.field(default_factory=OpenSlot)
 
 
 class _StageSnapshot(msgspec.Struct, array_like=True):
@@ -134,6 +136,7 @@ class ProfileLog:
             model.series, model.counts = SeriesCodes(saved.series), saved.counts
             model.told = msgspec.structs.replace(saved.counts)
             model.event.state, model.label.state = saved.event, saved.label
+            model.arrival.open = saved.arrival
             model.event.forget_silence()
             model.label.forget_silence()
             self._segments[saved.model] = list(saved.segments)
@@ -181,6 +184,7 @@ def _small(state: ModelState) -> _ModelSnapshot:
         counts=replace(state.counts),
         event=replace(state.event.state),
         label=replace(state.label.state),
+        arrival=state.arrival.copy(),
         segments=[],
         pane_offsets=[],
         cold=[] if state.cold is None else state.cold.manifest(),

@@ -16,6 +16,7 @@ from streams.control.configuration import Configuration
 from streams.control.evolution import outcomes as outcomes_of
 from streams.control.schemas import Schema
 from streams.profile import id_kernels as kernels
+from streams.profile.arrival_slots import ArrivalSlots
 from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
 from streams.profile.id_kernels import ACCEPTED, taken
@@ -57,9 +58,11 @@ class ModelState:
         self.told = Counts()
         self.waiting_since_us = NEVER_EXPIRES_US
         self.crowded_out = 0
+        self.arrival = ArrivalSlots()
         self._old: Aged | None = None
         self._stored: bool | None = None
-        self.event = AxisPanes(model, "event", source, configuration, send, unpacked)
+        told = self.arrival.with_snapshots(send)
+        self.event = AxisPanes(model, "event", source, configuration, told, unpacked)
         self.label = AxisPanes(model, "label", source, configuration, send, unpacked)
 
     @property
@@ -81,6 +84,10 @@ class ModelState:
     def monitor_at(self, time_us: int) -> Monitor:
         """The monitor in force."""
         return self.configuration.monitor(self.model, time_us)
+
+    def pass_time(self, now_us: int) -> None:
+        """The log's time goes on (0: not known): a slot of arrival that is complete is to be told."""
+        self.event.state.announce |= self.arrival.pass_time(now_us)
 
     def take_predictions(self, batch: PredictionBatch, schema: Schema | None = None) -> None:
         """Tell duplicates and late events, profile the rest, and give them the labels that were already
@@ -104,6 +111,8 @@ class ModelState:
         self.counts.profiled += admission.accepted
         self.counts.duplicates += admission.duplicates
         self.counts.late += admission.late
+        if admission.late:
+            self.arrival.late(admission.late, self.event.state.watermark_us, span_us[0])
         self.counts.waiting -= admission.used
         self.counts.joined += admission.used
         accepted = None
@@ -256,8 +265,7 @@ class ModelState:
                 chosen = _span(_within(members, part, batch.rows, accepted))
                 pane = self.event.pane(key, monitor)
                 profile = pane.change()
-                keys = None if profile.drawn is None else batch.keys[chosen]
-                found = profile.fold(_features(batch, chosen), said[chosen], batch.scores[chosen], keys)
+                found = profile.fold(_features(batch, chosen), said[chosen], batch.scores[chosen])
                 if service is not None:
                     service.count_in(profile, chosen)
                 pane.rows += len(found)

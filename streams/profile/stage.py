@@ -18,6 +18,7 @@ from homeostat.contract import (
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.profile.ahead import Ahead
+from streams.profile.arrival_slots import SETTLED_US
 from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
 from streams.profile.intake import take_in
 from streams.profile.label_join import take_labels
@@ -138,6 +139,8 @@ class ProfileStage:
         """See `Stage`: idle models are sealed."""
         self._now_us = now_us
         for state in self._models.values():
+            if caught_up:
+                state.pass_time(now_us - SETTLED_US)
             for axis in (state.event, state.label):
                 axis.tick(now_us, caught_up, state.monitor_at(axis.state.watermark_us))
 
@@ -196,7 +199,11 @@ class ProfileStage:
         state = self._models[batch.model]
         state.event.input_offset = record.offset
         schema = self._configuration.schema(batch.model, version)
+        state.pass_time(record.timestamp_us)
         taken = take_in(record, batch, schema, state.monitor_at(int(batch.times_us[0])).max_ahead_s)
+        if version is not None:
+            state.arrival.open.version = version
+            state.arrival.take(batch, taken, record.timestamp_us)
         if taken.evolution.notable:
             self._outputs.evolution(batch.model, version, taken.evolution)
         if taken.refused:

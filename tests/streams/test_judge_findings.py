@@ -49,18 +49,22 @@ def profile_of(columns: Columns, scores: Floats, labels: Floats | None = None) -
     return found
 
 
-def judge(
-    number: int, profile: Profile, state: SeriesState, axis: Axis = "event"
-) -> tuple[Judgement, list[Alert]]:
-    window = Window(
+def context(number: int, rows: int, axis: Axis = "event") -> Window:
+    return Window(
         model="m",
         version="1",
         axis=axis,
         window=str(number),
         start_us=number * 1_000_000,
         end_us=(number + 1) * 1_000_000,
-        rows=profile.rows,
+        rows=rows,
     )
+
+
+def judge(
+    number: int, profile: Profile, state: SeriesState, axis: Axis = "event"
+) -> tuple[Judgement, list[Alert]]:
+    window = context(number, profile.rows, axis)
     found = measure(profile, REFERENCE, MONITOR) if axis == "event" else performance(profile, REFERENCE)
     judgement = decide(window, found, MONITOR, REFERENCE, state, profile)
     return judgement, [alert_from(window, one, MONITOR, REFERENCE) for one in judgement.transitions]

@@ -1,0 +1,212 @@
+"""Whether events come when they happen: clocks that are ahead, events that come too late, data that are stale.
+
+What is looked at are slots of arrival, by the broker's time: how many rows came, how old they were, and how many could
+not be measured because of their time. Nothing here reads a clock.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from detectors.explain import percent
+from detectors.quality.spans import hours, span
+from detectors.values import ArrivalSlot, Value
+
+Cause = Literal["ahead", "late", "stale"]
+Said = Literal["false alarm", "expected", "new normal"]
+
+LEAST_SHARE: Final = 0.01
+"""Of the rows of a slot, that are ahead or late to be told."""
+LEAST_ROWS: Final = 5
+BEYOND: Final = 3.0
+"""Times what is usual of the model."""
+LEAST_LAG_S: Final = 600.0
+"""Age of half of the events below which nothing is stale."""
+KNOWN: Final = 12
+"""Slots that it takes to know how old events usually are: an hour."""
+KEPT: Final = 48
+LASTING: Final = 3
+"""Slots in a row in which events are older than ever, to be told; a wrong clock is told at once."""
+CALM: Final = 2
+"""Slots in a row without it that end an alert."""
+CAUTION: Final = 1.5
+FEEDBACK: Final = 2
+_FADING: Final = 1 / 50
+"""Weight of a slot in the usual shares."""
+_ORDER: Final[tuple[Cause, ...]] = ("ahead", "late", "stale")
+
+
+class Standing(Value, frozen=True, kw_only=True):
+    """What is known of one cause. `usual`: share of the rows; `odd`, `calm`: slots in a row with it and without;
+    `told`: since which moment it is; `muted`: a person has spoken, so that its end is no news; `caution`: by which it
+    must be more to be told."""
+
+    usual: float = 0.0
+    odd: int = 0
+    calm: int = 0
+    told: int | None = None
+    muted: bool = False
+    caution: float = 1.0
+
+
+class ArrivalFeedback(Value, frozen=True, kw_only=True):
+    """A statement of a person, and what was known before it."""
+
+    id: str
+    standings: dict[Cause, Standing]
+    lags_s: tuple[float, ...]
+
+
+class ArrivalMemory(Value, frozen=True, kw_only=True):
+    """What is known of how the events of a model arrive. `lags_s`: age of half of the events, in the last usual slots;
+    `recent`: of the newest slot share or age by cause."""
+
+    standings: dict[Cause, Standing] = msgspec.field(default_factory=dict[Cause, Standing])
+    lags_s: tuple[float, ...] = ()
+    recent: dict[Cause, float] = msgspec.field(default_factory=dict[Cause, float])
+    feedback: tuple[ArrivalFeedback, ...] = ()
+
+    @property
+    def told(self) -> bool:
+        """Whether an alert is open that no person has spoken about."""
+        return any(one.told is not None and not one.muted for one in self.standings.values())
+
+
+class Arrived(NamedTuple):
+    """An alert about arrivals that begins or ends. `value`, `usual`, `least`: shares of the rows, or seconds of age."""
+
+    state: Literal["firing", "cleared"]
+    change_us: int
+    at_us: int
+    reason: str
+    measure: str = ""
+    value: float = 0.0
+    usual: float = 0.0
+    least: float = 0.0
+    rows: int = 0
+
+
+class _Seen(NamedTuple):
+    value: float
+    least: float
+    wanted: int
+
+
+def take(
+    memory: ArrivalMemory, slot: ArrivalSlot, allowed_s: dict[Cause, float]
+) -> tuple[ArrivalMemory, list[Arrived]]:
+    """Take a complete slot; slots come in order. allowed_s: by how much events may be ahead or late to be measured."""
+    standings, told = dict(memory.standings), list[Arrived]()
+    seen = _seen(memory, slot)
+    was_told = memory.told
+    for cause in _ORDER:
+        if cause not in seen:
+            continue
+        before, found = standings.get(cause, Standing()), seen[cause]
+        odd = found.value >= found.least
+        after = replace(before, odd=before.odd + 1 if odd else 0, calm=0 if odd else before.calm + 1)
+        if cause != "stale":
+            after = replace(after, usual=after.usual + (found.value - after.usual) * _FADING)
+        if after.told is None and after.odd >= found.wanted:
+            since_us = slot.start_us - (after.odd - 1) * slot.length_us
+            after = replace(after, told=since_us, muted=False)
+            told.append(_begun(cause, slot, since_us, found, before, memory, allowed_s))
+        elif after.told is not None and after.calm >= CALM:
+            after = replace(after, told=None, muted=False)
+        standings[cause] = after
+    usual_lag = "stale" not in seen or seen["stale"].value < seen["stale"].least
+    lags = (*memory.lags_s, slot.lag_s)[-KEPT:] if usual_lag and slot.measured else memory.lags_s
+    after = replace(
+        memory, standings=standings, lags_s=lags, recent={cause: one.value for cause, one in seen.items()}
+    )
+    if was_told and not after.told:
+        start_us = slot.start_us - (CALM - 1) * slot.length_us
+        reason = "Data quality: events come when they happen again, as they usually do."
+        told.append(Arrived("cleared", start_us, slot.start_us + slot.length_us, reason))
+    return after, told
+
+
+def say(memory: ArrivalMemory, said: Said, name: str) -> ArrivalMemory:
+    """The memory after a person has spoken about what is told; unchanged where nothing is.
+
+    All of it is silent until it has passed. "false alarm": it must be half as much again to be told. "new normal": as
+    it is now is as it usually is.
+    """
+    if not memory.told:
+        return memory
+    entry = ArrivalFeedback(id=name, standings=memory.standings, lags_s=memory.lags_s)
+    standings, lags = dict(memory.standings), memory.lags_s
+    for cause, one in memory.standings.items():
+        if one.told is None:
+            continue
+        caution = one.caution * CAUTION if said == "false alarm" else one.caution
+        now = memory.recent.get(cause, one.usual)
+        usual = now if said == "new normal" and cause != "stale" else one.usual
+        standings[cause] = replace(one, muted=True, caution=caution, usual=usual)
+        if said == "new normal" and cause == "stale":
+            lags = (now,) * KNOWN
+    return replace(memory, standings=standings, lags_s=lags, feedback=(*memory.feedback, entry)[-FEEDBACK:])
+
+
+def take_back(memory: ArrivalMemory, name: str) -> ArrivalMemory:
+    """As if the statement of this name had not been made, nor a later one; what has passed since stays so."""
+    place = next((i for i, one in enumerate(memory.feedback) if one.id == name), None)
+    if place is None:
+        return memory
+    before = memory.feedback[place]
+    standings = {
+        cause: replace(one, told=memory.standings[cause].told, odd=memory.standings[cause].odd)
+        for cause, one in before.standings.items()
+    }
+    return replace(memory, standings=standings, lags_s=before.lags_s, feedback=memory.feedback[:place])
+
+
+def _seen(memory: ArrivalMemory, slot: ArrivalSlot) -> dict[Cause, _Seen]:
+    """Of each cause what the slot shows, from where on it is told, and in how many slots in a row."""
+    found: dict[Cause, _Seen] = {}
+    counts: dict[Cause, int] = {"ahead": slot.ahead, "late": slot.late}
+    for cause, count in counts.items():
+        one = memory.standings.get(cause, Standing())
+        least = max(LEAST_SHARE, BEYOND * one.usual, LEAST_ROWS / max(slot.rows, 1)) * one.caution
+        found[cause] = _Seen(count / max(slot.rows, 1), least, 1)
+    if slot.measured and len(memory.lags_s) >= KNOWN:
+        caution = memory.standings.get("stale", Standing()).caution
+        least = max(LEAST_LAG_S, BEYOND * max(memory.lags_s)) * caution
+        found["stale"] = _Seen(slot.lag_s, least, LASTING)
+    return found
+
+
+def _begun(
+    cause: Cause,
+    slot: ArrivalSlot,
+    since_us: int,
+    found: _Seen,
+    before: Standing,
+    memory: ArrivalMemory,
+    allowed_s: dict[Cause, float],
+) -> Arrived:
+    end_us = slot.start_us + slot.length_us
+    came = f"that came {hours(slot.start_us, end_us)}"
+    usual = before.usual if cause != "stale" else sorted(memory.lags_s)[len(memory.lags_s) // 2]
+    allowed = span(allowed_s[cause])
+    if cause == "ahead":
+        words = (
+            f"a clock is ahead: {slot.ahead:,} of {slot.rows:,} events ({percent(found.value)}) {came} are dated after "
+            f"their arrival, by up to {span(slot.ahead_s)}. What is ahead by more than {allowed} is refused (dead "
+            "letters) and is in no measure. Set the clock or the time zone of the producer right"
+        )
+    elif cause == "late":
+        words = (
+            f"events come too late: {slot.late:,} of {slot.rows:,} ({percent(found.value)}) {came} are dated up to "
+            f"{span(slot.late_s)} before the newest one. What is late by more than {allowed} is in no measure. A "
+            "producer's clock is behind, or something holds its events back"
+        )
+    else:
+        words = (
+            f"the data are stale: half of the {slot.measured:,} events {came} are older than {span(slot.lag_s)}, "
+            f"usually {span(usual)}. Something holds them back, or the producer's clock is behind"
+        )
+    measure = {"ahead": "clock_ahead_share", "late": "late_share", "stale": "event_age_s"}[cause]
+    reason = f"Data quality: {words}."
+    return Arrived("firing", since_us, end_us, reason, measure, found.value, usual, found.least, slot.rows)
