@@ -39,7 +39,7 @@ _AMOUNTS = frozenset(
         *_SCORES,
     }
     | {"misaligned_columns", "constant_column", "vanished_category"}
-    | {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms"}
+    | {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "event_age_s", "events"}
 )
 """In units of their own, their estimates too."""
 
