@@ -106,11 +106,13 @@ def monitors_apply(
 
     Example: `homeostat monitors apply car-loan.yaml`
     """
+    from deploy.cli.archived import archived
     from streams.control.monitor_publish import apply_monitor
 
     described = monitor_file(file)
     delay_s = _seconds(effective_in, "--effective-in")
-    outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s))
+    with archived(described, Settings()) as source:
+        outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s, source))
     if as_json:
         typer.echo(json.dumps(outcome.as_dict(), indent=2))
     elif outcome.published:

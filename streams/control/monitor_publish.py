@@ -12,7 +12,7 @@ from streams.control.bus import ControlBus, publish_reference
 from streams.control.configuration import monitor_record
 from streams.control.monitor_build import build_monitor, reference_of
 from streams.control.window_spec import window_spec
-from streams.files.monitor import FeatureColumn, MonitorFile
+from streams.files.monitor import FeatureColumn, MonitorFile, MonitorFileInvalid
 from streams.times import MICROSECONDS, in_words
 from streams.topics import CONTROL
 
@@ -132,15 +132,24 @@ async def published_monitors(bus: ControlBus) -> list[Published]:
     return [found[model] for model in sorted(found)]
 
 
-async def apply_monitor(bus: ControlBus, file: MonitorFile, effective_in_s: float) -> Applied:
+async def apply_monitor(
+    bus: ControlBus, file: MonitorFile, effective_in_s: float, reference_from: MonitorFile | None = None
+) -> Applied:
     """Publish the reference that the file names, then the monitor as the next revision; nothing where both are
     already there. The first monitor of a model, and the first reference of a version, count for all events that come
     from now on, whatever their time; a later one for times from `effective_in_s` from now on: long enough for every
-    worker to have read it.
+    worker to have read it. reference_from: the same with the file and the columns that the reference is built from,
+    where it comes from elsewhere.
 
     Raises `FileInvalid`, `MonitorFileInvalid` or an error of `detectors.errors`.
     """
-    reference, features = reference_of(file) if file.reference.file is not None else (None, _named(file))
+    source = reference_from or file
+    if source.reference.archive is not None:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: reference.archive is read by `homeostat monitors apply`; for anything else "
+            "write it to a file with `homeostat archive export` and name that"
+        )
+    reference, features = reference_of(source) if source.reference.file is not None else (None, _named(file))
     known = {one.model: one for one in await published_monitors(bus)}.get(file.model, Published(file.model))
     monitor = build_monitor(file, features)
     last = known.monitors[-1] if known.monitors else None

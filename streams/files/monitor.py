@@ -93,8 +93,15 @@ class Columns(_Part):
         }
 
 
+class ArchiveStretch(_Part):
+    """Event time, or how long ago, from and to: the archive's events of the model in between."""
+
+    since: str = Field(alias="from", description="2026-11-21T10:00 (UTC), or how long ago: 30d.")
+    until: str | None = Field(None, alias="to", description="The same. Default: now.")
+
+
 class ReferenceSource(_Part):
-    """Where the reference comes from: exactly one of the three."""
+    """Where the reference comes from: exactly one of the four."""
 
     file: Path | None = Field(None, description="A table of good times; relative to the monitor file.")
     rows: int | None = Field(
@@ -103,6 +110,7 @@ class ReferenceSource(_Part):
         description="The first so many rows of the data; live, of each version without a reference.",
     )
     registered: bool | None = Field(None, description="The one that was registered with each version.")
+    archive: ArchiveStretch | None = Field(None, description="What the archive holds of a good time.")
     seasonal: Literal["hour_of_day", "day_of_week", "hour_of_week"] | None = Field(
         None, description="Compare each row with those of its own hour of the day or day of the week (UTC)."
     )
@@ -110,11 +118,12 @@ class ReferenceSource(_Part):
 
     @model_validator(mode="after")
     def _one(self) -> "ReferenceSource":
-        if sum(bool(each) for each in (self.file, self.rows, self.registered)) != 1:
-            raise ValueError("name exactly one of file, rows and registered: true")
+        if sum(bool(each) for each in (self.file, self.rows, self.registered, self.archive)) != 1:
+            raise ValueError("name exactly one of file, rows, archive and registered: true")
         if self.registered and self.seasonal:
             raise ValueError(
-                f"seasonal is {self.seasonal!r}: a registered reference has the season that it was built with; leave it out"
+                f"seasonal is {self.seasonal!r}: a registered reference has the season that it was built with; leave "
+                "it out"
             )
         return self
 

@@ -25,6 +25,11 @@ def learn(data: Path, file: MonitorFile) -> tuple[Reference, Rows]:
     Raises `FileInvalid`, `MonitorFileInvalid` or `ReferenceInvalid`.
     """
     source = file.reference
+    if source.archive is not None:
+        raise MonitorFileInvalid(
+            f"monitor of {file.model!r}: reference is a stretch of the archive, which a backtest does not read; write "
+            "it to a file with `homeostat archive export` and name that"
+        )
     if source.file is None and source.rows is None:
         raise MonitorFileInvalid(
             f"monitor of {file.model!r}: reference is `registered: true`, which a backtest cannot see; name a "

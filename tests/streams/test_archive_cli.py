@@ -10,8 +10,12 @@ from typer.testing import CliRunner
 from db.engine import connect
 from db.migrate import upgrade
 from deploy.cli import app
+from deploy.cli.archived import archived
+from deploy.errors import UserError
 from deploy.settings import Settings
+from streams.control.monitor_build import reference_of
 from streams.files.guess import guess
+from streams.files.monitor import MonitorFile
 from streams.files.tables import TableFile
 from streams.store import LocalStore
 from tests.streams.archive_parts import fill, globbed, predictions, write
@@ -117,3 +121,24 @@ def test_a_stretch_is_exported_as_a_reference(home: Path) -> None:
     assert not [name for name in found.columns if name.startswith("f.")]
     guessed = guess(TableFile(home / "good.parquet"))
     assert (guessed.of("id"), guessed.of("time"), guessed.of("label")) == ("id", "time", "label")
+
+
+def test_a_stretch_is_the_reference_of_a_monitor(home: Path) -> None:
+    fill(LocalStore(home / "archive"), 4)
+    fields = {"model": "churn", "columns": {"segments": ["city"]}}
+    file = MonitorFile.model_validate(
+        fields | {"reference": {"archive": {"from": "2020-01-01"}, "version": "7"}}
+    )
+    _run("export", str(home / "good.parquet"), "--model", "churn")
+    exported = pd.read_parquet(home / "good.parquet")
+    versions = exported["version"].tolist()
+    version, rows = str(versions[0]), versions.count(versions[0])
+    file = file.model_copy(update={"reference": file.reference.model_copy(update={"version": version})})
+    with archived(file, Settings()) as source:
+        assert source is not None
+        reference, _ = reference_of(source)
+    assert (reference.rows, reference.version) == (rows, version)
+    assert "city" not in [part.spec.name for part in reference.features]
+    nowhere = file.model_copy(update={"model": "chrun"})
+    with pytest.raises(UserError, match="no events of model 'chrun'"), archived(nowhere, Settings()):
+        pass

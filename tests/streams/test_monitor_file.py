@@ -73,7 +73,7 @@ def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
         ("- a", "it must hold fields"),
         ("model: [", "this is not YAML"),
         ("model: m", "reference: it must be given"),
-        ("model: m\nreference: {}", "name exactly one of file, rows and registered"),
+        ("model: m\nreference: {}", "name exactly one of file, rows, archive and registered"),
         ("model: m\nreference: {rows: 20}", r"reference\.rows is 20: .* greater than or equal to 100"),
         ("model: m\nreference: {rows: 200}\nwindow: {every: 10}", r"window\.every is 10"),
         (
