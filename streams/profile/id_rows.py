@@ -1,4 +1,5 @@
-"""A row of the table of ids, and how the state topic keeps rows: column by column, 18 bytes each where they are new."""
+"""A row of the table of ids, and how the state topic keeps rows: column by column, 14 to 18 bytes each where they are
+new."""
 
 import mmap
 from typing import Any, NamedTuple, TypeAlias
@@ -35,6 +36,8 @@ _NAMES = ROW.names or ()
 _PANE, _LABEL_PANE = _NAMES.index("pane"), _NAMES.index("label_pane")
 
 
+_LEAST_BITS = 16
+"""Rows from which on two values and bits cannot be taken for as many values."""
 _MAPPED_BYTES, _HUGE_BYTES = 1024 * 1024, 4 * 1024 * 1024
 
 
@@ -62,8 +65,9 @@ class Held(NamedTuple):
 
 class _Logged(msgspec.Struct, array_like=True):
     """Rows as the state topic keeps them: pane code `first + i` stands for `starts[i]` (int64, microseconds). `rows`
-    are the fields of `ROW`, column by column; but for the keys, one value where all rows have the same. Whole rows are
-    read, too. With `cut_us` rows of earlier panes that were logged before have left the table."""
+    are the fields of `ROW`, column by column; but for the keys, one value where all rows have the same, and where they
+    have two, these and a bit for each row. Whole rows are read, too. With `cut_us` rows of earlier panes that were
+    logged before have left the table."""
 
     first: int
     starts: bytes
@@ -94,16 +98,32 @@ def read_rows(data: bytes) -> tuple[Held, int | None]:
 
 
 def _column_bytes(column: npt.NDArray[Any]) -> bytes:
-    """The values, or the one that all rows have."""
-    return (column[:1] if (column == column[0]).all() else column).tobytes()
+    """The values, the one that all rows have, or the two that they have with a bit for each row: which is told by the
+    number of bytes."""
+    first = column == column[0]
+    if first.all():
+        return column[:1].tobytes()
+    second = column[np.argmin(first)]
+    if len(column) >= _LEAST_BITS and (first | (column == second)).all():
+        return column[0].tobytes() + second.tobytes() + np.packbits(first).tobytes()
+    return column.tobytes()
+
+
+def _column_of(data: bytes, kind: np.dtype[Any], rows: int) -> npt.NDArray[Any]:
+    """What `_column_bytes` has written, or one value for all rows."""
+    pair_bytes = 2 * kind.itemsize
+    if rows < _LEAST_BITS or len(data) != pair_bytes + -(-rows // 8):
+        return np.frombuffer(data, dtype=kind)
+    first, second = np.frombuffer(data, dtype=kind, count=2)
+    bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=pair_bytes), count=rows)
+    return np.where(bits, first, second)
 
 
 def _rows_of(columns: list[bytes] | bytes) -> Rows:
     """The rows of a log record, their panes not yet translated."""
     if isinstance(columns, bytes):
         return np.frombuffer(columns, dtype=ROW).copy()
-    found = [np.frombuffer(data, dtype=ROW[name]) for name, data in zip(_NAMES, columns, strict=False)]
-    rows = np.empty(len(found[0]) if found else 0, dtype=ROW)
-    for name, column in zip(_NAMES, found, strict=False):
-        rows[name] = column
+    rows = np.empty(len(columns[0]) // ROW["key"].itemsize if columns else 0, dtype=ROW)
+    for name, data in zip(_NAMES, columns, strict=False):
+        rows[name] = _column_of(data, ROW[name], len(rows))
     return rows
