@@ -10,7 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reporting import words
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 900, 150, 64, 22
+WIDTH = 1000
+"""Units of a drawing from side to side, however wide the screen is; its height is in pixels."""
+HEIGHT = 136
 _TOP = 8
 _TICKS = 5
 _LOG = "_evidence"
@@ -56,7 +58,7 @@ class Line(Protocol):
 
 
 class Drawing(NamedTuple):
-    """An SVG, its title, and what it shows in words."""
+    """An SVG with its labels, its title, and what it shows in words."""
 
     title: str
     svg: str
@@ -108,14 +110,14 @@ def _span(found: Mapping[str, Any]) -> tuple[int, int]:
 
 def _x(row: float, first: int, last: int) -> float:
     share = (row - first) / max(last - first, 1)
-    return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - 8)
+    return min(max(share, 0.0), 1.0) * WIDTH
 
 
 def _timeline(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> str:
     """A bar for each incident, a row for each kind."""
     kinds = [kind for kind in _KINDS if any(one["kind"] == kind for one in incidents)]
-    height = _STRIP * len(kinds) + BOTTOM
     parts: list[str] = []
+    labels = _row_ticks(first, last)
     for place, kind in enumerate(kinds):
         y = place * _STRIP + 3
         for one in incidents:
@@ -129,9 +131,9 @@ def _timeline(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> 
                     f'<rect class="bar" x="{start:.1f}" y="{y}" width="{max(end - start, 2):.1f}" height="12"/>'
                 )
             parts.append(f'<path class="told" d="M{mark:.1f} {y - 1}v14"/>')
-        parts.append(f'<text class="name" x="{LEFT + 4}" y="{y + 10}">{_KINDS[kind]}</text>')
-    parts += _row_ticks(first, last, height - BOTTOM)
-    return _svg(height, "When each incident began and ended, by kind", parts) if kinds else ""
+        labels.append(f'<span class="name" style="top:{y - 3}px">{_KINDS[kind]}</span>')
+    alt = "When each incident began and ended, by kind"
+    return _plot(_STRIP * len(kinds), alt, parts, labels) if kinds else ""
 
 
 def _drawing(line: Line, incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> Drawing:
@@ -144,18 +146,18 @@ def _drawing(line: Line, incidents: Sequence[Mapping[str, Any]], first: int, las
     values = [sample.value for sample in line.samples]
     limits = [sample.threshold for sample in line.samples if sample.threshold is not None]
     scale = _Scale.of([*values, *limits], log)
-    parts = [*_bands(mine, first, last), *_value_ticks(scale), *_row_ticks(first, last, HEIGHT - BOTTOM)]
+    parts = [*_bands(mine, first, last), *_rules(scale)]
     parts.append(_path("limit", [(s.row, s.threshold) for s in line.samples], scale, first, last))
     parts.append(_path("line", [(s.row, s.value) for s in line.samples], scale, first, last))
     parts += [
-        f'<circle class="breach" cx="{_x(s.row, first, last):.1f}" cy="{scale.y(s.value):.1f}" r="2.2"/>'
+        f'<path class="breach" d="M{_x(s.row, first, last):.1f} {scale.y(s.value):.1f}h.01"/>'
         for s in line.samples
         if s.breach
     ]
     breaches = sum(sample.breach for sample in line.samples)
     ranges = f"from {amount(min(values, default=None))} to {amount(max(values, default=None))}"
     note = f"{len(values)} windows, {ranges}; {words.count(breaches, 'breach', 'breaches')}"
-    return Drawing(name, _svg(HEIGHT, f"{name}: {note}", parts), note)
+    return Drawing(name, _plot(HEIGHT, f"{name}: {note}", parts, _labels(scale, first, last)), note)
 
 
 def _estimates(
@@ -171,7 +173,7 @@ def _estimates(
         if not values:
             continue
         scale = _Scale.of(values, log=False)
-        parts = [*_bands(mine, first, last), *_value_ticks(scale), *_row_ticks(first, last, HEIGHT - BOTTOM)]
+        parts = [*_bands(mine, first, last), *_rules(scale)]
         for key, style in (("low", "bound"), ("high", "bound"), ("realized", "real"), ("estimated", "line")):
             parts.append(_path(style, [(one["end_row"], one[key]) for one in told], scale, first, last))
         known = [one for one in told if one["realized"] is not None and one["estimated"] is not None]
@@ -182,7 +184,8 @@ def _estimates(
         name = (
             f"{words.measure(measure)}, estimated (line), its interval (dots), and what turned out (dashes)"
         )
-        found.append(Drawing(name, _svg(HEIGHT, f"{name}: {note}", parts), note))
+        plot = _plot(HEIGHT, f"{name}: {note}", parts, _labels(scale, first, last))
+        found.append(Drawing(name, plot, note))
     return found
 
 
@@ -200,7 +203,7 @@ class _Scale(NamedTuple):
 
     def y(self, value: float) -> float:
         share = ((_logged(value) if self.log else value) - self.low) / (self.high - self.low)
-        return _TOP + (1 - share) * (HEIGHT - BOTTOM - _TOP)
+        return _TOP + (1 - share) * (HEIGHT - _TOP)
 
     def ticks(self) -> list[tuple[float, str]]:
         steps = [self.low + (self.high - self.low) * part / 3 for part in (0.25, 1.5, 2.75)]
@@ -234,36 +237,38 @@ def _bands(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> lis
     for one in incidents:
         start = _x(one["change_row"], first, last)
         end = _x(last if one["closed_row"] is None else one["closed_row"], first, last)
-        size = f'width="{max(end - start, 2):.1f}" height="{HEIGHT - BOTTOM - _TOP}"'
+        size = f'width="{max(end - start, 2):.1f}" height="{HEIGHT - _TOP}"'
         if not one["further"]:
             found.append(f'<rect class="band" x="{start:.1f}" y="{_TOP}" {size}/>')
-        found.append(
-            f'<path class="told" d="M{_x(one["opened_row"], first, last):.1f} {_TOP}V{HEIGHT - BOTTOM}"/>'
-        )
+        found.append(f'<path class="told" d="M{_x(one["opened_row"], first, last):.1f} {_TOP}V{HEIGHT}"/>')
     return found
 
 
-def _row_ticks(first: int, last: int, y: int) -> list[str]:
-    found = [f'<path class="axis" d="M{LEFT} {y}H{WIDTH - 8}"/>']
+def _row_ticks(first: int, last: int) -> list[str]:
+    found: list[str] = []
     for part in range(_TICKS):
         row = first + (last - first) * part // (_TICKS - 1)
-        anchor = "start" if part == 0 else "end" if part == _TICKS - 1 else "middle"
-        found.append(
-            f'<text class="tick" text-anchor="{anchor}" x="{_x(row, first, last):.1f}" y="{y + 14}">{row:,}</text>'
-        )
+        place = {0: "first", _TICKS - 1: "last"}.get(part, "between" if part % 2 else "middle")
+        left = 100 * _x(row, first, last) / WIDTH
+        found.append(f'<span class="x {place}" style="left:{left:.2f}%">{row:,}</span>')
     return found
 
 
-def _value_ticks(scale: _Scale) -> list[str]:
-    found: list[str] = []
-    for value, text in scale.ticks():
-        y = scale.y(value)
-        found.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - 8}"/>')
-        found.append(f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 3.5:.1f}">{text}</text>')
-    return found
+def _rules(scale: _Scale) -> list[str]:
+    return [f'<path class="rule" d="M0 {scale.y(value):.1f}H{WIDTH}"/>' for value, _ in scale.ticks()]
 
 
-def _svg(height: int, alt: str, parts: Sequence[str]) -> str:
-    inside = "".join(parts)
+def _labels(scale: _Scale, first: int, last: int) -> list[str]:
+    values = [
+        f'<span class="y" style="top:{scale.y(value):.1f}px">{text}</span>' for value, text in scale.ticks()
+    ]
+    return [*values, *_row_ticks(first, last)]
+
+
+def _plot(height: int, alt: str, parts: Sequence[str], labels: Sequence[str]) -> str:
+    """The drawing is as wide as there is room. Its labels are no part of it, so that they stay readable."""
+    axis = f'<path class="axis" d="M0 {height}H{WIDTH}"/>'
+    drawing = f'viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none" style="height:{height}px"'
     label = escape(alt, quote=True)
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{inside}</svg>'
+    svg = f'<svg {drawing} role="img" aria-label="{label}">{"".join(parts)}{axis}</svg>'
+    return f'<div class="plot"><div class="area">{svg}{"".join(labels)}</div></div>'
