@@ -11,6 +11,7 @@ from remediation.changes import POPULATION, UPSTREAM, ChangeKind
 from remediation.clock import US_PER_S, seconds
 from remediation.config import DiagnosisConfig
 from remediation.evidence import (
+    ARRIVALS,
     BREAK_MEASURES,
     CERTAIN_BREAKS,
     OUTCOMES,
@@ -239,7 +240,9 @@ def _upstream_data_break(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
     confidence = 0.25 + 0.7 * min(1.0, worst / _CERTAIN_RISE)
     if not facts.firing("data_drift"):
         confidence = max(confidence, 0.7)
-    return _hypothesis("upstream_data_break", confidence, [_told(each) for each in found[:3]])
+    arrivals = [each.reason.rstrip(".") for each in facts.arrivals()]
+    told = [_told(each) for each in found[:3] if each.measure not in ARRIVALS]
+    return _hypothesis("upstream_data_break", confidence, [*arrivals, *told])
 
 
 def _population_shift(facts: Facts) -> Hypothesis:

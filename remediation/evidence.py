@@ -22,8 +22,11 @@ OUTCOMES: tuple[AlertKind, ...] = ("performance", "concept_drift")
 BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
 """Data-quality measures that the world does not produce by moving: something upstream is broken."""
 
-CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_column"})
-"""Findings that say what is broken; their value is no share of the rows."""
+ARRIVALS = frozenset({"clock_ahead_share", "late_share", "event_age_s"})
+"""How events arrive: clocks that are wrong, data that are late. Nothing that a model could learn."""
+
+CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_column"}) | ARRIVALS
+"""Findings that say what is broken; their value is no share of the rows that broke."""
 
 
 class Facts(Value, frozen=True, kw_only=True):
@@ -49,6 +52,14 @@ class Facts(Value, frozen=True, kw_only=True):
         """Alerts of the ill version that fire, of these kinds (none given: all), in order of time."""
         found = [each for each in still_firing(self.alerts, self.version) if not kinds or each.kind in kinds]
         return sorted(found, key=lambda each: (each.end_us, each.id))
+
+    def arrivals(self) -> list[Alert]:
+        """Those of the firing alerts that say how events arrive."""
+        return [
+            each
+            for each in self.firing("data_quality")
+            if each.evidence and all(one.measure in ARRIVALS for one in each.evidence)
+        ]
 
     def release(self) -> Desired | None:
         """The deployment that brought the ill version, if another version served before it."""

@@ -40,10 +40,17 @@ def make_plan(
     match cause.cause:
         case "bad_release":
             return _rollback(facts, cause, current, versions, attempt)
+        case "upstream_data_break" if _only_arrivals(facts):
+            return NoPlan(reason="no other version mends how events arrive: " + "; ".join(cause.reasons))
         case "population_shift" | "concept_shift" | "upstream_data_break":
             return _retrain(facts, cause, current, attempt, config)
         case "unknown":
             return NoPlan(reason="the cause is unknown: " + "; ".join(facts_told(facts)))
+
+
+def _only_arrivals(facts: Facts) -> bool:
+    arrivals = facts.arrivals()
+    return bool(arrivals) and arrivals == facts.firing("data_quality")
 
 
 def facts_told(facts: Facts) -> list[str]:
