@@ -201,7 +201,7 @@ class JudgeStage:
             if record.offset in wanted:
                 snapshot = msgspec.msgpack.decode(record.value or b"", type=PaneSnapshot)
                 name = SeriesName(snapshot.model, snapshot.version, snapshot.segment, snapshot.axis)
-                self._axis(name.model, name.axis).restore(name).store(snapshot, record.offset)
+                self._axis(name.model, name.axis).restore(name).store(snapshot, record.offset, True)
 
     def _decode(self, record: InputRecord) -> PaneSnapshot | None:
         if self._decoded is not None and self._decoded[0] == record.offset:

@@ -168,11 +168,11 @@ class Series:
         self._plan = plan
         self._absent: frozenset[tuple[int, int]] = frozenset()
 
-    def store(self, snapshot: PaneSnapshot, offset: int) -> bool:
+    def store(self, snapshot: PaneSnapshot, offset: int, again: bool = False) -> bool:
         """Take a snapshot; False when a newer one of its pane and source is known, or it comes after the pane
-        was final."""
+        was final. `again`: it was taken before, by whoever wrote the checkpoint."""
         end_us = snapshot.pane_us + snapshot.pane_length_us
-        if end_us <= self.memory.final_us.get(snapshot.source, NEVER_US):
+        if not again and end_us <= self.memory.final_us.get(snapshot.source, NEVER_US):
             return False
         entries = self.panes.setdefault(snapshot.pane_us, {})
         known = entries.get(snapshot.source)

@@ -1,0 +1,77 @@
+"""A reference that real workers learn, killed in between: it is the same, and a replay says what the live run said."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.kafka import KafkaBroker
+from streams.broker.admin import ensure_topics
+from streams.broker.log import LogReader
+from streams.control.configuration import Configuration
+from streams.control.feed import ControlFeed
+from streams.replay.replay import Stretch, replay
+from streams.replay.replay_check import check
+from streams.topics import all_topics
+from tests.streams.learning_parts import MODEL, World, sent, steady
+from tests.streams.live import Worker, collect, publish, publish_configuration
+from tests.streams.test_replay import wait_until_all_is_told
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
+
+
+@pytest.fixture
+def workers(kafka_broker: KafkaBroker, tmp_path: Path) -> Iterator[list[Worker]]:
+    found = [Worker(role, kafka_broker.bootstrap, tmp_path, 1) for role in ("profile", "judge")]
+    yield found
+    for worker in found:
+        worker.stop()
+
+
+async def learned_by(broker: str, timeout_s: float = 120) -> Configuration:
+    """What is on the control topic, once a version has its reference."""
+    deadline = time.monotonic() + timeout_s
+    async with LogReader(broker, "test-control") as reader:
+        configuration = Configuration()
+        feed = ControlFeed(reader, configuration)
+        while configuration.reference(MODEL, "1") is None:
+            await feed.refresh()
+            assert time.monotonic() < deadline, "no reference was learned"
+            await asyncio.sleep(0.2)
+    return configuration
+
+
+async def test_a_kill_while_a_reference_is_learned_changes_nothing(
+    kafka_broker: KafkaBroker, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.streams.test_replay.PARTITIONS", 1)
+    broker = kafka_broker.bootstrap
+    await ensure_topics(broker, all_topics(1))
+    records = sent(steady(8_000))
+    whole = World(idle_s=60.0)
+    await publish_configuration(broker, [whole.configuration.monitor(MODEL, 0)], [])
+    for worker in workers:
+        worker.start()
+    half = len(records) // 4
+    cuts = [0, 21, 31, 42, half]
+    for number, (first, end) in enumerate(pairwise(cuts)):
+        await publish(broker, records[first:end])
+        for worker in workers if number < 3 else ():
+            worker.stop()
+            worker.start(wait=False)
+    configuration = await learned_by(broker)
+    whole.feed(records[:half])
+    reference = whole.configuration.reference(MODEL, "1")
+    assert reference is not None
+    assert configuration.reference(MODEL, "1") == reference
+    assert configuration.orders() == []
+    await publish(broker, records[half:])
+    await wait_until_all_is_told(broker)
+    results = await collect(broker, 1)
+    measured = [one for one in results.points.values() if one.reference_revision == reference.revision]
+    assert min(one.start_us for one in measured) == whole.orders[0].effective_us
+    found = check(await replay(broker, Stretch()))
+    assert found.holds, found.as_dict()
