@@ -237,6 +237,11 @@ def _show_backtest(found: "Backtest") -> None:
             "ahead of their arrival would be dead letters.",
             err=True,
         )
+    if not found.listened:
+        typer.echo(
+            "Times are told by the hour or the day, many rows each: silence between them is not looked for.",
+            err=True,
+        )
     account = found.accounting
     if account is not None and account.late:
         typer.echo(f"{account.late:,} rows came later than the lateness: sort the file by time.", err=True)

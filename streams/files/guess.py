@@ -61,6 +61,8 @@ _TELLS: Final = 0.1
 """Least difference of mean predictions or scores between two texts by which the positive one is known."""
 _SAME: Final = 0.999
 _MOST_CLASSES: Final = 30
+_CLOCK_VALUES = 50
+"""Distinct values of a column that never falls, from which on it is a clock: fewer may be sorted rows."""
 _MOST_SEGMENTS: Final = 12
 
 
@@ -364,12 +366,20 @@ def _feature(one: _Seen, rows: int, label: _Seen | None) -> Guess:
         return Guess(one.name, "feature", "constant", "watched so that it is told when it is not any more")
     if one.is_number and one.distinct == rows and _is_whole(one) and rows > 100:
         return Guess(one.name, "left out", "whole numbers, another one in every row: a number of the row")
+    if one.is_number and one.distinct >= _CLOCK_VALUES and _never_falls(one):
+        return Guess(
+            one.name, "left out", "never falls from row to row: a clock or a counter, which drifts by nature"
+        )
     words = "text: categories" if one.is_text else "numbers"
     few = one.is_number and 2 < one.distinct <= 10 and _is_whole(one)
     hint = (
         f"{{name: {one.name}, kind: categorical}} if its {one.distinct} values have no order" if few else ""
     )
     return Guess(one.name, "feature", "true or false" if pa.types.is_boolean(one.kind) else words, hint)
+
+
+def _never_falls(one: _Seen) -> bool:
+    return bool((np.diff(one.numbers()) >= 0).all())
 
 
 def _same(one: _Seen, label: _Seen) -> bool:

@@ -20,7 +20,7 @@ from detectors.values import Monitor
 from streams.control.configuration import Configuration
 from streams.control.monitor_build import build_monitor, open_table
 from streams.control.window_spec import window_spec
-from streams.files.columns import Roles, as_times
+from streams.files.columns import Roles, Times, as_times
 from streams.files.labels import LabelFile
 from streams.files.monitor import MonitorFile, MonitorFileInvalid, seconds
 from streams.files.tables import FileInvalid, TableFile
@@ -57,6 +57,7 @@ _PANES_S = (
     86_400,
 )
 _PANES_PER_WINDOW = 10
+_COARSE_US = 3_600_000_000
 _PANES_AHEAD = 8
 
 
@@ -131,6 +132,7 @@ def backtest(
         skipped=vars(feed.skipped),
         unreadable=tuple(one for one in table.unreadable.values() if one.row >= skipped_rows),
         ahead=feed.ahead,
+        listened=monitor.silence_s != 0 or file.silence == "off",
         labels_unused=label_file.unused if label_file else 0,
         labels_without_outputs=not roles.has_outputs and (roles.has_labels or label_file is not None),
     )
@@ -215,14 +217,23 @@ def _timed(file: MonitorFile, roles: Roles, first: pa.RecordBatch) -> Monitor:
     times = times[times >= 0]
     draft = build_monitor(file, roles.features, pane_s=_PANES_S[0])
     if file.pane is not None or len(times) < 2:
-        return build_monitor(file, roles.features)
+        return _heard(build_monitor(file, roles.features), times)
     spec = window_spec(draft, "event")
     row_s = max(float(np.ptp(times)) / MICROSECONDS / (len(times) - 1), 1e-6)
     hop_s = spec.hop_us / MICROSECONDS if spec.by_time else spec.hop_rows * row_s
     wanted_s = max(hop_s / _PANES_PER_WINDOW, _LEAST_PANE_ROWS * row_s)
     whole = [one for one in _PANES_S if _divides(one, file)]
     pane_s = max((one for one in whole if one <= wanted_s), default=min(whole, default=_PANES_S[0]))
-    return build_monitor(file, roles.features, pane_s=float(pane_s))
+    return _heard(build_monitor(file, roles.features, pane_s=float(pane_s)), times)
+
+
+def _heard(monitor: Monitor, times_us: Times) -> Monitor:
+    """Times that are told by the hour or the day say nothing about the silence between two of them."""
+    known = np.unique(times_us)
+    together = len(known) * 2 <= len(times_us)
+    if monitor.silence_s is None and together and int(np.gcd.reduce(known)) >= _COARSE_US:
+        return msgspec.structs.replace(monitor, silence_s=0.0)
+    return monitor
 
 
 def _divides(pane_s: float, file: MonitorFile) -> bool:

@@ -72,6 +72,8 @@ class Backtest:
     """Rows that are dated later than now. A file does not tell when a row came, so they are measured."""
     labels_unused: int
     labels_without_outputs: bool = False
+    listened: bool = True
+    """Whether silence was looked for, as the monitor says."""
     unreadable: tuple[Cell, ...] = ()
     """Of each row that was left out for it, the first cell that is no number where one belongs."""
 

@@ -357,3 +357,11 @@ def test_labels_of_a_file_without_predictions_say_nothing_of_a_model(tmp_path: P
     fields = {"model": "none", "columns": columns, "reference": {"rows": 1_000}, "window": {"rows": 500}}
     told = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields)).as_dict()
     assert (told["labels"], told["label_windows"], told["incidents"]) == (0, 0, [])
+
+
+def test_times_of_a_day_each_are_no_silence(tmp_path: Path) -> None:
+    days = pd.date_range("2026-01-01", periods=60, freq="D", tz="UTC").repeat(50)
+    frame(3_000, 4).assign(at=days).to_csv(tmp_path / "data.csv", index=False)
+    found = backtest(tmp_path / "data.csv", monitor(tmp_path, timed=True, window={"rows": 300}))
+    assert not found.listened
+    assert [one for one in found.as_dict()["incidents"] if one["kind"] == "volume"] == []

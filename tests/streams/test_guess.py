@@ -142,3 +142,14 @@ def test_files_without_a_guess(tmp_path: Path, content: str, words: str) -> None
     (tmp_path / "data.csv").write_text(content)
     with pytest.raises(FileInvalid, match=words):
         guess(TableFile(tmp_path / "data.csv"))
+
+
+def test_a_clock_is_no_feature(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rising = np.sort(rng.random(500))
+    pd.DataFrame({"x": rng.normal(size=500), "age": rising, "code": np.repeat([1, 2], 250)}).to_csv(
+        tmp_path / "good.csv", index=False
+    )
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert found.all_of("feature") == ["x", "code"]
+    assert "a clock" in found.guesses["age"].why
