@@ -188,9 +188,16 @@ class SqlUnit(SqlReader):
         verb = _verb(expected, approval.state)
         if approval.broken_glass:
             detail["broken_glass"] = True
-        elif verb == "updated" and approval.votes and approval.votes[-1].by == actor:
-            verb, votes = "voted", len(approval.votes)
-            detail |= {"by": actor, "votes": votes, "quorum": approval.quorum}
+        elif verb == "updated" and bound is not None and len(approval.votes) > len(bound.get("votes", ())):
+            verb = "voted"
+            detail |= {"by": actor, "votes": len(approval.votes), "quorum": approval.quorum}
+        elif (
+            verb == "updated"
+            and bound is not None
+            and approval.snoozed_until_us != bound.get("snoozed_until_us")
+        ):
+            verb = "snoozed"
+            detail |= {"by": actor, "until_us": approval.snoozed_until_us}
         self._audit("approval", verb, approval, actor, detail)
         return True
 

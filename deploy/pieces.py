@@ -130,7 +130,7 @@ def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
         channel=settings.slack_channel,
         api_url=settings.slack_api_url,
     )
-    return SlackNotifier(config, journal, console_url=partial(console_url, settings))
+    return SlackNotifier(config, journal, policy=policy(settings), console_url=partial(console_url, settings))
 
 
 def policy(settings: Settings) -> "Policy":

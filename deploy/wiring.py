@@ -171,7 +171,7 @@ async def _run_api(settings: Settings) -> None:
     from db.audit.verify import verify
     from db.journal import SqlJournal
     from db.points import SqlRecordStore
-    from remediation.approvals import decide
+    from remediation.approvals import decide, snooze
     from remediation.changes import record_change
     from remediation.clock import SystemClock
     from remediation.feedback import give_feedback
@@ -187,6 +187,7 @@ async def _run_api(settings: Settings) -> None:
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
     registry = MlflowRegistry(pieces.mlflow(settings))
+    policy = pieces.policy(settings)
     async with (
         pieces.open_bus(settings, "api") as bus,
         followed(pieces.broker(settings), "homeostat-api-control") as registered,
@@ -197,7 +198,8 @@ async def _run_api(settings: Settings) -> None:
             registry=registry,
             verify_audit=partial(verify, engine, settings.audit_path),
             proofs=Proofs(engine, settings.audit_path),
-            decide=partial(decide, journal, clock, policy=pieces.policy(settings)),
+            decide=partial(decide, journal, clock, policy=policy),
+            snooze=partial(snooze, journal, clock, policy=policy),
             promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
             set_silence=partial(set_silence, journal, clock),

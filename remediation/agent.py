@@ -80,7 +80,7 @@ class Agent:
         )
         self._executor = executor
         self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config)
-        self._outbox = Outbox(ports.journal, ports.notifier, ports.clock)
+        self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy)
         self._reconciliation = Reconciliation(
             ports.journal, ports.bus, ports.registry, ports.publisher, config
         )

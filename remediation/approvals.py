@@ -20,6 +20,7 @@ from remediation.ports import Clock, Journal, Unit
 from remediation.values import Approval, ApprovalState, Plan, Vote
 
 Verdict = Literal["approve", "reject"]
+_LONGEST_SNOOZE_MIN = 1_440.0
 
 
 class Result(StrEnum):
@@ -135,6 +136,30 @@ def world_moved(unit: Unit, plan: Plan) -> str | None:
     )
 
 
+def snooze(
+    journal: Journal, clock: Clock, approval_id: str, *, by: str, minutes: float, channel: str, policy: Policy
+) -> Decision:
+    """Be silent about a ticket for a while: no reminder, no escalation. It expires as it would have."""
+    if not 0 < minutes <= _LONGEST_SNOOZE_MIN:
+        sentence = f"A ticket can be snoozed for up to {_LONGEST_SNOOZE_MIN:g} minutes, not for {minutes:g}."
+        return Decision(result=Result.FORBIDDEN, sentence=sentence)
+    with journal.transaction() as unit:
+        approval = unit.approval(approval_id)
+        if approval is None:
+            return Decision(result=Result.UNKNOWN, sentence=f"There is no approval {approval_id}.")
+        if approval.state != "pending":
+            return _already(approval)
+        if policy.knows_people:
+            name = policy.who(by, channel)
+            refusal = _not_entitled(policy, approval, _Said("approve", by, None, channel, False), name)
+            if refusal is not None:
+                return Decision(result=Result.FORBIDDEN, sentence=refusal, approval=approval)
+            by = name or by
+        until_us = clock.now_us() + seconds(minutes * 60)
+        changed = msgspec.structs.replace(approval, snoozed_until_us=until_us, snoozed_by=by)
+        return _saved(unit, approval, changed, by)
+
+
 class _Said(NamedTuple):
     """What one person says, where, and why."""
 
@@ -223,4 +248,6 @@ def _sentence(approval: Approval) -> str:
         case "expired" | "void":
             return f"Approval {approval.id} is {approval.state}{why}."
         case "pending":
+            if approval.snoozed_until_us is not None and not approval.votes:
+                return f"Approval {approval.id} is snoozed by {approval.snoozed_by}."
             return f"Approval {approval.id} is pending: {_missing(approval)}"

@@ -10,12 +10,14 @@ import structlog
 
 from remediation.clock import seconds
 from remediation.incidents import AGENT
+from remediation.policy import Policy
 from remediation.ports import Clock, Journal, Notifier, Reader
+from remediation.reminders import Reminder, due
 from remediation.values import CLOSED_INCIDENTS, Approval, Incident, Plan
 
 log = structlog.get_logger()
 
-Kind = Literal["approval_requested", "approval_decided", "incident_closed"]
+Kind = Literal["approval_requested", "approval_decided", "approval_reminded", "incident_closed"]
 
 _SENT = "notification.sent"
 _FIRST_RETRY_S = 2.0
@@ -28,20 +30,29 @@ _LOOK_BACK = 50
 class _Letter:
     kind: Kind
     subject: str
+    reminder: Reminder | None = None
     attempts: int = 0
     not_before_us: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the audit log calls it: a reminder by its own name, for there are several of one ticket."""
+        return self.reminder.name if self.reminder is not None else self.kind
 
 
 class Outbox:
     """At least once: what was sent is marked in the audit log; a new agent looks there for what is still to
     be sent."""
 
-    def __init__(self, journal: Journal, notifier: Notifier, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, notifier: Notifier, clock: Clock, policy: Policy | None = None
+    ) -> None:
         self._journal = journal
+        self._policy = policy or Policy()
         self._notifier = notifier
         self._clock = clock
         self._queues: dict[str, deque[_Letter]] = {}
-        self._known: set[tuple[Kind, str]] = set()
+        self._known: set[tuple[str, str]] = set()
 
     def collect(self) -> None:
         """Find what people have to be told, from the state of approvals and incidents."""
@@ -57,6 +68,8 @@ class Outbox:
                 self._queue(unit, "approval_requested", approval.id, approval.incident_id)
                 if approval.state != "pending":
                     self._queue(unit, "approval_decided", approval.id, approval.incident_id)
+                for reminder in self._due(approval):
+                    self._queue(unit, "approval_reminded", approval.id, approval.incident_id, reminder)
             for incident in reversed(closed):
                 self._queue(unit, "incident_closed", incident.id, incident.id)
 
@@ -76,13 +89,26 @@ class Outbox:
         """How many messages are still to be sent."""
         return sum(len(queue) for queue in self._queues.values())
 
-    def _queue(self, unit: Reader, kind: Kind, subject: str, incident_id: str) -> None:
-        if (kind, subject) in self._known:
+    def _due(self, approval: Approval) -> list[Reminder]:
+        policy = self._policy
+        return due(
+            approval,
+            every_min=policy.remind_every_min,
+            steps=policy.escalation,
+            on_call=policy.on_call,
+            now_us=self._clock.now_us(),
+        )
+
+    def _queue(
+        self, unit: Reader, kind: Kind, subject: str, incident_id: str, reminder: Reminder | None = None
+    ) -> None:
+        letter = _Letter(kind, subject, reminder)
+        if (letter.name, subject) in self._known:
             return
-        self._known.add((kind, subject))
+        self._known.add((letter.name, subject))
         marks = unit.audit_entries(action=_SENT, subject=subject)
-        if not any(mark.detail.get("kind") == kind for mark in marks):
-            self._queues.setdefault(incident_id, deque()).append(_Letter(kind, subject))
+        if not any(mark.detail.get("kind") == letter.name for mark in marks):
+            self._queues.setdefault(incident_id, deque()).append(letter)
 
     async def _sent(self, letter: _Letter) -> bool:
         incident, plan, approval = await asyncio.to_thread(self._content, letter)
@@ -91,6 +117,10 @@ class Outbox:
         try:
             if approval is None or plan is None:
                 return await self._notifier.incident_closed(incident)
+            if letter.reminder is not None:
+                return _stale(approval, incident) or await self._notifier.approval_reminded(
+                    incident, plan, approval, letter.reminder
+                )
             if letter.kind == "approval_decided":
                 return await self._notifier.approval_decided(incident, plan, approval)
             return _stale(approval, incident) or await self._notifier.approval_requested(
@@ -118,7 +148,7 @@ class Outbox:
 
     def _mark(self, letter: _Letter) -> None:
         with self._journal.transaction() as unit:
-            unit.audit(actor=AGENT, action=_SENT, subject=letter.subject, detail={"kind": letter.kind})
+            unit.audit(actor=AGENT, action=_SENT, subject=letter.subject, detail={"kind": letter.name})
 
 
 def _stale(approval: Approval, incident: Incident) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
+from remediation.reminders import Minutes, Rotation, Step
 from remediation.values import ActionKind, Plan
 
 Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
@@ -56,12 +57,15 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
-    freeze, loudly."""
+    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`."""
 
     people: dict[str, Person] = {}
     rules: tuple[Rule, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     break_glass: Names = ()
+    remind_every_min: Minutes | None = None
+    escalation: tuple[Step, ...] = ()
+    on_call: Rotation | None = None
 
     @property
     def knows_people(self) -> bool:
@@ -117,6 +121,25 @@ def read_policy(path: Path) -> Policy:
     return policy
 
 
+def _unknown_people(policy: Policy) -> list[str]:
+    found: list[str] = []
+    for position, step in enumerate(policy.escalation):
+        found += [
+            f"escalation[{position}] names {name!r}, who is not in people"
+            for name in step.people
+            if name not in policy.people
+        ]
+        if step.on_call and policy.on_call is None:
+            found.append(f"escalation[{position}] calls who is on call, and on_call says nobody")
+    if policy.on_call is not None:
+        found += [
+            f"on_call names {name!r}, who is not in people"
+            for name in policy.on_call.people
+            if name not in policy.people
+        ]
+    return found
+
+
 def _problems(policy: Policy) -> list[str]:
     found: list[str] = []
     if policy.rules and not policy.people:
@@ -133,6 +156,7 @@ def _problems(policy: Policy) -> list[str]:
             cron_trigger(freeze.schedule)
         except ScheduleError as error:
             found.append(f"freezes[{position}].schedule: {error}")
+    found += _unknown_people(policy)
     slack = [person.slack for person in policy.people.values() if person.slack]
     twice = sorted({each for each in slack if slack.count(each) > 1})
     if twice:

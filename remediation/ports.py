@@ -11,6 +11,7 @@ import pandas as pd
 
 from detectors.reference import Reference
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.reminders import Reminder
 from remediation.silences import Held, Silence
 from remediation.values import (
     Action,
@@ -339,4 +340,7 @@ class Notifier(Protocol):
 
     async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool: ...
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool: ...
+    async def approval_reminded(
+        self, incident: Incident, plan: Plan, approval: Approval, reminder: Reminder
+    ) -> bool: ...
     async def incident_closed(self, incident: Incident) -> bool: ...

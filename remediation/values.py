@@ -110,6 +110,8 @@ class Approval(Value, frozen=True, kw_only=True):
     roles: tuple[str, ...] = ()
     votes: tuple[Vote, ...] = ()
     broken_glass: bool = False
+    snoozed_until_us: int | None = None
+    snoozed_by: str | None = None
 
 
 class Step(Value, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import structlog
 
+from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 
 log = structlog.get_logger()
@@ -18,6 +19,20 @@ class LogNotifier:
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         """Somebody has decided, or time has."""
         log.info("Decided", model=plan.model, action=plan.action, approval=approval.id, state=approval.state)
+        return True
+
+    async def approval_reminded(
+        self, incident: Incident, plan: Plan, approval: Approval, reminder: Reminder
+    ) -> bool:
+        """Nobody has decided yet."""
+        log.warning(
+            "A decision is still needed",
+            model=plan.model,
+            approval=approval.id,
+            kind=reminder.kind,
+            waited_min=round(reminder.waited_s / 60),
+            people=list(reminder.people),
+        )
         return True
 
     async def incident_closed(self, incident: Incident) -> bool:

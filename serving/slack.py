@@ -21,7 +21,9 @@ from slack_sdk.signature import SignatureVerifier
 
 from detectors.values import Alert
 from remediation.incidents import AGENT
+from remediation.policy import Policy
 from remediation.ports import Journal
+from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 from serving import slack_blocks
 from serving.slack_blocks import Post
@@ -42,6 +44,7 @@ _ADVICE = {
     "not_in_channel": "Invite the app to the channel of HOMEOSTAT_SLACK_CHANNEL.",
     "is_archived": "The channel of HOMEOSTAT_SLACK_CHANNEL is archived: choose another one.",
 }
+_NO_CHANNEL = ("channel_not_found", "not_in_channel", "is_archived")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ class SlackNotifier:
         config: SlackConfig,
         journal: Journal,
         *,
+        policy: Policy | None = None,
         console_url: Callable[[], str | None] = lambda: None,
         elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,6 +85,7 @@ class SlackNotifier:
             config.token, base_url=config.api_url, timeout=max(1, round(config.timeout_s)), retry_handlers=[]
         )
         self._journal = journal
+        self._policy = policy or Policy()
         self._console_url = console_url
         self._elapsed_s = elapsed_s
         self._quiet_until_s = float("-inf")
@@ -93,6 +98,12 @@ class SlackNotifier:
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         """Put the outcome in place of the question; where nobody was asked in Slack, post it."""
         return await asyncio.to_thread(self._decided, incident, plan, approval)
+
+    async def approval_reminded(
+        self, incident: Incident, plan: Plan, approval: Approval, reminder: Reminder
+    ) -> bool:
+        """Ask again in the thread of the question, seen by the whole channel; an escalation also where it goes to."""
+        return await asyncio.to_thread(self._reminded, incident, plan, approval, reminder)
 
     async def incident_closed(self, incident: Incident) -> bool:
         """Say how it ended, in the thread of the question; to the whole channel when a person has to look."""
@@ -120,6 +131,21 @@ class SlackNotifier:
         if answer.error is None and approval.id in self._not_on_record:
             self._remember(approval.id, place)
         return answer.error is None
+
+    def _reminded(self, incident: Incident, plan: Plan, approval: Approval, reminder: Reminder) -> bool:
+        mentions = [self._policy.people[name].slack or name for name in reminder.people]
+        post = slack_blocks.reminding(incident, plan, approval, reminder, mentions, self._console_url())
+        if reminder.to is not None:
+            answer = self._say(reminder.to, post)
+            if answer.error not in _NO_CHANNEL:
+                return answer.error is None
+            # Waiting for a channel that is not there would hold back everything else about this incident.
+            log.error("The channel of an escalation cannot be used; it goes to the usual one", to=reminder.to)
+            return self._say(self._channel, post).error is None
+        if not approval.slack_ts:
+            return self._say(self._channel, post).error is None
+        channel, _, ts = approval.slack_ts.partition(":")
+        return self._say(channel, post, thread_ts=ts, reply_broadcast=True).error is None
 
     def _closed(self, incident: Incident) -> bool:
         with self._journal.reading() as unit:

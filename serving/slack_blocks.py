@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from detectors.values import Alert, Value
+from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 from serving import words
 
@@ -77,6 +78,26 @@ def decided(
             _context([f"Plan {approval.plan_hash[:12]}", *_links(incident, console_url)]),
         ],
     )
+
+
+def reminding(
+    incident: Incident,
+    plan: Plan,
+    approval: Approval,
+    reminder: Reminder,
+    mentions: Sequence[str],
+    console_url: str | None,
+) -> Post:
+    """Nobody has decided yet; `mentions` are Slack ids or names."""
+    called = " ".join(_mention(each) for each in mentions)
+    waited = f"waits for a decision since {reminder.waited_s / 60:.0f} min"
+    text = f"{called} *{_escaped(words.headline(plan))}* {waited}, and expires {_when(approval.expires_us)}.".strip()
+    if approval.votes:
+        text += f" {len(approval.votes)} of {approval.quorum} have approved."
+    command = f"`homeostat approvals approve {_escaped(approval.id)}`"
+    snooze = f"`homeostat approvals snooze {_escaped(approval.id)} --for 30m`"
+    links = _links(incident, console_url)
+    return Post(text=_cut(text, _SECTION), blocks=[_section(text), _context([command, snooze, *links])])
 
 
 def closed(incident: Incident, console_url: str | None) -> Post:
@@ -170,6 +191,11 @@ def _buttons(plan: Plan, approval: Approval) -> Block:
         "type": "actions",
         "elements": [button(APPROVE, "Approve", "primary"), button(REJECT, "Reject", "danger")],
     }
+
+
+def _mention(person: str) -> str:
+    """A user's id is called by Slack; a name is only shown."""
+    return f"<@{person}>" if re.fullmatch(r"[UW][A-Z0-9]{2,30}", person) else _escaped(person)
 
 
 def _header(text: str) -> Block:

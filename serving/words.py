@@ -167,6 +167,8 @@ def _approval(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
         return "A decision is needed", status("pending")
     if verb == "updated":
         return "The question was posted", toned("", "still")
+    if verb == "snoozed":
+        return f"Snoozed by {detail.get('by')} until {moment(detail.get('until_us'))} UTC", status("pending")
     if verb == "voted":
         return f"Approved by {detail.get('by')}: {detail.get('votes')} of {detail.get('quorum')}", status(
             "pending"

@@ -205,6 +205,28 @@ def approvals_reject(
     _decide(approval_id, "reject", by, reason)
 
 
+@approvals.command("snooze")
+def approvals_snooze(
+    approval_id: str,
+    last: Annotated[str, typer.Option("--for", help="How long, such as `30m`; a day at most.")] = "30m",
+    by: By = None,
+) -> None:
+    """Be silent about a ticket for a while: no reminder, no escalation. It expires as it would have.
+
+    Example: `homeostat approvals snooze apr-91c2 --for 1h`
+    """
+    from deploy.cli.client import whoami
+    from streams.files.monitor import seconds
+
+    try:
+        minutes = seconds(last) / 60
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from error
+    body: dict[str, object] = {"by": by or whoami(), "minutes": minutes, "channel": "cli"}
+    ticket = _client().post(f"/approvals/{approval_id}/snooze", body)
+    typer.echo(f"{ticket['id']} is snoozed until {ticket['snoozed_until_at']}.")
+
+
 def _decide(
     approval_id: str, verb: str, by: str | None, reason: str | None, *, break_glass: bool = False
 ) -> None:

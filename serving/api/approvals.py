@@ -5,11 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from remediation.approvals import Result, Verdict
+from remediation.approvals import Decision, Result, Verdict
 from remediation.values import ApprovalState
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.problems import Problem
-from serving.api.schemas import ApprovalDetail, ApprovalOut, DecisionIn, IncidentOut, Page, PlanOut
+from serving.api.schemas import ApprovalDetail, ApprovalOut, DecisionIn, IncidentOut, Page, PlanOut, SnoozeIn
 from serving.api.services import ApiServices
 
 router = APIRouter(tags=["approvals"])
@@ -67,6 +67,13 @@ def reject(services: Services, acting: Acting, approval_id: Identifier, decision
     return _decided(services, approval_id, "reject", decision, acting(decision.by))
 
 
+@router.post("/approvals/{approval_id}/snooze", summary="Be silent about it for a while", responses=_CONFLICT)
+def snooze(services: Services, acting: Acting, approval_id: Identifier, asked: SnoozeIn) -> ApprovalOut:
+    """No reminder and no escalation meanwhile. The ticket expires when it would have expired."""
+    by = acting(asked.by)
+    return _told(services.snooze(approval_id, by=by, minutes=asked.minutes, channel=asked.channel), None)
+
+
 def _decided(
     services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn, by: str
 ) -> ApprovalOut:
@@ -83,11 +90,15 @@ def _decided(
         plan_hash=shown_hash,
         break_glass=decision.break_glass,
     )
+    return _told(answer, _AGREES[verdict])
+
+
+def _told(answer: Decision, agrees: ApprovalState | None) -> ApprovalOut:
     if answer.result is Result.UNKNOWN or answer.approval is None:
         raise Problem(HTTPStatus.NOT_FOUND, answer.sentence)
     if answer.result is Result.FORBIDDEN:
         raise Problem(HTTPStatus.FORBIDDEN, answer.sentence)
-    agreed = answer.result is Result.ALREADY and answer.approval.state == _AGREES[verdict]
+    agreed = answer.result is Result.ALREADY and answer.approval.state == agrees
     if answer.result is not Result.DONE and not agreed:
         raise Problem(
             HTTPStatus.CONFLICT, answer.sentence, result=str(answer.result), state=answer.approval.state

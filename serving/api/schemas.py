@@ -97,6 +97,8 @@ class ApprovalOut(BaseModel):
     roles: list[str]
     votes: list[VoteOut]
     broken_glass: bool
+    snoozed_until_at: datetime | None
+    snoozed_by: str | None
 
     @classmethod
     def of(cls, value: Approval) -> "ApprovalOut":
@@ -330,6 +332,14 @@ class DecisionIn(BaseModel):
         default=False,
         description="Act alone and in a freeze. Needs a reason and a role for it; the record says so.",
     )
+    channel: Literal["rest", "cli", "console"] = "rest"
+
+
+class SnoozeIn(BaseModel):
+    """Who does not want to be reminded of a ticket, and for how long."""
+
+    by: Name = Field(examples=["mira"])
+    minutes: float = Field(default=30, gt=0, le=1_440)
     channel: Literal["rest", "cli", "console"] = "rest"
 
 

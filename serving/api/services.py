@@ -32,6 +32,12 @@ class Decide(Protocol):
     ) -> Decision: ...
 
 
+class Snooze(Protocol):
+    """Be silent about a ticket for a while (see `remediation.approvals.snooze`)."""
+
+    def __call__(self, approval_id: str, *, by: str, minutes: float, channel: str) -> Decision: ...
+
+
 class Promote(Protocol):
     """Makes a version serve (see `remediation.promotion.promote`)."""
 
@@ -78,6 +84,7 @@ class ApiServices:
     verify_audit: Callable[[], VerifyReport]
     proofs: Proofs
     decide: Decide
+    snooze: Snooze
     promote: Promote
     give_feedback: GiveFeedback
     set_silence: SetSilence

@@ -14,7 +14,7 @@ from db.journal import SqlJournal
 from db.points import SqlRecordStore
 from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricPoint
-from remediation.approvals import decide, request
+from remediation.approvals import decide, request, snooze
 from remediation.changes import record_change
 from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
@@ -84,6 +84,7 @@ class World:
             verify_audit=partial(verify, self.engine, self.folder),
             proofs=Proofs(self.engine, self.folder),
             decide=partial(decide, self.journal, self.clock, policy=self.policy),
+            snooze=partial(snooze, self.journal, self.clock, policy=self.policy),
             promote=self.promote,
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
             set_silence=partial(set_silence, self.journal, self.clock),

@@ -57,3 +57,14 @@ def test_a_freeze_is_told(ill: World, serve: Serve) -> None:
     with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
         frozen = approve(client, "mira")
     assert (frozen.status_code, "release week" in frozen.json()["detail"]) == (409, True)
+
+
+def test_a_ticket_is_snoozed_by_who_may_decide(strict: httpx.Client, ill: World) -> None:
+    path = "/api/v1/approvals/apr-1-1/snooze"
+    assert strict.post(path, json={"by": "ada"}).status_code == 403
+    told = strict.post(path, json={"by": "mira", "minutes": 10}).json()
+    assert (told["state"], told["snoozed_by"]) == ("pending", "mira")
+    assert strict.post("/api/v1/approvals/apr-x/snooze", json={"by": "mira"}).status_code == 404
+    ill.sequence()
+    newest = strict.get("/api/v1/audit?subject=approval/apr-1-1").json()["items"][0]
+    assert newest["action"] == "approval.snoozed"

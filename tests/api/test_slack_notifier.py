@@ -12,7 +12,9 @@ from fastapi.responses import PlainTextResponse
 from deploy.stack.ports import pick_free_port
 from remediation.approvals import decide
 from remediation.outbox import Outbox
+from remediation.policy import Person, Policy
 from remediation.ports import Notifier
+from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 from serving.slack import SlackConfig, SlackNotifier
 from serving.slack_blocks import APPROVE, REJECT
@@ -77,7 +79,11 @@ def make(world: World, api_url: str, *, token: str = TOKEN, channel: str = "#hom
 
     config = SlackConfig(token=token, channel=channel, api_url=api_url, timeout_s=2)
     notifier = SlackNotifier(
-        config, world.journal, console_url=lambda: "https://watch.example/", elapsed_s=elapsed_s
+        config,
+        world.journal,
+        policy=Policy(people={"mira": Person(slack="U0123ABCD"), "<!here>": Person()}),
+        console_url=lambda: "https://watch.example/",
+        elapsed_s=elapsed_s,
     )
     found = Told(world, notifier)
     return found
@@ -101,6 +107,24 @@ async def test_the_question_says_all_that_is_needed_to_decide(told: Told, slack:
     for button in buttons(message):
         assert json.loads(button["value"]) == {"approval": "apr-1-1", "plan_hash": plan_hash}
     assert told.read()[2].slack_ts == f"{CHANNEL_ID}:{ts}"
+
+
+async def test_a_reminder_stands_in_the_thread_and_an_escalation_where_it_is_sent(
+    told: Told, slack: SlackServer
+) -> None:
+    await told.ask()
+    asked = next(iter(slack.messages))
+    reminder = Reminder(name="reminder-1", kind="reminder", waited_s=1_200, people=("mira", "<!here>"))
+    assert await told.notifier.approval_reminded(*told.read(), reminder)
+    further = Reminder(name="escalation-0", kind="escalation", waited_s=2_400, to="#platform")
+    assert await told.notifier.approval_reminded(*told.read(), further)
+    _, first, second = slack.messages.values()
+    assert (first["thread_ts"], first["reply_broadcast"]) == (asked, True)
+    assert first["text"].startswith(
+        f"<@U0123ABCD> &lt;!here&gt; *Roll back {MODEL} from version 2 to 1* waits"
+    )
+    assert "since 20 min" in first["text"]
+    assert (second["channel"], "thread_ts" in second) == ("#homeostat", False), "no #platform here"
 
 
 async def test_what_is_decided_elsewhere_replaces_the_buttons(told: Told, slack: SlackServer) -> None:

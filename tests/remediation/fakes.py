@@ -14,6 +14,7 @@ import pandas as pd
 from detectors.reference import Reference, build_reference
 from detectors.values import FeatureSpec
 from remediation.ports import TrainedModel, TrainingSet
+from remediation.reminders import Reminder
 from remediation.values import (
     Acknowledgement,
     Approval,
@@ -265,6 +266,11 @@ class FakeNotifier:
 
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         return self._say("decided", approval.id)
+
+    async def approval_reminded(
+        self, incident: Incident, plan: Plan, approval: Approval, reminder: Reminder
+    ) -> bool:
+        return self._say(reminder.name, approval.id)
 
     async def incident_closed(self, incident: Incident) -> bool:
         return self._say("closed", incident.id)

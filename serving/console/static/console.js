@@ -73,6 +73,12 @@ async function decide(form, verdict) {
   }
 }
 
+async function snooze(form) {
+  const by = named(form);
+  const path = `/api/v1/approvals/${encodeURIComponent(form.closest(".ticket").dataset.key)}/snooze`;
+  if (by) told(form, path, { by, minutes: 30, channel: "console" }, "Snoozed for half an hour.");
+}
+
 async function say(form, said) {
   const answer = form.querySelector(".answer");
   const by = byId("who").value.trim();
@@ -94,6 +100,8 @@ async function say(form, said) {
 }
 
 document.addEventListener("click", (event) => {
+  const sleeper = event.target.closest("button.snooze");
+  if (sleeper) snooze(sleeper.form);
   const button = event.target.closest("form.say button");
   if (button) say(button.form, button.value);
 });
