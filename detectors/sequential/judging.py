@@ -26,7 +26,7 @@ class Sequential(NamedTuple):
 
 def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
     """The plan of the window's series."""
-    columns = watched(monitor.features)
+    columns = tuple(spec.name for spec in monitor.features)
     return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
 
 
