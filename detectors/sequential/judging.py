@@ -11,6 +11,7 @@ from detectors.sequential.step import step
 from detectors.sequential.values import Memory
 from detectors.sequential.verdicts import closing, decision_of, opening
 from detectors.service.measures import tells_service
+from detectors.text import watched
 from detectors.values import AlertKind, Monitor
 
 
@@ -26,7 +27,7 @@ class Sequential(NamedTuple):
 
 def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
     """The plan of the window's series."""
-    columns = tuple(spec.name for spec in monitor.features)
+    columns = watched(monitor.features)
     return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
 
 

@@ -22,6 +22,7 @@ from detectors.sampling import with_sample
 from detectors.season import Season, season_named
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
+from detectors.text import with_parts
 from detectors.values import Budget, FeatureSpec, Learning, Monitor, Task
 from streams.control.measures import check_measures
 from streams.control.window_spec import check_windows
@@ -181,6 +182,8 @@ def complete_reference(
 ) -> Reference:
     """A reference from rows in order of time, with all that can be learned of them. phases, outcomes_by_phase: see
     `build_baseline`. Raises `ReferenceInvalid`."""
+    specs, columns = with_parts(features, known.features)
+    features, known = specs, replace(known, features=columns)
     reference, known = _bare(named, features, known)
     complete = with_baseline(
         with_learned(reference, known),
