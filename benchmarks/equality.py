@@ -32,7 +32,7 @@ from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec, Monitor
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]
 SPECS = (FeatureSpec(name="x"),)
 PAIRS = 20
 ROWS, WINDOW = 20_000, 5_000
