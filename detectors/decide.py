@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from detectors import explain
 from detectors.attribution.judging import attributed
 from detectors.concept.judging import judge_concept
+from detectors.estimation.segments import beside_own
 from detectors.judgement import (
     Decision,
     Judgement,
@@ -23,6 +24,7 @@ from detectors.measurement import Measurement
 from detectors.profile import Profile
 from detectors.quality.judging import KIND as QUALITY
 from detectors.quality.judging import Part, joined, judge_quality
+from detectors.quality.units import MOVED
 from detectors.reference import Reference
 from detectors.sequential.judging import judge_sequence, service_limit
 from detectors.service.judging import judge_service
@@ -67,7 +69,10 @@ def decide(
     window are left as they are.
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
-    chances = false_alarm_shares(monitor, reference)
+    chances = false_alarm_shares(monitor, reference, is_segment=window.segment != "all")
+    segment = state.segment
+    if window.segment != "all" and window.axis == "event":
+        measurements, segment = beside_own(measurements, reference.revision, segment)
     kinds = {
         kind: renewed(one, [found for found in measurements if KINDS[found.measure] == kind])
         for kind, one in state.kinds.items()
@@ -99,7 +104,10 @@ def decide(
     service = judge_service(window, profile, limit, state.service)
     tests = Part(kinds.get(QUALITY, KindState()).told, [one for one in transitions if one.kind == QUALITY])
     others_fire = tests.firing or service.firing
-    quality = judge_quality(window, profile, reference, state.quality, others_fire=others_fire)
+    strange = any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
+    quality = judge_quality(
+        window, profile, reference, state.quality, others_fire=others_fire, strange=strange
+    )
     transitions = [one for one in transitions if one.kind != QUALITY]
     transitions += joined([quality.part, tests, Part(service.firing, service.transitions)])
     judged = [service.beside_usual(one) for one in judged]
@@ -121,6 +129,7 @@ def decide(
             concept=concept.memory,
             quality=quality.memory,
             service=service.memory,
+            segment=segment,
         ),
     )
 

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from detectors.concept.values import ConceptMemory
+from detectors.estimation.segments import SegmentMemory
 from detectors.estimation.trust import Lesson
 from detectors.quality.values import QualityMemory
 from detectors.sequential.values import Memory
@@ -114,14 +115,16 @@ class SeriesState(Value, frozen=True, kw_only=True):
     """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON. `memory`:
     of the sequential tests, once a profile was handed in; `concept`: of the detectors of concept drift;
     `lessons`: what windows of labels have shown about estimates; `quality`: findings about the data that go on;
-    `service`: what is usual of the service, and what has become of it; `heard`: ids of the last statements of people
-    that were taken; `tally`: what the labels have shown, for other series to be held against."""
+    `service`: what is usual of the service, and what has become of it; `segment`: what is usual of a segment;
+    `heard`: ids of the last statements of people that were taken; `tally`: what the labels have shown, for other series
+    to be held against."""
 
     kinds: dict[AlertKind, KindState] = msgspec.field(default_factory=dict[AlertKind, KindState])
     memory: Memory | None = None
     lessons: tuple[Lesson, ...] = ()
     quality: QualityMemory | None = None
     service: ServiceMemory | None = None
+    segment: SegmentMemory | None = None
     concept: ConceptMemory | None = None
     heard: tuple[str, ...] = ()
     tally: Tally | None = None

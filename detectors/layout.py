@@ -165,6 +165,12 @@ class Layout:
         return places[0].start, places[1].start, places[2].start, places[3].start
 
     @cached_property
+    def texts(self) -> dict[str, frozenset[int]]:
+        """The vocabulary of each column of free text."""
+        features = self.reference.features if self.reference is not None else ()
+        return {part.spec.name: frozenset(part.words) for part in features if part.spec.text}
+
+    @cached_property
     def sampled(self) -> tuple[str, ...]:
         """The columns of which rows are drawn: the numeric ones, where the reference asks for a sample."""
         if self.reference is None or not self.reference.sample:

@@ -12,6 +12,7 @@ from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.output_measures import output_measures, too_few, with_ks, with_psi
 from detectors.profile import Profile
 from detectors.reference import FeatureReference, Reference
+from detectors.text import watched
 from detectors.values import Monitor
 
 
@@ -23,7 +24,7 @@ def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Me
     model's output, see `output_measures`. Each is undefined "because ..." where it has no
     meaning; never NaN. The profile must have been counted against this reference.
     """
-    wanted = {spec.name for spec in monitor.features} or set(profile.layout.names)
+    wanted = set(watched(monitor.features)) or set(profile.layout.names)
     worth, known = _worth(profile), columns_of(reference)
     found: list[Measurement] = []
     for slots in (*profile.layout.numeric, *profile.layout.categorical):

@@ -29,6 +29,7 @@ from detectors.outcome_slots import BinarySlots, RegressionSlots
 from detectors.outputs import count_outcomes, count_said
 from detectors.reference import Reference, build_reference
 from detectors.scores import Confusion
+from detectors.text import expand
 from detectors.values import FeatureSpec
 
 _MAGIC: Final = b"HP\x02"
@@ -54,7 +55,7 @@ class Profile:
         4
     """
 
-    __slots__ = ("counters", "drawn", "layout", "reference", "registers")
+    __slots__ = ("counters", "drawn", "layout", "phases", "reference", "registers")
 
     def __init__(
         self, reference: Reference | None, layout: Layout, counters: Integers, registers: Bytes
@@ -64,6 +65,8 @@ class Profile:
         self.counters = counters
         self.registers = registers
         self.drawn = Drawn.empty(SLOTS, len(layout.sampled)) if layout.sampled else None
+        self.phases: tuple[Integers, ...] = ()
+        """Of a window whose reference has a season: the counters of the rows of each phase (see `detectors.season`)."""
 
     @classmethod
     def empty(cls, reference: Reference | None) -> Self:
@@ -166,6 +169,7 @@ class Profile:
 
         Equal rows have equal cells.
         """
+        features = expand(self.layout.texts, features) if self.layout.texts else features
         return row_cells(self.layout, features, self._rows_of(features))
 
     def fold(
@@ -186,6 +190,8 @@ class Profile:
         Raises `ProfileInvalid` when lengths differ.
         """
         layout, counters = self.layout, self.counters
+        if layout.texts:
+            features = expand(layout.texts, features)
         if self.drawn is not None:
             matrix = sampled_matrix(layout, features, self._rows_of(features))
             self.drawn.take(keys_of_contents(matrix) if keys is None else keys, matrix)

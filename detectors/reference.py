@@ -10,6 +10,7 @@ from detectors.errors import ReferenceInvalid
 from detectors.reference_columns import MASS_SHARE, feature_reference
 from detectors.reference_outputs import with_outputs
 from detectors.reference_values import FeatureReference, Reference, revision_of
+from detectors.text import with_parts
 from detectors.values import FeatureSpec, Task
 
 __all__ = ["MASS_SHARE", "FeatureReference", "Reference", "build_reference"]
@@ -38,6 +39,7 @@ def build_reference(
     NaN: not known.
     Raises `ReferenceInvalid` when a column is missing, lengths differ, or values lie outside their range.
     """
+    specs, features = with_parts(specs, features)
     rows = _common_length(features, specs, {"scores": scores, "predictions": predictions, "labels": labels})
     columns = {spec.name: _column(spec, np.asarray(features[spec.name])) for spec in specs}
     parts = tuple(feature_reference(spec, columns[spec.name]) for spec in specs)

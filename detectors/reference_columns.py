@@ -7,6 +7,7 @@ from detectors.columns import Column, Floats, Singles, categories, numbers, sing
 from detectors.kernels_rows import norms
 from detectors.outcome_counts import binned
 from detectors.reference_values import FeatureReference
+from detectors.text import vocabulary
 from detectors.values import FeatureSpec
 
 BINS = 64
@@ -19,6 +20,10 @@ STAND_INS = (0.0, -1.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0)
 
 def feature_reference(spec: FeatureSpec, column: Column) -> FeatureReference:
     """What is kept of one column."""
+    if spec.text:
+        missing = int((categories(column)[1] < 0).sum())
+        words = vocabulary(column)
+        return FeatureReference(spec=spec, missing=missing, other=len(column) - missing, words=words)
     if spec.kind == "categorical":
         return _categorical(spec, column)
     if spec.kind == "embedding":

@@ -25,7 +25,8 @@ class FeatureReference(Value, frozen=True, kw_only=True):
     `STAND_INS`, whose count may be 0.
     `categories`: the most frequent ones with their counts, `other` the rows of all others. `missing`:
     rows without a value. Of an embedding all this is of its Euclidean norm; `centers` and `deviations` are the
-    mean and the standard deviation of each of its numbers.
+    mean and the standard deviation of each of its numbers. `words`: of free text, hashes of its common words; no
+    text is named among `categories`.
     """
 
     spec: FeatureSpec
@@ -41,6 +42,7 @@ class FeatureReference(Value, frozen=True, kw_only=True):
     other: int = 0
     centers: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
+    words: tuple[int, ...] = ()
 
     @property
     def present(self) -> int:

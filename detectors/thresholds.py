@@ -12,6 +12,7 @@ from detectors.before import columns_of
 from detectors.errors import MonitorInvalid
 from detectors.measurement import Measurement
 from detectors.reference import Reference
+from detectors.sequential.budget import SEGMENTS, SEGMENTS_SHARE
 from detectors.values import AlertKind, Monitor, Task
 
 KINDS: dict[str, AlertKind] = {
@@ -118,12 +119,14 @@ _HALVINGS = 24
 """Bisection steps: shares to 1e-7, well below one row."""
 
 
-def false_alarm_shares(monitor: Monitor, reference: Reference) -> dict[AlertKind, float]:
+def false_alarm_shares(
+    monitor: Monitor, reference: Reference, *, is_segment: bool = False
+) -> dict[AlertKind, float]:
     """The chance of a false breach per test and window, by kind of alert.
 
     The budget (incidents per windows) is split equally among the kinds, then among the tests of a kind
-    (Bonferroni: holds whatever the columns have to do with each other). Raises `MonitorInvalid` when
-    there is no budget to split.
+    (Bonferroni: holds whatever the columns have to do with each other). With segments half of it is for all of them
+    together. Raises `MonitorInvalid` when there is no budget to split.
     """
     budget = monitor.budget
     if budget.windows <= 0 or not 0 < budget.incidents / budget.windows < 1:
@@ -146,6 +149,8 @@ def false_alarm_shares(monitor: Monitor, reference: Reference) -> dict[AlertKind
         tests["data_quality"] += 2 + (len(known[part.spec.name].masses) if numeric else 0)
         tests["data_drift"] += 2 if numeric else 1
     each = budget.incidents / budget.windows / len(tests)
+    if monitor.segments:
+        each *= SEGMENTS_SHARE / (SEGMENTS * len(monitor.segments)) if is_segment else 1 - SEGMENTS_SHARE
     return {kind: each / count for kind, count in tests.items()}
 
 

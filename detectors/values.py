@@ -30,11 +30,13 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeatureSpec(Value, frozen=True, kw_only=True):
-    """A feature as the model expects it. `size`: length of an embedding, a vector of numbers."""
+    """A feature as the model expects it. `size`: length of an embedding, a vector of numbers. `text`: a category that
+    is free text; see `detectors.text`."""
 
     name: str
     kind: FeatureKind = "numeric"
     size: int = 0
+    text: bool = False
 
 
 class Budget(Value, frozen=True, kw_only=True):

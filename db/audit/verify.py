@@ -96,12 +96,19 @@ def _check_nodes(findings: Findings, connection: Connection, edge: Edge) -> None
     """The stored inner nodes, each against the one that the entries give."""
     given = {(height, number): root for height, number, root in edge.tiles}
     for height, number, root in connection.execute(select(NodeRow.height, NodeRow.number, NodeRow.hash)):
-        first, last = number << height, ((number + 1) << height) - 1
-        if given.pop((height, number), None) != root:
+        expected = given.pop((height, number), None)
+        if expected is None:
             findings.add(
-                f"The stored hash over the entries {first} to {last} is not the one that they give: it, or one of "
-                "them, was changed."
+                f"The stored hash {number} of height {height} is none of the log's: it was added or moved."
+            )
+        elif root != expected:
+            findings.add(
+                f"The stored hash over the entries {_under(height, number)} is not the one that they give: it, or one "
+                "of them, was changed."
             )
     for height, number in given:
-        first, last = number << height, ((number + 1) << height) - 1
-        findings.add(f"The stored hash over the entries {first} to {last} is gone: it was removed.")
+        findings.add(f"The stored hash over the entries {_under(height, number)} is gone: it was removed.")
+
+
+def _under(height: int, number: int) -> str:
+    return f"{number << height} to {((number + 1) << height) - 1}"

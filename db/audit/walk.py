@@ -1,6 +1,7 @@
 """Reading every entry once, in order: its hash, its columns, what it sealed, and the tree that it grows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -70,14 +71,8 @@ class Walk:
     def run(self, connection: Connection, sizes: Iterable[int]) -> None:
         """One pass. After a gap the tree cannot grow any more, but the entries are still read."""
         ahead = sorted(set(sizes), reverse=True)
-        after = -(2**62)
-        while True:
-            query = select(*_COLUMNS).where(LeafRow.idx > after).order_by(LeafRow.idx).limit(BLOCK)
-            block = connection.execute(query).all()
-            if not block:
-                break
+        for block in _blocks(connection):
             self._grow([self._read(row) for row in block], block, ahead)
-            after = block[-1][0]
         waiting = select(*_COLUMNS).where(LeafRow.idx.is_(None)).order_by(LeafRow.position)
         for row in connection.execute(waiting, execution_options={"yield_per": BLOCK}):
             self._read(row)
@@ -145,6 +140,21 @@ class Walk:
 
     def _edited(self, index: int | None, leaf_id: str, how: str) -> None:
         self.findings.add(f"{_name(index, leaf_id)} was edited: {how}.")
+
+
+def _blocks(connection: Connection) -> Iterator[Sequence[Any]]:
+    """All entries in order; the next block is fetched while this one is read."""
+
+    def fetch(after: int) -> Sequence[Any]:
+        query = select(*_COLUMNS).where(LeafRow.idx > after).order_by(LeafRow.idx).limit(BLOCK)
+        return connection.execute(query).all()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="audit-walk") as fetcher:
+        block = fetch(-(2**62))
+        while block:
+            following = fetcher.submit(fetch, block[-1][0])
+            yield block
+            block = following.result()
 
 
 def _name(index: int | None, leaf_id: str) -> str:

@@ -88,6 +88,7 @@ def init(
     import os
 
     from deploy.errors import UserError
+    from streams.control.monitor_build import doubts
     from streams.files.guess import described, guess
     from streams.files.monitor_draft import draft
     from streams.files.tables import TableFile
@@ -101,11 +102,15 @@ def init(
     found = checked(lambda: guess(TableFile(file)))
     place = os.path.relpath(file.resolve(), target.resolve().parent)
     target.write_text(draft(found, name, place), encoding="utf-8")
-    monitor_file(target)
+    written = monitor_file(target)
+    doubt = checked(lambda: doubts(written))
     if as_json:
-        typer.echo(json.dumps({"monitor": str(target), "columns": described(found)}, indent=2))
+        told = {"monitor": str(target), "columns": described(found), "note": doubt}
+        typer.echo(json.dumps(told, indent=2))
         return
     show_table(described(found), ["column", "role", "why"])
+    if doubt is not None:
+        typer.echo(f"Is this a good reference? {doubt[0].upper()}{doubt[1:]}.", err=True)
     typer.echo(
         f"{target} is written. Read it, then try it: homeostat backtest DATA --monitor {target}", err=True
     )

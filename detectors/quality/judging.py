@@ -17,6 +17,9 @@ from detectors.values import AlertKind, Verdict
 KIND: Final[AlertKind] = "data_quality"
 CALM: Final = 2
 """Windows in a row without what was found, after which it has ended."""
+LEARNED: Final = 4
+"""Windows of a segment whose findings are how it is."""
+OF_SEGMENTS: Final = frozenset({"misaligned_columns", "unit_change"})
 EFFECT: Final = 10.0
 """What a finding counts in a ranking: it says what is wrong, where a measure says that something is."""
 _SHOWN: Final = 3
@@ -43,17 +46,23 @@ def judge_quality(
     memory: QualityMemory | None,
     *,
     others_fire: bool = False,
+    strange: bool = True,
 ) -> Quality:
     """Take a window of events. Findings are no chance by themselves (one in a million), so the first window tells.
     Nothing that was told is told again while the alert goes on for the sake of measures and tests (`others_fire`).
 
-    Without a profile, on windows of labels, of a segment (whose columns are not those of all rows) or with fewer than
-    30 rows nothing is said and what was known is remembered.
+    Without a profile, on windows of labels or with fewer than 30 rows nothing is said and what was known is remembered.
+    The columns of a segment are not those of all rows: there misaligned columns and changed units are told alone, which
+    were in none of its first `LEARNED` windows and are in two in a row. strange: whether a column of it is far from the
+    reference; without one nothing is looked for.
     """
     memory = _bound(memory or QualityMemory(), reference)
-    if profile is None or window.axis != "event" or window.segment != "all" or profile.rows < MINIMUM_ROWS:
+    if profile is None or window.axis != "event" or profile.rows < MINIMUM_ROWS:
         return Quality(bool(memory.open), memory=memory)
-    everything = findings(profile, reference)
+    if window.segment == "all":
+        everything = findings(profile, reference)
+    else:
+        everything, memory = _of_segment(findings(profile, reference) if strange else [], memory)
     quiet = {*memory.accepted, *memory.silent}
     decisions = tuple(
         decision
@@ -90,11 +99,22 @@ def judge_quality(
     return Quality(False, decisions, ended, replace(memory, open=(), calm=0))
 
 
+def _of_segment(found: list[Finding], memory: QualityMemory) -> tuple[list[Finding], QualityMemory]:
+    """What of the findings of a segment counts."""
+    found = [one for one in found if one.kind in OF_SEGMENTS]
+    keys = tuple(_key(one) for one in found)
+    if memory.learned < LEARNED:
+        accepted = tuple(dict.fromkeys((*memory.accepted, *keys)))
+        return [], replace(memory, learned=memory.learned + 1, accepted=accepted)
+    lasting = [one for one in found if _key(one) in memory.before]
+    return lasting, replace(memory, before=keys)
+
+
 def _bound(memory: QualityMemory, reference: Reference) -> QualityMemory:
     """What was said about findings holds for the reference that it was said of."""
     if memory.reference == reference.revision:
         return memory
-    return replace(memory, reference=reference.revision, accepted=(), silent=(), feedback=())
+    return replace(memory, reference=reference.revision, accepted=(), silent=(), learned=0, feedback=())
 
 
 def _away(memory: QualityMemory, there: set[str]) -> QualityMemory:

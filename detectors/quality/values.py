@@ -40,7 +40,8 @@ class QualityFeedback(Value, frozen=True, kw_only=True):
 class QualityMemory(Value, frozen=True, kw_only=True):
     """What deciding remembers about findings. `open`: those that were told and have not ended; `calm`: windows in a row
     without any, since `calm_us`. By what a person has said: `accepted` are not told again while the reference is
-    `reference`, `silent` not before they have been `away` for as many windows as it takes to end."""
+    `reference`, `silent` not before they have been `away` for as many windows as it takes to end. Of a segment:
+    windows `learned` from, and what was there in the window `before`."""
 
     open: tuple[str, ...] = ()
     calm: int = 0
@@ -49,4 +50,6 @@ class QualityMemory(Value, frozen=True, kw_only=True):
     accepted: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     away: int = 0
+    learned: int = 0
+    before: tuple[str, ...] = ()
     feedback: tuple[QualityFeedback, ...] = ()

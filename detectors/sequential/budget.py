@@ -10,6 +10,8 @@ LABEL_SHARE: Final = 0.25
 """Of a model's budget, for what is judged when labels arrive."""
 SEGMENTS_SHARE: Final = 0.5
 """Of a model's budget, for all of its segments together, where there are any."""
+SEGMENTS: Final = 16
+"""Series that the budget of the segments is split among, for each column that they are made of."""
 LONGEST_WINDOW: Final = 1 / 20
 """Of the period of a budget: a longer window, such as one after a silence, has no greater share of it."""
 SERVICE: Final = "service"

@@ -1,20 +1,18 @@
 """The sequential tests as `detectors.decide` uses them: one window of one series, with its profile."""
 
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from detectors.judgement import Decision, Transition, Window
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.sequential.budget import SERVICE, Threshold, part_of, threshold_of
+from detectors.sequential.budget import SEGMENTS, SERVICE, Threshold, part_of, threshold_of
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.step import step
 from detectors.sequential.values import Memory
 from detectors.sequential.verdicts import closing, decision_of, opening
 from detectors.service.measures import tells_service
+from detectors.text import watched
 from detectors.values import AlertKind, Monitor
-
-SEGMENTS: Final = 16
-"""Series that the budget of the segments is split among, for each column that they are made of."""
 
 
 class Sequential(NamedTuple):
@@ -29,7 +27,7 @@ class Sequential(NamedTuple):
 
 def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
     """The plan of the window's series."""
-    columns = tuple(spec.name for spec in monitor.features)
+    columns = watched(monitor.features)
     return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
 
 

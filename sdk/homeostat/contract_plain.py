@@ -132,6 +132,11 @@ def _is_ascii(value: bytes, body: int, text: _Text, ends: Any) -> bool:
     return 0 <= first <= last <= text.size and value[start + first : start + last].isascii()
 
 
+@lru_cache(maxsize=16)
+def _zeros(size: int) -> bytes:
+    return bytes(size)
+
+
 @lru_cache(maxsize=512)
 def _claims(meta: Meta, layout: Layout) -> _Claims | None:
     """None where columns are not plain."""
@@ -149,13 +154,13 @@ def _claims(meta: Meta, layout: Layout) -> _Claims | None:
     for place, (type, nulls) in enumerate(zip(types, meta.nulls, strict=True)):
         (bits_at, _), (at, _) = next(spans), next(spans)
         if nulls == meta.rows:
-            zeros.append((bits_at, bytes(bitmap_bytes)))
+            zeros.append((bits_at, _zeros(bitmap_bytes)))
         elif nulls:
             there.append((bits_at, bitmap_bytes, meta.rows - nulls))
         if type == pa.string():
             texts_at, size = next(spans)
             if nulls == meta.rows:
-                zeros.append((at, bytes(ends_bytes)))
+                zeros.append((at, _zeros(ends_bytes)))
             else:
                 texts[place] = _Text(at, texts_at, size)
     ids = texts.pop(ID, None)

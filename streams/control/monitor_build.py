@@ -22,6 +22,7 @@ from detectors.sampling import with_sample
 from detectors.season import Season, season_named
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
+from detectors.text import with_parts
 from detectors.values import Budget, FeatureSpec, Learning, Monitor, Task
 from streams.control.measures import check_measures
 from streams.control.window_spec import check_windows
@@ -113,6 +114,30 @@ def reference_of(file: MonitorFile) -> tuple[Reference, tuple[FeatureSpec, ...]]
 def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> tuple[Reference, Rows]:
     """A reference from the rows of a table, and these rows. Raises `FileInvalid`, or `ReferenceInvalid` for values out
     of range."""
+    known, times_us = _rows_of(roles, table)
+    named = ReferenceName(
+        file.model, file.reference.version, file.task, tuple(file.classes), tuple(file.measures)
+    )
+    season = _season(file, roles)
+    if season is None:
+        return complete_reference(named, roles.features, known), known
+    return seasonal_reference(named, roles.features, known, season, times_us)
+
+
+def doubts(file: MonitorFile) -> str | None:
+    """What differs between the halves of the file that the monitor names as its reference, in words; None where they
+    are alike. Much quicker than the reference. Raises `FileInvalid`, or `ReferenceInvalid` for values out of range."""
+    table = open_table(file.reference.file, file) if file.reference.file is not None else None
+    if table is None:
+        return None
+    roles = Roles.of(file, table)
+    known, _ = _rows_of(roles, table.table(roles.needed))
+    named = ReferenceName(file.model, file.reference.version, file.task, tuple(file.classes))
+    return in_words(contamination(*_bare(named, roles.features, known)))
+
+
+def _rows_of(roles: Roles, table: pa.Table) -> tuple[Rows, tuple[Times, Times]]:
+    """The rows, and when they and their labels were."""
     if not table.num_rows:
         raise FileInvalid("the reference has no rows")
     (batch,) = table.combine_chunks().to_batches()
@@ -125,13 +150,7 @@ def build_from(file: MonitorFile, roles: Roles, table: pa.Table) -> tuple[Refere
         np.clip(rows.scores, 0.0, 1.0) if scored else None,
         rows.labels if said and roles.has_labels else None,
     )
-    named = ReferenceName(
-        file.model, file.reference.version, file.task, tuple(file.classes), tuple(file.measures)
-    )
-    season = _season(file, roles)
-    if season is None:
-        return complete_reference(named, roles.features, known), known
-    return seasonal_reference(named, roles.features, known, season, (rows.times_us, rows.label_times_us))
+    return known, (rows.times_us, rows.label_times_us)
 
 
 def _season(file: MonitorFile, roles: Roles) -> Season | None:
@@ -163,6 +182,23 @@ def complete_reference(
 ) -> Reference:
     """A reference from rows in order of time, with all that can be learned of them. phases, outcomes_by_phase: see
     `build_baseline`. Raises `ReferenceInvalid`."""
+    specs, columns = with_parts(features, known.features)
+    features, known = specs, replace(known, features=columns)
+    reference, known = _bare(named, features, known)
+    complete = with_baseline(
+        with_learned(reference, known),
+        known,
+        phases=phases,
+        outcomes_by_phase=outcomes_by_phase,
+        calibration_windows=CALIBRATION,
+    )
+    if not alibi.NAMES.isdisjoint(named.measures):
+        complete = with_sample(complete, known.features)
+    return with_note(complete, in_words(contamination(reference, known)))
+
+
+def _bare(named: ReferenceName, features: Sequence[FeatureSpec], known: Rows) -> tuple[Reference, Rows]:
+    """What is counted alone, and the rows as they are counted."""
     reference = build_reference(
         named.model,
         named.version,
@@ -174,16 +210,7 @@ def complete_reference(
         task=named.task,
         classes=named.classes,
     )
-    complete = with_baseline(
-        with_learned(reference, known),
-        known,
-        phases=phases,
-        outcomes_by_phase=outcomes_by_phase,
-        calibration_windows=CALIBRATION,
-    )
-    if not alibi.NAMES.isdisjoint(named.measures):
-        complete = with_sample(complete, known.features)
-    return with_note(complete, in_words(contamination(reference, known)))
+    return reference, known
 
 
 def seasonal_reference(

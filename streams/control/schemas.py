@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from detectors.reference import Reference
+from detectors.text import as_sent
 from detectors.values import FeatureSpec, Task, Value
 from homeostat.contract_layout import MAX_COLUMNS, MAX_EMBEDDING_SIZE
 
@@ -104,7 +105,7 @@ def schema_of_reference(reference: Reference) -> Schema:
     return build_schema(
         reference.model,
         reference.version,
-        [_of_spec(part.spec) for part in reference.features],
+        [_of_spec(spec) for spec in as_sent([part.spec for part in reference.features])],
         task=reference.task,
         classes=reference.classes,
     )

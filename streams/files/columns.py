@@ -169,7 +169,7 @@ def _of_class(class_scores: Floats, predictions: Floats) -> Floats:
 
 def text_columns(file: MonitorFile) -> set[str]:
     """Columns that are text whatever they look like."""
-    named = {one.name for one in _named(file.columns) if one.kind == "categorical"}
+    named = {one.name for one in _named(file.columns) if one.kind in ("categorical", "text")}
     return named | {name for role, name in file.columns.roles().items() if role in ("id", "version")}
 
 
@@ -217,8 +217,11 @@ def _features(file: MonitorFile, table: TableFile) -> tuple[FeatureSpec, ...]:
         raise FileInvalid(f"{table.path}: there are no columns {absent}; it has {table.columns}")
     taken = {*file.columns.roles().values(), *file.columns.class_scores}
     chosen = [one.name for one in named] or [name for name in table.columns if name not in taken]
+    texts = {one.name for one in named if one.kind == "text"}
     kinds: dict[str, FeatureKind] = {
-        one.name: one.kind for one in named if isinstance(one, FeatureColumn) and one.kind
+        one.name: "categorical" if one.kind == "text" else one.kind
+        for one in named
+        if isinstance(one, FeatureColumn) and one.kind
     }
     found: list[FeatureSpec] = []
     for name in chosen:
@@ -226,7 +229,7 @@ def _features(file: MonitorFile, table: TableFile) -> tuple[FeatureSpec, ...]:
         if pa.types.is_temporal(kind) and not named:
             continue
         guess: FeatureKind = "categorical" if is_text(kind) or pa.types.is_boolean(kind) else "numeric"
-        found.append(FeatureSpec(name=name, kind=kinds.get(name, guess)))
+        found.append(FeatureSpec(name=name, kind=kinds.get(name, guess), text=name in texts))
     if not found:
         raise FileInvalid(f"{table.path}: it has no feature beside {sorted(taken)}")
     return tuple(found)

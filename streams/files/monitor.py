@@ -54,7 +54,9 @@ class FeatureColumn(_Part):
     """A feature with its kind, where a guess from the reference file would be wrong, or with its importance."""
 
     name: str
-    kind: Literal["numeric", "categorical"] | None = Field(None, description="Default: by the file.")
+    kind: Literal["numeric", "categorical", "text"] | None = Field(
+        None, description="text: free text, by its length, words and characters. Default: by the file."
+    )
     importance: float | None = Field(
         None, ge=0, description="To the model, in any one unit. Default: estimated from the reference."
     )

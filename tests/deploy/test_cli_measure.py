@@ -153,6 +153,10 @@ def test_init_writes_a_monitor_once(
     assert run(monkeypatch, "init", "good.csv", "--model", "first") == 1
     assert "first.yaml is there already" in capsys.readouterr().err
     assert run(monkeypatch, "init", "good.csv", "--model", "first", "--force") == 0
+    assert "Is this a good reference?" not in capsys.readouterr().err
+    frame(2_000, 1, shift_at=1_000).to_csv("bad.csv", index=False)
+    assert run(monkeypatch, "init", "bad.csv", "--model", "second") == 0
+    assert "The second half of the reference differs from the first: " in capsys.readouterr().err
 
 
 def test_tune_shows_a_row_for_each_budget(

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from detectors.attribution.carriers import carriers
 from detectors.attribution.explained import explain
 from detectors.attribution.influence import build_influence
+from detectors.attribution.judging import attributed
 from detectors.attribution.mixture import Part, decompose, with_parts
 from detectors.errors import ProfileInvalid, ReferenceInvalid
 from detectors.estimation.fit import build_estimator
-from detectors.judgement import Transition
+from detectors.judgement import Transition, Window
+from detectors.learned import Learned
 from detectors.profile import Profile
 from detectors.reference import build_reference
 from detectors.slices.values import Loss, Tally
@@ -139,6 +142,24 @@ def test_mix_and_within_sum_up_to_the_change():
     assert by_name["east"].value_before is None
     with pytest.raises(ProfileInvalid, match="both must have some"):
         decompose({}, now)
+
+
+def test_an_alert_about_labels_carries_what_the_shift_explains(known):
+    reference, influence, estimator = known
+    learned = Learned(
+        estimator=replace(estimator, reference_revision=""),
+        influence=replace(influence, reference_revision=""),
+    )
+    reference = replace(reference, learned=learned)
+    rows = log(np.random.default_rng(8), 10_000, flip=0.15)
+    place = Window(model="m", version="1", axis="label", window="w", start_us=0, end_us=1, rows=10_000)
+    firing = Transition(kind="performance", state="firing", change_us=0, reason="It fell.")
+    found = attributed(firing, place, window(reference, rows), reference)
+    told = found.explained
+    assert told.measure == "accuracy"
+    assert told.concept < -0.05 < told.shift
+    assert told.shift + told.concept == pytest.approx(told.realized - told.reference)
+    assert told.message in found.reason
 
 
 def losses(*recent):

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from detectors.values import Alert, Evidence, MetricPoint
+from detectors.values import Alert, Evidence, Explanation, MetricPoint
 from remediation.config import DiagnosisConfig
 from remediation.diagnosis import diagnose, ready, summary
 from remediation.evidence import Facts
@@ -125,6 +125,29 @@ def test_without_a_release_drift_is_a_shift_and_a_bare_drop_a_changed_concept() 
     assert _cause(_facts([turned], [], "1", deployments=first)) == "concept_shift"
     alone = diagnose(_facts([drop], [], "1", deployments=first), CONFIG)[0].confidence
     assert diagnose(_facts([drop, turned], [], "1", deployments=first), CONFIG)[0].confidence > alone
+
+
+@pytest.mark.parametrize(("share", "confidence"), [(0.1, 0.5), (0.9, 0.15), (None, 0.15)])
+def test_a_drop_that_the_shift_hardly_explains_is_suspected_of_a_changed_concept(
+    share: float | None, confidence: float
+) -> None:
+    told = Explanation(
+        measure="accuracy",
+        reference=0.9,
+        expected=0.9,
+        realized=0.7,
+        shift=0.0,
+        concept=-0.2,
+        share=share,
+        message="the shift explains 10% of it",
+    )
+    drop = msgspec.structs.replace(alert(version="1", at_us=900 * S), explained=told)
+    drift = alert("data_drift", version="1", at_us=900 * S)
+    found = diagnose(_facts([drift, drop], [], "1", deployments=(HISTORY[0],)), CONFIG)
+    assert found[0].cause == "population_shift"
+    concept = next(one for one in found if one.cause == "concept_shift")
+    assert concept.confidence == pytest.approx(confidence * 0.98, abs=0.01)
+    assert (told.message in concept.reasons) == (confidence == 0.5)
 
 
 def test_a_release_that_turned_answers_is_a_bad_release_before_its_performance_is_judged() -> None:
