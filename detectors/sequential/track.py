@@ -222,20 +222,43 @@ def calm_since(found: Candidates, plan: TrackPlan, track: Track, opened: Opened,
     if last < 0:
         return None
     told = list(zip(opened.scores, opened.moved, strict=True))
-    known = [
-        [apart(found, plan, track, pool, (first, len(found.at)), k) for k, _ in told]
-        for first in range(last + 1)
-    ]
-    evidence = [sum(one.against(moved) for one, (_, moved) in zip(each, told, strict=True)) for each in known]
+    evidence = np.zeros(last + 1)
+    for k, moved in told:
+        evidence += _against(found, plan, track, pool, k, moved)[: last + 1]
     place = int(np.argmax(evidence))
     if evidence[place] < OVER:
         return None
-    for (k, moved), one in zip(told, known[place], strict=True):
+    spans = [(place, len(found.at)), *((i, i + 1) for i in range(last, len(found.at)))]
+    for k, moved in told:
         least = max(abs(moved) * CALM_SHARE, float(plan.figures[4, k]))
-        alone = [apart(found, plan, track, pool, (i, i + 1), k) for i in range(last, len(found.at))]
-        if not all(each.is_near(least) for each in (one, *alone)):
+        if not all(apart(found, plan, track, pool, span, k).is_near(least) for span in spans):
             return None
     return place
+
+
+def _against(
+    found: Candidates, plan: TrackPlan, track: Track, pool: float, score: int, moved: float
+) -> Floats:
+    """For every candidate the logarithm of how much likelier a score of the windows since it is without a change than
+    with one of `moved`."""
+    group = plan.groups[score]
+    precision, difference = np.zeros(len(found.at)), np.zeros(len(found.at))
+    known, streamed = found.of_baseline(plan, track)
+    worth = known + streamed / (1 + streamed * pool)
+    for s in range(len(found.sums)):
+        before = found.base_rows[s, group]
+        if before <= 0:
+            continue
+        there = found.rows[s, group] - found.at_rows[:, s, group]
+        rows = np.maximum(there, 1.0)
+        mean = (found.sums[s, score] - found.at_sums[:, s, score]) / rows
+        base = found.base_sums[s, score] / before
+        spread = plan.variances[s, score] * plan.figures[2, score] * (1 / rows + pool + 1 / worth[s, group])
+        if plan.forms[score] == 1:
+            spread = spread * (mean * rows + base * before + 1) / (rows + before + 1)
+        precision += (there > 0) / spread
+        difference += np.where(there > 0, mean - base, 0.0) / spread
+    return moved * (precision * moved - 2 * difference) / 2
 
 
 def is_calm_from(found: Candidates, plan: TrackPlan, track: Track, opened: Opened, pool: float) -> bool:
@@ -260,10 +283,6 @@ class Apart(NamedTuple):
     def is_near(self, least: float) -> bool:
         """Whether it is within `CALM_Z` standard errors, or within `least`; what is not known is."""
         return not self.precision or abs(self.change) < max(CALM_Z / math.sqrt(self.precision), least)
-
-    def against(self, moved: float) -> float:
-        """Logarithm of how much likelier this is without a change than with one of `moved`."""
-        return self.precision * moved * (moved - 2 * self.change) / 2
 
 
 def apart(
