@@ -5,7 +5,7 @@ Each is an entry that the log's key signs, so each needs the log's folder; each 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import Connection, Engine, select, update
@@ -17,7 +17,7 @@ from db.audit.note import Note, Signer
 from db.audit.notefile import CHECKPOINTS, NoteFile, locked
 from db.audit.places import Place, topic_place
 from db.audit.rows import bound_row, replace_row
-from db.audit.sealed import PERSONAL_KEYS, REDACTED, ROWS, commitment, dump, load
+from db.audit.sealed import REDACTED, ROW_KEYS, ROWS, commitment, dump, load
 from db.audit.sequencer import KEY_NAME, Sequencer
 from db.audit.tree import newest_note
 from db.audit.witness import FOLDER
@@ -169,4 +169,13 @@ def _remove(connection: Connection, index: int, fields: Sequence[str]) -> tuple[
 
 
 def _without(value: dict[str, Any], values: set[str]) -> dict[str, Any]:
-    return {key: REDACTED if key in PERSONAL_KEYS and said in values else said for key, said in value.items()}
+    """The row's value without these words, however deep they stand."""
+
+    def clean(key: str, said: Any) -> Any:
+        if isinstance(said, dict):
+            return {inner: clean(inner, one) for inner, one in cast("dict[str, Any]", said).items()}
+        if isinstance(said, list):
+            return [clean(key, one) for one in cast("list[Any]", said)]
+        return REDACTED if key in ROW_KEYS and said in values else said
+
+    return clean("", value)

@@ -14,8 +14,13 @@ import msgspec
 
 from db.codec import canonical
 
-PERSONAL_KEYS = frozenset({"by", "decided_by", "reason", "why"})
-"""Keys of an entry's detail, and of rows, that may name a person or hold words that somebody wrote."""
+ROW_KEYS = frozenset(
+    {"author", "by", "created_by", "decided_by", "ended_by", "reason", "revoked_by", "title", "why"}
+)
+"""Keys of rows that may name a person or hold words that somebody wrote, and that nothing is decided by."""
+
+PERSONAL_KEYS = ROW_KEYS | {"person"}
+"""The same in an entry's detail."""
 
 ROWS = "rows"
 """Key in a leaf's `detail`: {row key: hash of the row's new value}, and of its salt in `Personal`. It binds a leaf to

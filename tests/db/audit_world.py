@@ -13,6 +13,7 @@ from db.audit.keeping import Keeper
 from db.engine import reading, writing
 from db.journal import SqlJournal
 from db.tables import Base
+from remediation.values import Vote
 from tests.db.values import TickingClock, action, approval, desired, incident, plan
 
 ENTRIES = 28
@@ -35,7 +36,8 @@ class Log:
         with journal.transaction() as unit:
             unit.add_incident(incident(), actor="agent")
             unit.add_plan(plan(), approval(plan()), actor="agent")
-            done = approval(plan(), state="approved", decided_by="ann", reason="agreed")
+            votes = (Vote(by="ann", channel="rest", at_us=1, reason="agreed"),)
+            done = approval(plan(), state="approved", decided_by="ann", reason="agreed", votes=votes)
             unit.save_approval(done, expected="pending", actor="ann")
             unit.add_action(action(plan()), actor="agent")
             unit.set_desired(desired(1, "1"), expected_epoch=0, actor="agent")

@@ -137,6 +137,11 @@ def test_a_redaction_leaves_every_proof_as_it_is(log: Log) -> None:
     )
     assert ticket is not None
     assert (ticket.decided_by, ticket.reason, ticket.state) == ("[redacted]", "[redacted]", "approved")
+    assert (ticket.votes[0].by, ticket.votes[0].reason, ticket.votes[0].at_us) == (
+        "[redacted]",
+        "[redacted]",
+        1,
+    )
     with reading(log.engine) as connection:
         everything = connection.execute(
             text("SELECT actor, subject, leaf, personal FROM audit_leaves WHERE idx = 3")

@@ -15,6 +15,7 @@ DOCUMENTS = [
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "docs/archive.md",
+    "docs/audit.md",
     "docs/backtest.md",
     "docs/events.md",
     "docs/faults.md",
