@@ -10,13 +10,14 @@ from typing import Final, Literal, NamedTuple
 from msgspec.structs import replace
 
 from detectors.quality.spans import span
-from detectors.values import Value
+from detectors.sequential.budget import KIND_SHARES, VOLUME
+from detectors.values import Budget, Value
 
 SLOT_US: Final = 600_000_000
 PHASES: Final = 168
 """Hours of a week."""
 SURPRISE: Final = math.log(1e6)
-"""Odds against chance beyond which a silence or a volume is told: a million to one."""
+"""Odds against chance beyond which a silence or a volume is told at least: a million to one."""
 LEAST_RATIO: Final = 2.0
 """Half or double the usual volume is the least that is told."""
 AUTO_S: Final = 1_800.0
@@ -101,6 +102,15 @@ class Told(NamedTuple):
     usual: float = 0.0
 
 
+def surprise_of(budget: Budget) -> float:
+    """The odds against chance beyond which a silence or a volume is told: so that all slots of a budget's period have
+    no more than the share of it that is for the volume."""
+    if budget.every_s <= 0:
+        return SURPRISE
+    slots = budget.every_s / budget.incidents / (SLOT_US / 1e6)
+    return max(SURPRISE, math.log(slots / KIND_SHARES[VOLUME]))
+
+
 def expected(traffic: Traffic, slot_us: int) -> float:
     """Events that the slot beginning there would have: its hour of the week, leaning on the same hour of all days, and
     this on all hours."""
@@ -123,7 +133,7 @@ def missed(traffic: Traffic, start_us: int, end_us: int) -> float:
     return total
 
 
-def silent_from_us(traffic: Traffic, least_s: float | None) -> int | None:
+def silent_from_us(traffic: Traffic, least_s: float | None, surprise: float = SURPRISE) -> int | None:
     """The moment from which on a silence since the newest events is no chance; None within the next four weeks.
 
     It has lasted `least_s` (None: half an hour, and most of a day before a whole day was seen), so many events are
@@ -135,7 +145,7 @@ def silent_from_us(traffic: Traffic, least_s: float | None) -> int | None:
     floor_us = traffic.last_us + int((known_s if least_s is None else least_s) * 1e6)
     alike = [gap for gap in traffic.gaps if not gap[2] or _same_hour(gap[0], traffic.last_us)]
     usual = max((missed(traffic, start_us, end_us) for start_us, end_us, _ in alike), default=0.0)
-    need = max(SURPRISE * traffic.dispersion, 2 * usual) * traffic.caution
+    need = max(surprise * traffic.dispersion, 2 * usual) * traffic.caution
     total, at_us = 0.0, traffic.last_us
     for _ in range(4 * _WEEK_US // SLOT_US):
         slot_us = at_us // SLOT_US * SLOT_US
@@ -180,13 +190,13 @@ def _same_hour(one_us: int, other_us: int) -> bool:
     return min(apart_us, _WEEK_US - apart_us) <= _ALIKE_US
 
 
-def learned(traffic: Traffic, events: int) -> tuple[Traffic, Told | None]:
+def learned(traffic: Traffic, events: int, surprise: float = SURPRISE) -> tuple[Traffic, Told | None]:
     """Take the next slot, which is complete: how many events it had."""
     start_us = traffic.next_us
     usual = expected(traffic, start_us)
     phase = start_us // 3_600_000_000 % PHASES
     silent = bool(events == 0 and traffic.gaps and start_us + SLOT_US > traffic.gaps[-1][0])
-    odd = not silent and _is_unusual(traffic, events, usual)
+    odd = not silent and _is_unusual(traffic, events, usual, surprise)
     unusual = max(traffic.unusual, 0) + 1 if odd else min(traffic.unusual, 0) - 1
     had, held = traffic.slots[phase], traffic.events[phase]
     had, held = (had // 2, held // 2) if had >= _FULL else (had, held)
@@ -211,7 +221,7 @@ def learned(traffic: Traffic, events: int) -> tuple[Traffic, Told | None]:
     return after, None
 
 
-def _is_unusual(traffic: Traffic, events: int, usual: float) -> bool:
+def _is_unusual(traffic: Traffic, events: int, usual: float, surprise: float) -> bool:
     """Half or double, and no chance: a Poisson count with inflated variance, the log of its tail (Chernoff) divided by
     the dispersion. Not before an hour of the week has been seen on two days."""
     phase = traffic.next_us // 3_600_000_000 % PHASES
@@ -219,7 +229,7 @@ def _is_unusual(traffic: Traffic, events: int, usual: float) -> bool:
         return False
     ratio = max(events / usual, usual / max(events, 1e-9))
     lost = events * math.log(events / usual) if events else 0.0
-    return ratio >= LEAST_RATIO * traffic.caution and (lost - events + usual) / traffic.dispersion > SURPRISE
+    return ratio >= LEAST_RATIO * traffic.caution and (lost - events + usual) / traffic.dispersion > surprise
 
 
 def _begun(traffic: Traffic, events: int, usual: float) -> tuple[Traffic, Told]:

@@ -16,11 +16,13 @@ LONGEST_WINDOW: Final = 1 / 20
 """Of the period of a budget: a longer window, such as one after a silence, has no greater share of it."""
 SERVICE: Final = "service"
 """What is decided about latencies and failed requests, as an alert of data quality."""
+VOLUME: Final = "volume"
 KIND_SHARES: Final[dict[str, float]] = {
     "data_drift": 0.5,
     "data_quality": 0.25,
     "prediction_drift": 0.25,
     SERVICE: 0.05,
+    VOLUME: 0.05,
     "performance": 0.9,
     "concept_drift": 0.1,
 }

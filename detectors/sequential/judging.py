@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 from detectors.judgement import Decision, Transition, Window
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.sequential.budget import SEGMENTS, SERVICE, Threshold, part_of, threshold_of
+from detectors.sequential.budget import SEGMENTS, SERVICE, VOLUME, Threshold, part_of, threshold_of
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.step import step
 from detectors.sequential.values import Memory
@@ -31,20 +31,21 @@ def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
     return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
 
 
-def besides_of(window: Window, profile: Profile | None) -> tuple[str, ...]:
+def besides_of(window: Window, profile: Profile | None, monitor: Monitor) -> tuple[str, ...]:
     """The kinds that are decided on elsewhere and share the budget of this window's axis: of all rows of a version what
-    they tell of the service."""
-    if profile is None or window.axis != "event" or window.segment != "all" or not tells_service(profile):
+    they tell of the service, and their volume, where the budget is told in time."""
+    if profile is None or window.axis != "event" or window.segment != "all":
         return ()
-    return (SERVICE,)
+    service = (SERVICE,) if tells_service(profile) else ()
+    return (*service, VOLUME) if monitor.budget.every_s > 0 else service
 
 
 def service_limit(
     window: Window, profile: Profile | None, monitor: Monitor, reference: Reference
 ) -> Threshold | None:
     """The threshold of what is decided about the service; None where the window tells nothing of it."""
-    besides = besides_of(window, profile)
-    if not besides:
+    besides = besides_of(window, profile, monitor)
+    if SERVICE not in besides:
         return None
     kinds = (*(str(track.kind) for track in plan_for(window, monitor, reference).tracks), *besides)
     segments = SEGMENTS * len(monitor.segments)
@@ -76,7 +77,7 @@ def judge_sequence(
         labels=reference.labelled > 0,
         segments=SEGMENTS * len(monitor.segments),
         is_segment=is_segment,
-        besides=besides_of(window, profile),
+        besides=besides_of(window, profile, monitor),
     )
     open_now = {
         kind: track.opened is not None and not track.opened.expected for kind, track in after.tracks.items()

@@ -7,7 +7,16 @@ import msgspec
 from msgspec.structs import replace
 
 from detectors.quality.arrivals import ArrivalMemory
-from detectors.quality.traffic import SLOT_US, Told, Traffic, learned, resumed, silence, silent_from_us
+from detectors.quality.traffic import (
+    SLOT_US,
+    Told,
+    Traffic,
+    learned,
+    resumed,
+    silence,
+    silent_from_us,
+    surprise_of,
+)
 from detectors.values import Alert, Evidence, Monitor, PaneSnapshot
 from streams.times import IDLE_US, NEVER_US
 
@@ -69,7 +78,7 @@ def pass_time(watched: Watched, frontier_us: int, now_us: int, monitor: Monitor)
     if frontier_us < IDLE_US:
         while traffic.next_us + SLOT_US <= min(frontier_us, traffic.last_us):
             events = watched.open.pop(traffic.next_us, 0)
-            traffic, told = learned(traffic, events)
+            traffic, told = learned(traffic, events, surprise_of(monitor.budget))
             if told is not None and monitor.silence_s != 0:
                 yield told
     if NEVER_US < now_us < IDLE_US:
@@ -84,7 +93,7 @@ def silent_until(traffic: Traffic, now_us: int, monitor: Monitor) -> tuple[Traff
     shortest_us = traffic.last_us + (SLOT_US if least_s is None else int(least_s * 1e6))
     if traffic.told == "silence" or least_s == 0 or now_us <= shortest_us:
         return traffic, []
-    from_us = silent_from_us(traffic, least_s)
+    from_us = silent_from_us(traffic, least_s, surprise_of(monitor.budget))
     if from_us is None or now_us < from_us:
         return traffic, []
     after, told = silence(replace(traffic, told=""), from_us)
