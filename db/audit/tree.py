@@ -1,7 +1,7 @@
 """The stored Merkle tree: giving leaves their places in it, and signing what it then is. All in one transaction."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
@@ -85,9 +85,14 @@ def newest_note(connection: Connection) -> Note | None:
 def _place(connection: Connection, positions: Sequence[int], first: int) -> None:
     places = range(first, first + len(positions))
     if connection.dialect.name == "postgresql":
-        connection.execute(_PLACE_ALL, {"positions": list(positions), "places": list(places)})
+        connection.execute(_PLACE_ALL, {"positions": _array(positions), "places": _array(places)})
         return
     connection.execute(
         update(LeafRow).where(LeafRow.position == bindparam("at")).values(idx=bindparam("place")),
         [{"at": position, "place": place} for position, place in zip(positions, places, strict=True)],
     )
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """As PostgreSQL reads an array from a text, which is made many times faster than a driver's array."""
+    return f"{{{','.join(map(str, numbers))}}}"
