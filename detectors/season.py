@@ -139,8 +139,10 @@ def _mixed(reference: Reference, strata: Sequence[Stratum], parts: tuple[int, ..
     )
     counters = np.zeros(layout.size)
     for share, one in zip(shares, strata, strict=True):
-        counters[list(one.places)] += np.array(one.counts) * (share * worth / one.rows)
+        counters += one.counters(layout.size) * (share * worth / one.rows)
     whole = np.rint(counters).astype(np.int64)
+    cells = layout.repeats.stop - layout.repeats.start
+    whole[layout.repeats] = np.bincount(np.arange(round(worth)) % cells, minlength=cells)
     named = "".join(f"{part:x}" if part < _PARTS else "g" for part in parts)
     rows = max(1, round(worth))
     mixed = replace(

@@ -6,8 +6,9 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
+from detectors.codec import pack
 from detectors.errors import ReferenceInvalid
-from detectors.layout import layout_of
+from detectors.layout import Layout, layout_of
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
 from detectors.sequential.blocks import Rows, block_size, block_sums
@@ -149,14 +150,17 @@ def _strata(reference: Reference, rows: Rows, phases: Sequence[str]) -> tuple[St
                 f"phase {name!r} has {len(inside)} rows in the reference; it takes {LEAST_STRATUM}: use a longer "
                 "reference, or a season with fewer phases"
             )
-        counters = rows.part(inside).profile(reference).counters
-        places = np.flatnonzero(counters)
-        found.append(
-            Stratum(
-                name=name,
-                rows=len(inside),
-                places=tuple(places.tolist()),
-                counts=tuple(counters[places].tolist()),
-            )
-        )
+        profile = rows.part(inside).profile(reference)
+        counters = profile.counters
+        for unused in _unused(profile.layout):
+            counters[unused] = 0
+        found.append(Stratum(name=name, rows=len(inside), packed=pack(counters)))
     return tuple(found)
+
+
+def _unused(layout: Layout) -> list[slice]:
+    """What a window is not compared with phase by phase."""
+    numeric = [room for slots in layout.numeric for room in (slots.moments, slots.buckets)]
+    vectors = [slots.waves for slots in layout.embeddings]
+    repeats = [layout.repeats, layout.label_repeats]
+    return [*numeric, *vectors, *repeats, layout.waves, layout.latencies, layout.statuses]

@@ -211,7 +211,7 @@ def plan_of(
     counters = [counters_of(reference, layout)]
     _add_products(counters[0], layout, baseline)
     if strata:
-        phases = [_of_stratum(layout, one.places, one.counts) for one in strata]
+        phases = [one.counters(layout.size) for one in strata]
         if axis == "label" and not any(has_outcomes(layout, each) for each in phases):
             strata = ()
         counters = phases if strata else counters
@@ -245,12 +245,6 @@ def _is_of(name: ScoreName, columns: set[str]) -> bool:
 
 def _digest(baseline: Baseline | None) -> str:
     return "" if baseline is None else hashlib.sha256(msgspec.json.encode(baseline)).hexdigest()[:16]
-
-
-def _of_stratum(layout: Layout, places: Sequence[int], counts: Sequence[int]) -> Integers:
-    found = np.zeros(layout.size, dtype=np.int64)
-    found[list(places)] = counts
-    return found
 
 
 def _add_products(counters: Integers, layout: Layout, baseline: Baseline | None) -> None:

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from detectors.codec import unpack
+from detectors.columns import Integers
 from detectors.values import Value
 
 
@@ -52,12 +54,15 @@ class Calibration(Value, frozen=True, kw_only=True):
 
 
 class Stratum(Value, frozen=True, kw_only=True):
-    """A phase of a season in the reference: sums of the counters of its rows, by place."""
+    """A phase of a season in the reference: the counters of its rows, packed (see `detectors.codec`)."""
 
     name: str
     rows: int
-    places: tuple[int, ...]
-    counts: tuple[int, ...]
+    packed: bytes
+
+    def counters(self, size: int) -> Integers:
+        """The counters, of a layout of this size; those that nothing is compared with are 0."""
+        return unpack(self.packed, size)[0]
 
 
 class Baseline(Value, frozen=True, kw_only=True):

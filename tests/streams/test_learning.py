@@ -19,6 +19,11 @@ from tests.streams.learning_parts import MODEL, ROWS, SECOND_US, World, sent, st
 from tests.streams.stream_data import START_US, Events, make_reference, prediction_record
 
 
+@pytest.fixture(autouse=True)
+def _calibrated_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.control.monitor_build.CALIBRATION", 60)
+
+
 def without(world: World) -> list[MetricPoint]:
     found = [one for one in world.results.points.values() if one.measure == "reference"]
     return sorted(found, key=lambda one: (one.axis, one.segment, one.start_us))

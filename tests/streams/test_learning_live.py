@@ -9,18 +9,31 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.kafka import KafkaBroker
+from homeostat.contract import decode
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
+from streams.bus import KafkaBus
+from streams.control.bus import publish_reference
 from streams.control.configuration import Configuration
 from streams.control.feed import ControlFeed
 from streams.replay.replay import Stretch, replay
 from streams.replay.replay_check import check
+from streams.stages import InputRecord
 from streams.topics import all_topics
-from tests.streams.learning_parts import MODEL, World, sent, steady
+from tests.streams.learning_parts import MODEL, SECOND_US, World, sent, steady
 from tests.streams.live import Worker, collect, publish, publish_configuration
+from tests.streams.stream_data import START_US, make_reference
 from tests.streams.test_replay import wait_until_all_is_told
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
+
+
+CHANGE_US = START_US + 60 * SECOND_US
+"""From here on another reference is in force."""
+
+
+def time_of(record: InputRecord) -> int:
+    return int(decode(record.value, record.headers).times_us[0])
 
 
 @pytest.fixture
@@ -68,10 +81,19 @@ async def test_a_kill_while_a_reference_is_learned_changes_nothing(
     assert reference is not None
     assert configuration.reference(MODEL, "1") == reference
     assert configuration.orders() == []
-    await publish(broker, records[half:])
+    later = make_reference(MODEL, "1")
+    sooner = sum(time_of(record) < CHANGE_US - SECOND_US for record in records)
+    await publish(broker, records[half:sooner])
+    async with KafkaBus(broker) as bus:
+        await publish_reference(bus, later, CHANGE_US)
+    await asyncio.sleep(3.0)
+    await publish(broker, records[sooner:])
     await wait_until_all_is_told(broker)
     results = await collect(broker, 1)
     measured = [one for one in results.points.values() if one.reference_revision == reference.revision]
     assert min(one.start_us for one in measured) == whole.orders[0].effective_us
+    after = [one for one in results.points.values() if one.reference_revision == later.revision]
+    assert min(one.start_us for one in after) == CHANGE_US
+    assert max(one.end_us for one in measured if one.axis == "event") <= CHANGE_US
     found = check(await replay(broker, Stretch()))
     assert found.holds, found.as_dict()

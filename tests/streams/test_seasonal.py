@@ -20,6 +20,11 @@ HOUR_US = 3_600_000_000
 DAY_S = 86_400
 
 
+@pytest.fixture(autouse=True)
+def _calibrated_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.control.monitor_build.CALIBRATION", 60)
+
+
 def cyclic(days: int, seed: int, moved_on: int = 10_000) -> pd.DataFrame:
     """A row each minute and a half; `x` and `city` follow the hour. `moved_on`: from this day on at nine o'clock."""
     rng = np.random.default_rng(seed)
