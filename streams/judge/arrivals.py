@@ -1,10 +1,14 @@
 """How the events of a model arrive, as the judge tells it: slots of arrival as alerts of data quality."""
 
 import hashlib
+from typing import Final
 
 from detectors.quality.arrivals import ArrivalMemory, Arrived, Cause, take
 from detectors.values import Alert, Evidence, Monitor, PaneSnapshot
 from streams.judge.traffic import Watched
+
+NAME: Final = "arrived-"
+"""Begins the names of what they call their window: it is one of the broker's time."""
 
 
 def arrived(watched: Watched, snapshot: PaneSnapshot, monitor: Monitor) -> list[Arrived]:
@@ -27,7 +31,7 @@ def is_open(watched: Watched, version: str) -> bool:
 
 def arrival_alert(model: str, watched: Watched, told: Arrived, monitor: Monitor) -> Alert:
     """The alert, of the version that the last rows were of."""
-    window = f"{told.change_us}-{told.at_us}"
+    window = f"{NAME}{told.change_us}-{told.at_us}"
     name = (model, watched.arrived_version, "all", "arrivals", told.state, "event", window, monitor.revision)
     return Alert(
         id=hashlib.sha256("\x1f".join((*map(str, name), told.measure)).encode()).hexdigest()[:32],

@@ -10,6 +10,7 @@ import msgspec
 
 from detectors.sequential.verdicts import EVIDENCE_SUFFIX
 from detectors.values import Alert, MetricPoint
+from streams.judge.arrivals import NAME as ARRIVED
 from streams.judge.windows import SeriesName
 from streams.replay.replay import Replayed
 
@@ -96,6 +97,11 @@ def check(replayed: Replayed) -> Check:
         live_alert, again_alert = logged.alerts.get(name), alerts.get(name)
         if again_alert is None and live_alert is not None and live_alert.kind == "volume":
             found.left_out["alerts about silence that the clock has told, and no later event"] += 1
+            continue
+        if again_alert is None and live_alert is not None and live_alert.window.startswith(ARRIVED):
+            found.left_out[
+                "alerts about the arrival of events whose slot the clock has ended, and no event"
+            ] += 1
             continue
         if comparable(live_alert or alerts[name]):
             found.alerts += 1
