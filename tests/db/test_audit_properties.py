@@ -162,10 +162,10 @@ def test_any_single_change_of_a_stored_value_is_shown(rich: Log, seed: int) -> N
 @pytest.mark.soak
 @pytest.mark.timeout(1_800)
 def test_many_single_changes_are_shown(rich: Log) -> None:
-    _change_cells(rich, random.Random(99), 500)
+    _change_cells(rich, random.Random(99), 300)
     for name in FILES:
         path = rich.folder / name
-        for at in range(path.stat().st_size):
+        for at in range(0, path.stat().st_size, 7):
             _change_file(rich, path, at, 1 << at % 8)
 
 
