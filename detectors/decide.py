@@ -75,6 +75,8 @@ def decide(
         measurements, segment = beside_own(measurements, reference.revision, segment)
     kinds = {
         kind: renewed(one, [found for found in measurements if KINDS[found.measure] == kind])
+        if one.standing.renew
+        else one
         for kind, one in state.kinds.items()
     }
     decisions = [
@@ -90,7 +92,7 @@ def decide(
         if not mine:
             continue
         kinds[kind], since = _remember(kinds.get(kind, KindState()), mine, window)
-        mine = [replace(one, change_us=since.get(_key(one))) for one in mine]
+        mine = [replace(one, change_us=since[_key(one)]) if one.verdict == "breach" else one for one in mine]
         judged += mine
         if kind in sequential.kinds:
             continue
@@ -232,7 +234,7 @@ def _remember(
         if decision.verdict == "breach":
             past = streaks.get(_key(decision), Streak(windows=0, start_us=window.start_us))
             streaks[_key(decision)] = replace(past, windows=past.windows + 1)
-        elif decision.verdict == "ok" and not (before.firing and decision.effect > CALM):
+        elif streaks and decision.verdict == "ok" and not (before.firing and decision.effect > CALM):
             streaks.pop(_key(decision), None)
     since = {_key(one): streaks[_key(one)].start_us for one in mine if one.verdict == "breach"}
     if streaks:

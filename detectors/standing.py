@@ -55,7 +55,7 @@ def renewed(state: KindState, mine: Sequence[Measurement]) -> KindState:
 
 def moved(found: Measurement, limit: float | None, standing: Standing) -> tuple[Measurement, float | None]:
     """A measure and its threshold as they stand after what was said."""
-    normal = standing.normal.get(key(found))
+    normal = standing.normal.get(key(found)) if standing.normal else None
     if limit is None or (normal is None and standing.caution == 1.0):
         return found, limit
     start = found.reference or 0.0
