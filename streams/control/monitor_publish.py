@@ -67,7 +67,9 @@ class Published:
         return next((one for one in reversed(self.references) if one.version == version), None)
 
     def _versions(self) -> str:
-        return ", ".join(dict.fromkeys(one.version for one in self.references))
+        known = ", ".join(dict.fromkeys(one.version for one in self.references))
+        learning = self.monitors[-1].learning if self.monitors else None
+        return known or ("" if learning is None else f"to be learned from {learning.rows:,} rows")
 
 
 @dataclass(frozen=True, slots=True)

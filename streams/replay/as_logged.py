@@ -59,10 +59,10 @@ class AsLogged(Configuration):
     def pane_reference(
         self, model: str, version: str, segment: str, axis: Axis, source: int, start_us: int
     ) -> Reference | None:
-        """See `Configuration`: the one that the live pane had; the newest where live has told no such pane."""
+        """See `Configuration`: the one that the live pane had; where live has told no such pane, the one in force."""
         bindings = self._bindings.get(SeriesName(model, version, segment, axis))
         revision = None if bindings is None else bindings.revision(source, start_us)
         if revision == "":
             return None
         found = None if revision is None else self.reference_revision(revision)
-        return found or self.reference(model, version)
+        return found or super().pane_reference(model, version, segment, axis, source, start_us)

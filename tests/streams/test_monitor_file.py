@@ -217,3 +217,5 @@ async def test_rows_are_learned_from_the_live_stream(tmp_path: Path) -> None:
     )
     assert applied.monitor.learning == Learning(rows=200)
     assert "a version that comes without a reference learns it from its first 200 rows" in applied.told
+    (told,) = await published_monitors(bus)
+    assert told.row()["references"] == "to be learned from 200 rows"
