@@ -174,7 +174,7 @@ def test_versions_segments_and_rows_that_are_no_events(tmp_path: Path) -> None:
     more = {"version": "release", "segments": ["city"]}
     file = monitor(tmp_path, timed=True, columns=more, window={"rows": 300})
     found = backtest(tmp_path / "data.csv", file, keep_points=True)
-    assert found.skipped == {"time": 2, "id": 0, "prediction": 3, "score": 1}
+    assert found.skipped == {"time": 2, "id": 0, "prediction": 3, "score": 1, "number": 0}
     account = found.accounting
     assert account is not None
     assert account.profiled == 2_994
