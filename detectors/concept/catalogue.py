@@ -115,15 +115,19 @@ def mixture(
 
 
 def watch(
-    run_length: float = 1.3e5, strata: int = CONFIDENCE_STRATA, back: float = 1.0, floor: float = 0.0
+    run_length: float = 2.2e5,
+    strata: int = CONFIDENCE_STRATA,
+    back: float = 1.0,
+    floor: float = 0.0,
+    raised: float = 0.5,
 ) -> WatchDetector:
     """The default: mixture and likelihood ratio together; see `detectors.concept.watch`.
 
     run_length: events without a change to a false alarm, on average. Panes come from
-    `outcomes.outcome_pane`; strata: 1 where there are no scores. back: see `mixture`. floor: see `glr`.
+    `outcomes.outcome_pane`; strata: 1 where there are no scores. back, raised: see `mixture`. floor: see `glr`.
     """
     _positive("watch", "run_length", run_length)
-    quick = mixture(run_length / QUICK_SHARE, strata=strata, back=back)
+    quick = mixture(run_length / QUICK_SHARE, strata=strata, back=back, raised=raised)
     slow = glr(run_length / (1 - QUICK_SHARE), floor=floor)
     settings = (*quick.settings, *slow.settings)
     return WatchDetector(name="watch", size=watch_size(strata), settings=settings, strata=strata)

@@ -53,7 +53,8 @@ def detector_of(name: str, run_length: float, strata: int, back: float, floor: f
     take the settings of their papers. strata, back, floor: see `catalogue.watch`.
     """
     if name == "watch":
-        return watch(run_length, strata=strata, back=back, floor=floor)
+        # A window adds up the evidence of hundreds of rows at one estimate of the rate, whose error counts as often.
+        return watch(run_length, strata=strata, back=back, floor=floor, raised=1.0)
     if name == "mixture":
         return mixture(run_length, strata=strata, back=back)
     if name == "glr":
