@@ -9,6 +9,7 @@ from detectors.kernels import add_sums
 from detectors.profile import warm as warm_profile
 from detectors.reference import build_reference
 from detectors.values import FeatureSpec, Monitor
+from detectors.warm import warm as warm_measures
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
 from streams.control.configuration import Configuration
 from streams.profile.cold_segment import warm as warm_segments
@@ -32,6 +33,7 @@ def warm_up() -> None:
     """Take a few made-up events through all that the profile and judge stages do with numbers."""
     warm_profile()
     warm_concept()
+    warm_measures()
     warm_segments()
     Index(2).grow(4)
     mark_aged(np.zeros(1, dtype=ROW), np.zeros(1, dtype=np.int64), 0, np.zeros(1, dtype=np.bool_))
