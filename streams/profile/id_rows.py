@@ -51,8 +51,10 @@ def room(rows: int) -> Rows:
 def mapped(size_bytes: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """Zeros fresh from the system, which takes memory for them as they are touched."""
     memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size_bytes >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does: a large table is not cleared page by page
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # As NumPy does: a large table is not cleared page by page. A small one may not take megabytes, whatever the
+        # system is set to.
+        memory.madvise(mmap.MADV_HUGEPAGE if size_bytes >= _HUGE_BYTES else mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, dtype=kind)
 
 
