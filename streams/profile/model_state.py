@@ -265,7 +265,8 @@ class ModelState:
                 chosen = _span(_within(members, part, batch.rows, accepted))
                 pane = self.event.pane(key, monitor)
                 profile = pane.change()
-                found = profile.fold(_features(batch, chosen), said[chosen], batch.scores[chosen])
+                keys = None if profile.drawn is None else batch.keys[chosen]
+                found = profile.fold(_features(batch, chosen), said[chosen], batch.scores[chosen], keys)
                 if service is not None:
                     service.count_in(profile, chosen)
                 pane.rows += len(found)
