@@ -44,7 +44,7 @@ MEASURE_NAMES: Final = {
     "latency_p50_ms": "Median latency (ms)",
     "latency_p95_ms": "95 % latency (ms)",
     "latency_p99_ms": "99 % latency (ms)",
-    "error_rate": "Failed requests",
+    "error_rate": "Error rate",
     "clock_ahead_share": "Events dated after their arrival",
     "late_share": "Events that come too late",
     "event_age_s": "Age of events (s)",
