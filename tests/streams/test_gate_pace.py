@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from aiokafka import ConsumerRecord, TopicPartition
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.broker.group import Record
@@ -82,6 +82,7 @@ class Broker:
             assert moved, "it stands still"
 
 
+@settings(deadline=None)
 @given(st.lists(DATES, min_size=2, max_size=4), st.data())
 def test_no_partition_is_far_ahead_of_another(dates: list[list[int]], data: st.DataObject) -> None:
     broker = Broker(dates, ["t"] * len(dates))
