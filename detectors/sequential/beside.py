@@ -49,10 +49,29 @@ def is_different(
         first, then = (apart(found, plan, track, pool, span, k) for span in spans)
         if first.precision <= 0 or then.precision <= 0 or abs(then.change) < plan.figures[4, k]:
             continue
-        variance = 1 / first.precision + share.value**2 / then.precision + then.change**2 * share.variance
+        unsure = [1 / first.precision, 1 / then.precision]
+        if plan.forms[k] == COUNT:
+            counted = [_counted(found, plan, span, k) for span in spans]
+            rate = max(count / rows for count, rows in counted)
+            unsure = [
+                max(one, rate * plan.figures[2, k] * (1 / rows + pool))
+                for one, (_, rows) in zip(unsure, counted, strict=True)
+            ]
+        variance = unsure[0] + share.value**2 * unsure[1] + then.change**2 * share.variance
         z = (first.change - share.value * then.change) / math.sqrt(variance)
         known[k] = z * z / 2 > log_threshold - plan.log_weights[k]
     return known
+
+
+def _counted(found: Candidates, plan: TrackPlan, span: tuple[int, int], score: int) -> tuple[float, float]:
+    """The count of a score between two candidates, and the rows (at least one). A rate that was rare in the baseline
+    and is not any more varies from window to window by what it is now."""
+    first, last = span
+    group = plan.groups[score]
+    end_sums = found.at_sums[last] if last < len(found.at) else found.sums
+    end_rows = found.at_rows[last] if last < len(found.at) else found.rows
+    rows = float(np.sum(end_rows[:, group] - found.at_rows[first, :, group]))
+    return float(np.sum(end_sums[:, score] - found.at_sums[first, :, score])), max(rows, 1.0)
 
 
 def _share_of(told: list[tuple[Apart, ...]]) -> _Share:
