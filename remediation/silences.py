@@ -133,7 +133,7 @@ def checked(silence: Silence) -> Silence:
         raise SilenceRefused("reason must say why, for whoever reads it at night")
     length_s = (silence.ends_us - silence.starts_us) / US_PER_S
     if not 0 < length_s <= _LONGEST_S:
-        raise SilenceRefused(f"it lasts {length_s:g} s; it must end after it begins, and within 366 days")
+        raise SilenceRefused(f"it lasts {length_s:,.0f} s; it must end after it begins, and within 366 days")
     if (silence.schedule is None) != (silence.lasts_s is None):
         raise SilenceRefused(
             "schedule and lasts_s belong together: when each window begins, and how long it lasts"

@@ -39,20 +39,23 @@ class OfflineReport:
 def verify_export(path: Path, key: str | None = None) -> OfflineReport:
     """Check every entry of an export. `key`: a line of `log.pub` that the auditor kept, the first or a later one.
 
-    Raises `AuditError` for a file that is no export.
+    Raises `AuditError` for a file that is no export, and for a key that is none.
     """
+    mine = None if key is None else _verifier(key)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             parts = _csv_parts(file) if path.suffix == ".csv" else _json_parts(file)
             statement = next(parts, None)
             if not isinstance(statement, Statement) or statement.format != FORMAT:
                 raise AuditError(f"{path} is no export of an audit log in the form {FORMAT}.")
-            return _verify(statement, (part for part in parts if isinstance(part, Proven)), key)
-    except (ValueError, KeyError, csv.Error) as error:
+            return _verify(statement, (part for part in parts if isinstance(part, Proven)), mine)
+    except KeyError as error:
+        raise AuditError(f"{path} is no whole export of an audit log: it lacks {error}.") from error
+    except (ValueError, csv.Error) as error:
         raise AuditError(f"{path} is no whole export of an audit log: {error}.") from error
 
 
-def _verify(statement: Statement, entries: Iterator[Proven], key: str | None) -> OfflineReport:
+def _verify(statement: Statement, entries: Iterator[Proven], key: Verifier | None) -> OfflineReport:
     findings = Findings()
     note, chain = parse(statement.checkpoint), Chain.parse("\n".join(statement.keys))
     trusted = _trusted(findings, chain, key)
@@ -88,15 +91,21 @@ def _verify(statement: Statement, entries: Iterator[Proven], key: str | None) ->
     )
 
 
-def _trusted(findings: Findings, chain: Chain, key: str | None) -> tuple[Verifier, ...]:
+def _verifier(key: str) -> Verifier:
+    try:
+        return Verifier.parse(next(iter(key.split()), ""))
+    except ValueError as error:
+        raise AuditError(f"key is no line of log.pub: {error}.") from error
+
+
+def _trusted(findings: Findings, chain: Chain, key: Verifier | None) -> tuple[Verifier, ...]:
     """The keys that may have signed: from the auditor's own on."""
     if key is None:
         return chain.keys
-    known = Verifier.parse(key.split()[0])
-    if known not in chain.keys:
-        findings.add(f"The export's keys do not contain yours ({known.text}): it is another log, or forged.")
+    if key not in chain.keys:
+        findings.add(f"The export's keys do not contain yours ({key.text}): it is another log, or forged.")
         return ()
-    return chain.keys[chain.keys.index(known) :]
+    return chain.keys[chain.keys.index(key) :]
 
 
 def _check_witness(findings: Findings, statement: Statement, note: Note) -> str | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -142,8 +143,11 @@ def audit_export(
     wanted = Filter(model=model, actor=actor, since_us=_us(since), until_us=_us(until))
     chosen = form or (Form.CSV if out.suffix == ".csv" else Form.JSONL)
     count = -1 if chosen is Form.JSONL else -2
+    lines = export(proofs, wanted, chosen.value)
+    # The first line is made before the file is opened: where nothing can be proven, an older export stays.
+    first = next(lines)
     with out.open("w", encoding="utf-8", newline="") as target:
-        for line in export(proofs, wanted, chosen.value):
+        for line in chain([first], lines):
             target.write(f"{line}\n")
             count += 1
     typer.echo(f"{count} entries in {out}. Check it: homeostat audit verify --export {out}")

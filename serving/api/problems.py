@@ -88,4 +88,6 @@ def add_problems(app: FastAPI) -> None:
 
 def _told(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"])
-    return f"{place}: {error['msg']} (found {str(error.get('input'))[:80]!r})"
+    # What pydantic gives for a missing field is the object around it.
+    given = "" if error["type"] == "missing" else f" (found {str(error.get('input'))[:80]!r})"
+    return f"{place}: {error['msg']}{given}"

@@ -182,8 +182,6 @@ def complete_reference(
 ) -> Reference:
     """A reference from rows in order of time, with all that can be learned of them. phases, outcomes_by_phase: see
     `build_baseline`. Raises `ReferenceInvalid`."""
-    specs, columns = with_parts(features, known.features)
-    features, known = specs, replace(known, features=columns)
     reference, known = _bare(named, features, known)
     complete = with_baseline(
         with_learned(reference, known),
@@ -199,6 +197,8 @@ def complete_reference(
 
 def _bare(named: ReferenceName, features: Sequence[FeatureSpec], known: Rows) -> tuple[Reference, Rows]:
     """What is counted alone, and the rows as they are counted."""
+    specs, columns = with_parts(features, known.features)
+    features, known = specs, replace(known, features=columns)
     reference = build_reference(
         named.model,
         named.version,

@@ -174,12 +174,15 @@ async def apply_monitor(
 
 
 def _named(file: MonitorFile) -> tuple[FeatureSpec, ...]:
-    return tuple(
-        FeatureSpec(name=one.name, kind=one.kind or "numeric")
-        if isinstance(one, FeatureColumn)
-        else FeatureSpec(name=one)
-        for one in file.columns.features or ()
-    )
+    found: list[FeatureSpec] = []
+    for one in file.columns.features or ():
+        if not isinstance(one, FeatureColumn):
+            found.append(FeatureSpec(name=one))
+        elif one.kind == "text":
+            found.append(FeatureSpec(name=one.name, kind="categorical", text=True))
+        else:
+            found.append(FeatureSpec(name=one.name, kind=one.kind or "numeric"))
+    return tuple(found)
 
 
 def _content(monitor: Monitor) -> Monitor:

@@ -106,6 +106,9 @@ def test_a_strange_key_is_told(log: Log, tmp_path: Path) -> None:
     written(log, path)
     witness = (log.folder / "witness" / "witness.pub").read_text()
     assert "do not contain yours" in verify_export(path, witness).problems[0]
+    for strange in ("abc", " "):
+        with pytest.raises(AuditError, match="key is no line of log.pub"):
+            verify_export(path, strange)
 
 
 def test_proofs_of_one_entry_and_of_growth(log: Log) -> None:
