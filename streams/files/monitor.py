@@ -269,6 +269,8 @@ def field_errors(error: ValidationError) -> list[str]:
         place = ".".join(str(part) for part in wrong["loc"] if not _is_type_name(part)) or "the file"
         told = _WHAT.get(wrong["type"], wrong["msg"].removeprefix("Value error, "))
         given: Any = wrong["input"]
+        if wrong["loc"][-1:] == ("str",) and isinstance(given, dict):
+            continue  # meant as the union's other branch, whose own errors say what is wrong
         known = isinstance(given, dict) or wrong["type"] == "missing" or repr(given) in told
         shown = "" if known else f" is {given!r}:"
         lines.append(f"{place}{shown or ':'} {told}")

@@ -240,6 +240,8 @@ def test_an_invalid_field_is_named_with_its_value_and_what_would_be_right(client
     assert wrong == "query.limit: Input should be less than or equal to 500 (found '501')"
     answer = client.post("/api/v1/approvals/apr-1-1/approve", json={"by": " "})
     assert "body.by" in answer.json()["errors"][0]
+    (missing,) = client.post("/api/v1/approvals/apr-1-1/approve", json={"reason": "agreed"}).json()["errors"]
+    assert missing == "body.by: Field required"
 
 
 def test_an_unknown_ticket_is_not_found(client: httpx.Client) -> None:

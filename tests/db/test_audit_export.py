@@ -107,7 +107,7 @@ def test_a_strange_key_is_told(log: Log, tmp_path: Path) -> None:
     witness = (log.folder / "witness" / "witness.pub").read_text()
     assert "do not contain yours" in verify_export(path, witness).problems[0]
     for strange in ("abc", " "):
-        with pytest.raises(AuditError, match="key is no line of log.pub"):
+        with pytest.raises(AuditError, match=r"key is no line of log\.pub"):
             verify_export(path, strange)
 
 

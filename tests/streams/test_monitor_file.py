@@ -93,6 +93,10 @@ def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
         ("model: m\nreference: {rows: 200}\nalarms: {budget: 1 per 0d}", "has an empty period"),
         ("model: m\nreference: {rows: 200}\nwindows: {rows: 200}", "windows: there is no such field"),
         ("model: m\nreference: {rows: 200}\ntask: ranking", "task is 'ranking'"),
+        (
+            "model: m\nreference: {rows: 200}\ncolumns: {features: [{name: c, kind: number}]}",
+            r"monitor\.yaml: columns\.features\.0\.kind is 'number'[^\n]*$",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
