@@ -63,13 +63,19 @@ def test_the_life_of_a_log(log: Log, tmp_path: Path) -> None:
     assert "Entry 9 was edited: its column subject is 'other'" in run("verify", code=1)
 
 
-def test_mistakes_are_told(log: Log) -> None:
+def test_mistakes_are_told(log: Log, tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="There is no entry 99"):
         run("prove", "99")
     with pytest.raises(AuditError, match="nothing is lost"):
         run("restored", "--reason", "x")
     with pytest.raises(UserError, match="reason must say why"):
         run("rotate", "--reason", " ")
+    handed_out = tmp_path / "audit.jsonl"
+    handed_out.write_text("of before")
+    log.sql("DELETE FROM audit_checkpoints")
+    with pytest.raises(AuditError, match="no checkpoint yet"):
+        run("export", "--out", str(handed_out))
+    assert handed_out.read_text() == "of before"
 
 
 async def test_checkpoints_are_on_the_topic(kafka: str, topic_prefix: str, log: Log, tmp_path: Path) -> None:
