@@ -87,6 +87,16 @@ class Columns(_Part):
         default_factory=list, description="Columns whose values are judged one by one."
     )
 
+    @model_validator(mode="after")
+    def _features(self) -> "Columns":
+        names = [each if isinstance(each, str) else each.name for each in self.features or ()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"features name {name!r} twice")
+            if name == self.label:
+                raise ValueError(f"features name {name!r}, which is the label: no model sees its own answer")
+        return self
+
     def roles(self) -> dict[str, str]:
         """The columns that are no features, by role."""
         names = ("time", "id", "version", "prediction", "score", "label", "label_time")

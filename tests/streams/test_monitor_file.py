@@ -97,6 +97,14 @@ def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
             "model: m\nreference: {rows: 200}\ncolumns: {features: [{name: c, kind: number}]}",
             r"monitor\.yaml: columns\.features\.0\.kind is 'number'[^\n]*$",
         ),
+        (
+            "model: m\nreference: {rows: 200}\ncolumns: {features: [a, {name: a}]}",
+            "columns: features name 'a' twice",
+        ),
+        (
+            "model: m\nreference: {rows: 200}\ncolumns: {label: y, features: [a, y]}",
+            "name 'y', which is the label",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
