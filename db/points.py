@@ -5,30 +5,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
 from db.accounting import totals
 from db.codec import checked
 from db.engine import reading, writing
-from db.queries import MAX_POINTS, select_points
+from db.queries import select_points
 from db.tables import AccountingRow, AlertRow, PointRow
 from db.upserts import Columns, insert_ignore, upsert
-from detectors.values import Accounting, Alert, AlertKind, Axis, MetricPoint, Value
-
-
-class Window(Value, frozen=True, kw_only=True):
-    """One window of which points are known: how many, and how many of them crossed their threshold."""
-
-    model: str
-    version: str
-    segment: str
-    axis: Axis
-    window: str
-    start_us: int
-    end_us: int
-    rows: int
-    points: int
-    breaches: int
+from detectors.values import Accounting, Alert, AlertKind, Axis, MetricPoint
 
 
 class SqlRecordStore:
@@ -70,53 +55,6 @@ class SqlRecordStore:
         with reading(self._engine) as connection:
             query = select(PointRow.model).union(select(AccountingRow.model), select(AlertRow.model))
             return sorted(connection.scalars(query))
-
-    def latest_windows(
-        self,
-        model: str,
-        *,
-        axis: Axis | None = None,
-        version: str | None = None,
-        segment: str | None = "all",
-        limit: int = 20,
-    ) -> list[Window]:
-        """The newest windows, newest first. `segment=None`: of every segment."""
-        _check_limit(limit)
-        key = (PointRow.model, PointRow.version, PointRow.segment, PointRow.axis, PointRow.window)
-        query = select(
-            *key,
-            func.min(PointRow.start_us).label("start_us"),
-            func.max(PointRow.end_us).label("end_us"),
-            func.max(PointRow.rows).label("rows"),
-            func.count().label("points"),
-            func.coalesce(func.sum(case((PointRow.verdict == "breach", 1), else_=0)), 0).label("breaches"),
-        ).where(PointRow.model == model)
-        for column, wanted in (
-            (PointRow.axis, axis),
-            (PointRow.version, version),
-            (PointRow.segment, segment),
-        ):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        query = (
-            query.group_by(*key)
-            .order_by(func.max(PointRow.end_us).desc(), PointRow.window.desc())
-            .limit(limit)
-        )
-        with reading(self._engine) as connection:
-            return [
-                msgspec.convert({**row, "breaches": int(row["breaches"])}, Window)
-                for row in connection.execute(query).mappings()
-            ]
-
-    def window_points(
-        self, model: str, window: str, *, axis: Axis | None = None, version: str | None = None
-    ) -> list[MetricPoint]:
-        """Every point of one window."""
-        with reading(self._engine) as connection:
-            return select_points(
-                connection, model, window=window, axis=axis, version=version, limit=MAX_POINTS
-            )
 
     def series(
         self,

@@ -63,13 +63,6 @@ def threshold_of(budget: Budget, part: float, length_s: float, calibration: Cali
     return Threshold(whole / part, share, whole, "guaranteed" if calibration is None else "simulated")
 
 
-def windows_per_incident(budget: Budget, window_s: float) -> float:
-    """A budget in time as one in windows, for a person: with windows of `window_s` seconds."""
-    if budget.every_s > 0:
-        return budget.every_s / budget.incidents / window_s
-    return budget.windows / budget.incidents
-
-
 def part_of(kind: str, kinds: tuple[str, ...], *, labels: bool, segments: int, is_segment: bool) -> float:
     """Which part of a model's budget one kind of alert of one series has. kinds: those of its axis; labels:
     whether the model is judged by labels too (without labels in the reference only for concept drift); segments:

@@ -73,27 +73,6 @@ def test_series_by_version_axis_time(store: SqlRecordStore) -> None:
     assert store.models() == ["churn"]
 
 
-def test_latest_windows(store: SqlRecordStore) -> None:
-    store.upsert_points(
-        [
-            point(number, measure, verdict="breach" if number == 3 and measure == "psi" else "ok")
-            for number in range(1, 5)
-            for measure in ("psi", "ks")
-        ]
-    )
-    windows = store.latest_windows("churn", axis="event", limit=3)
-    assert [(one.window, one.points, one.breaches, one.rows) for one in windows] == [
-        ("w4", 2, 0, 1_000),
-        ("w3", 2, 1, 1_000),
-        ("w2", 2, 0, 1_000),
-    ]
-    assert store.latest_windows("churn", version="7") == []
-    assert len(store.latest_windows("churn", segment=None)) == 4
-    assert {one.measure for one in store.window_points("churn", "w3")} == {"psi", "ks"}
-    with pytest.raises(ValueError, match="limit must be between"):
-        store.latest_windows("churn", limit=0)
-
-
 def test_an_alert_is_never_rewritten(store: SqlRecordStore) -> None:
     store.upsert_alerts([alert(1), alert(2, kind="data_drift"), alert(3, model="loans", state="cleared")])
     store.upsert_alerts([msgspec.structs.replace(alert(1), reason="another")])

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from detectors.errors import MonitorInvalid
 from detectors.reference import build_reference
-from detectors.sequential.budget import part_of, threshold_of, windows_per_incident
+from detectors.sequential.budget import part_of, threshold_of
 from detectors.sequential.explain import sentence
 from detectors.sequential.hermite import scores_of
 from detectors.sequential.kernels import log_count, log_gaussian
@@ -251,7 +251,6 @@ def test_the_budget_in_time_is_that_in_windows_where_windows_are_of_one_length()
     time = threshold_of(Budget(incidents=1.0, every_s=7_000.0), 0.5, 7.0, None)
     assert windows.value / windows.share == pytest.approx(time.value / time.share)
     assert windows.in_force == "guaranteed"
-    assert windows_per_incident(Budget(every_s=90 * 86_400.0), 3_600.0) == pytest.approx(2_160)
     assert threshold_of(Budget(every_s=100.0), 1.0, 1e6, None).share == pytest.approx(5.0)
     for budget in (Budget(incidents=0), Budget(windows=0), Budget(incidents=3, windows=2)):
         with pytest.raises(MonitorInvalid, match="more than none and less than one per window"):
