@@ -117,7 +117,7 @@ def test_a_file_that_the_schema_cannot_read_is_not_called_quiet(
     frame(1_000, 1).assign(age="old").to_csv(folder / "data.csv", index=False)
     assert run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml") == 1
     told = capsys.readouterr()
-    assert "1,000 rows cannot be read by the schema" in told.err
+    assert "1,000 rows were left out: text where a number belongs, age is 'old' in row 0" in told.err
     assert "Not one row could be measured" in told.err
     assert "No window was full" in told.out
     assert "Nothing would have alarmed" not in told.out
@@ -134,11 +134,13 @@ def test_rows_with_the_id_of_another_are_told(
 def test_a_warning_is_never_between_the_json(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frame(1_000, 1).assign(age="old").to_csv(folder / "data.csv", index=False)
-    run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "loan.yaml", "--json")
+    frame(1_000, 1).to_csv(folder / "data.csv", index=False)
+    monitor = (folder / "loan.yaml").read_text().replace("features:", "segments: [city], features:")
+    (folder / "by-city.yaml").write_text(monitor)
+    run(monkeypatch, "backtest", folder / "data.csv", "--monitor", folder / "by-city.yaml", "--json")
     told = capsys.readouterr()
     assert json.loads(told.out)["rows"] == 1_000
-    assert "column f.age: expected a number" in told.err
+    assert "segments that the schema does not name" in told.err
 
 
 def test_init_writes_a_monitor_once(
