@@ -2,15 +2,16 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from db.errors import StoreError
+from remediation.ports import Clock, Journal
 from remediation.tokens import Scope, token_of
 from serving.api.problems import problem_response
-from serving.api.services import ApiServices
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _SIGNED_ELSEWHERE = ("/slack/",)
@@ -19,7 +20,18 @@ _SCOPES: tuple[tuple[str, Scope], ...] = (("/api/v1/approvals/", "decide"), ("/v
 """What a change needs, by the beginning of its path; everything else needs `operate`."""
 
 
-def add_protection(app: FastAPI, services: ApiServices) -> None:
+class Guarded(Protocol):
+    """What protection needs to know: the token for everything, where there is one, and who has one of their own."""
+
+    @property
+    def token(self) -> str | None: ...
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
+def add_protection(app: FastAPI, services: Guarded) -> None:
     """Refuse changes from foreign origins (403) and, once there is a token, those without one (401) or with one that is
     for something else (403).
 
@@ -42,7 +54,7 @@ def add_protection(app: FastAPI, services: ApiServices) -> None:
         return await call_next(request)
 
 
-def needs_token(services: ApiServices) -> bool:
+def needs_token(services: Guarded) -> bool:
     """Whether changes need a token: one is set, or somebody has one."""
     if services.token is not None:
         return True
@@ -58,7 +70,7 @@ def scope_of(path: str) -> Scope:
     return "operate"
 
 
-def _refusal(request: Request, services: ApiServices) -> Response | None:
+def _refusal(request: Request, services: Guarded) -> Response | None:
     given = _bearer(request)
     if services.token is not None and hmac.compare_digest(given.encode(), services.token.encode()):
         return None

@@ -178,7 +178,7 @@ def test_a_measure_that_breaks_a_law_is_refused(message):
 
 def test_every_measure_has_a_page():
     folder = Path(__file__).parents[2] / "docs" / "measures"
-    pages = {page.stem for page in folder.glob("*.md")} - {"README"}
+    pages = {page.stem for page in folder.glob("*.md")} - {"README", "alibi"}
     assert pages == {one.name for one in STANDARD}
     for one in STANDARD:
         text = (folder / f"{one.name}.md").read_text()

@@ -5,6 +5,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -23,6 +24,8 @@ from streams.gate.intake import Intake
 from streams.gate.mapping import IngestMap
 from streams.gate.rows import MAX_ROWS
 from streams.topics import INGEST
+from tests.remediation.fake_journal import FakeJournal
+from tests.remediation.fakes import Faults, ManualClock
 from tests.streams.exchange_parts import TABLE_ROW, V2_REQUEST, kserve
 from tests.streams.test_gate_rows import LABEL, PREDICTION
 
@@ -45,9 +48,18 @@ class Topic:
         self.records.append((key, value or b"", dict(headers or {})))
 
 
+@dataclass
+class Guarded:
+    """Nobody has a token of their own."""
+
+    token: str | None
+    clock: ManualClock = field(default_factory=ManualClock)
+    journal: FakeJournal = field(default_factory=lambda: FakeJournal(ManualClock(), Faults()))
+
+
 def _app(topic: Topic, limits: IngestLimits = LIMITS, token: str | None = None) -> FastAPI:
     app = FastAPI()
-    add_protection(app, token)
+    add_protection(app, Guarded(token))  # type: ignore[arg-type]
     add_problems(app)
     app.include_router(ingest_router(Intake(topic.publish, IngestMap()), limits))
     return app
