@@ -64,8 +64,9 @@ def count(watched: Watched, snapshot: PaneSnapshot, more_rows: int, monitor: Mon
 
 
 def _by_slot(first_us: int, length_us: int, rows: int) -> Iterator[tuple[int, int]]:
-    """The rows of a pane by slot: of one that is longer than a slot, in equal parts, for it does not say when."""
-    slots = max(1, length_us // SLOT_US)
+    """The rows of a pane by slot: of one that is longer than a slot, in equal parts, for it does not say when. No pane
+    is longer than what is remembered; one that says so would take for ever."""
+    slots = min(max(1, length_us // SLOT_US), LONGEST_SLOTS)
     for place in range(slots):
         yield first_us + place * SLOT_US, rows * (place + 1) // slots - rows * place // slots
 

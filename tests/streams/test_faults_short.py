@@ -106,10 +106,10 @@ async def test_a_broker_that_is_killed_is_waited_for(world: World) -> None:
 
 
 def measured(found: Outcome, plan: Plan) -> dict[tuple[object, ...], tuple[int, float | None, str]]:
-    """What was measured of rows. Two things tell when rows arrived: how many empty windows come before the end, and the
-    evidence on which alarms were decided when their windows closed."""
+    """What was measured of rows. Three things tell when rows arrived: how many empty windows come before the end, the
+    evidence on which alarms were decided when their windows closed, and how segments differed then."""
     return {
         name: told
         for name, told in found.measured(plan.model).items()
-        if told[0] and not str(name[4]).endswith(EVIDENCE_SUFFIX)
+        if told[0] and not str(name[4]).endswith((EVIDENCE_SUFFIX, "_gap")) and "excess_" not in str(name[4])
     }
