@@ -64,6 +64,12 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
     return f"no other alert in {patience_s:g} s" if age_us >= seconds(patience_s) else None
 
 
+def more_may_come(facts: Facts, config: DiagnosisConfig) -> bool:
+    """Whether what is unknown now may be known soon: the window in which an illness begins holds healthy rows, too, and
+    the next one tells more."""
+    return facts.now_us - facts.incident.opened_us < seconds(max(config.settle_s, config.quiet_s))
+
+
 def diagnose(facts: Facts, config: DiagnosisConfig) -> tuple[Hypothesis, ...]:
     """Rank the causes. Confidences are degrees of belief in [0, 1] made of the weights below, not
     probabilities: they need not sum to 1, and `unknown` has what the best other cause leaves."""

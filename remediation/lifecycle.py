@@ -8,7 +8,7 @@ import structlog
 from remediation import actions, approvals, incidents
 from remediation.clock import seconds
 from remediation.config import AgentConfig
-from remediation.diagnosis import diagnose, ready, summary
+from remediation.diagnosis import diagnose, more_may_come, ready, summary
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
 from remediation.plans import NoPlan, make_plan
@@ -73,6 +73,8 @@ class Lifecycle:
             facts = with_points(unit, facts, self.config.diagnosis)
             hypotheses = diagnose(facts, self.config.diagnosis)
             best = hypotheses[0]
+            if best.cause == "unknown" and more_may_come(facts, self.config.diagnosis):
+                return
             incidents.move(
                 unit,
                 facts.incident,
