@@ -129,12 +129,13 @@ class SqlReader:
             .where(AlertLinkRow.silence_id.is_not(None))
             .order_by(AlertLinkRow.at_us, AlertLinkRow.id)
         )
-        found = [
+        if model is not None:
+            query = query.where(AlertLinkRow.value["model"].as_string() == model)
+        return [
             Held(alert=msgspec.convert(value, Alert), silence_id=silence_id)
             for value, silence_id in self._connection.execute(query)
             if silence_id is not None
         ]
-        return [each for each in found if model in (None, each.alert.model)]
 
     def plan(self, plan_id: str) -> Plan | None:
         """One plan."""

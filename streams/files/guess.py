@@ -31,21 +31,7 @@ _NAMES: Final[dict[Role, str]] = {
     "prediction": r"(y_?|model_?)?(pred(iction|icted|s)?|hat|output)(_?(label|class|value))?|said|yhat",
     "label": r"(ground_?)?truth|label|target|y|y_?true|actual|outcome|class|response",
 }
-_POSITIVE: Final = (
-    "yes",
-    "true",
-    "1",
-    "y",
-    "t",
-    "positive",
-    "pos",
-    "bad",
-    "default",
-    "fraud",
-    "churn",
-    "up",
-    "spam",
-)
+_POSITIVE: Final = r"yes|true|1|y|t|pos(itive)?|bad|default|fraud|churn|up|spam"
 _SEGMENT: Final = (
     r"(.*_)?(region|country|segment|channel|market|tenant|group|tier|site|store|hospital|gender|sex)"
 )
@@ -333,7 +319,7 @@ def _positive(outcome: _Seen, said: _Seen | None, score: _Seen | None) -> str:
         }
         if means and max(means.values()) - min(means.values()) >= _TELLS:
             return max(means, key=lambda value: means[value])
-    named = [one for one in values if one.lower() in _POSITIVE]
+    named = [one for one in values if re.fullmatch(_POSITIVE, one.lower())]
     return (named or _rarest(outcome))[0]
 
 

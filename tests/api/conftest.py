@@ -11,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from db.engine import connect
 from db.migrate import upgrade
+from serving.console import add_console
 from serving.listening import Server
 from tests.api.api_world import World
 
@@ -77,3 +79,50 @@ def client(ill: World) -> Iterator[httpx.Client]:
     """A client of the API of the ill world."""
     with _served(ill.app()) as url, httpx.Client(base_url=url, timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def sequencing(world: World) -> Iterator[None]:
+    """The audit log's sequencer, as the agent runs it."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.1):
+            world.sequence()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console said; must stay empty."""
+    return []
+
+
+@pytest.fixture
+def page(
+    browser: Browser, world: World, serve: Serve, sequencing: None, complaints: list[str]
+) -> Iterator[Page]:
+    """The overview of an empty world."""
+    app = world.app()
+    add_console(app, world.services())
+    with serve(app) as url:
+        page = browser.new_page(color_scheme="light")
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        yield page
+        page.close()

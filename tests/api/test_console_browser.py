@@ -1,61 +1,8 @@
 """A person with a browser: sees a ticket, decides, and sees what happens without loading the page again."""
 
-import threading
-from collections.abc import Iterator
+from playwright.sync_api import Page, expect
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-from serving.console import add_console
 from tests.api.api_world import World
-from tests.api.conftest import Serve
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def sequencing(world: World) -> Iterator[None]:
-    """The audit log's sequencer, as the agent runs it."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(0.1):
-            world.sequence()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser's console said; must stay empty."""
-    return []
-
-
-@pytest.fixture
-def page(
-    browser: Browser, world: World, serve: Serve, sequencing: None, complaints: list[str]
-) -> Iterator[Page]:
-    """The overview of an empty world."""
-    app = world.app()
-    add_console(app, world.services())
-    with serve(app) as url:
-        page = browser.new_page(color_scheme="light")
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
-        yield page
-        page.close()
 
 
 def test_a_ticket_appears_is_approved_and_the_timeline_moves(

@@ -9,7 +9,6 @@ from playwright.sync_api import Page, expect
 from remediation.config import AgentConfig
 from remediation.incidents import receive_alert
 from tests.api.api_world import MODEL, START_US, World, alert
-from tests.api.test_console_browser import browser, complaints, page, sequencing  # noqa: F401 (fixtures)
 
 NOW = datetime.fromtimestamp(START_US / 1e6, UTC)
 CONFIG = AgentConfig(alerts_topic="a", acknowledgements_topic="b", desired_topic="c")
@@ -73,7 +72,7 @@ def test_what_is_not_there_or_over_is_told(client: httpx.Client, world: World) -
     assert (over.status_code, "is over already" in over.json()["detail"]) == (409, True)
 
 
-def test_a_person_silences_and_ends_it_on_the_page(page: Page, world: World, complaints: list[str]) -> None:  # noqa: F811
+def test_a_person_silences_and_ends_it_on_the_page(page: Page, world: World, complaints: list[str]) -> None:
     world.clock.at_us = round(datetime.now(UTC).timestamp() * 1e6)
     page.get_by_role("link", name="Silences").click()
     expect(page.get_by_text("Nothing is silenced")).to_be_visible()

@@ -7,7 +7,7 @@ import pytest
 
 from detectors.values import Alert, Evidence, Explanation, MetricPoint
 from remediation.config import DiagnosisConfig
-from remediation.diagnosis import diagnose, ready, summary
+from remediation.diagnosis import diagnose, more_may_come, ready, summary
 from remediation.evidence import Facts
 from remediation.values import Desired, Incident
 from tests.remediation.fakes import S
@@ -247,3 +247,9 @@ def test_a_drop_long_after_the_release_waits_for_the_inputs_to_speak() -> None:
     facts = _facts([drop], [], now_us=2_001 * S)
     assert ready(facts, CONFIG) is None
     assert ready(msgspec.structs.replace(facts, now_us=2_005 * S), CONFIG) is not None
+
+
+def test_what_is_unknown_is_called_so_only_when_nothing_more_is_to_be_expected() -> None:
+    early = _facts([DRIFT], [], now_us=2_000 * S + 1)
+    late = _facts([DRIFT], [], now_us=2_000 * S + round(CONFIG.settle_s * S))
+    assert (more_may_come(early, CONFIG), more_may_come(late, CONFIG)) == (True, False)
