@@ -11,9 +11,27 @@ from remediation.values import Action, ActionKind, ActionState, Plan, Step
 PREPARE = ("collect", "train", "gate")
 """No effect outside the agent: done again as a whole when the agent dies in between."""
 
+SERVE = ("decide", "publish", "acknowledge")
+"""A change of what serves, or of how: one write in the database, made known, and acknowledged by the servers."""
+
+CALL = ("call",)
+"""An effect outside: with a key, so that a second attempt is the same call."""
+
 FORWARD: dict[ActionKind, tuple[str, ...]] = {
-    "rollback": ("decide", "publish", "acknowledge"),
-    "retrain": (*PREPARE, "register", "decide", "publish", "acknowledge"),
+    "rollback": SERVE,
+    "retrain": (*PREPARE, "register", *SERVE),
+    "promote": SERVE,
+    "shift_traffic": SERVE,
+    "shadow": SERVE,
+    "fall_back": SERVE,
+    "quarantine_feature": SERVE,
+    "pause_model": SERVE,
+    "raise_log_detail": SERVE,
+    "scale_replicas": SERVE,
+    "refresh_reference": CALL,
+    "open_issue": CALL,
+    "http_call": CALL,
+    "run_command": CALL,
 }
 UNDO = ("undo.decide", "undo.publish", "undo.acknowledge")
 

@@ -109,6 +109,9 @@ def summary(facts: Facts, best: Hypothesis) -> str:
         "upstream_data_break": "the data that arrive are broken upstream",
         "population_shift": "the population has shifted",
         "concept_shift": "the same inputs now have other outcomes",
+        "label_problem": "the labels cannot be trusted",
+        "serving_problem": "the service is ill, not the model",
+        "traffic_change": "the traffic changed",
         "unknown": "the cause is unknown",
     }
     reasons = "; ".join(best.reasons[:3])

@@ -44,6 +44,8 @@ def make_plan(
             return NoPlan(reason="no other version mends how events arrive: " + "; ".join(cause.reasons))
         case "population_shift" | "concept_shift" | "upstream_data_break":
             return _retrain(facts, cause, current, attempt, config)
+        case "label_problem" | "serving_problem" | "traffic_change":
+            return NoPlan(reason="no other version mends it: " + "; ".join(cause.reasons))
         case "unknown":
             return NoPlan(reason="the cause is unknown: " + "; ".join(facts_told(facts)))
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from remediation.reminders import Reminder
 from remediation.silences import Held, Silence
 from remediation.values import (
     Action,
+    ActionKind,
     ActionState,
     Approval,
     ApprovalState,
@@ -28,6 +29,7 @@ from remediation.values import (
 )
 
 if TYPE_CHECKING:
+    from remediation.acknowledgements import Standing
     from remediation.changes import Change
     from remediation.tokens import Token
 
@@ -332,6 +334,41 @@ class Publisher(Protocol):
     """Makes a decided version known: reference and monitor first, then the desired state, then the alias."""
 
     async def publish_desired(self, desired: Desired) -> None: ...
+
+
+class Actuator(Protocol):
+    """Brings a decided state to the servers of a model, and says what they did with it. Every call may be repeated."""
+
+    @property
+    def proves(self) -> str:
+        """One sentence: what an observation of this actuator proves, and what it does not."""
+        ...
+
+    def refusal(self, desired: Desired) -> str | None:
+        """Why it cannot bring this state about (it knows no shadows, say); None when it can."""
+        ...
+
+    async def apply(self, desired: Desired) -> None:
+        """Returns when the state is known to whoever has to bring it about; the same state twice is one. Raises when it
+        is not known whether the write succeeded."""
+        ...
+
+    async def observe(self, desired: Desired, *, asked_us: int, now_us: int) -> "Standing":
+        """How far the state has come, `asked_us` being when it was applied first."""
+        ...
+
+
+class Caller(Protocol):
+    """Effects outside of serving: an issue, an HTTP call, a command, a fresh reference."""
+
+    async def call(self, kind: ActionKind, parameters: Mapping[str, Any], *, key: str) -> str:
+        """Have the effect and answer with a sentence. `key` makes a second attempt the same call; raises `StepFailed`
+        when trying again cannot help, anything else when it can."""
+        ...
+
+    async def observe(self, kind: ActionKind, parameters: Mapping[str, Any], *, key: str) -> str | None:
+        """A sentence when the effect with this key has happened; None when it has not, or cannot be seen."""
+        ...
 
 
 class Notifier(Protocol):

@@ -18,8 +18,32 @@ IncidentState = Literal[
     "rejected",
     "expired",
 ]
-Cause = Literal["bad_release", "upstream_data_break", "population_shift", "concept_shift", "unknown"]
-ActionKind = Literal["rollback", "retrain"]
+Cause = Literal[
+    "bad_release",
+    "upstream_data_break",
+    "population_shift",
+    "concept_shift",
+    "label_problem",
+    "serving_problem",
+    "traffic_change",
+    "unknown",
+]
+ActionKind = Literal[
+    "rollback",
+    "retrain",
+    "promote",
+    "shift_traffic",
+    "shadow",
+    "fall_back",
+    "quarantine_feature",
+    "pause_model",
+    "raise_log_detail",
+    "refresh_reference",
+    "scale_replicas",
+    "open_issue",
+    "http_call",
+    "run_command",
+]
 ApprovalState = Literal["pending", "approved", "rejected", "expired", "void"]
 ActionState = Literal["intended", "executing", "awaiting_ack", "verifying", "succeeded", "failed", "reverted"]
 
@@ -55,8 +79,39 @@ class Incident(Value, frozen=True, kw_only=True):
     outcome: str = ""
 
 
+class Arrangement(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model answers, beside which version serves: the empty one is "the decided version answers every request".
+
+    `shares`: other versions and the share of the requests, in (0, 1], that each answers; the rest stays with the
+    decided version. `shadows`: versions that score every request without answering. `digests` of every version that
+    `shares` and `shadows` name. `constant`: the score that is answered instead of a model's. `imputed`: features whose
+    values are replaced by this one before scoring (None: as if missing). `paused`: requests are refused with 503.
+    `detailed`: every request is logged in full. `replicas`: how many servers shall run (None: as many as now).
+    """
+
+    shares: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+    shadows: tuple[str, ...] = ()
+    digests: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    constant: float | None = None
+    imputed: dict[str, float | None] = msgspec.field(default_factory=dict[str, float | None])
+    paused: bool = False
+    detailed: bool = False
+    replicas: int | None = None
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the canonical JSON; empty for the empty arrangement."""
+        canonical = msgspec.json.encode(self, order="sorted")
+        return "" if canonical == b"{}" else hashlib.sha256(canonical).hexdigest()
+
+
 class Plan(Value, frozen=True, kw_only=True):
-    """What shall be done, exactly. Approvals are bound to `hash`; when any field would differ, it is another plan."""
+    """What shall be done, exactly. Approvals are bound to `hash`; when any field would differ, it is another plan.
+
+    `arrangement` shall be in force afterwards, `from_arrangement` was before and comes back on undo. `actuator` names
+    what reaches the model's servers. `playbook` and `step` (counted from 0) say which line of which playbook this is,
+    `risky` whether it takes people's consent. What an action needs beside that stands in `parameters`.
+    """
 
     id: str
     incident_id: str
@@ -72,6 +127,12 @@ class Plan(Value, frozen=True, kw_only=True):
     blast_radius: str = ""
     undo: str = ""
     created_us: int = 0
+    arrangement: Arrangement = Arrangement()
+    from_arrangement: Arrangement = Arrangement()
+    actuator: str = "homeostat"
+    playbook: str = ""
+    step: int = 0
+    risky: bool = True
 
     @property
     def hash(self) -> str:
@@ -170,10 +231,11 @@ class Desired(Value, frozen=True, kw_only=True):
     decided_by: str
     reason: str
     at_us: int
+    arrangement: Arrangement = Arrangement()
 
 
 class Acknowledgement(Value, frozen=True, kw_only=True):
-    """What an inference server did with a desired state."""
+    """What an inference server did with a desired state. `arrangement` is the hash of the one that is in force."""
 
     model: str
     version: str
@@ -183,6 +245,7 @@ class Acknowledgement(Value, frozen=True, kw_only=True):
     loaded: bool
     detail: str = ""
     at_us: int
+    arrangement: str = ""
 
 
 class AuditEntry(Value, frozen=True, kw_only=True):

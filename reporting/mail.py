@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiosmtplib
 import structlog
 
+from remediation.vocabulary import CAUSES
 from reporting import words
 from reporting.errors import MailError
 from reporting.render import ReportFiles
@@ -179,7 +180,7 @@ def _text(data: ReportData, files: ReportFiles) -> str:
         one = story.incident
         lines += [
             "",
-            f"Incident {one.id} of {one.model}: {words.CAUSES[one.cause]}, {words.state(one.state).lower()}.",
+            f"Incident {one.id} of {one.model}: {CAUSES[one.cause]}, {words.state(one.state).lower()}.",
         ]
         lines += [f"  {one.outcome}"] if one.outcome else []
     lines += ["", f"Report {data.id}, also on disk: {_folder(files.html)}"]

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from remediation.vocabulary import ACTIONS, CAUSES
 from reporting import words
 from reporting.charts import Chart, drift_chart, performance_chart
 from reporting.methods import methods
@@ -64,8 +65,8 @@ def render_html(data: ReportData) -> str:
         data=data,
         charts=drawn,
         lights=words.LIGHTS,
-        causes=words.CAUSES,
-        deeds=words.ACTIONS,
+        causes=CAUSES,
+        deeds=ACTIONS,
         methods=methods(data),
         max_rows=MAX_ROWS,
         tables=[

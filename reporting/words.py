@@ -13,14 +13,6 @@ LIGHTS: dict[Light, tuple[str, str]] = {
 }
 """A shape and a word for each light, so that nothing rests on its colour."""
 
-CAUSES = {
-    "bad_release": "Bad release",
-    "upstream_data_break": "Broken data upstream",
-    "population_shift": "Population shift",
-    "concept_shift": "Concept shift",
-    "unknown": "Unknown",
-}
-ACTIONS = {"rollback": "Roll back", "retrain": "Retrain"}
 _DISTANCES = frozenset(
     {"psi", "ks", "score_psi", "score_ks", "class_psi", "prediction_psi", "prediction_ks", "r2"}
 )

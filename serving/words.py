@@ -5,16 +5,12 @@ from typing import Any, NamedTuple
 
 from detectors.explain import KIND_NAMES
 from detectors.names import MEASURE_NAMES
+from remediation import vocabulary
 from remediation.values import AuditEntry, Plan
+from remediation.vocabulary import Deed
 
 KINDS = KIND_NAMES
-CAUSES = {
-    "bad_release": "Bad release",
-    "upstream_data_break": "Broken data upstream",
-    "population_shift": "Population shift",
-    "concept_shift": "Concept shift",
-    "unknown": "Cause unknown",
-}
+CAUSES = vocabulary.CAUSES
 STATES = {
     "open": "Looking for the cause",
     "diagnosed": "Cause found, planning",
@@ -155,11 +151,15 @@ def _incident(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
 
 
 def _plan(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
-    action = {"rollback": "roll back", "retrain": "retrain"}.get(str(detail.get("action")), "act on")
+    action = _deed(detail.get("action"), Deed("act on", "")).command.lower()
     versions = f" from version {detail.get('from_version')}"
     if detail.get("to_version"):
         versions += f" to {detail['to_version']}"
     return f"Plan {verb}: {action} {detail.get('model')}{versions}", toned("", "busy")
+
+
+def _deed(kind: object, otherwise: Deed) -> Deed:
+    return next((deed for name, deed in vocabulary.ACTIONS.items() if name == kind), otherwise)
 
 
 def _approval(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
@@ -180,7 +180,7 @@ def _approval(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
 
 
 def _action(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
-    name = {"rollback": "Rollback", "retrain": "Retraining"}.get(str(detail.get("kind")), "Action")
+    name = _deed(detail.get("kind"), Deed("", "Action")).noun
     step = detail.get("step")
     if verb == "updated" and isinstance(step, dict):
         return f"{name}: step {step.get('name')} {step.get('state')}", status(str(step.get("state")))
