@@ -7,6 +7,9 @@ from http import HTTPStatus
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Path, Query, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query as QueryInfo
+from fastapi.routing import APIRoute
 
 from serving.api.problems import Problem
 from serving.api.services import ApiServices
@@ -39,6 +42,21 @@ Identifier = Annotated[str, Path(max_length=200, pattern=_PRINTABLE, examples=["
 Filter = Annotated[str | None, Query(max_length=200, pattern=_PRINTABLE)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Entries per page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=300)]
+
+
+def no_strangers(request: Request) -> None:
+    """Refuse query parameters that the route does not know: a filter with a spelling mistake filters nothing, and the
+    answer would look right. Raises `Problem` 422."""
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)
+    known = sorted(
+        each.alias for each in get_flat_params(route.dependant) if isinstance(each.field_info, QueryInfo)
+    )
+    strangers = sorted(set(request.query_params) - set(known))
+    if strangers:
+        there = f"it takes {', '.join(known)}" if known else "it takes none"
+        detail = f"{request.url.path} knows no query parameter {', '.join(map(repr, strangers))}; {there}."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 def opened(cursor: str | None, look_up: Callable[[str], object]) -> str | None:

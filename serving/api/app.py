@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from serving.api import approvals, audit, changes, incidents, models, silences, system
+from serving.api.access import no_strangers
 from serving.api.problems import MEDIA_TYPE, add_problems
 from serving.api.protection import add_protection
 from serving.api.requests import add_request_metrics
@@ -51,6 +52,6 @@ def create_api(services: ApiServices) -> FastAPI:
     add_problems(app)
     add_request_metrics(app)
     for room in (incidents, approvals, silences, changes, models, audit, system):
-        app.include_router(room.router, prefix="/api/v1")
+        app.include_router(room.router, prefix="/api/v1", dependencies=[Depends(no_strangers)])
     app.include_router(system.probes)
     return app

@@ -244,6 +244,14 @@ def test_an_invalid_field_is_named_with_its_value_and_what_would_be_right(client
     assert missing == "body.by: Field required"
 
 
+def test_a_query_parameter_that_nobody_knows_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/api/v1/incidents", params={"modle": MODEL, "limit": "5"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == (
+        "/api/v1/incidents knows no query parameter 'modle'; it takes cause, cursor, limit, model, state."
+    )
+
+
 def test_an_unknown_ticket_is_not_found(client: httpx.Client) -> None:
     assert client.post("/api/v1/approvals/apr-9/approve", json={"by": "mira"}).status_code == 404
 
