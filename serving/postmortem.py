@@ -4,6 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from remediation.durations import cost, phases
 from remediation.ports import Journal
+from remediation.vocabulary import ACTIONS
 from serving import story, words
 
 _POINTS = 20_000
@@ -40,6 +41,7 @@ def postmortem(journal: Journal, incident_id: str) -> str | None:
         phases=phases(incident, approvals),
         cost=cost(incident, points),
         names=PHASE_NAMES,
+        deeds=ACTIONS,
         words=words,
     )
 
