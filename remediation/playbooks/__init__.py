@@ -1,0 +1,1 @@
+"""Playbooks: what is done about which incident, step by step."""
