@@ -1,14 +1,27 @@
 """Remediation's durable memory: every write is conditional and adds its line to the audit log."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, update
 
-from db.audit.leaves import append
+from db.audit.leaves import NewEntry, append_prepared, prepared
 from db.codec import checked
 from db.engine import reading, writing
+from db.journal_rows import (
+    action_detail,
+    action_fields,
+    approval_detail,
+    approval_fields,
+    incident_fields,
+    link_detail,
+    link_fields,
+    silence_detail,
+    silence_fields,
+    token_detail,
+    verb_of,
+)
 from db.reader import Paged, SqlReader
 from db.tables import (
     ActionRow,
@@ -18,15 +31,18 @@ from db.tables import (
     ChangeRow,
     DeploymentRow,
     DesiredRow,
+    HeartbeatRow,
     IncidentRow,
+    NoticeRow,
     PlanRow,
     SilenceRow,
     TokenRow,
 )
-from db.upserts import insert_ignore
+from db.upserts import insert_ignore, insert_links, upsert
 from detectors.values import Alert
 from remediation.changes import Change
-from remediation.silences import Held, Silence, told
+from remediation.notices import AUDITED_AS, Notice
+from remediation.silences import Held, Link, Silence
 from remediation.tokens import Token
 from remediation.values import (
     Action,
@@ -62,38 +78,40 @@ class SqlUnit(SqlReader):
     def __init__(self, connection: "Connection", clock: "Clock") -> None:
         super().__init__(connection)
         self._clock = clock
+        self._told: list[dict[str, Any]] = []
 
     def add_incident(self, incident: Incident, *, actor: str) -> None:
         """A new incident. Raises `StoreError` when the id is taken."""
-        self._insert(IncidentRow, _incident_fields(incident))
+        self._insert(IncidentRow, incident_fields(incident))
         detail = {"model": incident.model, "version": incident.version, "severity": incident.severity}
         self._audit("incident", incident.state, incident, actor, detail)
 
     def save_incident(self, incident: Incident, *, expected: IncidentState, actor: str, why: str) -> bool:
         """Replace the incident if its state still is `expected`; False when somebody was faster."""
-        if not self._replace(IncidentRow, _incident_fields(incident), expected):
+        if not self._replace(IncidentRow, incident_fields(incident), expected):
             return False
         detail = {"from": expected, "to": incident.state, "why": why, "cause": incident.cause}
-        self._audit("incident", _verb(expected, incident.state), incident, actor, detail)
+        self._audit("incident", verb_of(expected, incident.state), incident, actor, detail)
         return True
 
     def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
         """Keep the alert with its incident, or with the silence that holds it; False when this alert was linked
         before."""
-        row = {
-            "id": alert.id,
-            "incident_id": incident_id,
-            "silence_id": silence_id,
-            "at_us": alert.end_us,
-            "value": checked(alert),
-        }
-        if not self._insert(AlertLinkRow, row, ignore=True):
+        link = Link(alert=alert, incident_id=incident_id, silence_id=silence_id)
+        if not self._insert(AlertLinkRow, link_fields(link), ignore=True):
             return False
-        detail = {"incident_id": incident_id, "model": alert.model, "kind": alert.kind, "state": alert.state}
-        if silence_id is not None:
-            detail["silence_id"] = silence_id
-        self._audit("alert", "linked", alert, LINKER, detail, table=AlertLinkRow)
+        self._audit("alert", "linked", alert, LINKER, link_detail(link), table=AlertLinkRow)
         return True
+
+    def link_alerts(self, links: Sequence[Link]) -> int:
+        """The same for many at once; how many were not linked before. With fewer than all of them the transaction must
+        be given up: the audit log would tell of all."""
+        if not links:
+            return 0
+        linked = insert_links(self._connection, [link_fields(each) for each in links])
+        for each in links:
+            self._audit("alert", "linked", each.alert, LINKER, link_detail(each), table=AlertLinkRow)
+        return linked
 
     def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
         """Give a held alert to an incident, to another silence, or to neither; False when somebody was faster."""
@@ -108,16 +126,36 @@ class SqlUnit(SqlReader):
         self._audit("alert", "released", held.alert, LINKER, detail, table=AlertLinkRow)
         return True
 
+    def add_notice(self, notice: Notice) -> bool:
+        """Something that people are to be told; False when this notice was written before."""
+        row = {"id": notice.id, "at_us": notice.at_us, "value": checked(notice)}
+        if not self._insert(NoticeRow, row, ignore=True):
+            return False
+        subject = f"incident/{notice.incident_id}" if notice.incident_id else f"notice/{notice.id}"
+        self._tell(
+            LINKER,
+            AUDITED_AS[notice.kind],
+            subject,
+            {"model": notice.model, "why": notice.text},
+            {f"notices/{notice.id}": notice},
+        )
+        return True
+
+    def beat(self, name: str, at_us: int) -> None:
+        """A part did its work; an older time changes nothing. No line in the audit log."""
+        row = {"name": name, "at_us": at_us}
+        self._connection.execute(upsert(self._connection, HeartbeatRow, not_below=["at_us"]), row)
+
     def add_token(self, token: Token) -> None:
         """A new token. Raises `StoreError` when the id is taken."""
         row = {"id": token.id, "at_us": token.created_us, "value": checked(token)}
         self._insert(TokenRow, row)
-        self._audit("token", "created", token, token.created_by, _token_detail(token))
+        self._audit("token", "created", token, token.created_by, token_detail(token))
 
     def revoke_token(self, token: Token) -> None:
         """Replace a token by itself with an end."""
         self._connection.execute(update(TokenRow).where(TokenRow.id == token.id).values(value=checked(token)))
-        self._audit("token", "revoked", token, token.revoked_by or LINKER, _token_detail(token))
+        self._audit("token", "revoked", token, token.revoked_by or LINKER, token_detail(token))
 
     def add_change(self, change: Change) -> bool:
         """A change around the models; False when its id is taken."""
@@ -135,14 +173,14 @@ class SqlUnit(SqlReader):
 
     def add_silence(self, silence: Silence) -> None:
         """A new silence, by its author. Raises `StoreError` when the id is taken."""
-        self._insert(SilenceRow, _silence_fields(silence))
-        self._audit("silence", "set", silence, silence.author, _silence_detail(silence))
+        self._insert(SilenceRow, silence_fields(silence))
+        self._audit("silence", "set", silence, silence.author, silence_detail(silence))
 
     def end_silence(self, silence: Silence) -> bool:
         """Replace a silence by itself with an end; False when somebody has ended it before."""
-        if not self._replace(SilenceRow, _silence_fields(silence), "set"):
+        if not self._replace(SilenceRow, silence_fields(silence), "set"):
             return False
-        self._audit("silence", "ended", silence, silence.ended_by or LINKER, _silence_detail(silence))
+        self._audit("silence", "ended", silence, silence.ended_by or LINKER, silence_detail(silence))
         return True
 
     def add_plan(self, plan: Plan, approval: Approval, *, actor: str) -> None:
@@ -167,8 +205,8 @@ class SqlUnit(SqlReader):
         }
         detail |= {"from_version": plan.from_version, "to_version": plan.to_version or ""}
         self._audit("plan", "proposed", plan, actor, detail)
-        self._insert(ApprovalRow, _approval_fields(approval))
-        self._audit("approval", "requested", approval, actor, _approval_detail(approval))
+        self._insert(ApprovalRow, approval_fields(approval))
+        self._audit("approval", "requested", approval, actor, approval_detail(approval))
 
     def save_approval(self, approval: Approval, *, expected: ApprovalState, actor: str) -> bool:
         """Replace the approval if its state still is `expected`. Raises `ValueError` for another plan's
@@ -181,11 +219,11 @@ class SqlUnit(SqlReader):
             raise ValueError(
                 f"approval {approval.id!r} is bound to plan {bound['plan_id']!r} and cannot be moved"
             )
-        if not self._replace(ApprovalRow, _approval_fields(approval), expected):
+        if not self._replace(ApprovalRow, approval_fields(approval), expected):
             return False
-        detail = {"from": expected, "to": approval.state, **_approval_detail(approval)}
+        detail = {"from": expected, "to": approval.state, **approval_detail(approval)}
         detail |= {"decided_by": approval.decided_by, "channel": approval.channel, "reason": approval.reason}
-        verb = _verb(expected, approval.state)
+        verb = verb_of(expected, approval.state)
         if approval.broken_glass:
             detail["broken_glass"] = True
         elif verb == "updated" and bound is not None and len(approval.votes) > len(bound.get("votes", ())):
@@ -203,17 +241,17 @@ class SqlUnit(SqlReader):
 
     def add_action(self, action: Action, *, actor: str) -> bool:
         """Record the intent; False when an action with this id exists."""
-        if not self._insert(ActionRow, _action_fields(action), ignore=True):
+        if not self._insert(ActionRow, action_fields(action), ignore=True):
             return False
-        self._audit("action", action.state, action, actor, _action_detail(action))
+        self._audit("action", action.state, action, actor, action_detail(action))
         return True
 
     def save_action(self, action: Action, *, expected: ActionState, actor: str) -> bool:
         """Replace the action if its state still is `expected`; False when somebody was faster."""
-        if not self._replace(ActionRow, _action_fields(action), expected):
+        if not self._replace(ActionRow, action_fields(action), expected):
             return False
-        detail = {"from": expected, "to": action.state, **_action_detail(action)}
-        self._audit("action", _verb(expected, action.state), action, actor, detail)
+        detail = {"from": expected, "to": action.state, **action_detail(action)}
+        self._audit("action", verb_of(expected, action.state), action, actor, detail)
         return True
 
     def set_desired(self, desired: Desired, *, expected_epoch: int, actor: str) -> bool:
@@ -230,32 +268,23 @@ class SqlUnit(SqlReader):
             return False
         self._insert(DeploymentRow, row)
         model, epoch = desired.model, desired.epoch
-        append(
-            self._connection,
-            at_us=self._clock.now_us(),
-            actor=actor,
-            action="model.desired",
-            subject=f"model/{model}",
-            detail={
-                "version": desired.version,
-                "digest": desired.digest,
-                "epoch": epoch,
-                "why": desired.reason,
-            },
-            rows={f"desired/{model}": desired, f"deployments/{model}/{epoch}": desired},
+        self._tell(
+            actor,
+            "model.desired",
+            f"model/{model}",
+            {"version": desired.version, "digest": desired.digest, "epoch": epoch, "why": desired.reason},
+            {f"desired/{model}": desired, f"deployments/{model}/{epoch}": desired},
         )
         return True
 
     def audit(self, *, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
         """A line of its own in the audit log, for what has no row here."""
-        append(
-            self._connection,
-            at_us=self._clock.now_us(),
-            actor=actor,
-            action=action,
-            subject=subject,
-            detail=detail,
-        )
+        self._tell(actor, action, subject, detail)
+
+    def finish(self) -> None:
+        """Write the lines of the audit log, all in one statement. Part of the same transaction."""
+        append_prepared(self._connection, self._told)
+        self._told = []
 
     def _insert(self, table: type[Base], row: dict[str, Any], *, ignore: bool = False) -> bool:
         statement = insert_ignore(self._connection, table, ignore=ignore)
@@ -286,15 +315,25 @@ class SqlUnit(SqlReader):
         table: type[Base] | None = None,
     ) -> None:
         name = f"{kind}s" if table is None else table.__tablename__
-        append(
-            self._connection,
+        self._tell(actor, f"{kind}.{verb}", f"{kind}/{value.id}", detail, {f"{name}/{value.id}": value})
+
+    def _tell(
+        self,
+        actor: str,
+        action: str,
+        subject: str,
+        detail: Mapping[str, object],
+        rows: Mapping[str, Any] | None = None,
+    ) -> None:
+        entry = NewEntry(
             at_us=self._clock.now_us(),
             actor=actor,
-            action=f"{kind}.{verb}",
-            subject=f"{kind}/{value.id}",
+            action=action,
+            subject=subject,
             detail=detail,
-            rows={f"{name}/{value.id}": value},
+            rows=rows or {},
         )
+        self._told.append(prepared(entry))
 
 
 class SqlJournal:
@@ -310,87 +349,12 @@ class SqlJournal:
         """Commits at the end of the block, rolls back on an exception. Raises `Unavailable` (a
         `ConnectionError`)."""
         with writing(self._engine) as connection:
-            yield SqlUnit(connection, self._clock)
+            unit = SqlUnit(connection, self._clock)
+            yield unit
+            unit.finish()
 
     @contextmanager
     def reading(self) -> Generator[SqlReader]:
         """A consistent view that cannot write and waits for no writer: for the API and the console."""
         with reading(self._engine) as connection:
             yield SqlReader(connection)
-
-
-def _verb(before: str, after: str) -> str:
-    return after if after != before else "updated"
-
-
-def _incident_fields(incident: Incident) -> dict[str, Any]:
-    return {
-        "id": incident.id,
-        "model": incident.model,
-        "state": incident.state,
-        "cause": incident.cause,
-        "at_us": incident.opened_us,
-        "row_revision": 1,
-        "value": checked(incident),
-    }
-
-
-def _token_detail(token: Token) -> dict[str, object]:
-    return {"person": token.person, "scopes": list(token.scopes), "expires_us": token.expires_us}
-
-
-def _silence_fields(silence: Silence) -> dict[str, Any]:
-    return {
-        "id": silence.id,
-        "state": "set" if silence.ended_us is None else "ended",
-        "at_us": silence.created_us,
-        "until_us": silence.until_us,
-        "row_revision": 1,
-        "value": checked(silence),
-    }
-
-
-def _silence_detail(silence: Silence) -> dict[str, object]:
-    return {"covers": told(silence.matchers), "until_us": silence.until_us, "why": silence.reason}
-
-
-def _approval_fields(approval: Approval) -> dict[str, Any]:
-    return {
-        "id": approval.id,
-        "plan_id": approval.plan_id,
-        "incident_id": approval.incident_id,
-        "state": approval.state,
-        "at_us": approval.requested_us,
-        "row_revision": 1,
-        "value": checked(approval),
-    }
-
-
-def _approval_detail(approval: Approval) -> dict[str, object]:
-    return {"incident_id": approval.incident_id, "plan_id": approval.plan_id, "plan_hash": approval.plan_hash}
-
-
-def _action_fields(action: Action) -> dict[str, Any]:
-    return {
-        "id": action.id,
-        "plan_id": action.plan_id,
-        "incident_id": action.incident_id,
-        "model": action.model,
-        "state": action.state,
-        "at_us": action.started_us,
-        "row_revision": 1,
-        "value": checked(action),
-    }
-
-
-def _action_detail(action: Action) -> dict[str, object]:
-    detail: dict[str, object] = {
-        "incident_id": action.incident_id,
-        "plan_id": action.plan_id,
-        "kind": action.kind,
-    }
-    if action.steps:
-        detail["step"] = action.steps[-1]
-    if action.outcome:
-        detail["outcome"] = action.outcome
-    return detail

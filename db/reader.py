@@ -15,13 +15,16 @@ from db.tables import (
     ChangeRow,
     DeploymentRow,
     DesiredRow,
+    HeartbeatRow,
     IncidentRow,
+    NoticeRow,
     PlanRow,
     SilenceRow,
     TokenRow,
 )
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.changes import Change
+from remediation.notices import Notice
 from remediation.silences import Held, Silence
 from remediation.tokens import Token
 from remediation.values import (
@@ -136,6 +139,26 @@ class SqlReader:
             for value, silence_id in self._connection.execute(query)
             if silence_id is not None
         ]
+
+    def known_alerts(self, alert_ids: Sequence[str]) -> set[str]:
+        """Those of the alerts that were linked before."""
+        query = select(AlertLinkRow.id).where(AlertLinkRow.id.in_(alert_ids))
+        return set(self._connection.scalars(query))
+
+    def notices(self, *, since_us: int, limit: int = 100) -> list[Notice]:
+        """What people are to be told besides, newest first."""
+        query = (
+            select(NoticeRow.value)
+            .where(NoticeRow.at_us >= since_us)
+            .order_by(NoticeRow.at_us.desc(), NoticeRow.id)
+            .limit(limit)
+        )
+        return [msgspec.convert(value, Notice) for value in self._connection.scalars(query)]
+
+    def heartbeats(self) -> dict[str, int]:
+        """When each part last did its work, by the part's name."""
+        query = select(HeartbeatRow.name, HeartbeatRow.at_us)
+        return {row.name: row.at_us for row in self._connection.execute(query)}
 
     def plan(self, plan_id: str) -> Plan | None:
         """One plan."""

@@ -66,6 +66,35 @@ class SilenceRow(Base):
     __table_args__ = (Index(None, "at_us", "id"),)
 
 
+class NoticeRow(Base):
+    """`remediation.notices.Notice`; never changed."""
+
+    __tablename__ = "notices"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    at_us: Mapped[int] = mapped_column(index=True)
+    value: Mapped[dict[str, Any]]
+
+
+class HeartbeatRow(Base):
+    """When a part last did its work. Not in the audit log: it is a measurement."""
+
+    __tablename__ = "heartbeats"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    at_us: Mapped[int]
+
+
+class ClickRow(Base):
+    """A click in Slack, from when it is acknowledged until it is carried out. Not in the audit log: what a click
+    decides is there, under the ticket."""
+
+    __tablename__ = "slack_clicks"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    at_us: Mapped[int]
+    value: Mapped[dict[str, Any]]
+    __table_args__ = (Index(None, "state", "at_us"),)
+
+
 class TokenRow(Base):
     """`remediation.tokens.Token`: a digest, never the secret."""
 

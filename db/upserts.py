@@ -3,12 +3,21 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection
+import msgspec
+from sqlalchemy import ColumnElement, Connection, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.dml import Insert
 
-from db.tables import Base
+from db.tables import AlertLinkRow, Base
+
+_LINK_ALL = text(
+    "INSERT INTO alert_links (id, incident_id, silence_id, at_us, value) "
+    "SELECT id, incident_id, silence_id, at_us, value "
+    "FROM json_to_recordset(CAST(:rows AS json)) AS given(id text, incident_id text, silence_id text, at_us bigint, "
+    "value json) ON CONFLICT (id) DO NOTHING"
+)
+"""One statement and one parameter for any number of rows, as for the audit log."""
 
 
 def insert_ignore(connection: Connection, table: type[Base], *, ignore: bool = True) -> Insert:
@@ -16,6 +25,15 @@ def insert_ignore(connection: Connection, table: type[Base], *, ignore: bool = T
     instead."""
     statement = _insert(connection, table)
     return statement.on_conflict_do_nothing(index_elements=_key(table)) if ignore else statement
+
+
+def insert_links(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """Insert alert links whose id is not taken; how many there were."""
+    if connection.dialect.name == "postgresql":
+        return connection.execute(_LINK_ALL, {"rows": msgspec.json.encode(rows).decode()}).rowcount
+    statement = insert_ignore(connection, AlertLinkRow)
+    options = {"preserve_rowcount": True}
+    return sum(connection.execute(statement, row, execution_options=options).rowcount for row in rows)
 
 
 Columns: TypeAlias = ReadOnlyColumnCollection[str, Any]

@@ -11,8 +11,9 @@ import pandas as pd
 
 from detectors.reference import Reference
 from detectors.values import Alert, Axis, MetricPoint
+from remediation.notices import Notice
 from remediation.reminders import Reminder
-from remediation.silences import Held, Silence
+from remediation.silences import Held, Link, Silence
 from remediation.values import (
     Action,
     ActionKind,
@@ -81,6 +82,18 @@ class Reader(Protocol):
 
     def held(self, *, model: str | None = None) -> list[Held]:
         """Alerts that a silence keeps from becoming incidents, in the order of the end of their windows."""
+        ...
+
+    def known_alerts(self, alert_ids: Sequence[str]) -> set[str]:
+        """Those of the alerts that were linked before."""
+        ...
+
+    def notices(self, *, since_us: int, limit: int = 100) -> list[Notice]:
+        """What people are to be told besides, newest first."""
+        ...
+
+    def heartbeats(self) -> dict[str, int]:
+        """When each part last did its work, by the part's name."""
         ...
 
     def plan(self, plan_id: str) -> Plan | None: ...
@@ -157,8 +170,20 @@ class Unit(Reader, Protocol):
         before."""
         ...
 
+    def link_alerts(self, links: Sequence[Link]) -> int:
+        """The same for many at once; returns how many were not linked before."""
+        ...
+
     def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
         """Give a held alert to an incident, to another silence, or to neither; False when somebody was faster."""
+        ...
+
+    def add_notice(self, notice: Notice) -> bool:
+        """Something that people are to be told; False when this notice was written before."""
+        ...
+
+    def beat(self, name: str, at_us: int) -> None:
+        """A part did its work. No line in the audit log."""
         ...
 
     def add_token(self, token: "Token") -> None: ...
@@ -376,8 +401,15 @@ class Notifier(Protocol):
     again."""
 
     async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool: ...
+    async def approval_changed(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
+        """It still waits: another person has consented, or it was snoozed. Only where people decide."""
+        ...
+
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool: ...
     async def approval_reminded(
         self, incident: Incident, plan: Plan, approval: Approval, reminder: Reminder
     ) -> bool: ...
     async def incident_closed(self, incident: Incident) -> bool: ...
+    async def noticed(self, notice: Notice, incident: Incident | None) -> bool:
+        """Anything else that people have to know; `incident` is the one that it is about, if any."""
+        ...

@@ -98,6 +98,14 @@ class Held(Value, frozen=True, kw_only=True):
     silence_id: str
 
 
+class Link(Value, frozen=True, kw_only=True):
+    """An alert, and the incident that it belongs to or the silence that holds it, if any."""
+
+    alert: Alert
+    incident_id: str | None = None
+    silence_id: str | None = None
+
+
 def silencing(silences: Iterable[Silence], alert: Alert, now_us: int) -> Silence | None:
     """The silence that covers the alert now, the one that lasts longest where there are several."""
     found = [each for each in silences if each.in_force(now_us) and each.covers(alert)]

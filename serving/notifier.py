@@ -2,6 +2,7 @@
 
 import structlog
 
+from remediation.notices import Notice
 from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 
@@ -14,6 +15,17 @@ class LogNotifier:
     async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         """Somebody must decide."""
         log.warning("A decision is needed", model=plan.model, action=plan.action, approval=approval.id)
+        return True
+
+    async def approval_changed(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
+        """It still waits."""
+        log.info(
+            "A decision is still needed",
+            model=plan.model,
+            approval=approval.id,
+            votes=f"{len(approval.votes)} of {approval.quorum}",
+            snoozed_by=approval.snoozed_by,
+        )
         return True
 
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
@@ -32,6 +44,13 @@ class LogNotifier:
             kind=reminder.kind,
             waited_min=round(reminder.waited_s / 60),
             people=list(reminder.people),
+        )
+        return True
+
+    async def noticed(self, notice: Notice, incident: Incident | None) -> bool:
+        """Anything else."""
+        log.warning(
+            "Notice", kind=notice.kind, model=notice.model, incident=notice.incident_id, text=notice.text
         )
         return True
 

@@ -21,6 +21,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from detectors.values import Alert
 from remediation.incidents import AGENT
+from remediation.notices import Notice
 from remediation.policy import Policy
 from remediation.ports import Journal
 from remediation.reminders import Reminder
@@ -109,6 +110,10 @@ class SlackNotifier:
         """Say how it ended, in the thread of the question; to the whole channel when a person has to look."""
         return await asyncio.to_thread(self._closed, incident)
 
+    async def noticed(self, notice: Notice, incident: Incident | None) -> bool:
+        """Anything else: to the channel, in the thread of the question where there is one."""
+        return await asyncio.to_thread(self._noticed, notice, incident)
+
     def _requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         if approval.slack_ts:
             return True
@@ -148,15 +153,25 @@ class SlackNotifier:
         return self._say(channel, post, thread_ts=ts, reply_broadcast=True).error is None
 
     def _closed(self, incident: Incident) -> bool:
+        post = slack_blocks.closed(incident, self._console_url())
+        return self._in_thread(incident, post, broadcast=incident.state == "escalated")
+
+    def _noticed(self, notice: Notice, incident: Incident | None) -> bool:
+        post = slack_blocks.noticing(notice, incident, self._console_url())
+        if incident is None:
+            return self._say(self._channel, post).error is None
+        return self._in_thread(incident, post, broadcast=True)
+
+    def _in_thread(self, incident: Incident, post: Post, *, broadcast: bool) -> bool:
+        """In the thread of the incident's question; without one to the channel."""
         with self._journal.reading() as unit:
             tickets = unit.approvals(incident_id=incident.id)
         place = next((each.slack_ts for each in tickets if each.slack_ts), None)
-        post = slack_blocks.closed(incident, self._console_url())
         thread: dict[str, Any] = {}
         channel = self._channel
         if place is not None:
             channel, _, ts = place.partition(":")
-            thread = {"thread_ts": ts, "reply_broadcast": incident.state == "escalated"}
+            thread = {"thread_ts": ts, "reply_broadcast": broadcast}
         return self._say(channel, post, **thread).error is None
 
     def _post(self, approval: Approval, post: Post) -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from detectors.values import Alert, Value
+from remediation.notices import Notice
 from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 from serving import words
@@ -106,6 +107,15 @@ def closed(incident: Incident, console_url: str | None) -> Post:
     sentence = f"*{ended}* · {_escaped(incident.model)} version {_escaped(incident.version)}"
     outcome = _escaped(incident.outcome or incident.summary)
     text = _cut(f"{sentence}\n{outcome}" if outcome else sentence, _SECTION)
+    context = [f"Incident {_escaped(incident.id)}", *_links(incident, console_url)]
+    return Post(text=text, blocks=[_section(text), _context(context)])
+
+
+def noticing(notice: Notice, incident: Incident | None, console_url: str | None) -> Post:
+    """Anything else that people have to know, as it is."""
+    text = _cut(_escaped(notice.text), _SECTION)
+    if incident is None:
+        return Post(text=text, blocks=[_section(text)])
     context = [f"Incident {_escaped(incident.id)}", *_links(incident, console_url)]
     return Post(text=text, blocks=[_section(text), _context(context)])
 

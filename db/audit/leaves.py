@@ -70,16 +70,22 @@ def append(
 
 def append_all(connection: Connection, entries: Sequence[NewEntry]) -> list[str]:
     """Insert many entries at once, in their order. Returns their ids."""
-    leaves = [_row(entry) for entry in entries]
+    leaves = [prepared(entry) for entry in entries]
+    append_prepared(connection, leaves)
+    return [leaf["id"] for leaf in leaves]
+
+
+def append_prepared(connection: Connection, leaves: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that `prepared` made, in their order."""
     if connection.dialect.name == "postgresql" and len(leaves) > 1:
         rows = [{**leaf, "leaf_hash": leaf["leaf_hash"].hex()} for leaf in leaves]
         connection.execute(_INSERT_ALL, {"rows": msgspec.json.encode(rows).decode()})
     elif leaves:
         connection.execute(insert(LeafRow), leaves)
-    return [leaf["id"] for leaf in leaves]
 
 
-def _row(entry: NewEntry) -> dict[str, Any]:
+def prepared(entry: NewEntry) -> dict[str, Any]:
+    """The entry as a row: what is personal is sealed, and the leaf is hashed. Raises `ValueError` as `append` does."""
     for name in ("actor", "action", "subject"):
         value = getattr(entry, name)
         if not value or "\x00" in value:

@@ -17,6 +17,7 @@ from db.tables import (
     DeploymentRow,
     DesiredRow,
     IncidentRow,
+    NoticeRow,
     PlanRow,
     SilenceRow,
     TokenRow,
@@ -33,6 +34,7 @@ BOUND: tuple[type[Base], ...] = (
     SilenceRow,
     ChangeRow,
     TokenRow,
+    NoticeRow,
 )
 """The tables of which every row must have an entry."""
 
@@ -47,6 +49,7 @@ COPIES: Mapping[str, tuple[str, ...]] = {
     "silences": ("id",),
     "changes": ("id",),
     "tokens": ("id",),
+    "notices": ("id",),
 }
 """Columns that repeat a field of the row's value, and must agree with it."""
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.changes import Change
-from remediation.silences import Held, Silence
+from remediation.notices import AUDITED_AS, Notice
+from remediation.silences import Held, Link, Silence
 from remediation.tokens import Token
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
 from tests.remediation.fakes import Faults, ManualClock
@@ -31,6 +32,8 @@ class State:
     deployments: list[Desired] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     points: list[MetricPoint] = field(default_factory=list)
+    notices: dict[str, Notice] = field(default_factory=dict)
+    heartbeats: dict[str, int] = field(default_factory=dict)
 
     def copy(self) -> "State":
         return State(**{name: type(value)(value) for name, value in vars(self).items()})
@@ -81,6 +84,30 @@ class FakeUnit:
             self.state.holds[alert.id] = silence_id
         self._log("agent", "alert.linked", alert.id)
         return True
+
+    def link_alerts(self, links: Sequence[Link]) -> int:
+        return sum(self.link_alert(each.alert, each.incident_id, each.silence_id) for each in links)
+
+    def known_alerts(self, alert_ids: Sequence[str]) -> set[str]:
+        return {each for each in alert_ids if each in self.state.alerts}
+
+    def notices(self, *, since_us: int, limit: int = 100) -> list[Notice]:
+        found = [each for each in reversed(self.state.notices.values()) if each.at_us >= since_us]
+        return found[:limit]
+
+    def add_notice(self, notice: Notice) -> bool:
+        if notice.id in self.state.notices:
+            return False
+        self.state.notices[notice.id] = notice
+        subject = f"incident/{notice.incident_id}" if notice.incident_id else f"notice/{notice.id}"
+        self._log("agent", AUDITED_AS[notice.kind], subject, {"why": notice.text})
+        return True
+
+    def heartbeats(self) -> dict[str, int]:
+        return dict(self.state.heartbeats)
+
+    def beat(self, name: str, at_us: int) -> None:
+        self.state.heartbeats[name] = max(at_us, self.state.heartbeats.get(name, 0))
 
     def held(self, *, model: str | None = None) -> list[Held]:
         found = [
@@ -322,6 +349,7 @@ class FakeJournal:
             written = len(self.state.audit)
             yield unit
             if len(unit.state.audit) == written:
+                self.state.heartbeats = unit.state.heartbeats
                 return
             self.faults("before commit")
             self.state = unit.state

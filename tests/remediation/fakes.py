@@ -13,6 +13,7 @@ import pandas as pd
 
 from detectors.reference import Reference, build_reference
 from detectors.values import FeatureSpec
+from remediation.notices import Notice
 from remediation.ports import TrainedModel, TrainingSet
 from remediation.reminders import Reminder
 from remediation.values import (
@@ -264,6 +265,9 @@ class FakeNotifier:
     async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         return self._say("requested", approval.id)
 
+    async def approval_changed(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
+        return self._say("changed", approval.id)
+
     async def approval_decided(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         return self._say("decided", approval.id)
 
@@ -274,6 +278,9 @@ class FakeNotifier:
 
     async def incident_closed(self, incident: Incident) -> bool:
         return self._say("closed", incident.id)
+
+    async def noticed(self, notice: Notice, incident: Incident | None) -> bool:
+        return self._say(notice.kind, notice.id)
 
     def _say(self, what: str, about: str) -> bool:
         if not self.down:
