@@ -134,8 +134,9 @@ class World:
         self.bus = FakeBus(self.faults)
         self.registry = FakeRegistry(self.faults, self.clock)
         self.serving = FakeServing(self.bus, self.registry, self.clock, ("s1", "s2"))
-        self.trainer = FakeTrainer(self.faults)
-        self.archive = FakeArchive(self.clock.now_us())
+        self.trainer: Any = FakeTrainer(self.faults)
+        self.archive: Any = FakeArchive(self.clock.now_us())
+        self.scorer: Any = FakeScorer()
         self.notifier = FakeNotifier()
         self.publisher = BusPublisher(
             self.bus, self.registry, desired_topic="desired", announce=self._announce
@@ -168,7 +169,7 @@ class World:
             registry=self.registry,
             trainer=self.trainer,
             archive=self.archive,
-            scorer=FakeScorer(),
+            scorer=self.scorer,
             publisher=self.publisher,
             notifier=self.notifier,
             clock=self.clock,
