@@ -42,10 +42,10 @@ class Acknowledgements:
         return frozenset()
 
     def standing(self, desired: Desired, *, asked_us: int, now_us: int, config: ExecutionConfig) -> Standing:
-        """Judge `desired`, published at `asked_us`. Only the digest counts: a server that says it loaded the
-        version but names other bytes has refused."""
+        """Judge `desired`, published at `asked_us`. Only digest and arrangement count: a server that says it loaded
+        the version but names other bytes, or answers in another way, has refused."""
         said = self._by_model.get(desired.model, {}).get(desired.epoch, {})
-        good = {name: each for name, each in said.items() if each.loaded and each.digest == desired.digest}
+        good = {name: each for name, each in said.items() if each.loaded and _as_decided(each, desired)}
         bad = {name: each for name, each in said.items() if name not in good}
         missing = self.servers_before(desired.model, desired.epoch) - said.keys()
         patient = now_us - asked_us < seconds(config.acknowledge_grace_s)
@@ -65,7 +65,14 @@ class Acknowledgements:
         return Standing(state="waiting", sentence=f"{what}: waiting for {awaited}")
 
 
+def _as_decided(acknowledgement: Acknowledgement, desired: Desired) -> bool:
+    return (acknowledgement.digest, acknowledgement.arrangement) == (desired.digest, desired.arrangement.hash)
+
+
 def _refusal(acknowledgement: Acknowledgement, desired: Desired) -> str:
-    if acknowledgement.loaded:
+    if acknowledgement.loaded and acknowledgement.digest != desired.digest:
         return f"it runs {acknowledgement.digest}, not {desired.digest}"
+    if acknowledgement.loaded:
+        in_force = acknowledgement.arrangement or "none"
+        return f"its arrangement is {in_force}, not {desired.arrangement.hash or 'none'}"
     return acknowledgement.detail or "refused without a reason"

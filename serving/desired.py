@@ -9,6 +9,7 @@ import structlog
 
 from remediation.ports import Bus, Message, Registry
 from remediation.values import Acknowledgement, Desired
+from serving.arranged import Served, Voice, arranged, wanted
 from serving.loading import Loaded, load, load_champion
 from serving.model_errors import ServingError
 
@@ -28,8 +29,7 @@ class Topics:
 
 
 class ServedModels:
-    """The versions that serve, swapped one reference at a time: a request keeps the version that it began
-    with.
+    """What answers the requests, swapped one reference at a time: a request keeps what it began with.
 
     registry, bus: where versions and decisions come from. models: what this server is for; empty: whatever is
     decided.
@@ -44,22 +44,22 @@ class ServedModels:
         self._configured = models
         self._topics = topics
         self._server = server
-        self._loaded: dict[str, Loaded] = {}
+        self._served: dict[str, Served] = {}
         self._wanted: dict[str, Desired] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._replayed = -1
 
-    def get(self, model: str) -> Loaded | None:
-        """The version of the model that serves now."""
-        return self._loaded.get(model)
+    def get(self, model: str) -> Served | None:
+        """What answers for the model now."""
+        return self._served.get(model)
 
-    def all(self) -> list[Loaded]:
+    def all(self) -> list[Served]:
         """What serves now, by name of the model."""
-        return [self._loaded[model] for model in sorted(self._loaded)]
+        return [self._served[model] for model in sorted(self._served)]
 
     def waiting(self) -> list[str]:
         """Models that this server is for, or was told to serve, and has not loaded yet."""
-        return sorted({*self._configured, *self._wanted} - self._loaded.keys())
+        return sorted({*self._configured, *self._wanted} - self._served.keys())
 
     async def run(self) -> None:
         """Load what shall serve, then follow every decision; until cancelled."""
@@ -148,50 +148,55 @@ class ServedModels:
 
     async def _bring(self, model: str, desired: Desired | None) -> None:
         """Load and swap. Raises `ServingError`; then what served before still serves."""
-        current = self._loaded.get(model)
         if desired is None:
             champion = await asyncio.to_thread(load_champion, self._registry, model)
             if champion is not None and self._wanted.get(model) is None:
-                self._swap(champion)
+                self._swap(Served(decided=Voice(champion)))
             elif champion is None:
                 log.info("No version of this model was decided to serve, and none is champion.", model=model)
             return
-        if current is not None and current.digest == desired.digest and current.version == desired.version:
-            loaded = Loaded(model, desired.version, desired.digest, desired.epoch, current.onnx)
-        else:
-            loaded = await asyncio.to_thread(
-                load,
-                self._registry,
-                model,
-                desired.version,
-                digest=desired.digest,
-                epoch=desired.epoch,
-            )
-        self._swap(loaded)
+        versions = {
+            version: await self._version(model, version, digest)
+            for version, digest in wanted(desired).items()
+        }
+        self._swap(arranged(desired, versions))
         await self._acknowledge(desired, loaded=True, detail="")
 
-    def _swap(self, loaded: Loaded) -> None:
-        before = self._loaded.get(loaded.model)
-        self._loaded[loaded.model] = loaded
-        if before is not None and (before.digest, before.epoch) == (loaded.digest, loaded.epoch):
+    async def _version(self, model: str, version: str, digest: str) -> Loaded:
+        """The version with these bytes: the one in memory, or a fresh one."""
+        current = self._served.get(model)
+        for known in current.versions if current is not None else ():
+            if (known.version, known.digest) == (version, digest):
+                return known
+        return await asyncio.to_thread(load, self._registry, model, version, digest=digest)
+
+    def _swap(self, served: Served) -> None:
+        before = self._served.get(served.model)
+        self._served[served.model] = served
+        loaded = served.decided.loaded
+        if before is not None and (before.decided.loaded.digest, before.epoch) == (
+            loaded.digest,
+            served.epoch,
+        ):
             return
         log.info(
             "This version serves now.",
             model=loaded.model,
             version=loaded.version,
-            epoch=loaded.epoch,
-            instead_of=before.version if before else None,
+            epoch=served.epoch,
+            instead_of=before.decided.loaded.version if before else None,
+            arrangement=served.told,
         )
 
     async def _report_failure(
         self, model: str, desired: Desired | None, error: Exception, *, again: bool
     ) -> None:
-        serving = self._loaded.get(model)
+        serving = self._served.get(model)
         log.error(
             "A version cannot be loaded; what served before still serves.",
             model=model,
             wanted=desired.version if desired else "champion",
-            serving=serving.version if serving else None,
+            serving=serving.decided.loaded.version if serving else None,
             reason=str(error),
             trying_again=again,
         )
@@ -216,6 +221,7 @@ class ServedModels:
             loaded=loaded,
             detail=detail,
             at_us=time.time_ns() // 1_000,
+            arrangement=desired.arrangement.hash,
         )
         await self._bus.publish(
             self._topics.acknowledgements,
@@ -229,4 +235,8 @@ def _loses(desired: Desired, newest: Desired) -> bool:
     acknowledged."""
     if desired.epoch != newest.epoch:
         return desired.epoch < newest.epoch
-    return (desired.version, desired.digest) != (newest.version, newest.digest)
+    return _content(desired) != _content(newest)
+
+
+def _content(desired: Desired) -> tuple[str, str, str]:
+    return desired.version, desired.digest, desired.arrangement.hash

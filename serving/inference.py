@@ -1,4 +1,4 @@
-"""The inference server: predictions over HTTP from the versions that were decided to serve."""
+"""The inference server: predictions over HTTP from the versions that were decided to serve, as it was decided."""
 
 import asyncio
 import contextlib
@@ -6,54 +6,30 @@ import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
-from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
+import numpy as np
 import structlog
 from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.background import BackgroundTask
 
 from remediation.ports import Bus, Registry
+from serving.arranged import Served
 from serving.desired import ServedModels, Topics
-from serving.loading import Loaded
-from serving.prediction import PredictRequest, PredictResponse, RequestInvalid, answer, batch, decoded
+from serving.inference_metrics import InferenceMetrics
+from serving.inference_problems import BODIES, add_problems, add_schemas, body_of
+from serving.prediction import Batch, Part, RequestInvalid, answer, batch, decoded, scored
+from serving.shadows import PredictionLog, Shadows
 
 log = structlog.get_logger()
 
 MAX_INSTANCES = 1_000
-MAX_BODY_BYTES = 16 * 1024 * 1024
+CONSTANT = "constant"
+"""The status of an event that was answered with the decided score; it has no prediction of its version."""
 
-
-def _json_of(shape: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape.__name__}"}}}
-
-
-_BODIES = {
-    "requestBody": {"required": True, "content": _json_of(PredictRequest)},
-    "responses": {
-        "200": {"description": "One prediction per instance", "content": _json_of(PredictResponse)}
-    },
-}
-
-
-class PredictionLog(Protocol):
-    """`homeostat.log`, for many predictions at once."""
-
-    def __call__(
-        self,
-        model: str,
-        *,
-        version: str,
-        id: Any,
-        features: Any,
-        prediction: Any,
-        score: Any = None,
-        time: Any = None,
-        latency_ms: Any = None,
-        feature_names: Sequence[str] | None = None,
-    ) -> None: ...
+_LOADING_RETRY_S, _PAUSED_RETRY_S = 1, 30
+_IDS_TOLD = 20
 
 
 def create_inference_app(
@@ -74,53 +50,106 @@ def create_inference_app(
     """
     name = server or f"{socket.gethostname()}-{os.getpid()}"
     topics = Topics(desired=desired_topic, acknowledgements=acknowledgements_topic)
-    served = ServedModels(registry, bus, tuple(models), topics=topics, server=name)
+    served_models = ServedModels(registry, bus, tuple(models), topics=topics, server=name)
+    metrics = InferenceMetrics(served_models.all)
+    shadows = Shadows(log_predictions, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        following = asyncio.create_task(_follow(served), name="follow-desired-state")
+        tasks = [
+            asyncio.create_task(_follow(served_models), name="follow-desired-state"),
+            asyncio.create_task(shadows.run(), name="shadows"),
+        ]
         yield
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(title="Homeostat inference", version="1", lifespan=lifespan)
-    _add_problems(app)
-    _add_schemas(app)
+    add_problems(app)
+    add_schemas(app)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, Any]:
         """Alive; `waiting` names the models that are not loaded yet."""
-        return {"status": "ok", "server": name, "loaded": len(served.all()), "waiting": served.waiting()}
+        found = served_models.all()
+        return {"status": "ok", "server": name, "loaded": len(found), "waiting": served_models.waiting()}
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics_page() -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/v1/models")
     async def serving() -> dict[str, Any]:
-        """What serves now."""
-        return {"models": [_shown(loaded) for loaded in served.all()]}
+        """What is in force: versions, bytes in memory, and how requests are answered."""
+        return {"models": [_shown(served) for served in served_models.all()]}
 
-    @app.post("/v1/models/{model}/predict", openapi_extra=_BODIES)
+    @app.post("/v1/models/{model}/predict", openapi_extra=BODIES)
     async def predict(model: str, request: Request) -> Response:
         """Score a batch. Every feature of the model must be there; null where it was not measured."""
         started_s, began_s = time.time(), time.perf_counter()
-        body = await _body(request)
-        loaded = _serving(served, model)
-        asked = batch(decoded(body, max_instances), loaded.onnx.features)
-        scores = loaded.onnx.score(asked.matrix)
-        predictions, content = answer(loaded, asked, scores)
-        latency_ms = (time.perf_counter() - began_s) * 1e3
-        log_predictions(
-            model,
-            version=loaded.version,
-            id=asked.ids,
-            features=asked.matrix,
-            prediction=predictions,
-            score=scores,
-            time=started_s,
-            latency_ms=[latency_ms] * len(asked.ids),
-            feature_names=loaded.onnx.features,
-        )
-        return Response(content, media_type="application/json")
+        body = await body_of(request)
+        served = _serving(served_models, model)
+        asked = batch(decoded(body, max_instances), served)
+        if served.arrangement.paused:
+            metrics.answered(model, served.decided.loaded.version, "paused", len(asked.ids))
+            raise _paused(served)
+        parts = scored(served, asked)
+        content = answer(served, asked, parts)
+        took_s = time.perf_counter() - began_s
+        is_constant = served.arrangement.constant is not None
+        for part in parts:
+            _log_part(log_predictions, part, asked, started_s, took_s, is_constant)
+            outcome = CONSTANT if is_constant else "answered"
+            metrics.answered(model, part.loaded.version, outcome, len(part.scores))
+        metrics.took(model, took_s)
+        if served.arrangement.detailed:
+            _tell(served, asked, parts, took_s)
+        after = BackgroundTask(shadows.offer, served, asked, started_s) if served.shadows else None
+        return Response(content, media_type="application/json", background=after)
 
     return app
+
+
+def _log_part(
+    log_predictions: PredictionLog,
+    part: Part,
+    asked: Batch,
+    started_s: float,
+    took_s: float,
+    is_constant: bool,
+) -> None:
+    """What was sent, and what the version said. A constant is nobody's prediction."""
+    ids = asked.ids if part.rows is None else [asked.ids[row] for row in part.rows]
+    log_predictions(
+        part.loaded.model,
+        version=part.loaded.version,
+        id=ids,
+        features=part.matrix,
+        prediction=None if is_constant else part.predictions,
+        score=None if is_constant else part.scores,
+        time=started_s,
+        latency_ms=[took_s * 1e3] * len(ids),
+        status=CONSTANT if is_constant else None,
+        feature_names=part.loaded.onnx.features,
+    )
+
+
+def _tell(served: Served, asked: Batch, parts: Sequence[Part], took_s: float) -> None:
+    """One line of a request for whoever looks into a trouble: names, counts and times, and no value of a feature."""
+    log.info(
+        "A request was answered.",
+        model=served.model,
+        epoch=served.epoch,
+        versions={part.loaded.version: len(part.scores) for part in parts},
+        instances=len(asked.ids),
+        ids=asked.ids[:_IDS_TOLD],
+        features=len(served.features),
+        missing=int(np.isnan(asked.matrix).sum()),
+        imputed=[served.features[column] for column, _ in served.imputed],
+        constant=served.arrangement.constant is not None,
+        latency_ms=round(took_s * 1e3, 3),
+    )
 
 
 async def _follow(served: ServedModels) -> None:
@@ -133,79 +162,32 @@ async def _follow(served: ServedModels) -> None:
         await asyncio.sleep(1.0)
 
 
-def _serving(served: ServedModels, model: str) -> Loaded:
-    loaded = served.get(model)
-    if loaded is not None:
-        return loaded
-    if model in served.waiting():
-        raise RequestInvalid(503, "Not loaded yet", f"model {model!r}: no version is loaded yet; try again")
-    known = [each.model for each in served.all()]
+def _serving(served_models: ServedModels, model: str) -> Served:
+    served = served_models.get(model)
+    if served is not None:
+        return served
+    if model in served_models.waiting():
+        detail = f"model {model!r}: no version is loaded yet; try again"
+        raise RequestInvalid(503, "Not loaded yet", detail, retry_after_s=_LOADING_RETRY_S)
+    known = [each.model for each in served_models.all()]
     raise RequestInvalid(404, "Unknown model", f"model {model!r} is not served here; these are: {known}")
 
 
-def _shown(loaded: Loaded) -> dict[str, Any]:
+def _paused(served: Served) -> RequestInvalid:
+    why = f": {served.reason}" if served.reason else ""
+    detail = f"model {served.model!r} is paused (epoch {served.epoch}){why}; no version answers until it is resumed"
+    return RequestInvalid(503, "Paused", detail, retry_after_s=_PAUSED_RETRY_S)
+
+
+def _shown(served: Served) -> dict[str, Any]:
+    decided = served.decided.loaded
     return {
-        "model": loaded.model,
-        "version": loaded.version,
-        "digest": loaded.digest,
-        "epoch": loaded.epoch,
-        "features": list(loaded.onnx.features),
+        "model": decided.model,
+        "version": decided.version,
+        "digest": decided.digest,
+        "epoch": served.epoch,
+        "features": list(served.features),
+        "loaded": {loaded.version: loaded.digest for loaded in served.versions},
+        "arrangement": served.told,
+        "arrangement_hash": served.arrangement.hash,
     }
-
-
-async def _body(request: Request) -> bytes:
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MAX_BODY_BYTES:
-            raise RequestInvalid(
-                413, "The body is too large", f"body: more than {MAX_BODY_BYTES} bytes; send less"
-            )
-    return bytes(content)
-
-
-def _problem(status: int, title: str, detail: str, path: str) -> Response:
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": path}
-    headers = {"retry-after": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return Response(msgspec.json.encode(content), status, headers, media_type="application/problem+json")
-
-
-def _add_problems(app: FastAPI) -> None:
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestInvalid)
-        return _problem(error.status, error.title, error.detail, request.url.path)
-
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        title = HTTPStatus(error.status_code).phrase
-        return _problem(
-            error.status_code, title, f"{request.method} {request.url.path}: {title}", request.url.path
-        )
-
-    async def gone(request: Request, error: Exception) -> Response:
-        log.info("A client went away before its request was complete.", path=request.url.path)
-        return Response(status_code=400)
-
-    async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("A request failed.", path=request.url.path, exc_info=error)
-        return _problem(500, "Internal error", "The server failed; its log tells why.", request.url.path)
-
-    app.add_exception_handler(RequestInvalid, invalid)
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(Exception, unforeseen)
-
-
-def _add_schemas(app: FastAPI) -> None:
-    """Put the shapes of msgspec into the OpenAPI document: `_BODIES` refers to them."""
-    generate = app.openapi
-    _, shapes = msgspec.json.schema_components(
-        (PredictRequest, PredictResponse), ref_template="#/components/schemas/{name}"
-    )
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(shapes)
-        return document
-
-    app.openapi = openapi

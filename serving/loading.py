@@ -12,17 +12,15 @@ from serving.runtime import OnnxModel
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version that serves. `epoch` is that of the decision (0: the registry's champion, nobody decided
-    yet)."""
+    """A version in memory, its bytes checked."""
 
     model: str
     version: str
     digest: str
-    epoch: int
     onnx: OnnxModel
 
 
-def load(registry: Registry, model: str, version: str, *, digest: str | None, epoch: int) -> Loaded:
+def load(registry: Registry, model: str, version: str, *, digest: str | None) -> Loaded:
     """Fetch the version, check its bytes against `digest` (None: the registered one), and run it once.
     Blocks.
 
@@ -40,11 +38,10 @@ def load(registry: Registry, model: str, version: str, *, digest: str | None, ep
         )
     onnx = OnnxModel(content)
     onnx.score(np.full((1, len(onnx.features)), np.nan, dtype=np.float32))
-    return Loaded(model, version, found, epoch, onnx)
+    return Loaded(model, version, found, onnx)
 
 
 def load_champion(registry: Registry, model: str) -> Loaded | None:
-    """The version under the registry's alias, at epoch 0; None when there is none. Blocks, raises
-    `ServingError`."""
+    """The version under the registry's alias; None when there is none. Blocks, raises `ServingError`."""
     version = registry.champion(model)
-    return None if version is None else load(registry, model, version, digest=None, epoch=0)
+    return None if version is None else load(registry, model, version, digest=None)

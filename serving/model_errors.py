@@ -24,3 +24,7 @@ class DigestMismatch(ServingError):
 
 class ModelInvalid(ServingError):
     """The bytes are no model that this server can run, or the rows do not fit it."""
+
+
+class ArrangementRefused(ServingError):
+    """These servers cannot answer in the way that was decided."""

@@ -1,5 +1,4 @@
-"""A prediction request: read, checked, scored and written as a whole, without a Python object per feature
-check."""
+"""A prediction request: read, checked and answered as a whole, without a Python object per feature check."""
 
 import uuid
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from serving.arranged import Floats32, Served
 from serving.loading import Loaded
 
 THRESHOLD = 0.5
@@ -18,13 +18,14 @@ THRESHOLD = 0.5
 
 class RequestInvalid(Exception):
     """The request cannot be answered: HTTP `status`, and a sentence that names field, value and what would be
-    right."""
+    right. `retry_after_s`: when asking again may help."""
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    def __init__(self, status: int, title: str, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class Instance(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,21 +41,41 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     instances: list[Instance]
 
 
-class Prediction(msgspec.Struct):
-    """Answer for one instance: its id (a new one where none was given), 0 or 1, and the probability of 1."""
+class Prediction(msgspec.Struct, omit_defaults=True):
+    """Answer for one instance: its id (a new one where none was given), 0 or 1, and the probability of 1. `version`:
+    which one answered, where it is another than the response's."""
 
     id: str
     prediction: int
     score: float
+    version: str | None = None
 
 
-class PredictResponse(msgspec.Struct):
-    """Answer to a prediction request: one version for all its instances, in the order of the request."""
+class PredictResponse(msgspec.Struct, omit_defaults=True):
+    """Answer to a prediction request, in the order of its instances. `version`: the decided one, which answered where
+    an instance says nothing else. `constant`: no version was asked; all scores are the one that was decided."""
 
     model: str
     version: str
     digest: str
     predictions: list[Prediction]
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one version says about some rows of a batch (`rows` None: all): `scores` [m]. `matrix` [m, k] are the rows
+    as they were sent, with the features of this version."""
+
+    loaded: Loaded
+    rows: npt.NDArray[np.intp] | None
+    matrix: Floats32
+    scores: npt.NDArray[np.float64]
+
+    @property
+    def predictions(self) -> npt.NDArray[np.int64]:
+        """0 or 1, [m]."""
+        return (self.scores >= THRESHOLD).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +109,16 @@ def decoded(body: bytes, max_instances: int) -> PredictRequest:
     return request
 
 
-def batch(request: PredictRequest, names: tuple[str, ...]) -> Batch:
-    """The rows of the request for a model with the features `names`. Raises `RequestInvalid` (422) for a
-    feature that is absent, unknown, or not finite in single precision."""
+def batch(request: PredictRequest, served: Served) -> Batch:
+    """The rows of the request, with the features of the decided version. Raises `RequestInvalid` (422) for a
+    feature that is absent, unknown, or not finite in single precision. One that is imputed may be absent."""
+    names = served.features
+    optional = dict.fromkeys(names[column] for column, _ in served.imputed)
     pick = itemgetter(*names)
     width = len(names)
     rows: list[Any] = []
     for position, instance in enumerate(request.instances):
-        features = instance.features
+        features = optional | instance.features if optional else instance.features
         try:
             rows.append(pick(features))
         except KeyError:
@@ -118,16 +141,38 @@ def batch(request: PredictRequest, names: tuple[str, ...]) -> Batch:
     return Batch(ids, matrix)
 
 
-def answer(
-    loaded: Loaded, asked: Batch, scores: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.int64], bytes]:
-    """The predictions (0/1) [n], and the response as JSON."""
-    predictions = (scores >= THRESHOLD).astype(np.int64)
-    rows = map(
-        Prediction, asked.ids, cast("list[int]", predictions.tolist()), cast("list[float]", scores.tolist())
+def scored(served: Served, asked: Batch) -> list[Part]:
+    """Ask the versions that shall answer; nobody where a constant is decided."""
+    if served.arrangement.constant is not None:
+        scores = np.full(len(asked.ids), served.arrangement.constant)
+        return [Part(served.decided.loaded, None, asked.matrix, scores)]
+    matrix = served.with_imputed(asked.matrix)
+    parts: list[Part] = []
+    for voice, rows in served.split(asked.ids):
+        some, sent = (matrix, asked.matrix) if rows is None else (matrix[rows], asked.matrix[rows])
+        scores = voice.loaded.onnx.score(voice.rows_of(some))
+        parts.append(Part(voice.loaded, rows, voice.rows_of(sent), scores))
+    return parts
+
+
+def answer(served: Served, asked: Batch, parts: list[Part]) -> bytes:
+    """The response as JSON."""
+    decided = served.decided.loaded
+    rows: list[Any] = [None] * len(asked.ids)
+    for part in parts:
+        version = None if part.loaded.version == decided.version else part.loaded.version
+        places = range(len(rows)) if part.rows is None else cast("list[int]", part.rows.tolist())
+        told = zip(places, part.predictions.tolist(), part.scores.tolist(), strict=True)
+        for place, prediction, score in told:
+            rows[place] = Prediction(asked.ids[place], prediction, score, version)
+    response = PredictResponse(
+        decided.model,
+        decided.version,
+        decided.digest,
+        rows,
+        constant=served.arrangement.constant is not None,
     )
-    response = PredictResponse(loaded.model, loaded.version, loaded.digest, list(rows))
-    return predictions, msgspec.json.encode(response)
+    return msgspec.json.encode(response)
 
 
 def _absent(position: int, features: dict[str, float | None], names: tuple[str, ...]) -> RequestInvalid:

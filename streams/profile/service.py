@@ -15,8 +15,11 @@ from homeostat.batches import PredictionBatch
 from homeostat.contract_dense import LATENCY, STATUS
 from streams.profile.id_table import Indices
 
-FINE: Final = frozenset({"", "ok", "success", "succeeded", "successful", "completed", "done", "true"})
-"""Statuses, in lower case, of requests that did not fail; so are the codes 100 to 399."""
+FINE: Final = frozenset(
+    {"", "ok", "success", "succeeded", "successful", "completed", "done", "true", "constant"}
+)
+"""Statuses, in lower case, of requests that did not fail; so are the codes 100 to 399. `constant`: a score that was
+decided was answered."""
 
 
 class Service(NamedTuple):

@@ -326,4 +326,5 @@ class FakeServing:
             loaded=loaded,
             detail="" if loaded else "the file is broken",
             at_us=self._clock.now_us(),
+            arrangement=desired.arrangement.hash,
         )

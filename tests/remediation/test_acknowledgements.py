@@ -42,6 +42,7 @@ REFUSED = {"loaded": False, "digest": "", "detail": "broken file"}
         ([_said("a"), _said("b", **REFUSED)], 16, "refused", "b: broken file"),
         ([_said("a"), _said("b", digest="sha256:cc")], 16, "refused", "it runs sha256:cc, not sha256:aa"),
         ([_said("a"), _said("b", **REFUSED), _said("b")], 1, "loaded", "loaded by a, b"),
+        ([_said("a"), _said("b", arrangement="cafe")], 16, "refused", "b: its arrangement is cafe, not none"),
     ],
 )
 def test_standing(said: list[Acknowledgement], after_s: float, expected: str, sentence: str) -> None:

@@ -135,3 +135,13 @@ class MemoryBus:
 @pytest.fixture
 def bus() -> MemoryBus:
     return MemoryBus()
+
+
+@pytest.fixture(scope="session")
+def right() -> TrainedModel:
+    return trained("m")
+
+
+@pytest.fixture(scope="session")
+def wrong() -> TrainedModel:
+    return trained("m", flipped=True)
