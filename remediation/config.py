@@ -4,16 +4,25 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
+from remediation.playbooks.values import Autonomy, Playbooks
 from remediation.policy import Policy
-
-Autonomy = Literal["observe", "suggest", "act"]
 
 
 def default_agent_id() -> str:
     """Host and process: what a lease names."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_set(variable: str) -> bool:
+    """Whether the environment names something under `variable`: an address that a playbook calls, say."""
+    return bool(os.environ.get(variable))
+
+
+def always_own(model: str) -> str:
+    """The default actuator of every model: our own inference servers."""
+    del model
+    return "homeostat"
 
 
 def always_suggest(model: str) -> Autonomy:
@@ -76,7 +85,8 @@ class ExecutionConfig:
     """Leases, deadlines and patience of the executor, in seconds.
 
     A server that is silent for `acknowledge_grace_s` after another one has acknowledged is taken for gone,
-    and the outcome says so.
+    and the outcome says so. A failed attempt is repeated after `retry_s`, then after twice as long each time, up to
+    `longest_retry_s`.
     """
 
     lease_s: float = 10.0
@@ -84,14 +94,31 @@ class ExecutionConfig:
     train_s: float = 900.0
     acknowledge_s: float = 60.0
     acknowledge_grace_s: float = 15.0
+    retry_s: float = 1.0
+    longest_retry_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationConfig:
-    """`windows` consecutive closed windows of labels in order are a recovery; `limit_s` is the time they may
-    take."""
+    """How surely a recovery is proven, and how long people are not asked about it.
 
-    windows: int = 2
+    Whatever is looked at, and however often: a version that has not recovered passes with probability `false_pass` at
+    most, one that has is failed with probability `false_fail` at most. Recovered means that more than `regained` of
+    what the illness took is back; where nothing was lost in labels, that the version does no worse than before by
+    `tolerance` (of an error: by that part of it). A loss counts from `least_loss` (of an error: that part of it) and
+    `sure_z` standard errors on. `windows`: the fewest with labels that can pass. `healthy_windows`: so many of the last
+    ones in order say what healthy is. `limit_s`: after that a person is asked whether to keep or to undo what is not
+    proven.
+    """
+
+    false_pass: float = 0.01
+    false_fail: float = 0.01
+    regained: float = 0.5
+    tolerance: float = 0.05
+    least_loss: float = 0.01
+    sure_z: float = 3.0
+    windows: int = 1
+    healthy_windows: int = 10
     limit_s: float = 120.0
 
 
@@ -110,7 +137,10 @@ class AgentConfig:
     approval_ttl_s: float = 3_600.0
     plan_s: float = 300.0
     autonomy: Callable[[str], Autonomy] = always_suggest
+    actuator: Callable[[str], str] = always_own
     policy: Policy = field(default_factory=Policy)
+    playbooks: Playbooks = field(default_factory=Playbooks)
+    configured: Callable[[str], bool] = is_set
     diagnosis: DiagnosisConfig = DiagnosisConfig()
     retraining: RetrainingConfig = RetrainingConfig()
     execution: ExecutionConfig = ExecutionConfig()

@@ -7,6 +7,7 @@ RemediationError
 ├── PromotionRefused  a version must not be made to serve
 ├── ScheduleError     a cron expression cannot be understood
 ├── PolicyInvalid     the file that says who may decide contradicts itself
+├── PlaybooksInvalid  a file of playbooks is not what its schema says, or contradicts itself
 ├── TokenRefused      a token cannot be what it was asked to be, or is not known
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
@@ -67,6 +68,10 @@ class ChangeRefused(RemediationError):
 
 class PolicyInvalid(RemediationError):
     """The policy cannot be read or could never be fulfilled. The message names the place and what would be right."""
+
+
+class PlaybooksInvalid(RemediationError):
+    """The playbooks cannot be read or contradict themselves. The message names file, playbook, step, field and value."""
 
 
 class TokenRefused(RemediationError):

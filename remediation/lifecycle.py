@@ -11,7 +11,9 @@ from remediation.config import AgentConfig
 from remediation.diagnosis import diagnose, more_may_come, ready, summary
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
-from remediation.plans import NoPlan, make_plan
+from remediation.plans import NoPlan
+from remediation.playbooks.planner import next_step
+from remediation.playbooks.proposal import Tried
 from remediation.ports import Clock, Journal, Registry, Unit
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
@@ -111,25 +113,20 @@ class Lifecycle:
             if facts is None:
                 return
             facts = with_points(unit, facts, self.config.diagnosis)
-            attempt = len(unit.plans(incident_id)) + 1
-        plan = make_plan(
-            facts, facts.incident.hypotheses[0], self._versions(facts), attempt=attempt, config=self.config
+            past = _tried(unit, incident_id)
+        found = next_step(
+            facts, past, self._versions(facts), config=self.config, references=self.registry.reference
         )
         with self.journal.transaction() as unit:
             incident = unit.incident(incident_id)
             if incident is None or incident.state != "diagnosed":
                 return
-            if isinstance(plan, NoPlan):
-                outcome = f"A person has to look: {plan.reason}."
-                incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=facts.now_us)
-            elif self.config.autonomy(incident.model) == "observe":
-                outcome = (
-                    f"Observed only (autonomy of {incident.model}): {plan.action} would have been proposed."
-                )
-                incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=facts.now_us)
-            elif (moved := approvals.world_moved(unit, plan)) is not None:
+            if isinstance(found, NoPlan):
+                incidents.close(unit, incident, to="escalated", outcome=found.outcome, now_us=facts.now_us)
+            elif (moved := approvals.world_moved(unit, found.plan)) is not None:
                 incidents.move(unit, incident, to="open", why=moved)
             else:
+                plan = found.plan
                 ticket = approvals.request(
                     plan,
                     now_us=facts.now_us,
@@ -227,3 +224,11 @@ def _open_ticket(unit: Unit, incident_id: str) -> tuple[Plan, Approval] | None:
     tickets = unit.approvals(incident_id=incident_id)
     found = next((each for each in tickets if each.plan_id == plans[-1].id), None)
     return (plans[-1], found) if found else None
+
+
+def _tried(unit: Unit, incident_id: str) -> list[Tried]:
+    """What was planned for an incident before, oldest first."""
+    tickets = {each.plan_id: each for each in unit.approvals(incident_id=incident_id)}
+    done = {each.plan_id: each for each in unit.actions(incident_id=incident_id)}
+    plans = sorted(unit.plans(incident_id), key=lambda plan: (plan.created_us, plan.id))
+    return [Tried(plan=each, approval=tickets.get(each.id), action=done.get(each.id)) for each in plans]

@@ -1,13 +1,16 @@
-"""Where to go back to, and when not."""
+"""Where to go back to, and when not, with the playbooks that come with Homeostat."""
 
 from typing import Any
 
 import pytest
 
+from msgspec.structs import replace
+
 from detectors.values import MetricPoint
 from remediation.config import AgentConfig
 from remediation.evidence import Facts
-from remediation.plans import NoPlan, make_plan
+from remediation.plans import NoPlan
+from remediation.playbooks.planner import next_step
 from remediation.values import Cause, Desired, Hypothesis, Incident, ModelVersion, Plan
 from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, alert, point
@@ -56,13 +59,13 @@ def _points(**breaches: bool) -> list[MetricPoint]:
 
 
 def _plan(facts: Facts, versions: dict[str, ModelVersion], cause: Cause = "bad_release") -> Plan | NoPlan:
-    return make_plan(
-        facts,
-        Hypothesis(cause=cause, confidence=0.9, reasons=("because",)),
-        versions,
-        attempt=1,
-        config=CONFIG,
-    )
+    hypothesis = Hypothesis(cause=cause, confidence=0.9, reasons=("because",))
+    incident = replace(facts.incident, cause=cause, confidence=0.9, hypotheses=(hypothesis,))
+    found = next_step(replace(facts, incident=incident), (), versions, config=CONFIG)
+    if isinstance(found, NoPlan):
+        return found
+    assert found.approval_needed
+    return found.plan
 
 
 def test_back_to_the_last_good_version() -> None:
@@ -109,7 +112,6 @@ def test_other_causes_ask_for_a_retraining_and_an_unknown_one_for_people() -> No
     facts = _facts([])
     for cause, with_past in (
         ("population_shift", True),
-        ("upstream_data_break", True),
         ("concept_shift", False),
     ):
         plan = _plan(facts, versions, cause)
@@ -117,6 +119,9 @@ def test_other_causes_ask_for_a_retraining_and_an_unknown_one_for_people() -> No
         assert (plan.action, plan.to_version, plan.parameters["with_past"]) == ("retrain", None, with_past)
         assert plan.parameters["since_us"] == 53 * S, "the window before may hold rows from before the change"
         assert plan.parameters["until_us"] == plan.created_us
+    broken = _plan(facts, versions, "upstream_data_break")
+    assert isinstance(broken, NoPlan), "nothing is trained on broken data"
+    assert "mended where it comes from" in broken.reason
     unknown = _plan(facts, versions, "unknown")
     assert isinstance(unknown, NoPlan)
     assert "performance of version 3 left its reference" in unknown.reason
