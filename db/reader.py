@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from db.audit.leaves import MAX_PAGE, entries
 from db.queries import select_points
@@ -25,9 +25,11 @@ from db.tables import (
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.changes import Change
 from remediation.notices import Notice
+from remediation.routing import Situation
 from remediation.silences import Held, Silence
 from remediation.tokens import Token
 from remediation.values import (
+    CLOSED_INCIDENTS,
     Action,
     ActionState,
     Approval,
@@ -125,20 +127,52 @@ class SqlReader:
             query = query.where(ChangeRow.at_us < until_us)
         return [msgspec.convert(value, Change) for value in self._connection.scalars(query)]
 
-    def held(self, *, model: str | None = None) -> list[Held]:
+    def held(self, *, model: str | None = None, models: Sequence[str] | None = None) -> list[Held]:
         """Alerts that a silence keeps from becoming incidents, in the order of the end of their windows."""
         query = (
             select(AlertLinkRow.value, AlertLinkRow.silence_id)
             .where(AlertLinkRow.silence_id.is_not(None))
             .order_by(AlertLinkRow.at_us, AlertLinkRow.id)
         )
-        if model is not None:
-            query = query.where(AlertLinkRow.value["model"].as_string() == model)
+        wanted = [model] if model is not None else models
+        if wanted is not None:
+            query = query.where(AlertLinkRow.value["model"].as_string().in_(wanted))
         return [
             Held(alert=msgspec.convert(value, Alert), silence_id=silence_id)
             for value, silence_id in self._connection.execute(query)
             if silence_id is not None
         ]
+
+    def situations(self, models: Sequence[str]) -> dict[str, Situation]:
+        """What is held about each model. Incidents that are open are locked where rows are (in the order of their ids),
+        before it is read which was closed last: none can be closed in between."""
+        if not models:
+            return {}
+        held: dict[str, list[Held]] = {}
+        for each in self.held(models=models):
+            held.setdefault(each.alert.model, []).append(each)
+        open_ones = self._many(IncidentRow, self._open_of(models), Incident)
+        current = {each.model: each for each in sorted(open_ones, key=lambda each: (each.opened_us, each.id))}
+        closed = {each.model: each for each in self._many(IncidentRow, _last_closed_of(models), Incident)}
+        query = select(DesiredRow.value).where(DesiredRow.model.in_(models))
+        desired = {each["model"]: msgspec.convert(each, Desired) for each in self._connection.scalars(query)}
+        return {
+            model: Situation(
+                current=current.get(model),
+                last_closed=closed.get(model),
+                desired=desired.get(model),
+                held=tuple(held.get(model, ())),
+            )
+            for model in models
+        }
+
+    def _open_of(self, models: Sequence[str]) -> Select[*tuple[str, int, dict[str, Any]]]:
+        query = (
+            select(IncidentRow.id, IncidentRow.row_revision, IncidentRow.value)
+            .where(IncidentRow.model.in_(models), IncidentRow.state.not_in(sorted(CLOSED_INCIDENTS)))
+            .order_by(IncidentRow.id)
+        )
+        return query.with_for_update(key_share=True) if self._locks_rows else query
 
     def known_alerts(self, alert_ids: Sequence[str]) -> set[str]:
         """Those of the alerts that were linked before."""
@@ -304,3 +338,20 @@ class SqlReader:
                 raise ValueError(f"before={before!r} names nothing in {table.__tablename__}")
             query = query.where(or_(table.at_us < at_us, and_(table.at_us == at_us, table.id < before)))
         return query.order_by(table.at_us.desc(), table.id.desc()).limit(limit)
+
+
+def _last_closed_of(models: Sequence[str]) -> Select[*tuple[str, int, dict[str, Any]]]:
+    """The newest of the closed incidents of each model."""
+    newest = (
+        func.row_number()
+        .over(partition_by=IncidentRow.model, order_by=(IncidentRow.at_us.desc(), IncidentRow.id.desc()))
+        .label("newest")
+    )
+    ranked = (
+        select(IncidentRow.id, newest)
+        .where(IncidentRow.model.in_(models), IncidentRow.state.in_(sorted(CLOSED_INCIDENTS)))
+        .subquery()
+    )
+    return select(IncidentRow.id, IncidentRow.row_revision, IncidentRow.value).join(
+        ranked, (ranked.c.id == IncidentRow.id) & (ranked.c.newest == 1)
+    )

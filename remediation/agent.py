@@ -5,7 +5,7 @@ Everything that matters is in the journal. Killed at any moment, a new agent goe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from remediation.acknowledgements import Acknowledgements
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.executor import Executor
-from remediation.incidents import OPEN_STATES, receive_alert, release_alerts
+from remediation.incidents import OPEN_STATES
 from remediation.lifecycle import Lifecycle
 from remediation.outbox import Outbox
 from remediation.ports import (
@@ -33,6 +33,7 @@ from remediation.ports import (
     Scorer,
     Trainer,
 )
+from remediation.reception import receive_alerts, release_alerts
 from remediation.reconciliation import Reconciliation
 from remediation.training_run import TrainingRuns
 from remediation.values import Acknowledgement, Incident
@@ -43,6 +44,8 @@ _T = TypeVar("_T")
 _ACTING = ("executing", "verifying")
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 10.0
+_ALERTS_AT_ONCE = 500
+_MOST_INCIDENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +103,29 @@ class Agent:
 
     async def receive(self, alert: Alert) -> None:
         """Take an alert in. Raises what the journal raises: an alert that is not on record is not handled."""
-        decision = await asyncio.to_thread(
-            receive_alert, self._ports.journal, alert, now_us=self._ports.clock.now_us(), config=self._config
+        await self.receive_all([alert])
+
+    async def receive_all(self, alerts: Sequence[Alert]) -> None:
+        """Take alerts in, all of them or none."""
+        routes = await asyncio.to_thread(
+            receive_alerts,
+            self._ports.journal,
+            alerts,
+            now_us=self._ports.clock.now_us(),
+            config=self._config,
         )
-        if decision is not None:
-            log.info(
-                "Alert received",
-                model=alert.model,
-                version=alert.version,
-                kind=alert.kind,
-                state=alert.state,
-                decision=decision.decision,
-                incident=decision.incident_id,
-                why=decision.reason,
-            )
+        for alert, decision in zip(alerts, routes, strict=True):
+            if decision is not None:
+                log.info(
+                    "Alert received",
+                    model=alert.model,
+                    version=alert.version,
+                    kind=alert.kind,
+                    state=alert.state,
+                    decision=decision.decision,
+                    incident=decision.incident_id,
+                    why=decision.reason,
+                )
 
     def acknowledge(self, acknowledgement: Acknowledgement) -> None:
         """Take in what an inference server said."""
@@ -192,25 +204,26 @@ class Agent:
 
     def _open_incidents(self) -> list[Incident]:
         with self._ports.journal.reading() as unit:
-            return unit.incidents(states=OPEN_STATES)
+            return unit.incidents(states=OPEN_STATES, limit=_MOST_INCIDENTS)
 
     # -- loops -------------------------------------------------------------------------------------
 
     async def _follow_alerts(self) -> None:
-        async for message in self._ports.bus.follow(self._config.alerts_topic, group=self._config.group):
-            alert = _decoded(message, Alert)
-            if alert is None:
-                continue
-            await self._persist(alert)
+        batches = self._ports.bus.follow_batches(
+            self._config.alerts_topic, group=self._config.group, at_most=_ALERTS_AT_ONCE
+        )
+        async for messages in batches:
+            alerts = [_decoded(message, Alert) for message in messages]
+            await self._persist([each for each in alerts if each is not None])
 
-    async def _persist(self, alert: Alert) -> None:
+    async def _persist(self, alerts: Sequence[Alert]) -> None:
         """An alert must not be lost while the journal is away: the topic waits."""
         failures = 0
-        while True:
+        while alerts:
             try:
-                await self.receive(alert)
+                await self.receive_all(alerts)
             except Exception:
-                log.exception("An alert could not be recorded and will be tried again", alert=alert.id)
+                log.exception("Alerts could not be recorded and will be tried again", alerts=len(alerts))
                 await asyncio.sleep(min(_FIRST_RETRY_S * 2**failures, _LONGEST_RETRY_S))
                 failures += 1
             else:

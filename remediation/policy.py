@@ -15,6 +15,7 @@ import msgspec
 from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
+from remediation.grouping import Grouping
 from remediation.reminders import Minutes, Rotation, Step
 from remediation.values import ActionKind, Plan
 
@@ -66,6 +67,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remind_every_min: Minutes | None = None
     escalation: tuple[Step, ...] = ()
     on_call: Rotation | None = None
+    grouping: Grouping = Grouping()
 
     @property
     def knows_people(self) -> bool:

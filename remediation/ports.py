@@ -13,6 +13,7 @@ from detectors.reference import Reference
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.notices import Notice
 from remediation.reminders import Reminder
+from remediation.routing import Situation
 from remediation.silences import Held, Link, Silence
 from remediation.values import (
     Action,
@@ -82,6 +83,11 @@ class Reader(Protocol):
 
     def held(self, *, model: str | None = None) -> list[Held]:
         """Alerts that a silence keeps from becoming incidents, in the order of the end of their windows."""
+        ...
+
+    def situations(self, models: Sequence[str]) -> dict[str, Situation]:
+        """What the journal holds about each of the models; in a transaction that can write, the open incidents are
+        kept from being moved until its end."""
         ...
 
     def known_alerts(self, alert_ids: Sequence[str]) -> set[str]:
@@ -348,6 +354,12 @@ class Bus(Protocol):
         """Records in order. Without a group: everything from the start of the topic, and then what comes.
         With a group: from the group's position; a message counts as handled when the next one is asked
         for."""
+        ...
+
+    def follow_batches(
+        self, topic: str, *, group: str | None = None, at_most: int
+    ) -> AsyncIterator[Sequence[Message]]:
+        """The same, up to `at_most` records that are there already at a time; they count as handled together."""
         ...
 
     async def read_all(self, topic: str) -> Sequence[Message]:

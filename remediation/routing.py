@@ -1,10 +1,12 @@
 """Which incident does an alert belong to? Decided from values alone, with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from detectors.values import Alert, AlertKind, Value
 from remediation.clock import seconds
+from remediation.inhibition import explaining
+from remediation.silences import Held
 from remediation.values import Desired, Incident
 
 _GRAVITY: dict[AlertKind, int] = {
@@ -28,6 +30,16 @@ class Route(Value, frozen=True, kw_only=True):
     silence_id: str | None = None
 
 
+class Situation(Value, frozen=True, kw_only=True):
+    """What the journal holds about a model where its alerts are concerned: its open incident, the one that was closed
+    last, what shall serve, and the alerts that silences hold."""
+
+    current: Incident | None = None
+    last_closed: Incident | None = None
+    desired: Desired | None = None
+    held: tuple[Held, ...] = ()
+
+
 def still_firing(alerts: Sequence[Alert], version: str | None = None) -> list[Alert]:
     """The alerts, of `version` if given, that fired and were not cleared later: the last one per series."""
     last: dict[tuple[str, str, AlertKind, str], Alert] = {}
@@ -42,15 +54,17 @@ def route(
     *,
     current: Incident | None,
     last_closed: Incident | None,
-    closed_alerts: Sequence[Alert],
+    closed_alerts: Callable[[], Sequence[Alert]],
     desired: Desired | None,
     now_us: int,
     uncured_hold_s: float,
+    inhibit: bool = True,
 ) -> Route:
     """Decide where `alert` belongs.
 
     `current` is the model's open incident, `last_closed` its latest closed one with `closed_alerts`,
-    `desired` what shall serve (None: not decided here, so the alert's version is taken for the serving one).
+    `desired` what shall serve (None: not decided here, so the alert's version is taken for the serving one). With
+    `inhibit` an illness that an uncured one explains is not told again (`remediation.inhibition`).
     """
     if current is not None:
         return _attach(current, f"incident {current.id} of {alert.model} is open")
@@ -62,8 +76,12 @@ def route(
         return _attach(last_closed, f"version {alert.version} no longer serves, {desired.version} does")
     if _belongs_to_the_past(alert, last_closed, last_closed.closed_us):
         return _attach(last_closed, "the window and the change lie before the end of the incident")
-    if _uncured(alert, last_closed, closed_alerts, now_us, uncured_hold_s):
-        return _attach(last_closed, f"the illness that {last_closed.id} left {last_closed.state} goes on")
+    if _held_on(last_closed, alert, now_us, uncured_hold_s):
+        firing = still_firing(closed_alerts(), last_closed.version)
+        if any(_GRAVITY[alert.kind] <= _GRAVITY[told.kind] for told in firing):
+            return _attach(last_closed, f"the illness that {last_closed.id} left {last_closed.state} goes on")
+        if inhibit and (cause := explaining(alert, firing)) is not None:
+            return _attach(last_closed, f"explained by {cause.kind} alert {cause.id}, which goes on uncured")
     return Route(decision="open", reason=f"a new illness of version {alert.version}, which serves")
 
 
@@ -88,17 +106,12 @@ def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bo
     )
 
 
-def _uncured(
-    alert: Alert, incident: Incident, alerts: Sequence[Alert], now_us: int, uncured_hold_s: float
-) -> bool:
-    """A closed incident that cured nothing explains later alerts of its version that are no graver than what
-    it told, for as long as one of its alerts goes on firing."""
+def _held_on(incident: Incident, alert: Alert, now_us: int, uncured_hold_s: float) -> bool:
+    """Whether a closed incident, as one that cured nothing, can explain later alerts of its version: those that are no
+    graver than what it told, and what comes of that, for as long as one of its alerts goes on firing."""
     if incident.state == "resolved" or incident.version != alert.version or incident.closed_us is None:
         return False
-    if now_us - incident.closed_us > seconds(uncured_hold_s):
-        return False
-    firing = still_firing(alerts, incident.version)
-    return any(_GRAVITY[alert.kind] <= _GRAVITY[told.kind] for told in firing)
+    return now_us - incident.closed_us <= seconds(uncured_hold_s)
 
 
 def _attach(incident: Incident, reason: str) -> Route:

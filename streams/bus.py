@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Self
 
@@ -94,6 +95,14 @@ class KafkaBus:
         comes. With a group: from the group's position; a message counts as handled when the next one is asked
         for, and is seen again after a crash before that.
         """
+        async with aclosing(self.follow_batches(topic, group=group, at_most=1)) as batches:
+            async for (message,) in batches:
+                yield message
+
+    async def follow_batches(
+        self, topic: str, *, group: str | None = None, at_most: int
+    ) -> AsyncGenerator[list[Message], None]:
+        """The same, up to `at_most` records that are there already at a time; they count as handled together."""
         positions: dict[TopicPartition, int] = {}
         while True:
             consumer = self._consumer(group)
@@ -105,12 +114,14 @@ class KafkaBus:
                     consumer.subscribe([topic])
                     await consumer.start()
                 while True:
-                    record = await consumer.getone()
-                    yield _message(record)
-                    partition = TopicPartition(record.topic, record.partition)
-                    positions[partition] = record.offset + 1
+                    found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=at_most)
+                    if not found:
+                        continue
+                    yield [_message(record) for records in found.values() for record in records]
+                    handled = {partition: records[-1].offset + 1 for partition, records in found.items()}
+                    positions |= handled
                     if group is not None:
-                        await consumer.commit({partition: record.offset + 1})
+                        await consumer.commit(handled)
             except KAFKA_TROUBLE as error:
                 if self._stopped:
                     return

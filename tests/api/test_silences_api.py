@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from remediation.config import AgentConfig
-from remediation.incidents import receive_alert
+from remediation.reception import receive_alert
 from tests.api.api_world import MODEL, START_US, World, alert
 
 NOW = datetime.fromtimestamp(START_US / 1e6, UTC)

@@ -8,10 +8,12 @@ from typing import Any
 
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.changes import Change
+from remediation.incidents import OPEN_STATES
 from remediation.notices import AUDITED_AS, Notice
+from remediation.routing import Situation
 from remediation.silences import Held, Link, Silence
 from remediation.tokens import Token
-from remediation.values import Action, Approval, AuditEntry, Desired, Incident, Plan
+from remediation.values import CLOSED_INCIDENTS, Action, Approval, AuditEntry, Desired, Incident, Plan
 from tests.remediation.fakes import Faults, ManualClock
 
 
@@ -87,6 +89,17 @@ class FakeUnit:
 
     def link_alerts(self, links: Sequence[Link]) -> int:
         return sum(self.link_alert(each.alert, each.incident_id, each.silence_id) for each in links)
+
+    def situations(self, models: Sequence[str]) -> dict[str, Situation]:
+        return {
+            model: Situation(
+                current=next(iter(self.incidents(model=model, states=OPEN_STATES)), None),
+                last_closed=next(iter(self.incidents(model=model, states=sorted(CLOSED_INCIDENTS))), None),
+                desired=self.desired(model),
+                held=tuple(self.held(model=model)),
+            )
+            for model in models
+        }
 
     def known_alerts(self, alert_ids: Sequence[str]) -> set[str]:
         return {each for each in alert_ids if each in self.state.alerts}

@@ -99,6 +99,17 @@ class FakeBus:
                 yield message
             await asyncio.sleep(0.005)
 
+    async def follow_batches(
+        self, topic: str, *, group: str | None = None, at_most: int
+    ) -> AsyncIterator[Sequence[Message]]:
+        position = 0
+        while True:
+            found = self.topics.get(topic, [])[position : position + at_most]
+            if found:
+                position += len(found)
+                yield found
+            await asyncio.sleep(0.005)
+
     async def read_all(self, topic: str) -> list[Message]:
         return list(self.topics.get(topic, []))
 

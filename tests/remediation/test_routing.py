@@ -31,16 +31,18 @@ def _decision(
     closed: Incident | None = CLOSED,
     serving: str = "1",
     told: tuple[AlertKind, ...] = ("data_drift",),
+    inhibit: bool = True,
 ) -> str:
     past = [alert(kind, version="2", at_us=112 * S) for kind in told]
     found = route(
         incoming,
         current=None,
         last_closed=closed,
-        closed_alerts=past,
+        closed_alerts=lambda: past,
         desired=_desired(serving),
         now_us=200 * S,
         uncured_hold_s=3_600,
+        inhibit=inhibit,
     )
     return found.decision
 
@@ -72,6 +74,13 @@ def test_a_late_window_of_the_ill_version_that_still_serves_is_attached() -> Non
 def test_an_uncured_illness_hides_nothing_that_is_graver(kind: AlertKind, expected: str) -> None:
     escalated = Incident(**{**_fields(CLOSED), "state": "escalated"})
     assert _decision(alert(kind, version="2", at_us=190 * S), escalated, serving="2") == expected
+
+
+@pytest.mark.parametrize(("inhibit", "expected"), [(True, "attach"), (False, "open")])
+def test_what_an_uncured_illness_explains_is_not_told_again(inhibit: bool, expected: str) -> None:
+    escalated = Incident(**{**_fields(CLOSED), "state": "escalated"})
+    worse = alert("performance", version="2", at_us=190 * S, change_us=108 * S)
+    assert _decision(worse, escalated, serving="2", told=("data_quality",), inhibit=inhibit) == expected
 
 
 def test_an_uncured_illness_is_told_again_after_a_while() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from detectors.values import Alert, Evidence
 from remediation.config import AgentConfig
 from remediation.errors import SilenceRefused, UnknownSilence
-from remediation.incidents import receive_alert, release_alerts
+from remediation.reception import receive_alert, release_alerts
 from remediation.silences import Matcher, Silence, checked, parse_matcher, silencing
 from remediation.silencing import end_silence, set_silence
 from tests.remediation.fake_journal import FakeJournal
