@@ -7,11 +7,11 @@ from typing import TypeVar
 import msgspec
 
 from db.audit.acts import REDACTED_FIELDS, RESTORED, ROTATED, Redaction, Restoration, Rotation, signed_by
+from db.audit.blocks import Act
 from db.audit.findings import Findings
 from db.audit.keys import Chain
 from db.audit.note import Verifier
 from db.audit.sealed import ROWS
-from db.audit.walk import Act
 
 T = TypeVar("T", Restoration, Redaction, Rotation)
 
