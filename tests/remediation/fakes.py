@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from detectors.reference import Reference, build_reference
+from detectors.reference import FeatureReference, Reference, build_reference
 from detectors.values import FeatureSpec
 from remediation.notices import Notice
 from remediation.ports import TrainedModel, TrainingSet
@@ -168,7 +168,14 @@ class FakeRegistry:
         return self.artifacts[model, version]
 
     def reference(self, model: str, version: str) -> Reference:
-        raise AssertionError("remediation reads no reference")
+        edges, counts = (1.0, 2.0, 3.0), (10, 20, 20, 10)
+        columns = tuple(
+            FeatureReference(spec=FeatureSpec(name=name), missing=0, edges=edges, counts=counts)
+            for name in self.entries[model, version].features
+        )
+        return Reference(
+            model=model, version=version, rows=60, effective_rows=60, rows_identify=True, features=columns
+        )
 
     def set_champion(self, model: str, version: str) -> None:
         self.faults("before alias")
