@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from db.audit.verify import VerifyReport
     from db.journal import SqlJournal
+    from remediation.playbooks.values import Playbooks
     from remediation.policy import Policy
     from remediation.ports import Bus, Notifier, Publisher, Registry
     from remediation.values import Desired
@@ -144,6 +145,20 @@ def policy(settings: Settings) -> "Policy":
         return read_policy(settings.policy)
     except PolicyInvalid as error:
         raise UserError(f"HOMEOSTAT_POLICY: {error}") from error
+
+
+def playbooks(settings: Settings) -> "Playbooks":
+    """Which incident is treated how, as the file says."""
+    from remediation.errors import PlaybooksInvalid
+    from remediation.playbooks.files import read_playbooks
+    from remediation.playbooks.values import Playbooks
+
+    if settings.playbooks is None:
+        return Playbooks()
+    try:
+        return read_playbooks(settings.playbooks)
+    except PlaybooksInvalid as error:
+        raise UserError(f"HOMEOSTAT_PLAYBOOKS: {error}") from error
 
 
 def archive_upkeep(settings: Settings) -> "UpkeepConfig":

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     policy: Path | None = None
     """YAML file that says who may decide about what, how many it takes, and when nothing may be changed
     (docs/approvals.md). Not set: whoever can reach Homeostat decides alone."""
+    playbooks: Path | None = None
+    """YAML file that says which incident is treated how, and how freely the agent acts on which model
+    (docs/playbooks.md). Not set: the playbooks that come with Homeostat."""
+    issue_url: SecretStr | None = None
+    """Where a step `open_issue` of a playbook posts what is known, unless it names another variable
+    (docs/playbooks.md)."""
     ingest_topics: str | None = None
     """Further topics that the gate reads, `topic=format,...`; formats: auto, homeostat, cloudevents, sagemaker,
     inference-table, arrow (docs/ingest.md)."""

@@ -99,12 +99,16 @@ async def _run_agent(settings: Settings) -> None:
     from serving.runtime import OnnxScorer
     from streams import topics
     from streams.archive.read import ParquetArchive
+    from streams.control.feed import followed
 
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
     registry = MlflowRegistry(pieces.mlflow(settings))
-    async with pieces.open_bus(settings, "agent") as bus:
+    async with (
+        pieces.open_bus(settings, "agent") as bus,
+        followed(pieces.broker(settings), "homeostat-agent-control") as registered,
+    ):
         ports = Ports(
             journal=journal,
             bus=bus,
@@ -123,6 +127,8 @@ async def _run_agent(settings: Settings) -> None:
             agent_id="agent-0",
             approval_ttl_s=settings.approval_ttl_s,
             policy=pieces.policy(settings),
+            playbooks=pieces.playbooks(settings),
+            autonomy=lambda model: registered.monitor(model, clock.now_us()).autonomy,
         )
         sequencer = Sequencer(engine, settings.audit_path)
         witness = Witness(engine, settings.audit_path)
@@ -206,6 +212,7 @@ async def _run_api(settings: Settings) -> None:
             end_silence=partial(end_silence, journal, clock),
             record_change=partial(record_change, journal, clock),
             clock=clock,
+            playbooks=pieces.playbooks(settings),
             health=partial(_health, settings),
             token=settings.api_token.get_secret_value() if settings.api_token else None,
         )

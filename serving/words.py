@@ -107,9 +107,67 @@ def duration(from_us: int | None, to_us: int | None) -> str:
 
 def headline(plan: Plan) -> str:
     """What is proposed, as a command: verb, model, versions."""
-    if plan.action == "rollback":
-        return f"Roll back {plan.model} from version {plan.from_version} to {plan.to_version}"
-    return f"Retrain {plan.model} and replace version {plan.from_version} if the candidate is better"
+    model, ill, good = plan.model, plan.from_version, plan.to_version
+    match plan.action:
+        case "rollback" if good is None:
+            dropped = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))
+            return f"Send no more requests of {model} to version {', '.join(dropped)}"
+        case "rollback":
+            return f"Roll back {model} from version {ill} to {good}"
+        case "retrain":
+            return f"Retrain {model} and replace version {ill} if the candidate is better"
+        case "promote":
+            return f"Promote version {good} of {model} instead of {ill}"
+        case "shift_traffic":
+            shares = [f"{share * 100:g} %" for share in plan.parameters.get("shares", ())]
+            return f"Send {', then '.join(shares) or 'more'} of {model}'s requests to version {good} instead of {ill}"
+        case "shadow":
+            new = [each for each in plan.arrangement.shadows if each not in plan.from_arrangement.shadows]
+            return f"Let version {', '.join(new) or good} score {model}'s requests beside version {ill}"
+        case "fall_back" if good is not None:
+            return f"Fall back to version {good} of {model} instead of {ill}"
+        case "fall_back":
+            return (
+                f"Answer every request of {model} with {plan.arrangement.constant} instead of version {ill}"
+            )
+        case _:
+            return _headline_of_the_rest(plan)
+
+
+def _headline_of_the_rest(plan: Plan) -> str:
+    model, ill = plan.model, plan.from_version
+    match plan.action:
+        case "quarantine_feature":
+            new = {
+                name: value
+                for name, value in plan.arrangement.imputed.items()
+                if not _imputed_before(plan, name)
+            }
+            told = ", ".join(
+                f"{name} by {'nothing' if value is None else f'{value:g}'}" for name, value in new.items()
+            )
+            return f"Quarantine in {model}: replace {told or 'features'} before version {ill} scores"
+        case "pause_model":
+            return f"Pause {model}: refuse every request"
+        case "raise_log_detail":
+            return f"Log each request of {model} in full"
+        case "scale_replicas":
+            return f"Run {plan.arrangement.replicas} servers of {model}"
+        case "refresh_reference":
+            return f"Compare version {plan.parameters.get('version', ill)} of {model} with what comes from now on"
+        case "open_issue":
+            return f"Open an issue about {model} version {ill}"
+        case "http_call":
+            return f"Call the address in {plan.parameters.get('url_env')} about {model} version {ill}"
+        case "run_command":
+            return f"Run `{' '.join(map(str, plan.parameters.get('argv', ())))}` for {model} version {ill}"
+        case _:
+            return f"{vocabulary.ACTIONS[plan.action].command}: {model} version {ill}"
+
+
+def _imputed_before(plan: Plan, name: str) -> bool:
+    before = plan.from_arrangement.imputed
+    return name in before and before[name] == plan.arrangement.imputed[name]
 
 
 def told(entry: AuditEntry) -> tuple[str, Status]:
@@ -127,7 +185,8 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
     if kind in told_by:
         return told_by[kind](verb, detail)
     if entry.action == "notification.sent":
-        return f"People were told: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
+        where = f" ({detail['channel']})" if detail.get("channel") else ""
+        return f"People were told{where}: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
     if entry.action == "alert.linked":
         return f"Alert taken in: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
     if entry.action == "change.recorded":

@@ -125,6 +125,12 @@ class PlanOut(BaseModel):
     blast_radius: str
     undo: str
     created_at: datetime | None
+    playbook: str = ""
+    step: int = 0
+    risky: bool = True
+    arrangement: dict[str, Any] = {}
+    from_arrangement: dict[str, Any] = {}
+    actuator: str = ""
 
     @classmethod
     def of(cls, value: Plan) -> "PlanOut":

@@ -1,7 +1,7 @@
 """What the API needs, given by who wires it; nothing global."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from db.audit.proofs import Proofs
@@ -10,6 +10,7 @@ from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
 from remediation.approvals import Decision, Verdict
 from remediation.changes import Change
+from remediation.playbooks.values import Playbooks
 from remediation.ports import Clock, Journal, Registry
 from remediation.silences import Matcher, Silence
 from remediation.values import Desired
@@ -93,3 +94,4 @@ class ApiServices:
     clock: Clock
     health: Callable[[], dict[str, str]]
     token: str | None = None
+    playbooks: Playbooks = field(default_factory=Playbooks)

@@ -18,6 +18,7 @@ from remediation.approvals import decide, request, snooze
 from remediation.changes import record_change
 from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
+from remediation.playbooks.values import Playbooks
 from remediation.policy import Policy
 from remediation.silencing import end_silence, set_silence
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
@@ -68,6 +69,7 @@ class World:
     clock: StillClock = field(default_factory=StillClock)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     policy: Policy = field(default_factory=Policy)
+    playbooks: Playbooks = field(default_factory=Playbooks)
     promoted: list[dict[str, str]] = field(default_factory=list)
     told: list[Statement] = field(default_factory=list)
 
@@ -91,6 +93,7 @@ class World:
             end_silence=partial(end_silence, self.journal, self.clock),
             record_change=partial(record_change, self.journal, self.clock),
             clock=self.clock,
+            playbooks=self.playbooks,
             health=lambda: {"kafka": "healthy", "agent": "healthy"},
             token=token,
         )
