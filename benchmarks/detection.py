@@ -28,6 +28,7 @@ from benchmarks.detection_data import (
     widened,
 )
 from benchmarks.detection_peers import AT_POWER, peer_alarms, peer_at_power
+from benchmarks.detection_segments import segment_power, segments_budget
 from benchmarks.detection_whole import WholeBench, drawn
 from benchmarks.report import Scenario, parser, say, show
 from detectors.columns import Integers
@@ -274,6 +275,8 @@ def scenarios(options: argparse.Namespace) -> dict[str, Callable[[], Scenario]]:
         "budget.mixed17": lambda: budget("mixed17", mixed_source(options.data), 1_000, options, small),
         "budget.ar1": lambda: budget("ar1", autoregressive_source(0.5), 1_000, options, small),
         "budget.everything": lambda: whole(options, small),
+        "budget.segments": lambda: segments_budget(options, BUDGET),
+        "power.segment": lambda: segment_power(options, BUDGET),
         "power.mean02": lambda: power("mean02", numeric_source(shifted(0.2)), 3, small, options),
         "power.mean005": lambda: power("mean005", numeric_source(shifted(0.05)), 15, large, options),
         "power.variance": lambda: power("variance", wide, 5, small, options),

@@ -26,6 +26,7 @@ from detectors.quality.judging import KIND as QUALITY
 from detectors.quality.judging import Part, joined, judge_quality
 from detectors.quality.units import MOVED
 from detectors.reference import Reference
+from detectors.segments import ALL, compared, own_of
 from detectors.sequential.judging import judge_sequence, service_limit
 from detectors.service.judging import judge_service
 from detectors.standing import moved, renewed
@@ -60,7 +61,8 @@ def decide(
     verdicts on single windows are only shown. Kinds of alert that they have no scores for are decided on as below.
     Windows of label arrival are looked at for concept drift, too (see `detectors.concept.judging`), those of events
     for what is wrong with the data themselves (`detectors.quality`). An alert says what carries it
-    (`detectors.attribution`).
+    (`detectors.attribution`). A segment is compared with its own rows of the reference (`detectors.segments`), and its
+    measures are given as compared with them.
 
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
@@ -69,9 +71,10 @@ def decide(
     window are left as they are.
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
-    chances = false_alarm_shares(monitor, reference, is_segment=window.segment != "all")
-    segment = state.segment
-    if window.segment != "all" and window.axis == "event":
+    own, segment = own_of(reference, window.segment), state.segment
+    measurements = [compared(own, found) for found in measurements]
+    chances = false_alarm_shares(monitor, own.reference, is_segment=window.segment != ALL)
+    if window.segment != ALL and window.axis == "event":
         measurements, segment = beside_own(measurements, reference.revision, segment)
     kinds = {
         kind: renewed(one, [found for found in measurements if KINDS[found.measure] == kind])
@@ -84,7 +87,7 @@ def decide(
         for found in measurements
     ]
     sequential = judge_sequence(window, profile, monitor, reference, state.memory)
-    concept = judge_concept(window, profile, monitor, reference, state.concept)
+    concept = judge_concept(window, profile, monitor, own.reference, state.concept)
     judged: list[Decision] = []
     transitions: list[Transition] = []
     for kind in explain.KIND_NAMES:
@@ -106,7 +109,7 @@ def decide(
     service = judge_service(window, profile, limit, state.service)
     tests = Part(kinds.get(QUALITY, KindState()).told, [one for one in transitions if one.kind == QUALITY])
     others_fire = tests.firing or service.firing
-    strange = any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
+    strange = own.alone or any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
     quality = judge_quality(
         window, profile, reference, state.quality, others_fire=others_fire, strange=strange
     )
@@ -122,7 +125,7 @@ def decide(
             *service.decisions,
         ),
         transitions=tuple(
-            attributed(one, window, profile, reference, dict(monitor.importance)) for one in transitions
+            attributed(one, window, profile, own, dict(monitor.importance)) for one in transitions
         ),
         state=replace(
             state,

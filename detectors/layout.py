@@ -269,12 +269,13 @@ _memo: dict[str, Layout] = {}
 
 
 def layout_of(reference: Reference | None) -> Layout:
-    """The layout of a reference; the last ones are remembered by the reference's revision."""
+    """The layout of a reference; the last ones are remembered by the reference's revision. Parts and mixtures of a
+    reference, which have its revision and more behind a hyphen, are counted alike."""
     if reference is not None and not reference.revision:
         raise ReferenceInvalid(
             f"reference of {reference.model!r} has no revision; make references with build_reference"
         )
-    key = "" if reference is None else reference.revision
+    key = "" if reference is None else reference.revision.partition("-")[0]
     found = _memo.get(key)
     if found is None:
         found = Layout(

@@ -11,7 +11,7 @@ from detectors.errors import ReferenceInvalid
 from detectors.learned import Learned, bound
 from detectors.remembered import Remembered
 from detectors.scores import Confusion, binned_auc
-from detectors.sequential.values import Baseline
+from detectors.sequential.values import Baseline, Stratum
 from detectors.task_scores import ClassCounts, ErrorSums
 from detectors.values import FeatureSpec, Task, Value
 
@@ -50,6 +50,23 @@ class FeatureReference(Value, frozen=True, kw_only=True):
         return sum(self.counts) + sum(count for _, count in self.categories) + self.other
 
 
+class SegmentProfile(Value, frozen=True, kw_only=True):
+    """The rows of the reference that belong to one segment ("plan=gold"): their counters, packed, under the layout of
+    the whole. `strata`: where the reference has a season, the same by phase."""
+
+    name: str
+    rows: int
+    packed: bytes
+    strata: tuple[Stratum, ...] = ()
+
+
+class Segments(Value, frozen=True, kw_only=True):
+    """The profiles of segments: of the values of `columns` that have rows enough, the most frequent ones first."""
+
+    columns: tuple[str, ...]
+    profiles: tuple[SegmentProfile, ...] = ()
+
+
 class Reference(Value, frozen=True, kw_only=True):
     """What a version is compared with. Build it with `build_reference`; small enough for one Kafka record.
 
@@ -74,6 +91,8 @@ class Reference(Value, frozen=True, kw_only=True):
     `lessons`.
     `sample`: some of its rows (see `detectors.drawn`), where windows are to keep some of theirs too; `with_sample`
     draws them.
+    `segments`: what a segment is compared with, see `detectors.segments`. One from before there were any does not
+    have it, and keeps its revision.
     """
 
     model: str
@@ -108,6 +127,7 @@ class Reference(Value, frozen=True, kw_only=True):
     baseline: Baseline | None = None
     learned: Learned | None = None
     sample: bytes = b""
+    segments: Segments | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def labelled(self) -> int:

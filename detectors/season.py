@@ -1,7 +1,7 @@
 """Seasons: each row is compared with rows of the reference from the same hour of the day or day of the week, in UTC."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from detectors.columns import Integers
 from detectors.errors import ReferenceInvalid
-from detectors.layout import CategoricalSlots, Layout, layout_of
+from detectors.layout import Layout, layout_of
 from detectors.measurement import Measurement
-from detectors.outcome_slots import BinarySlots, RegressionSlots
+from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile
-from detectors.reference_values import FeatureReference, Reference
+from detectors.recounted import columns_of, said_of
+from detectors.reference_values import Reference
 from detectors.sequential.values import Stratum
 
 _HOUR_US: Final = 3_600_000_000
@@ -150,36 +151,10 @@ def _mixed(reference: Reference, strata: Sequence[Stratum], parts: tuple[int, ..
         revision=f"{reference.revision}-{named}",
         rows=rows,
         effective_rows=max(1, round(reference.effective_rows * rows / reference.rows)),
-        features=tuple(_column(part, layout, whole) for part in reference.features),
-        **_outputs(reference, layout, whole),
+        features=columns_of(reference, layout, whole),
+        **said_of(reference, layout, whole),
     )
     return _Mixture(mixed, whole)
-
-
-def _column(part: FeatureReference, layout: Layout, counters: Integers) -> FeatureReference:
-    name = part.spec.name
-    slots = next(one for one in (*layout.numeric, *layout.categorical) if one.name == name)
-    missing = int(counters[slots.missing])
-    if isinstance(slots, CategoricalSlots):
-        counts = counters[slots.categories].tolist()
-        named = tuple((one, count) for (one, _), count in zip(part.categories, counts, strict=True))
-        return replace(part, missing=missing, categories=named, other=int(counters[slots.other]))
-    exact = counters[slots.exact].tolist()
-    top = tuple((value, count) for (value, _), count in zip(part.top, exact, strict=True))
-    return replace(part, missing=missing, counts=tuple(counters[slots.bins].tolist()), top=top)
-
-
-def _outputs(reference: Reference, layout: Layout, counters: Integers) -> dict[str, object]:
-    """Counts of what the model said; of what turned out the reference keeps those of all phases."""
-    found: dict[str, object] = {"predicted": int(counters[layout.predicted])}
-    slots = layout.outcomes
-    if reference.scores:
-        found["scores"] = tuple(counters[layout.scores].tolist())
-    if isinstance(slots, BinarySlots):
-        found["predicted_positive"] = int(counters[slots.positive])
-    elif reference.said:
-        found["said"] = tuple(cast("list[int]", counters[slots.said].tolist()))
-    return found
 
 
 def beside_usual(found: Sequence[Measurement], usual: Sequence[Measurement]) -> list[Measurement]:

@@ -28,6 +28,7 @@ def archived(file: "MonitorFile", settings: Settings) -> Generator["MonitorFile 
 
     from deploy.cli.files import moment_us
     from deploy.errors import UserError
+    from homeostat.contract import SEGMENT_PREFIX
     from streams.archive.export import NothingArchived, history
     from streams.archive.read import ArchiveReader
     from streams.files.monitor import Columns
@@ -40,15 +41,19 @@ def archived(file: "MonitorFile", settings: Settings) -> Generator["MonitorFile 
             since_us=moment_us(stretch.since, "reference.archive.from"),
             until_us=moment_us(stretch.until, "reference.archive.to"),
             version=file.reference.version,
-            segments=False,
+            segments=file.columns.segments,
         )
     except NothingArchived as error:
         raise UserError(f"{error}; `homeostat archive status` shows what there is") from error
     table = table.drop_columns([name for name in _ROLES if table.column(name).null_count == table.num_rows])
     roles = {name: name for name in _ROLES if name in table.column_names}
-    columns = Columns.model_validate(
-        {**roles, "features": file.columns.features, "positive": file.columns.positive}
-    )
+    prefixed = {name: SEGMENT_PREFIX + name for name in file.columns.segments}
+    plain = {told: name for name, told in prefixed.items() if name not in table.column_names}
+    features = [name for name in table.column_names if name not in roles and name not in prefixed.values()]
+    table = table.rename_columns([plain.get(name, name) for name in table.column_names])
+    segments = [name for name in prefixed if name in table.column_names]
+    told = {"features": file.columns.features or features, "segments": segments}
+    columns = Columns.model_validate({**roles, **told, "positive": file.columns.positive})
     with TemporaryDirectory() as folder:
         path = Path(folder) / "stretch.parquet"
         parquet.write_table(table, path)

@@ -10,7 +10,7 @@ from detectors.attribution.explained import Explained, explain
 from detectors.estimation.judging import LEADING
 from detectors.judgement import Transition, Window
 from detectors.profile import Profile
-from detectors.reference import Reference
+from detectors.segments import ALL, Own
 from detectors.values import AlertKind, Attribution, Axis, Explanation
 
 CARRIED: Final[dict[Axis, frozenset[AlertKind]]] = {
@@ -29,27 +29,33 @@ def attributed(
     transition: Transition,
     window: Window,
     profile: Profile | None,
-    reference: Reference,
+    own: Own,
     importance: Mapping[str, float] | None = None,
 ) -> Transition:
     """The beginning of an alert with what its window shows about its causes.
 
     Events: the features that moved beyond doubt, importance times effect first. Labels: the share of the change of
     the leading measure that the shift of the data explains, and what remains. Unchanged where the reference has learned
-    nothing, or the window shows nothing of it. importance: what the monitor says of features.
+    nothing, or the window shows nothing of it. own: what the window is compared with; of a segment that is compared
+    with itself nothing is said, and of others not what explains their performance: that was learned of all rows.
+    importance: what the monitor says of features.
     """
+    reference = own.reference
     lessons = reference.lessons
-    told = transition.state == "firing" and transition.kind in CARRIED[window.axis]
+    told = transition.state == "firing" and transition.kind in CARRIED[window.axis] and not own.alone
     if profile is None or lessons is None or not told:
         return transition
     if window.axis == "label":
+        if window.segment != ALL:
+            return transition
         leading = LEADING[reference.task]
         found = next(one for one in explain(profile, lessons.estimator) if one.measure == leading)
         if not found.changed:
             return transition
         reason = f"{transition.reason} In this window {found.message}."
         return replace(transition, reason=reason, explained=_explanation(found))
-    features = carriers(profile, lessons.influence, importance)
+    counted = Profile(reference, profile.layout, profile.counters, profile.registers)
+    features = carriers(counted, lessons.influence, importance)
     moved = [one for one in features if one.named][:KEPT]
     if not moved:
         return transition

@@ -5,7 +5,7 @@ from typing import Final
 
 from detectors.judgement import Decision
 from detectors.library import alibi
-from detectors.library.of_reference import seen_reference
+from detectors.library.of_reference import seen_reference, seen_segment
 from detectors.library.registry import Register
 from detectors.library.standard import compare, seen
 from detectors.profile import Profile
@@ -16,13 +16,20 @@ ALWAYS: Final = frozenset({"psi", "ks"})
 
 
 def further_decisions(
-    names: Sequence[str], register: Register, profile: Profile, reference: Reference
+    names: Sequence[str],
+    register: Register,
+    profile: Profile,
+    reference: Reference,
+    segment: Profile | None = None,
 ) -> tuple[Decision, ...]:
     """What the measures of these names say of a window beside the reference, column by column; they have no
-    threshold. A name that the register does not know is undefined, with the reason."""
+    threshold. A name that the register does not know is undefined, with the reason. segment: the rows of the reference
+    that the window is compared with, where that is not all of them."""
     wanted = [name for name in names if name not in ALWAYS]
     chosen = Register({name: register.known[name] for name in wanted if name in register.known})
-    found = compare(seen_reference(reference), seen(profile), chosen) if chosen.known else []
+    before = seen_reference(reference) if segment is None else seen_segment(segment)
+    now = profile if segment is None else _counted_as(profile, segment)
+    found = compare(before, seen(now), chosen) if chosen.known else []
     unknown = [name for name in wanted if name not in register.known]
     return (
         *(
@@ -50,3 +57,10 @@ def further_decisions(
             for name in unknown
         ),
     )
+
+
+def _counted_as(profile: Profile, segment: Profile) -> Profile:
+    """The window in the groups of a segment's columns."""
+    found = Profile(segment.reference, profile.layout, profile.counters, profile.registers)
+    found.drawn = profile.drawn
+    return found

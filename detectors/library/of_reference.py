@@ -36,6 +36,16 @@ def seen_reference(reference: Reference) -> Seen:
     return found
 
 
+def seen_segment(profile: Profile) -> Seen:
+    """What measures see of the reference's rows of a segment, by their profile (see `segments.profile_of`)."""
+    parts = {} if profile.reference is None else {part.spec.name: part for part in profile.reference.features}
+    columns = [
+        _completed(sample, parts[sample.name])._replace(moments=sample.moments)
+        for sample in column_samples(profile)
+    ]
+    return Seen(columns, "the reference does not keep how the columns of a segment go together", profile.rows)
+
+
 def _completed(sample: ColumnSample, part: FeatureReference) -> ColumnSample:
     """With mean, variance and distribution function of a column of numbers."""
     if part.spec.kind == "categorical" or not sample.present or part.mean is None:

@@ -65,7 +65,10 @@ def advance(
     said = Step(kind=str(plan.kind), statistic=0.0, threshold=threshold)
     opened = track.opened
     if opened is None:
-        weighed, change = _watch(plan, track, found, limit, pool)
+        variances = None
+        if plan.alone:
+            variances, track = _of_stream(plan, track, window)
+        weighed, change = _watch(plan, track, found, limit, pool, variances)
         said = replace(said, statistic=weighed.statistic, opened=change)
         if change is not None:
             track = _freeze(plan, track, found, weighed, window)
@@ -87,6 +90,13 @@ def advance(
         said, statistic=weighed.statistic, opened=None if opened.expected else change, further=True
     )
     return found.packed(replace(track, opened=opened)), said
+
+
+def _of_stream(plan: TrackPlan, track: Track, window: Sums) -> tuple[Floats, Track]:
+    """Variances of the scores in the stream before this window, and the track with what it says of them."""
+    taken = np.frombuffer(_spread(window))
+    spread = np.frombuffer(track.spread) if track.spread else np.zeros_like(taken)
+    return _variances(plan, spread.tobytes()), replace(track, spread=(spread + taken).tobytes())
 
 
 def _watch(

@@ -150,17 +150,23 @@ def _strata(reference: Reference, rows: Rows, phases: Sequence[str]) -> tuple[St
                 f"phase {name!r} has {len(inside)} rows in the reference; it takes {LEAST_STRATUM}: use a longer "
                 "reference, or a season with fewer phases"
             )
-        profile = rows.part(inside).profile(reference)
-        counters = profile.counters
-        for unused in _unused(profile.layout):
-            counters[unused] = 0
-        found.append(Stratum(name=name, rows=len(inside), packed=pack(counters)))
+        found.append(Stratum(name=name, rows=len(inside), packed=packed(reference, rows.part(inside))))
     return tuple(found)
 
 
-def _unused(layout: Layout) -> list[slice]:
-    """What a window is not compared with phase by phase."""
-    numeric = [room for slots in layout.numeric for room in (slots.moments, slots.buckets)]
+def packed(reference: Reference, rows: Rows, *, moments: bool = False) -> bytes:
+    """The counters of some of its rows, without what no window is compared with. moments: with those of the numbers."""
+    profile = rows.profile(reference)
+    counters = profile.counters
+    for room in _unused(profile.layout, moments=moments):
+        counters[room] = 0
+    return pack(counters)
+
+
+def _unused(layout: Layout, *, moments: bool) -> list[slice]:
+    """What a window is not compared with, of a part of the reference."""
+    numeric = [slots.buckets for slots in layout.numeric]
+    numeric += [] if moments else [slots.moments for slots in layout.numeric]
     vectors = [slots.waves for slots in layout.embeddings]
     repeats = [layout.repeats, layout.label_repeats]
     return [*numeric, *vectors, *repeats, layout.waves, layout.latencies, layout.statuses]

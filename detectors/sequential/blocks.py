@@ -1,7 +1,7 @@
 """The reference cut into short blocks of rows, each as the sums of its scores: what order and chance do to them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,22 +18,24 @@ MOST_BLOCKS: Final = 1_000
 @dataclass(frozen=True)
 class Rows:
     """The rows of a reference, in order. features: name -> n values; of the others n values, or None.
-    phases: the stratum of each row."""
+    phases: the stratum of each row. segments: by column of segments n texts, None where a row is in none."""
 
     features: Mapping[str, Column]
     predictions: Column | None = None
     scores: Column | None = None
     labels: Column | None = None
     phases: Integers | None = None
+    segments: Mapping[str, Sequence[str | None]] = field(default_factory=dict[str, Sequence[str | None]])
 
     def __len__(self) -> int:
         return len(next(iter(self.features.values()))) if self.features else 0
 
     def part(self, places: slice | Integers) -> "Rows":
-        """Some of the rows."""
+        """Some of the rows, without their segments."""
         rest = (self.predictions, self.scores, self.labels, self.phases)
-        cut = [None if one is None else one[places] for one in rest]
-        return Rows({name: column[places] for name, column in self.features.items()}, *cut)
+        predictions, scores, labels, phases = [None if one is None else one[places] for one in rest]
+        features = {name: column[places] for name, column in self.features.items()}
+        return Rows(features, predictions, scores, labels, phases)
 
     def unlabelled(self) -> "Rows":
         """The same without labels."""

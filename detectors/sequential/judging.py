@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 from detectors.judgement import Decision, Transition, Window
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.segments import ALL, own_of
 from detectors.sequential.budget import SEGMENTS, SERVICE, VOLUME, Threshold, part_of, threshold_of
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.step import step
@@ -26,15 +27,17 @@ class Sequential(NamedTuple):
 
 
 def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
-    """The plan of the window's series."""
-    columns = watched(monitor.features)
-    return plan_of(reference, window.axis, columns=columns, small=window.segment != "all")
+    """The plan of the window's series. A segment is compared with its own rows of the reference; where there are too
+    few, with itself, by the scores of all rows."""
+    columns, own = watched(monitor.features), own_of(reference, window.segment)
+    source = reference if own.alone else own.reference
+    return plan_of(source, window.axis, columns=columns, small=window.segment != ALL, alone=own.alone)
 
 
 def besides_of(window: Window, profile: Profile | None, monitor: Monitor) -> tuple[str, ...]:
     """The kinds that are decided on elsewhere and share the budget of this window's axis: of all rows of a version what
     they tell of the service, and their volume, where the budget is told in time."""
-    if profile is None or window.axis != "event" or window.segment != "all":
+    if profile is None or window.axis != "event" or window.segment != ALL:
         return ()
     service = (SERVICE,) if tells_service(profile) else ()
     return (*service, VOLUME) if monitor.budget.every_s > 0 else service
@@ -61,7 +64,8 @@ def judge_sequence(
     what they did."""
     if profile is None:
         return Sequential({}, memory=memory)
-    baseline, is_segment = reference.baseline, window.segment != "all"
+    own = own_of(reference, window.segment)
+    baseline, is_segment = (None if own.alone else own.reference.baseline), window.segment != ALL
     plan = plan_for(window, monitor, reference)
     counters = list(profile.phases) if plan.strata else [profile.counters]
     if not plan.tracks or not counters:

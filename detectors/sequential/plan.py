@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -22,7 +22,7 @@ from detectors.sequential.reference_counts import counters_of
 from detectors.sequential.values import Baseline, ScoreName
 from detectors.values import AlertKind, Axis
 
-_MEMO_SIZE: Final = 64
+_MEMO_SIZE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LinearMap:
 @dataclass(frozen=True)
 class TrackPlan:
     """The scores of one kind of alert. Shapes: scores (K,), groups of rows (G,), `variances` (strata, K). `worth`:
-    independent rows per row of the reference."""
+    independent rows per row of the reference. `alone`: the reference is no baseline, the windows before are."""
 
     kind: AlertKind
     names: tuple[ScoreName, ...]
@@ -73,6 +73,7 @@ class TrackPlan:
     worth: float
     squares: LinearMap
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    alone: bool = False
 
     def of_window(self, counters: Integers) -> tuple[Floats, Floats]:
         """Sums of the scores and their rows, of a profile with these counters."""
@@ -101,6 +102,7 @@ class Plan:
                 digest.update(one.key.encode())
             digest.update(track.figures.tobytes())
             digest.update(track.log_weights.tobytes())
+            digest.update(b"alone" if track.alone else b"")
         return digest.hexdigest()[:16]
 
 
@@ -194,13 +196,15 @@ def plan_of(
     *,
     columns: Sequence[str] = (),
     small: bool = False,
+    alone: bool = False,
 ) -> Plan:
     """The plan of a reference; the last ones are remembered.
 
     baseline: that of the reference by default. columns: those that are watched (default: all). small: without
-    pairs, skewness and tails, for series of which there are many.
+    pairs, skewness and tails, for series of which there are many. alone: the stream is compared with itself, and the
+    reference says what is looked at.
     """
-    key = "\x1f".join((reference.revision, axis, _digest(baseline), str(small), *columns))
+    key = "\x1f".join((reference.revision, axis, _digest(baseline), str(small), str(alone), *columns))
     found = _memo.get(key)
     if found is not None:
         return found
@@ -227,16 +231,24 @@ def plan_of(
         )
         for kind, lines in lines_of(reference, layout, axis, baseline).items()
     ]
+    known = [_alone(one) if alone else one for one in tracks if one is not None]
     found = Plan(
-        reference=reference,
-        axis=axis,
-        strata=tuple(one.name for one in strata),
-        tracks=tuple(one for one in tracks if one is not None),
+        reference=reference, axis=axis, strata=tuple(one.name for one in strata), tracks=tuple(known)
     )
     if len(_memo) >= _MEMO_SIZE:
         _memo.pop(next(iter(_memo)))
     _memo[key] = found
     return found
+
+
+def _alone(track: TrackPlan) -> TrackPlan:
+    """The same without the reference as its baseline."""
+    return replace(
+        track,
+        base_sums=np.zeros_like(track.base_sums),
+        base_rows=np.zeros_like(track.base_rows),
+        alone=True,
+    )
 
 
 def _is_of(name: ScoreName, columns: set[str]) -> bool:

@@ -95,8 +95,9 @@ class Track(Value, frozen=True, kw_only=True):
     windows, times (start of the next window) and shares, and as float64 the sums up to each (`at_sums`,
     `at_rows`), up to now (`sums`, `rows`) and of the baseline (`base_sums`, `base_rows`).
     `has_reference`: whether the reference is in the baseline. `caution` multiplies the threshold.
-    `incidents` so far. `spread`: where the baseline is the stream since a change, sums of the squares of the scores, of
-    the scores, and rows, of the windows that it has been watched for: its variances are not those of the reference."""
+    `incidents` so far. `spread`: where the baseline is the stream (since a change, or from its beginning), sums of the
+    squares of the scores, of the scores, and rows, of the windows that it has been watched for: its variances are not
+    those of the reference."""
 
     windows: int = 0
     at: tuple[int, ...] = ()

@@ -3,6 +3,8 @@
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
+from collections.abc import Sequence
+
 import pandas as pd
 import pyarrow as pa
 
@@ -23,13 +25,13 @@ def history(
     since_us: int | None = None,
     until_us: int | None = None,
     version: str | None = None,
-    segments: bool = True,
+    segments: Sequence[str] | None = None,
 ) -> pa.Table:
     """The events of [since_us, until_us) in order of time, each with the label that counts now, if it has one.
 
-    Columns id, time, version, prediction, score, label, label_time, then segments (where asked for) and features by
-    their own names; a feature that is called like one of these keeps its prefix. A second event with the same id and
-    version is left out.
+    Columns id, time, version, prediction, score, label, label_time, then segments and features by their own names; a
+    feature that is called like one of these keeps its prefix. segments: those that are wanted, with their prefix
+    (default: all of them). A second event with the same id and version is left out.
     Raises `NothingArchived`.
     """
     frame = frame_of(reader.predictions(model, since_us=since_us, until_us=until_us))
@@ -49,11 +51,14 @@ def history(
     both = frame.merge(known, on="id", how="left", validate="many_to_one")
     both = both.sort_values(["time_us", "id", "version"], kind="stable", ignore_index=True)
     names: dict[str, str] = {name: name for name in _PARTS}
-    for prefix in (SEGMENT_PREFIX, FEATURE_PREFIX) if segments else (FEATURE_PREFIX,):
+    prefixes = (SEGMENT_PREFIX, FEATURE_PREFIX) if segments is None else (FEATURE_PREFIX,)
+    for prefix in prefixes:
         for name in both.columns:
             if name.startswith(prefix):
                 plain = name.removeprefix(prefix)
                 names[name] = name if plain in names.values() else plain
+    wanted = [SEGMENT_PREFIX + plain for plain in segments or ()]
+    names |= {name: name for name in wanted if name in both.columns}
     table = pa.Table.from_pandas(both.loc[:, list(names)].rename(columns=names), preserve_index=False)
     for name in ("time", "label_time"):
         times = table.column(name).cast(pa.int64()).cast(pa.timestamp("us", tz="UTC"))

@@ -36,6 +36,7 @@ class Gathered:
         self._seen: set[int] = set()
         self._labels: dict[int, tuple[float, int]] = {}
         self._parts: list[dict[str, npt.NDArray[Any]]] = []
+        self._segments: list[dict[str, npt.NDArray[Any]]] = []
         self._keys: list[npt.NDArray[np.uint64]] = []
         self._times_us: list[npt.NDArray[np.int64]] = []
         self._said: list[Floats] = []
@@ -88,6 +89,7 @@ class Gathered:
             None if np.isnan(said).all() else said,
             None if np.isnan(scores).all() else np.clip(scores, 0.0, 1.0),
             None if np.isnan(labels).all() else labels,
+            segments={name: self._segment(name)[order].tolist() for name in self._monitor.segments},
         )
         return specs, rows, (times_us, label_times_us)
 
@@ -109,6 +111,7 @@ class Gathered:
         self._said.append((answers(said, batch.class_scores) if self._is_multiclass else said)[chosen])
         self._scores.append(batch.scores[chosen])
         self._parts.append({name: column[chosen] for name, column in batch.features.items()})
+        self._segments.append({name: batch.segments[name][chosen] for name in batch.segment_names})
 
     def _specs(self) -> tuple[FeatureSpec, ...]:
         """Those of the monitor, or all that came; what holds text is a category, and what holds vectors an
@@ -131,6 +134,14 @@ class Gathered:
         ]
         mixed = any(part.dtype == object for part in parts)
         return np.concatenate([_as_text(part) if mixed else part for part in parts])
+
+    def _segment(self, name: str) -> npt.NDArray[np.object_]:
+        """The value of each row, None where it has none."""
+        parts = [
+            part[name] if name in part else np.full(len(keys), None, dtype=object)
+            for part, keys in zip(self._segments, self._keys, strict=True)
+        ]
+        return np.concatenate(parts)
 
 
 def learned(

@@ -20,6 +20,7 @@ from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
 from detectors.sampling import with_sample
 from detectors.season import Season, season_named
+from detectors.segment_profiles import with_segments
 from detectors.sequential.baseline import with_baseline, with_note
 from detectors.sequential.blocks import Rows
 from detectors.text import with_parts
@@ -149,6 +150,7 @@ def _rows_of(roles: Roles, table: pa.Table) -> tuple[Rows, tuple[Times, Times]]:
         told if said else None,
         np.clip(rows.scores, 0.0, 1.0) if scored else None,
         rows.labels if said and roles.has_labels else None,
+        segments=rows.segments,
     )
     return known, (rows.times_us, rows.label_times_us)
 
@@ -190,6 +192,7 @@ def complete_reference(
         outcomes_by_phase=outcomes_by_phase,
         calibration_windows=CALIBRATION,
     )
+    complete = with_segments(complete, known, outcomes_by_phase)
     if not alibi.NAMES.isdisjoint(named.measures):
         complete = with_sample(complete, known.features)
     return with_note(complete, in_words(contamination(reference, known)))

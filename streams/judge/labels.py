@@ -11,7 +11,6 @@ from detectors.estimation.judging import lesson_of
 from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, Judgement, Window
 from detectors.measurement import Measurement
-from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.slices.beside import between_segments
@@ -19,7 +18,7 @@ from detectors.slices.tally import tallied
 from detectors.slices.values import Tally
 from detectors.values import Monitor
 from streams.judge.model_axis import ModelAxis
-from streams.judge.points import ALL, with_lessons
+from streams.judge.points import ALL, performed, with_lessons
 from streams.judge.windows import ClosedWindow, Series, SeriesName, Times
 
 
@@ -56,7 +55,7 @@ def judge_labels(
     errors, others, whole = list[Measurement](), list[Measurement](), context.segment == ALL
     if whole:
         lessons, errors = lesson_of(profile, reference, lessons, context.end_us)
-    found = performance(profile, reference)
+    found = performed(context, profile, reference)
     segments = _segments(axis, series.name, monitor) if whole else {}
     if segments:
         others = between_segments(segments, monitor.segments, reference.task)

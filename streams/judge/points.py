@@ -18,6 +18,7 @@ from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.season import beside_usual, expected, expected_profile
+from detectors.segments import compared, own_of, profile_of
 from detectors.service.measures import service_measures
 from detectors.values import MetricPoint, Monitor
 from streams.control.measures import known_measures
@@ -46,7 +47,8 @@ def unlabelled(
     if usual is not None:
         before = estimates_of(usual, reference, trust, is_segment=context.segment != ALL)
         estimates = beside_usual(estimates, before)
-    return [*measure(profile, expected(reference, profile), monitor), *service_measures(profile), *estimates]
+    own = own_of(reference, context.segment).reference
+    return [*measure(profile, expected(own, profile), monitor), *service_measures(profile), *estimates]
 
 
 def with_lessons(judgement: Judgement, lessons: Sequence[Lesson], end_us: int) -> Judgement:
@@ -65,18 +67,33 @@ def verdicts(
     lessons: Sequence[Lesson] = (),
 ) -> tuple[Decision, ...]:
     """Verdicts on the performance, and on the rest where asked for, outside the sequence of deciding."""
-    found = performance(profile, reference)
+    found = performed(context, profile, reference)
     if with_drift:
         found = [*unlabelled(context, profile, monitor, reference, lessons), *found]
     decisions = decide(context, found, monitor, reference, SeriesState()).decisions
-    return (*decisions, *further(profile, monitor, reference)) if with_drift else decisions
+    return (*decisions, *further(context, profile, monitor, reference)) if with_drift else decisions
 
 
-def further(profile: Profile, monitor: Monitor, reference: Reference) -> tuple[Decision, ...]:
+def performed(context: Window, profile: Profile, reference: Reference) -> list[Measurement]:
+    """How well the model did, beside the reference; of a segment that is compared with itself, beside nothing."""
+    own = own_of(reference, context.segment)
+    found = performance(profile, reference if own.alone else own.reference)
+    return [compared(own, one) for one in found]
+
+
+def further(
+    context: Window, profile: Profile, monitor: Monitor, reference: Reference
+) -> tuple[Decision, ...]:
     """What the measures that the monitor asks for say; shown and not decided on."""
     if not monitor.measures:
         return ()
-    return further_decisions(monitor.measures, known_measures(), profile, reference)
+    own, rows = own_of(reference, context.segment), profile_of(reference, context.segment)
+    found = further_decisions(monitor.measures, known_measures(), profile, reference, rows)
+    if not own.alone:
+        return found
+    return tuple(
+        replace(one, value=None, verdict="undefined", undefined=one.undefined or own.because) for one in found
+    )
 
 
 def rows_point(name: SeriesName, window: ClosedWindow, rows: int) -> MetricPoint:

@@ -290,7 +290,7 @@ class JudgeStage:
             found = unlabelled(context, profile, monitor, reference, self._lessons(name))
             judgement = decide(context, found, monitor, reference, series.state, profile)
             shown = verdicts(context, profile, monitor, reference, with_drift=False)
-            shown = (*shown, *further(profile, monitor, reference))
+            shown = (*shown, *further(context, profile, monitor, reference))
         else:
             axis, lessons = self._axis(name.model, name.axis), self._lessons(name)
             judgement = judge_labels(axis, series, context, profile, monitor, reference, lessons)

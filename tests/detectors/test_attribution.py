@@ -15,6 +15,7 @@ from detectors.judgement import Transition, Window
 from detectors.learned import Learned
 from detectors.profile import Profile
 from detectors.reference import build_reference
+from detectors.segments import Own
 from detectors.slices.values import Loss, Tally
 from detectors.values import FeatureSpec
 
@@ -154,7 +155,7 @@ def test_an_alert_about_labels_carries_what_the_shift_explains(known):
     rows = log(np.random.default_rng(8), 10_000, flip=0.15)
     place = Window(model="m", version="1", axis="label", window="w", start_us=0, end_us=1, rows=10_000)
     firing = Transition(kind="performance", state="firing", change_us=0, reason="It fell.")
-    found = attributed(firing, place, window(reference, rows), reference)
+    found = attributed(firing, place, window(reference, rows), Own(reference))
     told = found.explained
     assert told.measure == "accuracy"
     assert told.concept < -0.05 < told.shift

@@ -35,16 +35,15 @@ def steady(rows: int, seed: int = 3) -> Events:
     return events
 
 
-def sent(events: Events, partitions: int = 1, batch: int = 50) -> list[InputRecord]:
+def sent(events: Events, partitions: int = 1, batch: int = 50, segments: bool = False) -> list[InputRecord]:
     """Predictions, each batch followed by the labels of the one before; batches take turns among partitions."""
     records: list[InputRecord] = []
     offsets = [0] * partitions
     for number, start in enumerate(range(0, len(events.ids), batch)):
         at = number % partitions
         rows = np.arange(start, min(start + batch, len(events.ids)))
-        records.append(
-            prediction_record(events, rows, MODEL, 2 * number + 1, partition=at, offset=offsets[at])
-        )
+        place = {"partition": at, "offset": offsets[at]}
+        records.append(prediction_record(events, rows, MODEL, 2 * number + 1, segments=segments, **place))
         before = rows - partitions * batch
         offsets[at] += 1
         if before[0] >= 0:

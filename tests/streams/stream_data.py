@@ -91,7 +91,13 @@ def make_events(rows: int, seed: int, shift: float = 0.0, rate: float = 100.0, p
 
 
 def prediction_record(
-    events: Events, rows: npt.NDArray[np.int64], model: str, sequence: int, version: str = "1", **at: int
+    events: Events,
+    rows: npt.NDArray[np.int64],
+    model: str,
+    sequence: int,
+    version: str = "1",
+    segments: bool = False,
+    **at: int,
 ) -> InputRecord:
     batch = PredictionBatch.of(
         model=model,
@@ -103,6 +109,7 @@ def prediction_record(
         predictions=events.predictions[rows],
         scores=events.scores[rows],
         features={"age": events.age[rows], "city": events.city[rows]},
+        segments={"city": events.city[rows].tolist()} if segments else None,
     )
     return InputRecord(
         EVENTS,
