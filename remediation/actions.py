@@ -1,11 +1,12 @@
-"""Actions as values: their steps in order, which one is next, and when there is something to undo."""
+"""Actions as values: their steps in order, which one is next, and what a failure takes back."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from remediation.clock import seconds
 from remediation.identity import action_id
+from remediation.playbooks.proposal import controls
 from remediation.values import Action, ActionKind, ActionState, Plan, Step
 
 PREPARE = ("collect", "train", "gate")
@@ -17,25 +18,43 @@ SERVE = ("decide", "publish", "acknowledge")
 CALL = ("call",)
 """An effect outside: with a key, so that a second attempt is the same call."""
 
-FORWARD: dict[ActionKind, tuple[str, ...]] = {
-    "rollback": SERVE,
-    "retrain": (*PREPARE, "register", *SERVE),
-    "promote": SERVE,
-    "shift_traffic": SERVE,
-    "shadow": SERVE,
-    "fall_back": SERVE,
-    "quarantine_feature": SERVE,
-    "pause_model": SERVE,
-    "raise_log_detail": SERVE,
-    "scale_replicas": SERVE,
-    "refresh_reference": CALL,
-    "open_issue": CALL,
-    "http_call": CALL,
-    "run_command": CALL,
+UNDO_SERVE = ("undo.decide", "undo.publish", "undo.acknowledge")
+UNDO_CALL = ("undo.call",)
+CANCEL = "cancel"
+
+
+class Rule(NamedTuple):
+    """How a kind of action is carried out: its `steps`; whether recovery is `verified` after it (one that is not only
+    informs, and its incident goes on); whether a failed verification takes it back (`undone`)."""
+
+    steps: tuple[str, ...]
+    verified: bool = True
+    undone: bool = False
+
+
+RULES: dict[ActionKind, Rule] = {
+    # Going back to a version that is known to be bad helps nobody: what did not help stays, and people look.
+    "rollback": Rule(SERVE),
+    "fall_back": Rule(SERVE),
+    "pause_model": Rule(SERVE),
+    "scale_replicas": Rule(SERVE),
+    # What was there before was better known than what replaced it.
+    "retrain": Rule((*PREPARE, "register", *SERVE), undone=True),
+    "promote": Rule(SERVE, undone=True),
+    "shift_traffic": Rule(SERVE, undone=True),
+    "quarantine_feature": Rule(SERVE, undone=True),
+    # These change no answer.
+    "shadow": Rule(SERVE, verified=False, undone=True),
+    "raise_log_detail": Rule(SERVE, verified=False),
+    "open_issue": Rule(CALL, verified=False),
+    "http_call": Rule(CALL, verified=False),
+    # What they mend outside has to show in the model; they are taken back where the plan says how.
+    "refresh_reference": Rule(CALL, undone=True),
+    "run_command": Rule(CALL, undone=True),
 }
-UNDO = ("undo.decide", "undo.publish", "undo.acknowledge")
 
 StepState = Literal["intended", "done", "failed"]
+End = Literal["succeeded", "failed", "reverted"]
 
 RUNNING: tuple[ActionState, ...] = ("intended", "executing", "awaiting_ack", "verifying")
 
@@ -65,33 +84,89 @@ def is_done(action: Action, name: str) -> bool:
     return step is not None and step.state == "done"
 
 
+def base(name: str) -> str:
+    """What a step does: its name without the number of its stage."""
+    head, _, stage = name.rpartition(".")
+    return head if stage.isdigit() else name
+
+
+def stage_of(name: str) -> int:
+    """The stage that a step belongs to, from 1."""
+    stage = name.rpartition(".")[2]
+    return int(stage) if stage.isdigit() else 1
+
+
+def decisions(action: Action) -> int:
+    """How often this action has decided what serves."""
+    return sum(step.state == "done" and base(step.name).endswith("decide") for step in action.steps)
+
+
+def own_epoch(action: Action, plan: Plan) -> int:
+    """The epoch that this action decided last; that of its plan while it has decided nothing."""
+    return plan.epoch + decisions(action)
+
+
 def undoing(action: Action) -> bool:
     """The action has failed and is being taken back."""
-    return step_of(action, UNDO[0]) is not None
+    return any(step.name.startswith("undo.") for step in action.steps)
 
 
-def next_step(action: Action) -> str | None:
+def cancelled(action: Action) -> Step | None:
+    """The step in which a person asked to stop the action."""
+    return step_of(action, CANCEL)
+
+
+def forward(plan: Plan) -> tuple[str, ...]:
+    """The steps of a plan in order. Traffic is shifted in stages: a share each, watched before the next; the last one
+    is verified as a whole."""
+    steps = RULES[plan.action].steps
+    if plan.action != "shift_traffic":
+        return steps
+    stages = range(1, len(controls(plan).shares or (1.0,)) + 1)
+    return tuple(f"{name}.{stage}" for stage in stages for name in (*steps, "hold"))[:-1]
+
+
+def backward(plan: Plan) -> tuple[str, ...]:
+    """The steps that take a plan back; none where nothing can."""
+    if "decide" in RULES[plan.action].steps:
+        return UNDO_SERVE
+    return UNDO_CALL if controls(plan).undo is not None else ()
+
+
+def next_step(action: Action, plan: Plan) -> str | None:
     """The first step that is not done; None when all are (or when the action is over)."""
     if action.state not in RUNNING:
         return None
-    order = UNDO if undoing(action) else FORWARD[action.kind]
+    if cancelled(action) is not None and not undoing(action):
+        return CANCEL
+    order = backward(plan) if undoing(action) else forward(plan)
     return next((name for name in order if not is_done(action, name)), None)
 
 
+def verified(plan: Plan) -> bool:
+    """Recovery has to be proven after the plan's last step."""
+    said = controls(plan).verify
+    return RULES[plan.action].verified if said is None else said
+
+
+def undone_by(plan: Plan, failed_step: str) -> bool:
+    """Whether the failure of a step takes back what was done. What servers do not load, and what a person cancels,
+    is always taken back."""
+    if failed_step != "verify" or controls(plan).on_failure == "undo":
+        return True
+    return RULES[plan.action].undone
+
+
 def with_step(
-    action: Action,
-    name: str,
-    state: StepState,
-    *,
-    at_us: int,
-    detail: str = "",
+    action: Action, name: str, state: StepState, *, at_us: int, detail: str = "", failures: int = 0
 ) -> Action:
     """Record a step. A step that is intended again keeps the time of its first intent: its deadline counts
-    from there."""
+    from there. `failures` are added to its attempts."""
     known = step_of(action, name)
     if known is not None and state == "intended" and known.state == "intended":
         at_us = known.at_us
-    step = Step(name=name, state=state, at_us=at_us, detail=detail)
+    attempts = (known.attempts if known else 0) + failures
+    step = Step(name=name, state=state, at_us=at_us, detail=detail, attempts=attempts)
     steps = tuple(step if each.name == name else each for each in action.steps)
     return msgspec.structs.replace(action, steps=steps if known else (*action.steps, step))
 

@@ -5,8 +5,8 @@ Everything that matters is in the journal. Killed at any moment, a new agent goe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -15,15 +15,20 @@ import structlog
 from detectors.values import Alert
 from remediation import actions
 from remediation.acknowledgements import Acknowledgements
+from remediation.actuation import HOMEOSTAT, OwnServing
 from remediation.clock import seconds
 from remediation.config import AgentConfig
+from remediation.executing.parts import Parts
 from remediation.executor import Executor
 from remediation.incidents import OPEN_STATES
+from remediation.ledger import Ledger
 from remediation.lifecycle import Lifecycle
 from remediation.outbox import Outbox
 from remediation.ports import (
+    Actuator,
     Archive,
     Bus,
+    Caller,
     Clock,
     Journal,
     Message,
@@ -50,7 +55,8 @@ _MOST_INCIDENTS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What the agent needs from the outside."""
+    """What the agent needs from the outside. `actuators` reach models that are served elsewhere, by the name that plans
+    give them; `caller` has effects outside of serving."""
 
     journal: Journal
     bus: Bus
@@ -61,6 +67,8 @@ class Ports:
     publisher: Publisher
     notifier: Notifier
     clock: Clock
+    actuators: Mapping[str, Actuator] = field(default_factory=dict[str, Actuator])
+    caller: Caller | None = None
 
 
 class Agent:
@@ -70,16 +78,20 @@ class Agent:
         self._ports = ports
         self._config = config
         self._acknowledgements = Acknowledgements()
+        own = OwnServing(ports.publisher, self._acknowledgements, config.execution)
         executor = Executor(
-            journal=ports.journal,
-            registry=ports.registry,
-            publisher=ports.publisher,
-            runs=TrainingRuns(
-                ports.registry, ports.archive, ports.trainer, ports.scorer, ports.clock, config.retraining
-            ),
-            acknowledgements=self._acknowledgements,
-            clock=ports.clock,
-            config=config,
+            Parts(
+                journal=ports.journal,
+                ledger=Ledger(ports.journal, ports.clock, config),
+                registry=ports.registry,
+                runs=TrainingRuns(
+                    ports.registry, ports.archive, ports.trainer, ports.scorer, ports.clock, config.retraining
+                ),
+                actuators={HOMEOSTAT: own, **ports.actuators},
+                caller=ports.caller,
+                clock=ports.clock,
+                config=config,
+            )
         )
         self._executor = executor
         self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config)
@@ -194,7 +206,10 @@ class Agent:
             if incident is None or incident.state not in _ACTING:
                 return None
             running = unit.actions(incident_id=incident_id, states=actions.RUNNING, limit=1)
-        return running[0].id if running and actions.next_step(running[0]) is not None else None
+            plan = unit.plan(running[0].plan_id) if running else None
+        if plan is None or actions.next_step(running[0], plan) is None:
+            return None
+        return running[0].id
 
     async def _give_up(self, incident_id: str, reason: str) -> None:
         try:

@@ -123,11 +123,19 @@ def settle(
     return changed if unit.save_approval(changed, expected=approval.state, actor=AGENT) else None
 
 
+def decided_by_playbook(unit: Unit, approval: Approval, plan: Plan, *, now_us: int) -> Approval | None:
+    """Approve what a playbook may do without asking; None when a person was faster."""
+    changed = _changed(
+        approval, "approved", now_us, f"playbook {plan.playbook}", "it may do this by itself", "policy"
+    )
+    return changed if unit.save_approval(changed, expected="pending", actor=AGENT) else None
+
+
 def world_moved(unit: Unit, plan: Plan) -> str | None:
     """Why a plan no longer fits the world (another version or epoch was decided since), or None."""
     desired = unit.desired(plan.model)
     if desired is None:
-        return f"no version of {plan.model} is decided any more"
+        return None if plan.epoch == 0 else f"no version of {plan.model} is decided any more"
     if desired.epoch == plan.epoch and desired.version == plan.from_version:
         return None
     return (
@@ -137,9 +145,18 @@ def world_moved(unit: Unit, plan: Plan) -> str | None:
 
 
 def snooze(
-    journal: Journal, clock: Clock, approval_id: str, *, by: str, minutes: float, channel: str, policy: Policy
+    journal: Journal,
+    clock: Clock,
+    approval_id: str,
+    *,
+    by: str,
+    minutes: float,
+    channel: str,
+    policy: Policy,
+    identity: str | None = None,
 ) -> Decision:
-    """Be silent about a ticket for a while: no reminder, no escalation. It expires as it would have."""
+    """Be silent about a ticket for a while: no reminder, no escalation. It expires as it would have. `by`, `identity`
+    and `channel` as in `decide`."""
     if not 0 < minutes <= _LONGEST_SNOOZE_MIN:
         sentence = f"A ticket can be snoozed for up to {_LONGEST_SNOOZE_MIN:g} minutes, not for {minutes:g}."
         return Decision(result=Result.FORBIDDEN, sentence=sentence)
@@ -150,7 +167,7 @@ def snooze(
         if approval.state != "pending":
             return _already(approval)
         if policy.knows_people:
-            name = policy.who(by, channel)
+            name = policy.who(identity or by, channel)
             refusal = _not_entitled(policy, approval, _Said("approve", by, None, channel, False), name)
             if refusal is not None:
                 return Decision(result=Result.FORBIDDEN, sentence=refusal, approval=approval)

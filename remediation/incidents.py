@@ -24,8 +24,8 @@ TRANSITIONS: dict[IncidentState, frozenset[IncidentState]] = {
     "open": frozenset({"diagnosed", "verifying", "resolved"}),
     "diagnosed": frozenset({"open", "awaiting_approval", "escalated"}),
     "awaiting_approval": frozenset({"open", "executing", "rejected", "expired"}),
-    "executing": frozenset({"open", "verifying", "escalated"}),
-    "verifying": frozenset({"resolved", "escalated"}),
+    "executing": frozenset({"open", "diagnosed", "verifying", "escalated"}),
+    "verifying": frozenset({"diagnosed", "resolved", "escalated"}),
 }
 """What may follow what. A closed incident is never opened again: a new illness is a new incident."""
 

@@ -3,6 +3,7 @@ one."""
 
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from remediation import actions, approvals, incidents
@@ -13,7 +14,7 @@ from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import next_step
-from remediation.playbooks.proposal import Tried
+from remediation.playbooks.proposal import Proposal, Tried, controls
 from remediation.ports import Clock, Journal, Registry, Unit
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
@@ -114,9 +115,8 @@ class Lifecycle:
                 return
             facts = with_points(unit, facts, self.config.diagnosis)
             past = _tried(unit, incident_id)
-        found = next_step(
-            facts, past, self._versions(facts), config=self.config, references=self.registry.reference
-        )
+        versions, references = self._versions(facts), self.registry.reference
+        found = _sound(next_step(facts, past, versions, config=self.config, references=references))
         with self.journal.transaction() as unit:
             incident = unit.incident(incident_id)
             if incident is None or incident.state != "diagnosed":
@@ -126,17 +126,24 @@ class Lifecycle:
             elif (moved := approvals.world_moved(unit, found.plan)) is not None:
                 incidents.move(unit, incident, to="open", why=moved)
             else:
-                plan = found.plan
-                ticket = approvals.request(
-                    plan,
-                    now_us=facts.now_us,
-                    ttl_s=self.config.approval_ttl_s,
-                    policy=self.config.policy,
-                )
-                unit.add_plan(plan, ticket, actor=incidents.AGENT)
-                incidents.move(
-                    unit, incident, to="awaiting_approval", why=f"{plan.action} proposed in {plan.id}"
-                )
+                self._proposed(unit, incident, found, facts.now_us)
+
+    def _proposed(self, unit: Unit, incident: Incident, proposal: Proposal, now_us: int) -> None:
+        """Ask people; or, for what a playbook may do by itself, decide in its name: one state machine and one record
+        for both. In a freeze, what is risky asks in any case."""
+        plan, policy = proposal.plan, self.config.policy
+        ttl_s = self.config.approval_ttl_s if proposal.ttl_s is None else proposal.ttl_s
+        ticket = approvals.request(plan, now_us=now_us, ttl_s=ttl_s, policy=policy)
+        if proposal.roles is not None:
+            ticket = msgspec.structs.replace(ticket, roles=proposal.roles)
+        if proposal.quorum is not None:
+            ticket = msgspec.structs.replace(ticket, quorum=proposal.quorum)
+        unit.add_plan(plan, ticket, actor=incidents.AGENT)
+        why = f"{plan.action} proposed in {plan.id}"
+        incidents.move(unit, incident, to="awaiting_approval", why=why)
+        frozen = plan.risky and policy.freeze(plan.model, now_us) is not None
+        if not proposal.approval_needed and not frozen:
+            approvals.decided_by_playbook(unit, ticket, plan, now_us=now_us)
 
     def _versions(self, facts: Facts) -> dict[str, ModelVersion]:
         return {each.version: each for each in self.registry.versions(facts.incident.model)}
@@ -214,6 +221,17 @@ class Lifecycle:
             now_us=self.clock.now_us(),
             near_s=self.config.diagnosis.near_change_s,
         )
+
+
+def _sound(found: Proposal | NoPlan) -> Proposal | NoPlan:
+    """The proposal, if it can be carried out as it says."""
+    if isinstance(found, NoPlan):
+        return found
+    try:
+        controls(found.plan)
+    except msgspec.ValidationError as error:
+        return NoPlan(reason=f"{found.plan.action} in {found.plan.id} cannot be carried out: {error}")
+    return found
 
 
 def _open_ticket(unit: Unit, incident_id: str) -> tuple[Plan, Approval] | None:

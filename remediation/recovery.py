@@ -36,7 +36,7 @@ class Recovery:
             action is not None
             and plan is not None
             and desired is not None
-            and desired.epoch != plan.epoch + 1
+            and desired.epoch != actions.own_epoch(action, plan)
         ):
             self.executor.take_back(
                 action.id, f"superseded: {desired.decided_by} made {desired.version} serve"

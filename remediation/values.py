@@ -101,8 +101,9 @@ class Arrangement(Value, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def hash(self) -> str:
         """SHA-256 over the canonical JSON; empty for the empty arrangement."""
-        canonical = msgspec.json.encode(self, order="sorted")
-        return "" if canonical == b"{}" else hashlib.sha256(canonical).hexdigest()
+        if self == Arrangement():
+            return ""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
 class Plan(Value, frozen=True, kw_only=True):
@@ -176,12 +177,14 @@ class Approval(Value, frozen=True, kw_only=True):
 
 
 class Step(Value, frozen=True, kw_only=True):
-    """One step of an action: intent recorded before the effect, outcome after it."""
+    """One step of an action: intent recorded before the effect, outcome after it. `attempts` counts those that
+    failed."""
 
     name: str
     state: Literal["intended", "done", "failed"]
     at_us: int
     detail: str = ""
+    attempts: int = 0
 
 
 class Action(Value, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""How each step of an action is carried out: one module per family of actions."""

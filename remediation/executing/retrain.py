@@ -1,0 +1,54 @@
+"""The steps of a retraining before a version is decided."""
+
+import asyncio
+
+import msgspec
+
+from remediation import actions
+from remediation.executing.parts import Parts
+from remediation.playbooks.proposal import controls
+from remediation.training_run import TrainingRun
+from remediation.values import Action, Plan
+
+
+class Retrain:
+    """What is collected and trained lives in memory: an agent that has it not begins again. What was registered is
+    found by the action's tag."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def prepare(self, name: str, action: Action, plan: Plan) -> None:
+        """Collect, train, gate or register."""
+        found = await asyncio.to_thread(self._parts.runs.registered, action, plan)
+        if found is not None:
+            await asyncio.to_thread(self._registered, action.id, found.version, found.digest)
+            return
+        run = self._parts.runs.of(action)
+        if not run.holds(name):
+            await asyncio.to_thread(self._parts.ledger.change, action.id, actions.prepared_again)
+            name = "collect"
+        await self._parts.ledger.intend(action.id, name)
+        async with asyncio.timeout(controls(plan).timeout_s or self._parts.config.execution.train_s):
+            detail = await asyncio.to_thread(_prepared, run, name, plan)
+        if name == "register":
+            version, digest = detail.split(" ", 1)
+            await asyncio.to_thread(self._registered, action.id, version, digest)
+        else:
+            await asyncio.to_thread(self._parts.ledger.done, action.id, name, detail)
+
+    def _registered(self, action_id: str, version: str, digest: str) -> None:
+        def change(action: Action) -> Action:
+            done = self._parts.ledger.stepped(action, "register", "done", f"version {version} ({digest})")
+            return msgspec.structs.replace(done, to_version=version, to_digest=digest)
+
+        self._parts.ledger.change(action_id, change)
+        self._parts.runs.forget(action_id)
+
+
+def _prepared(run: TrainingRun, name: str, plan: Plan) -> str:
+    if name == "register":
+        registered = run.register(plan)
+        return f"{registered.version} {registered.digest}"
+    steps = {"collect": run.collect, "train": run.train, "gate": run.gate}
+    return steps[name](plan)
