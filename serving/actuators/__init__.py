@@ -1,0 +1,1 @@
+"""What brings decided states to models that are served elsewhere, each with what it can prove."""
