@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 
 from db.audit.leaves import NewEntry, append_prepared, prepared
 from db.codec import checked
@@ -36,6 +36,7 @@ from db.tables import (
     NoticeRow,
     PlanRow,
     SilenceRow,
+    SwitchRow,
     TokenRow,
 )
 from db.upserts import insert_ignore, insert_links, upsert
@@ -43,6 +44,7 @@ from detectors.values import Alert
 from remediation.changes import Change
 from remediation.notices import AUDITED_AS, Notice
 from remediation.silences import Held, Link, Silence
+from remediation.switches import Switch, verb
 from remediation.tokens import Token
 from remediation.values import (
     Action,
@@ -145,6 +147,19 @@ class SqlUnit(SqlReader):
         """A part did its work; an older time changes nothing. No line in the audit log."""
         row = {"name": name, "at_us": at_us}
         self._connection.execute(upsert(self._connection, HeartbeatRow, not_below=["at_us"]), row)
+
+    def set_switch(self, switch: Switch, *, actor: str) -> None:
+        """Turn a switch; the last one to do so counts."""
+        row = {"name": switch.name, "value": checked(switch)}
+        # A key is never below itself: the last one always counts.
+        self._connection.execute(upsert(self._connection, SwitchRow, not_below=["name"]), row)
+        detail = {"on": switch.on, "why": switch.reason}
+        self._tell(actor, verb(switch), f"switch/{switch.name}", detail, {f"switches/{switch.name}": switch})
+
+    def alone(self, what: str) -> None:
+        """Wait until no other transaction is between this call for `what` and its end. SQLite has one writer anyway."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"homeostat.{what}"))))
 
     def add_token(self, token: Token) -> None:
         """A new token. Raises `StoreError` when the id is taken."""

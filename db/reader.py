@@ -20,6 +20,7 @@ from db.tables import (
     NoticeRow,
     PlanRow,
     SilenceRow,
+    SwitchRow,
     TokenRow,
 )
 from detectors.values import Alert, Axis, MetricPoint
@@ -27,6 +28,7 @@ from remediation.changes import Change
 from remediation.notices import Notice
 from remediation.routing import Situation
 from remediation.silences import Held, Silence
+from remediation.switches import Switch
 from remediation.tokens import Token
 from remediation.values import (
     CLOSED_INCIDENTS,
@@ -193,6 +195,11 @@ class SqlReader:
         """When each part last did its work, by the part's name."""
         query = select(HeartbeatRow.name, HeartbeatRow.at_us)
         return {row.name: row.at_us for row in self._connection.execute(query)}
+
+    def switch(self, name: str) -> Switch | None:
+        """Who turned it last; None when nobody ever did."""
+        value = self._connection.scalar(select(SwitchRow.value).where(SwitchRow.name == name))
+        return None if value is None else msgspec.convert(value, Switch)
 
     def plan(self, plan_id: str) -> Plan | None:
         """One plan."""

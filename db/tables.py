@@ -95,6 +95,14 @@ class ClickRow(Base):
     __table_args__ = (Index(None, "state", "at_us"),)
 
 
+class SwitchRow(Base):
+    """`remediation.switches.Switch`: who turned it last."""
+
+    __tablename__ = "switches"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+
+
 class TokenRow(Base):
     """`remediation.tokens.Token`: a digest, never the secret."""
 

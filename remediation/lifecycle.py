@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from remediation import actions, approvals, incidents
+from remediation import actions, approvals, incidents, limits
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.diagnosis import diagnose, more_may_come, ready, summary
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
+from remediation.observed import Remembered
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import next_step
 from remediation.playbooks.proposal import Proposal, Tried, controls
 from remediation.ports import Clock, Journal, Registry, Unit
+from remediation.questions import is_question
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
 from remediation.values import Approval, Incident, ModelVersion, Plan
@@ -34,6 +36,7 @@ class Lifecycle:
     clock: Clock
     config: AgentConfig
     _considered: dict[str, int] = field(default_factory=dict[str, int])
+    _past: Remembered = field(default_factory=Remembered)
 
     def step(self, incident_id: str) -> None:
         """Take the next step of an incident, if its time has come."""
@@ -47,7 +50,7 @@ class Lifecycle:
             case "awaiting_approval":
                 self._await_approval(incident_id)
             case "verifying":
-                Recovery(self.journal, self.executor, self.clock, self.config).step(incident_id)
+                Recovery(self.journal, self.executor, self.clock, self.config, self._past).step(incident_id)
             case _:
                 return
 
@@ -111,7 +114,7 @@ class Lifecycle:
     def _propose(self, incident_id: str) -> None:
         with self.journal.transaction() as unit:
             facts = self._facts(unit, incident_id, "diagnosed")
-            if facts is None:
+            if facts is None or limits.held_up(unit, facts.incident.model, self.config.policy.limits):
                 return
             facts = with_points(unit, facts, self.config.diagnosis)
             past = _tried(unit, incident_id)
@@ -125,6 +128,10 @@ class Lifecycle:
                 incidents.close(unit, incident, to="escalated", outcome=found.outcome, now_us=facts.now_us)
             elif (moved := approvals.world_moved(unit, found.plan)) is not None:
                 incidents.move(unit, incident, to="open", why=moved)
+            elif refused := limits.refusal(unit, found.plan, self.config.policy.limits, now_us=facts.now_us):
+                if refused.effect == "stop":
+                    outcome = f"Stopped: {refused.reason}."
+                    incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=facts.now_us)
             else:
                 self._proposed(unit, incident, found, facts.now_us)
 
@@ -188,9 +195,16 @@ class Lifecycle:
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
                 incidents.move(unit, incident, to="open", why=moved)
             return
-        unit.add_action(actions.new_action(plan, now_us=now_us), actor=approval.decided_by or incidents.AGENT)
-        why = f"approved by {approval.decided_by}"
-        incidents.move(unit, incident, to="executing", why=why, approved_us=approval.decided_us)
+        actor = approval.decided_by or incidents.AGENT
+        action = actions.new_action(plan, now_us=now_us)
+        refused = limits.start(unit, plan, action, self.config.policy.limits, actor=actor)
+        if refused is None:
+            why = f"approved by {approval.decided_by}"
+            incidents.move(unit, incident, to="executing", why=why, approved_us=approval.decided_us)
+        elif refused.effect == "stop" or now_us >= approval.expires_us:
+            why = f"it was approved, and may not start: {refused.reason}"
+            if approvals.settle(unit, approval, "void", now_us=now_us, reason=why):
+                incidents.move(unit, incident, to="open", why=why)
 
     def _expired(self, unit: Unit, incident: Incident, plan: Plan, now_us: int) -> None:
         outcome = f"Nobody decided about the {plan.action} within {self.config.approval_ttl_s:g} s."
@@ -248,5 +262,8 @@ def _tried(unit: Unit, incident_id: str) -> list[Tried]:
     """What was planned for an incident before, oldest first."""
     tickets = {each.plan_id: each for each in unit.approvals(incident_id=incident_id)}
     done = {each.plan_id: each for each in unit.actions(incident_id=incident_id)}
-    plans = sorted(unit.plans(incident_id), key=lambda plan: (plan.created_us, plan.id))
+    plans = sorted(
+        (each for each in unit.plans(incident_id) if not is_question(each)),
+        key=lambda plan: (plan.created_us, plan.id),
+    )
     return [Tried(plan=each, approval=tickets.get(each.id), action=done.get(each.id)) for each in plans]

@@ -16,6 +16,7 @@ from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
 from remediation.grouping import Grouping
+from remediation.limits import Limits
 from remediation.reminders import Minutes, Rotation, Step
 from remediation.values import ActionKind, Plan
 
@@ -58,7 +59,8 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
-    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`."""
+    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`. `limits`: how
+    much may be done at all."""
 
     people: dict[str, Person] = {}
     rules: tuple[Rule, ...] = ()
@@ -67,6 +69,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remind_every_min: Minutes | None = None
     escalation: tuple[Step, ...] = ()
     on_call: Rotation | None = None
+    limits: Limits = Limits()
     grouping: Grouping = Grouping()
 
     @property

@@ -15,6 +15,7 @@ from remediation.notices import Notice
 from remediation.reminders import Reminder
 from remediation.routing import Situation
 from remediation.silences import Held, Link, Silence
+from remediation.switches import Switch
 from remediation.values import (
     Action,
     ActionKind,
@@ -102,6 +103,10 @@ class Reader(Protocol):
         """When each part last did its work, by the part's name."""
         ...
 
+    def switch(self, name: str) -> Switch | None:
+        """Who turned it last; None when nobody ever did."""
+        ...
+
     def plan(self, plan_id: str) -> Plan | None: ...
     def plans(self, incident_id: str) -> list[Plan]: ...
     def approval(self, approval_id: str) -> Approval | None: ...
@@ -186,6 +191,11 @@ class Unit(Reader, Protocol):
 
     def add_notice(self, notice: Notice) -> bool:
         """Something that people are to be told; False when this notice was written before."""
+        ...
+
+    def set_switch(self, switch: Switch, *, actor: str) -> None: ...
+    def alone(self, what: str) -> None:
+        """Wait until no other transaction is between this call for `what` and its end."""
         ...
 
     def beat(self, name: str, at_us: int) -> None:

@@ -1,14 +1,35 @@
-"""verifying -> resolved, escalated: did the action help, and what follows from that."""
+"""verifying -> resolved, escalated, diagnosed: did the action help, and what follows from that."""
 
 from dataclasses import dataclass
 
-from remediation import actions, incidents
+from remediation import actions, approvals, incidents
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.executor import Executor
-from remediation.ports import Clock, Journal, Unit
-from remediation.values import Action, Desired, Incident
+from remediation.observed import Observer, Remembered
+from remediation.ports import Clock, Journal, Reader
+from remediation.questions import Question, asked, question
+from remediation.values import Action, Approval, Desired, Incident, Plan
 from remediation.verification import Verdict, verify
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    incident: Incident
+    verdict: Verdict
+    desired: Desired | None
+    action: Action | None
+    plan: Plan | None
+    question: Question | None
+
+    @property
+    def superseded(self) -> str | None:
+        """Who decided otherwise since the action; None when nobody did."""
+        if self.action is None or self.plan is None or self.desired is None:
+            return None
+        if self.desired.epoch == actions.own_epoch(self.action, self.plan):
+            return None
+        return f"superseded: {self.desired.decided_by} made {self.desired.version} serve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,68 +40,123 @@ class Recovery:
     executor: Executor
     clock: Clock
     config: AgentConfig
+    remembered: Remembered
 
     def step(self, incident_id: str) -> None:
         """Look whether the action has helped, and end the incident where that is known."""
-        now_us = self.clock.now_us()
-        with self.journal.transaction() as unit:
-            incident = unit.incident(incident_id)
-            if incident is None or incident.state != "verifying":
-                return
-            running = unit.actions(incident_id=incident_id, states=actions.RUNNING, limit=1)
-            action = running[0] if running else None
-            desired = unit.desired(incident.model)
-            plan = unit.plan(action.plan_id) if action else None
-            verdict = self._verdict(unit, incident, desired)
-        if (
-            action is not None
-            and plan is not None
-            and desired is not None
-            and desired.epoch != actions.own_epoch(action, plan)
-        ):
-            self.executor.take_back(
-                action.id, f"superseded: {desired.decided_by} made {desired.version} serve"
-            )
+        with self.journal.reading() as unit:
+            case = self._case(unit, incident_id)
+        if case is None:
             return
-        late = now_us - (incident.acted_us or now_us) >= seconds(self.config.verification.limit_s)
-        if verdict.outcome == "pass":
-            self._recovered(incident, action, verdict.sentence)
-        elif verdict.outcome == "fail" or late:
-            limit_s = self.config.verification.limit_s
-            why = (
-                verdict.sentence
-                if verdict.outcome == "fail"
-                else f"not proven in {limit_s:g} s: {verdict.sentence}"
-            )
-            self._not_recovered(incident, action, why)
+        superseded, sentence = case.superseded, case.verdict.sentence
+        if case.action is not None and superseded is not None:
+            self._settled(case, superseded)
+            self.executor.take_back(case.action.id, superseded)
+        elif case.question is not None and case.question.ticket.state in ("approved", "rejected"):
+            self._answered(case, case.question.ticket)
+        elif case.verdict.outcome == "inconclusive":
+            self._unproven(case)
+        else:
+            self._settled(case, f"{case.verdict.outcome} in the meantime: {sentence}")
+            self._decided(case)
 
-    def _verdict(self, unit: Unit, incident: Incident, desired: Desired | None) -> Verdict:
-        if desired is None:
-            return Verdict(outcome="inconclusive", sentence=f"no version of {incident.model} is decided")
-        earlier = [each for each in unit.deployments(incident.model) if each.epoch < desired.epoch]
-        served_before = any(each.version == desired.version for each in earlier)
-        since_us = desired.at_us if served_before else 0
-        points = unit.points(incident.model, version=desired.version, axis="label", since_us=since_us)
-        return verify(
-            desired.version,
-            ill_version=incident.version,
-            since_us=since_us,
-            points=points,
-            alerts=unit.alerts(incident.id),
-            config=self.config.verification,
+    def _case(self, unit: Reader, incident_id: str) -> _Case | None:
+        incident = unit.incident(incident_id)
+        if incident is None or incident.state != "verifying":
+            return None
+        running = unit.actions(incident_id=incident_id, states=actions.RUNNING, limit=1)
+        action = running[0] if running else None
+        desired = unit.desired(incident.model)
+        return _Case(
+            incident=incident,
+            verdict=self._verdict(unit, incident, desired),
+            desired=desired,
+            action=action,
+            plan=unit.plan(action.plan_id) if action else None,
+            question=asked(unit, action) if action else None,
         )
 
-    def _recovered(self, incident: Incident, action: Action | None, sentence: str) -> None:
-        if action is not None:
-            self.executor.succeed(action.id, sentence)
-            return
-        self._close(incident.id, "resolved", sentence)
+    def _verdict(self, unit: Reader, incident: Incident, desired: Desired | None) -> Verdict:
+        if desired is None:
+            return Verdict(outcome="inconclusive", sentence=f"no version of {incident.model} is decided")
+        observed = Observer(self.config, self.remembered).observe(unit, incident, desired)
+        return verify(observed, self.config.verification)
 
-    def _not_recovered(self, incident: Incident, action: Action | None, why: str) -> None:
-        if action is not None:
-            self.executor.take_back(action.id, why)
+    def _decided(self, case: _Case) -> None:
+        """Proven to have helped, or not to, or only to have stopped the harm."""
+        verdict, action = case.verdict, case.action
+        match verdict.outcome:
+            case "pass" if action is not None:
+                self.executor.succeed(action.id, verdict.sentence)
+            case "pass":
+                self._close(case.incident.id, "resolved", verdict.sentence)
+            case "contained" if action is not None:
+                self.executor.succeed(action.id, f"Contained, not cured: {verdict.sentence}", "contained")
+            case "contained":
+                self._close(case.incident.id, "escalated", f"Contained, not cured: {verdict.sentence}")
+            case _:
+                self._not_recovered(case, verdict.sentence)
+
+    def _unproven(self, case: _Case) -> None:
+        """Waits, and after a while asks a person whether to keep it or to undo it."""
+        limit_s, now_us = self.config.verification.limit_s, self.clock.now_us()
+        if now_us - (case.incident.acted_us or now_us) < seconds(limit_s):
             return
-        self._close(incident.id, "escalated", why)
+        why = f"not proven in {limit_s:g} s: {case.verdict.sentence}"
+        action, ticket = case.action, case.question.ticket if case.question else None
+        if action is None or (ticket is None and not self._ask(case, why)):
+            self._not_recovered(case, why)
+        elif ticket is not None and (ticket.state != "pending" or now_us >= ticket.expires_us):
+            self._settled(case, "nobody decided in time", expired=True)
+            self._not_recovered(case, f"{why}; nobody said whether to keep it or to undo it")
+
+    def _answered(self, case: _Case, ticket: Approval) -> None:
+        """A person has said what becomes of it."""
+        if case.action is None:
+            return
+        undone = ticket.state == "approved"
+        said = f"{ticket.decided_by} decided to {'undo' if undone else 'keep'} it"
+        why = f" ({ticket.reason})" if ticket.reason else ""
+        sentence = f"{said}{why}, not proven: {case.verdict.sentence}"
+        if undone:
+            self.executor.take_back(case.action.id, sentence, asked=True)
+        else:
+            self.executor.succeed(case.action.id, sentence, "kept")
+
+    def _ask(self, case: _Case, why: str) -> bool:
+        """Open the ticket; False where there is nothing that could be undone."""
+        if case.action is None or case.plan is None or case.desired is None:
+            return False
+        now_us, config = self.clock.now_us(), self.config
+        plan = question(case.action, case.plan, case.desired, why=why, now_us=now_us)
+        if plan is None:
+            return False
+        with self.journal.transaction() as unit:
+            incident = unit.incident(case.incident.id)
+            if incident is None or incident.state != "verifying" or asked(unit, case.action) is not None:
+                return True
+            if approvals.world_moved(unit, plan) is None:
+                ticket = approvals.request(
+                    plan, now_us=now_us, ttl_s=config.approval_ttl_s, policy=config.policy
+                )
+                unit.add_plan(plan, ticket, actor=incidents.AGENT)
+        return True
+
+    def _settled(self, case: _Case, why: str, *, expired: bool = False) -> None:
+        """End a ticket that waits for an answer nobody needs any more."""
+        if case.question is None or case.question.ticket.state != "pending":
+            return
+        with self.journal.transaction() as unit:
+            ticket = unit.approval(case.question.ticket.id)
+            if ticket is not None and ticket.state == "pending":
+                state = "expired" if expired else "void"
+                approvals.settle(unit, ticket, state, now_us=self.clock.now_us(), reason=why)
+
+    def _not_recovered(self, case: _Case, why: str) -> None:
+        if case.action is not None:
+            self.executor.take_back(case.action.id, why)
+            return
+        self._close(case.incident.id, "escalated", why)
 
     def _close(self, incident_id: str, to: incidents.Ending, outcome: str) -> None:
         with self.journal.transaction() as unit:

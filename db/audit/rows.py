@@ -20,6 +20,7 @@ from db.tables import (
     NoticeRow,
     PlanRow,
     SilenceRow,
+    SwitchRow,
     TokenRow,
 )
 
@@ -35,6 +36,7 @@ BOUND: tuple[type[Base], ...] = (
     ChangeRow,
     TokenRow,
     NoticeRow,
+    SwitchRow,
 )
 """The tables of which every row must have an entry."""
 
@@ -50,6 +52,7 @@ COPIES: Mapping[str, tuple[str, ...]] = {
     "changes": ("id",),
     "tokens": ("id",),
     "notices": ("id",),
+    "switches": ("name",),
 }
 """Columns that repeat a field of the row's value, and must agree with it."""
 

@@ -20,7 +20,7 @@ def test_upgrade_of_an_empty_database(url: str) -> None:
     with pytest.raises(SchemaError, match=r"revision none.*homeostat db upgrade"):
         check(url)
     upgrade(url)
-    assert current(url) == "0005"
+    assert current(url) == "0006"
     check(url)
     upgrade(url)
     engine = connect(url)

@@ -12,6 +12,7 @@ from remediation.incidents import OPEN_STATES
 from remediation.notices import AUDITED_AS, Notice
 from remediation.routing import Situation
 from remediation.silences import Held, Link, Silence
+from remediation.switches import Switch, verb
 from remediation.tokens import Token
 from remediation.values import CLOSED_INCIDENTS, Action, Approval, AuditEntry, Desired, Incident, Plan
 from tests.remediation.fakes import Faults, ManualClock
@@ -36,6 +37,7 @@ class State:
     points: list[MetricPoint] = field(default_factory=list)
     notices: dict[str, Notice] = field(default_factory=dict)
     heartbeats: dict[str, int] = field(default_factory=dict)
+    switches: dict[str, Switch] = field(default_factory=dict)
 
     def copy(self) -> "State":
         return State(**{name: type(value)(value) for name, value in vars(self).items()})
@@ -115,6 +117,16 @@ class FakeUnit:
         subject = f"incident/{notice.incident_id}" if notice.incident_id else f"notice/{notice.id}"
         self._log("agent", AUDITED_AS[notice.kind], subject, {"why": notice.text})
         return True
+
+    def switch(self, name: str) -> Switch | None:
+        return self.state.switches.get(name)
+
+    def set_switch(self, switch: Switch, *, actor: str) -> None:
+        self.state.switches[switch.name] = switch
+        self._log(actor, verb(switch), f"switch/{switch.name}", {"why": switch.reason})
+
+    def alone(self, what: str) -> None:
+        """Transactions here are one after the other."""
 
     def heartbeats(self) -> dict[str, int]:
         return dict(self.state.heartbeats)

@@ -108,14 +108,15 @@ async def test_a_retrained_version_that_is_ill_is_taken_back() -> None:
     assert "version 2 is ill, too" in incident.outcome
 
 
-async def test_without_labels_a_retraining_is_inconclusive_and_taken_back() -> None:
+async def test_without_labels_a_retraining_is_inconclusive_and_a_person_has_it_taken_back() -> None:
     world = World()
     await world.agent.receive(await world.shifted_world())
     world.labels = False
     await world.run()
     (incident,) = world.incidents()
     assert incident.state == "escalated"
-    assert "not proven in 60 s: version 2: 0 of 2 windows" in incident.outcome
+    assert "ada decided to undo it" in incident.outcome
+    assert "0 of 2 windows of labels so far" in incident.outcome
     assert world.serves() == "1"
 
 
@@ -126,7 +127,7 @@ async def test_a_rollback_that_does_not_help_stays_and_people_are_told() -> None
     await world.run()
     (incident,) = world.incidents()
     assert incident.state == "escalated"
-    assert "not proven" in incident.outcome
+    assert "what was lost is not back" in incident.outcome
     assert world.serves() == "1"
 
 

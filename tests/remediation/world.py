@@ -217,7 +217,7 @@ class World:
         return alert("data_drift", version="1", at_us=self.clock.now_us(), change_us=change_us)
 
     def pass_time(self, duration_s: float, model: str | None = None) -> None:
-        """Labels come back in windows of 2 s, for what the servers serve."""
+        """Labels come back in windows of 2 s, for what the servers serve, and at once."""
         for _ in range(int(duration_s)):
             self.clock.advance(1)
             now_us = self.clock.now_us()
@@ -226,9 +226,19 @@ class World:
                 if served is None or not self.labels or (now_us // S) % 2:
                     continue
                 ill = (name, served.version) in self.ill
-                self.record(
-                    point(served.version, end_us=now_us, value=0.7 if ill else 0.95, breach=ill, model=name)
-                )
+                axes: tuple[Axis, ...] = ("label", "event")
+                for axis in axes:
+                    self.record(
+                        point(
+                            served.version,
+                            end_us=now_us,
+                            value=0.7 if ill else 0.95,
+                            breach=ill,
+                            axis=axis,
+                            measure="accuracy",
+                            model=name,
+                        )
+                    )
 
     async def round(self) -> None:
         """One second of the agent's life."""

@@ -1,0 +1,93 @@
+"""What an illness took, and the line that parts a version that is well again from one that is not."""
+
+import math
+
+from detectors.values import Value
+from remediation import betting
+from remediation.config import VerificationConfig
+from remediation.outcomes import ERROR, SHARES, Period, Tally, form
+
+_INSIDE = 1e-3
+"""How near a line may be to a share of 0 or 1: beyond it nothing could ever be proven."""
+
+
+class Level(Value, frozen=True, kw_only=True):
+    """`healthy` and `ill`: what a measure was; `line`: between the two. The line is a number that is fixed before the
+    rows since the action are looked at, and what is proven is on which side of it they are."""
+
+    measure: str
+    healthy: float
+    ill: float
+    line: float
+
+    def evidence(self, now: Tally) -> tuple[float, float]:
+        """Log evidence that the rows since are better than the line, and that they are worse."""
+        if form(self.measure) == "share":
+            line = min(max(self.line, _INSIDE), 1 - _INSIDE)
+            return (
+                betting.share_above(now.total, now.rows, line),
+                betting.share_below(now.total, now.rows, line),
+            )
+        by, of = abs(self.healthy - self.line), (now.mean, now.variance, now.rows, self.line)
+        return betting.mean_below(*of, by=by), betting.mean_above(*of, by=by)
+
+
+def lost(before: Period, ill: Period, since: Period, config: VerificationConfig) -> dict[str, Level]:
+    """The measures that the illness made worse, beyond chance and by enough to matter. Precision moves with how common
+    positives are, so it counts only where no other share was lost."""
+    found: dict[str, Level] = {}
+    for measure in (*SHARES, ERROR):
+        healthy, now = before.tallies.get(measure), ill.tallies.get(measure)
+        if healthy is None or now is None or (measure == "precision" and found):
+            continue
+        if _worse(measure, healthy, now, config):
+            found[measure] = _between(
+                measure, healthy.mean, now.mean, since.expected.get(measure), config.regained
+            )
+    return found
+
+
+def expectation(before: Period, since: Period, config: VerificationConfig) -> tuple[str, Level] | None:
+    """How well the version should do where nothing is known to be lost: as its own reference says, or as was done
+    before, whichever is less; and the line below it by `tolerance` (of an error: by that part of it)."""
+    measure = ERROR if ERROR in since.tallies else SHARES[0]
+    known = [each for each in (since.expected.get(measure), _mean(before, measure)) if each is not None]
+    if not known or measure not in since.tallies:
+        return None
+    if form(measure) == "error":
+        healthy = max(known)
+        return measure, _level(measure, healthy, healthy * (1 + config.tolerance), 1.0)
+    healthy = min(known)
+    return measure, _level(measure, healthy, healthy - config.tolerance, 1.0)
+
+
+def _between(measure: str, healthy: float, ill: float, expected: float | None, regained: float) -> Level:
+    """The world may have become harder: of a version whose reference promises less than the one before did, and still
+    more than what the ill one does, no more than that is asked."""
+    low, high = sorted((healthy, ill))
+    if expected is not None and low < expected < high:
+        healthy = expected
+    return _level(measure, healthy, ill, regained)
+
+
+def _level(measure: str, healthy: float, ill: float, regained: float) -> Level:
+    line = ill + regained * (healthy - ill) if regained < 1 else ill
+    return Level(measure=measure, healthy=healthy, ill=ill, line=line)
+
+
+def _mean(period: Period, measure: str) -> float | None:
+    tally = period.tallies.get(measure)
+    return tally.mean if tally else None
+
+
+def _worse(measure: str, healthy: Tally, ill: Tally, config: VerificationConfig) -> bool:
+    drop = healthy.mean - ill.mean
+    if form(measure) == "error":
+        drop = -drop
+        least = config.least_loss * healthy.mean
+        error = math.sqrt(healthy.variance / healthy.rows + ill.variance / ill.rows)
+    else:
+        least = config.least_loss
+        pooled = (healthy.total + ill.total + 1) / (healthy.rows + ill.rows + 2)
+        error = math.sqrt(pooled * (1 - pooled) * (1 / healthy.rows + 1 / ill.rows))
+    return drop >= least and drop >= config.sure_z * error

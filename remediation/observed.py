@@ -1,0 +1,204 @@
+"""What the journal knows about how a version did before an illness, during it, and since the action."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from detectors.values import Alert, Axis, MetricPoint, Value
+from remediation.clock import seconds
+from remediation.config import AgentConfig, VerificationConfig
+from remediation.evidence import OUTCOMES
+from remediation.levels import lost
+from remediation.outcomes import MEASURES, Period, period
+from remediation.ports import Reader
+from remediation.routing import still_firing
+from remediation.values import Desired, Incident
+from remediation.verification import Observed, Segment, Signal
+
+_MANY = 50_000
+_KEPT = 200
+
+
+class Past(Value, frozen=True, kw_only=True):
+    """How one segment did until the action: fixed once it is decided."""
+
+    name: str
+    before: Period
+    ill: Period
+
+
+Remembered = dict[tuple[str, int], tuple[Past, ...]]
+"""By incident and epoch."""
+
+
+class Observer:
+    """Reads what a verdict needs; the past once, and then it is `remembered`."""
+
+    def __init__(self, config: AgentConfig, remembered: Remembered) -> None:
+        self._config = config
+        self._remembered = remembered
+
+    def observe(self, unit: Reader, incident: Incident, desired: Desired) -> Observed:
+        """What is known now about the state that serves."""
+        alerts = unit.alerts(incident.id)
+        ill = still_firing(alerts, incident.version)
+        new = not _answered_before(unit, incident, desired)
+        acted_us = _acted_us(incident, desired)
+        since_us = 0 if new else acted_us
+        # Labels still arrive for what a version answered before: its new answers are told by window of events.
+        axis: Axis = "label" if new else "event"
+        own = [
+            point
+            for point in unit.points(
+                incident.model,
+                version=desired.version,
+                measures=MEASURES,
+                axis=axis,
+                since_us=since_us,
+                limit=_MANY,
+            )
+            if point.start_us >= since_us
+        ]
+        segments = tuple(
+            Segment(name=past.name, before=past.before, ill=past.ill, since=period(own, segment=past.name))
+            for past in self._past(unit, incident, (desired.epoch, acted_us), ill)
+        )
+        return Observed(
+            version=desired.version,
+            ill_version=incident.version,
+            since_us=since_us,
+            segments=segments,
+            signals=_signals(unit, desired, since_us, ill, own, segments, self._config.verification),
+            alerts=tuple(alerts),
+            arrangement=desired.arrangement,
+            by_labels=any(each.kind in OUTCOMES for each in ill),
+        )
+
+    def _past(
+        self, unit: Reader, incident: Incident, acted: tuple[int, int], ill: Sequence[Alert]
+    ) -> tuple[Past, ...]:
+        """acted: epoch and time of what was decided."""
+        epoch, acted_us = acted
+        known = self._remembered.get((incident.id, epoch))
+        if known is not None:
+            return known
+        labels = unit.points(
+            incident.model,
+            measures=MEASURES,
+            axis="label",
+            since_us=incident.change_us - seconds(self._config.diagnosis.history_s),
+            until_us=acted_us + 1,
+            limit=_MANY,
+        )
+        last = self._config.verification.healthy_windows
+        names = ("all", *sorted({each.segment for each in ill if each.kind in OUTCOMES} - {"all"}))
+        known = tuple(
+            Past(
+                name=name,
+                before=period(_healthy(labels, incident.change_us, name), segment=name, last=last),
+                ill=period(_ill(labels, incident, acted_us), segment=name),
+            )
+            for name in names
+        )
+        self._remembered[incident.id, epoch] = known
+        while len(self._remembered) > _KEPT:
+            del self._remembered[next(iter(self._remembered))]
+        return known
+
+
+def _acted_us(incident: Incident, desired: Desired) -> int:
+    """When the action took effect: what was done outside of serving decided nothing anew."""
+    decided_before = desired.at_us < incident.opened_us and desired.version == incident.version
+    return incident.acted_us or desired.at_us if decided_before else desired.at_us
+
+
+def _answered_before(unit: Reader, incident: Incident, desired: Desired) -> bool:
+    """Whether the version had answered requests before the action."""
+    earlier = [each for each in unit.deployments(desired.model) if each.epoch < desired.epoch]
+    named = {name for each in earlier for name in (each.version, *each.arrangement.shares)}
+    return desired.version in {*named, incident.version}
+
+
+def _ill(labels: Sequence[MetricPoint], incident: Incident, acted_us: int) -> list[MetricPoint]:
+    return [
+        point
+        for point in labels
+        if point.version == incident.version
+        and point.start_us >= incident.change_us
+        and point.end_us <= acted_us
+    ]
+
+
+def _healthy(labels: Sequence[MetricPoint], change_us: int, segment: str) -> list[MetricPoint]:
+    """The windows in order before the change, of the version that had the last one."""
+    earlier = [point for point in labels if point.end_us <= change_us and point.segment == segment]
+    windows = _by_window(earlier)
+    good = [points for points in windows if _in_order(points)]
+    if not good:
+        return []
+    version = good[-1][0].version
+    return [point for points in good if points[0].version == version for point in points]
+
+
+def _by_window(points: Iterable[MetricPoint]) -> list[list[MetricPoint]]:
+    def key(point: MetricPoint) -> tuple[int, str, str]:
+        return point.end_us, point.version, point.window
+
+    return [list(group) for _, group in groupby(sorted(points, key=key), key=key)]
+
+
+def _in_order(points: Sequence[MetricPoint]) -> bool:
+    return all(point.verdict != "breach" for point in points)
+
+
+def _signals(
+    unit: Reader,
+    desired: Desired,
+    since_us: int,
+    ill: Sequence[Alert],
+    own: Sequence[MetricPoint],
+    segments: Sequence[Segment],
+    config: VerificationConfig,
+) -> tuple[Signal, ...]:
+    """Windows by what each alert named; none where labels show a loss, because then labels decide."""
+    if any(lost(each.before, each.ill, each.since, config) for each in segments):
+        return ()
+    outcomes = any(each.kind in OUTCOMES for each in ill)
+    found = [_signal("outcomes", own, since_us)] if outcomes else []
+    others = [each for each in ill if each.kind not in OUTCOMES]
+    if others:
+        points = unit.points(
+            desired.model, version=desired.version, axis="event", since_us=since_us, limit=_MANY
+        )
+        imputed = set(desired.arrangement.imputed)
+        found += [
+            _signal(each.kind.replace("_", " "), _named(each, points, imputed), since_us)
+            for each in others
+            if not _features(each) or _features(each) - imputed
+        ]
+    return tuple(found)
+
+
+def _features(alert: Alert) -> set[str]:
+    return {each.feature for each in alert.evidence if each.feature}
+
+
+def _named(alert: Alert, points: Sequence[MetricPoint], imputed: set[str]) -> list[MetricPoint]:
+    """The points that say the same as the alert's evidence; where there are none, all that is not an outcome."""
+    features, measures = _features(alert) - imputed, {each.measure for each in alert.evidence}
+    mine = [point for point in points if point.segment == alert.segment]
+    named = [
+        point
+        for point in mine
+        if point.feature in features or (point.feature is None and point.measure in measures)
+    ]
+    return named or [each for each in mine if each.measure not in MEASURES and each.feature not in imputed]
+
+
+def _signal(name: str, points: Sequence[MetricPoint], since_us: int) -> Signal:
+    """Windows side by side; those in which nothing was measured are no evidence."""
+    windows, until_us = list[list[MetricPoint]](), since_us
+    for each in _by_window(points):
+        if each[0].start_us >= until_us and any(point.verdict != "undefined" for point in each):
+            windows.append(each)
+            until_us = each[0].end_us
+    return Signal(name=name, windows=len(windows), in_order=sum(map(_in_order, windows)))
