@@ -1,0 +1,1 @@
+"""Effects outside of serving: issues, HTTP calls, commands, fresh references."""
