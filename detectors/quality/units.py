@@ -15,6 +15,7 @@ from detectors.profile import Profile
 from detectors.quality.shapes import Shape, bucket_ends
 from detectors.quality.values import Finding
 from detectors.reference import FeatureReference, Reference
+from detectors.remembered import Remembered
 
 MOVED: Final = 0.30
 """KS distance from the reference below which no unit is doubted."""
@@ -22,8 +23,12 @@ FIT: Final = 0.10
 """KS distance to the converted reference up to which a conversion explains a window, however many rows."""
 FREE_FACTOR: Final = 5.0
 """A factor this far from 1 is told even where it is no known conversion."""
-WANDERING: Final = 2.5
-INDEPENDENT: Final = 0.5
+WANDERING: Final = 10.0
+"""The least known factor that is told of a column that comes to other levels by itself, by growth or season."""
+CLEARER: Final = 3.0
+"""Times that a conversion with a smaller factor must be nearer than none: in few rows much looks like much."""
+LONG: Final = 1_000
+"""Rows of the reference, in their order, from which it is known whether a column wanders."""
 _MOMENT_TOLERANCE = 0.25
 """Standard deviations, and logarithm of their ratio, by which moments may miss where buckets overflow."""
 _OVERFLOW = 0.01
@@ -88,11 +93,12 @@ def unit_changes(
     reference, converted, is near the window.
 
     Where the window's values outgrow its buckets mean and standard deviation decide alone. worth: independent rows per
-    row, by column (see `dependence.column_worth`): one whose rows resemble their neighbours, such as a price, comes to
-    another level by itself, and is told of a factor beyond `WANDERING` only.
+    row, by column (see `dependence.column_worth`). A column whose rows resemble their neighbours by that or by the
+    baseline, such as a price or a count that grows, comes to another level by itself, and is told of known factors
+    from `WANDERING` on only.
     """
     found: list[Finding] = []
-    known = columns_of(reference)
+    known, dependent = columns_of(reference), _DEPENDENT.of(reference)
     for slots in profile.layout.numeric:
         before, counts = known.get(slots.name), profile.counters[slots.bins]
         rows = int(counts.sum())
@@ -102,25 +108,43 @@ def unit_changes(
         shape = Shape.of(part) if moved >= MOVED else None
         if shape is None or len(shape.points) < 2:
             continue
-        wanders = (worth or {}).get(slots.name, 1.0) < INDEPENDENT
-        best = _best(profile, slots, part, shape, rows, wanders=wanders)
+        resembles = slots.name in dependent or (worth or {}).get(slots.name, 1.0) < 1.0
+        wanders = resembles or (worth is not None and reference.rows < LONG)
+        best = _best(profile, slots, part, shape, moved, wanders=wanders)
         if best is not None:
             found.append(_finding(slots.name, best, moved, rows))
     return found
 
 
+def _dependent(reference: Reference) -> frozenset[str]:
+    """The columns some score of which depends on its neighbours in the reference."""
+    known = reference.baseline.dependence if reference.baseline is not None else {}
+    return frozenset(key.split("\x1f")[1] for key in known)
+
+
+_DEPENDENT: Final = Remembered(_dependent)
+
+
 def _best(
-    profile: Profile, slots: NumericSlots, part: FeatureReference, shape: Shape, rows: int, *, wanders: bool
+    profile: Profile,
+    slots: NumericSlots,
+    part: FeatureReference,
+    shape: Shape,
+    moved: float,
+    *,
+    wanders: bool,
 ) -> Conversion | None:
     counts, ends = profile.counters[slots.buckets], bucket_ends(slots)
+    rows = int(profile.counters[slots.bins].sum())
     overflow = int(counts[0] + counts[-1]) / rows
     window = np.cumsum(counts[:-1]) / rows
     limit = max(FIT, 1.6 / math.sqrt(rows))
     best, least = None, math.inf
     free = _free_factor(profile, slots, part)
     for one in (*KNOWN, *((free,) if free else ())):
-        if wanders and not one.offset and 1 / WANDERING < one.factor < WANDERING:
+        if wanders and (one is free or 1 / WANDERING < one.factor < WANDERING):
             continue
+        is_small = 1 / FREE_FACTOR < one.factor < FREE_FACTOR
         if not _moments_agree(profile, slots, part, one):
             continue
         far = 0.0
@@ -128,7 +152,8 @@ def _best(
             far = float(np.abs(window - one.of(shape, ends)).max())
         elif one is free:
             continue
-        if far <= limit and far < least - (0.0 if one is not free else limit / 2):
+        near = min(limit, moved / CLEARER) if is_small else limit
+        if far <= near and far < least - (0.0 if one is not free else limit / 2):
             best, least = one, far
     return best
 

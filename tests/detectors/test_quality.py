@@ -10,6 +10,7 @@ from detectors.quality.dependence import column_worth
 from detectors.quality.findings import findings
 from detectors.quality.shapes import Shape, bucket_ends, bucket_shares
 from detectors.reference import build_reference
+from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
 
@@ -183,3 +184,23 @@ def test_nothing_is_said_of_columns_without_values(reference):
     assert findings(window(reference, missing), reference) == []
     constant = build_reference("m", "1", {"x": np.ones(50)}, (FeatureSpec(name="x"),))
     assert findings(window(constant, {"x": np.full(50, 7.0)}), constant) == []
+
+
+@pytest.mark.parametrize(("reference_rows", "window_rows"), [(3_000, 100), (3_000, 500), (400, 100)])
+def test_a_count_that_grows_with_a_daily_cycle_has_no_other_unit(reference_rows, window_rows):
+    """Five times as much in the end, as fast as hires of bicycles grow; cents for euros are told all the same."""
+    rng = np.random.default_rng(7)
+    hours = np.arange(12_000)
+    level = np.exp(hours / 12_000 * np.log(5)) * (1.2 + np.sin(hours / 24 * 2 * np.pi)) * 40
+    columns = {"count": rng.poisson(level).astype(float), "noise": rng.normal(size=12_000)}
+    first = {name: column[:reference_rows] for name, column in columns.items()}
+    specs = tuple(FeatureSpec(name=name) for name in columns)
+    plain = build_reference("m", "1", first, specs)
+    reference = with_baseline(with_learned(plain, Rows(first)), Rows(first))
+    for start in range(reference_rows, 12_000 - window_rows, 10 * window_rows):
+        part = {name: column[start : start + window_rows] for name, column in columns.items()}
+        told = [one for one in findings(window(reference, part), reference) if one.kind == "unit_change"]
+        assert told == []
+    next_day = {name: column[reference_rows : reference_rows + 240] for name, column in columns.items()}
+    (one,) = findings(window(reference, next_day | {"count": next_day["count"] * 100}), reference)
+    assert "hundreds" in one.message
