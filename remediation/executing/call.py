@@ -6,7 +6,7 @@ from typing import Any
 
 from remediation import actions
 from remediation.approvals import world_moved
-from remediation.errors import StepFailed
+from remediation.errors import NotYet, StepFailed
 from remediation.executing.endings import Endings
 from remediation.executing.parts import Parts
 from remediation.playbooks.proposal import controls
@@ -24,8 +24,7 @@ class Call:
 
     async def call(self, name: str, action: Action, plan: Plan) -> None:
         """Have the effect."""
-        attempted = actions.step_of(action, name) is not None
-        await asyncio.to_thread(self._intend, name, action.id, plan)
+        attempted = await asyncio.to_thread(self._intend, name, action.id, plan)
         sentence = await self._once(plan, plan.parameters, action.id, attempted)
         await asyncio.to_thread(self._called, name, action.id, plan, sentence)
 
@@ -45,16 +44,20 @@ class Call:
             raise StepFailed(f"{plan.action} cannot be done: this agent was given nothing that calls")
         return self._parts.caller
 
-    def _intend(self, name: str, action_id: str, plan: Plan) -> None:
+    def _intend(self, name: str, action_id: str, plan: Plan) -> bool:
+        """Whether it was attempted before. What was not is not begun when the world has moved, or a person says stop."""
         ledger = self._parts.ledger
         with self._parts.journal.transaction() as unit:
             action = ledger.held(unit, action_id)
             if actions.step_of(action, name) is not None:
-                return
+                return True
+            if actions.next_step(action, plan) != name:
+                raise NotYet(f"{name} is not next any more")
             moved = world_moved(unit, plan)
             if moved is not None:
                 raise StepFailed(f"{moved}; nothing was called")
             ledger.save(unit, action, ledger.stepped(action, name, "intended"))
+            return False
 
     def _called(self, name: str, action_id: str, plan: Plan, sentence: str) -> None:
         ledger = self._parts.ledger
