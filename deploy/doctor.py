@@ -244,9 +244,11 @@ def _slack(settings: Settings) -> Check:
     token, secret = settings.slack_token, settings.slack_signing_secret
     if token and secret:
         return Check("slack", Level.OK, f"token and signing secret are set; channel {settings.slack_channel}")
+    if token and settings.slack_app_token:
+        return Check("slack", Level.OK, f"token and app token are set; channel {settings.slack_channel}")
     if token:
-        advice = "Set HOMEOSTAT_SLACK_SIGNING_SECRET: without it no button can be trusted."
-        return Check("slack", Level.WARN, "the token is set, the signing secret is not", advice)
+        advice = "Set HOMEOSTAT_SLACK_SIGNING_SECRET (clicks over HTTP) or HOMEOSTAT_SLACK_APP_TOKEN (over a socket)."
+        return Check("slack", Level.WARN, "the token is set, and nothing by which clicks can come", advice)
     if secret:
         return Check(
             "slack", Level.WARN, "the signing secret is set, the token is not", "Set HOMEOSTAT_SLACK_TOKEN."

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from db.audit.verify import VerifyReport
-    from db.journal import SqlJournal
     from remediation.playbooks.values import Playbooks
     from remediation.policy import Policy
-    from remediation.ports import Bus, Notifier, Publisher, Registry
+    from remediation.ports import Bus, Publisher, Registry
     from remediation.values import Desired
     from streams.archive.upkeep import UpkeepConfig
     from streams.bus import KafkaBus
@@ -114,24 +113,6 @@ def ingest_routes(settings: Settings, bus: "KafkaBus", registered: "Configuratio
 
     limits = IngestLimits(in_flight_bytes=settings.ingest_in_flight_bytes)
     return ingest_router(Intake(bus.publish, ingest_map(settings), models=registered), limits)
-
-
-def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
-    """Slack where it is set up, else the log."""
-    if not settings.slack_token:
-        from serving.notifier import LogNotifier
-
-        return LogNotifier()
-    from functools import partial
-
-    from serving.slack import SlackConfig, SlackNotifier
-
-    config = SlackConfig(
-        token=settings.slack_token.get_secret_value(),
-        channel=settings.slack_channel,
-        api_url=settings.slack_api_url,
-    )
-    return SlackNotifier(config, journal, policy=policy(settings), console_url=partial(console_url, settings))
 
 
 def policy(settings: Settings) -> "Policy":

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """So much of all bodies of events over HTTP is in memory at the same time; above it the answer is 429."""
     slack_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    """App-level token (`xapp-...`): clicks come over a socket that Homeostat opens, where Slack cannot reach it."""
     slack_channel: str = "#homeostat"
     slack_api_url: str = "https://slack.com/api/"
     smtp_url: SecretStr | None = None

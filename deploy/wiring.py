@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from deploy import pieces
+from deploy import pieces, telling
 from deploy.errors import UserError
 from deploy.logs import configure_logging
 from deploy.settings import Settings
@@ -117,8 +117,9 @@ async def _run_agent(settings: Settings) -> None:
             archive=ParquetArchive(settings.archive_location),
             scorer=OnnxScorer(),
             publisher=pieces.publisher(bus, registry),
-            notifier=pieces.notifier(settings, journal),
+            notifier=telling.notifier(settings, journal),
             clock=clock,
+            channels=telling.channels(settings, journal, clock),
         )
         config = AgentConfig(
             alerts_topic=topics.ALERTS,
@@ -219,13 +220,8 @@ async def _run_api(settings: Settings) -> None:
         app = create_api(services)
         add_console(app, services)
         app.include_router(pieces.ingest_routes(settings, bus, registered))
-        if settings.slack_signing_secret:
-            from serving.slack import SlackVerifier
-            from serving.slack_clicks import interactions
-
-            verifier = SlackVerifier(settings.slack_signing_secret.get_secret_value())
-            app.include_router(interactions(verifier, services.decide))
-        await _serve_http(app, settings.api_port, "HOMEOSTAT_API_PORT")
+        async with telling.hearing_clicks(settings, engine, services, app):
+            await _serve_http(app, settings.api_port, "HOMEOSTAT_API_PORT")
 
 
 def _health(settings: Settings) -> dict[str, str]:

@@ -67,6 +67,8 @@ class Ports:
     publisher: Publisher
     notifier: Notifier
     clock: Clock
+    channels: Mapping[str, Notifier] = field(default_factory=dict[str, Notifier])
+    """Where people are told besides, by the names of the policy's channels."""
     actuators: Mapping[str, Actuator] = field(default_factory=dict[str, Actuator])
     caller: Caller | None = None
 
@@ -95,7 +97,7 @@ class Agent:
         )
         self._executor = executor
         self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config)
-        self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy)
+        self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy, ports.channels)
         self._reconciliation = Reconciliation(
             ports.journal, ports.bus, ports.registry, ports.publisher, config
         )

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from remediation.channels import AnyChannel, channel_problems
 from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
@@ -59,8 +60,8 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
-    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`. `limits`: how
-    much may be done at all."""
+    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`. `channels`
+    are told beside Slack. `limits`: how much may be done at all."""
 
     people: dict[str, Person] = {}
     rules: tuple[Rule, ...] = ()
@@ -69,6 +70,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remind_every_min: Minutes | None = None
     escalation: tuple[Step, ...] = ()
     on_call: Rotation | None = None
+    channels: tuple[AnyChannel, ...] = ()
     limits: Limits = Limits()
     grouping: Grouping = Grouping()
 
@@ -162,6 +164,7 @@ def _problems(policy: Policy) -> list[str]:
         except ScheduleError as error:
             found.append(f"freezes[{position}].schedule: {error}")
     found += _unknown_people(policy)
+    found += channel_problems(policy.channels)
     slack = [person.slack for person in policy.people.values() if person.slack]
     twice = sorted({each for each in slack if slack.count(each) > 1})
     if twice:

@@ -116,8 +116,16 @@ async def send_report(
 
     `tls_context`: for servers whose certificate the system does not know. Raises `MailError`.
     """
-    server = parse_smtp_url(url)
     message = compose(data, files, sender=sender, to=to)
+    await deliver(message, url, timeout_s=timeout_s, tls_context=tls_context)
+    _log.info("The report was sent.", to=to, report=data.id)
+
+
+async def deliver(
+    message: EmailMessage, url: str, *, timeout_s: float = 30.0, tls_context: ssl.SSLContext | None = None
+) -> None:
+    """Send a mail by the server of `url`; returns when the server has taken it for everybody. Raises `MailError`."""
+    server = parse_smtp_url(url)
     if server.security == "none" and server.password is not None:
         _log.warning(
             "The mail password travels unencrypted: use smtp+starttls:// or smtps://.", server=server.address
@@ -140,7 +148,6 @@ async def send_report(
         raise MailError(
             f"The mail server {server.address} refused {', '.join(sorted(refused))}; others have it."
         )
-    _log.info("The report was sent.", server=server.address, to=to, report=data.id)
 
 
 def _explained(server: SmtpServer, error: Exception) -> MailError:

@@ -36,7 +36,9 @@ class Decide(Protocol):
 class Snooze(Protocol):
     """Be silent about a ticket for a while (see `remediation.approvals.snooze`)."""
 
-    def __call__(self, approval_id: str, *, by: str, minutes: float, channel: str) -> Decision: ...
+    def __call__(
+        self, approval_id: str, *, by: str, minutes: float, channel: str, identity: str | None = None
+    ) -> Decision: ...
 
 
 class Promote(Protocol):

@@ -114,7 +114,7 @@ class World:
         """Give audit leaves their places, as the agent's sequencer does twice a second."""
         self.sequencer.run_once()
 
-    def fall_ill(self, number: int = 1) -> Plan:
+    def fall_ill(self, number: int = 1, policy: Policy | None = None) -> Plan:
         """Points, an alert, an incident with a plan and a pending ticket."""
         opened_us = START_US - 60 * SECOND_US
         fired = alert(number, opened_us)
@@ -133,7 +133,7 @@ class World:
                 unit.set_desired(_desired(2, "2", START_US - 200 * SECOND_US), expected_epoch=1, actor="mira")
             unit.add_incident(incident, actor="agent")
             unit.link_alert(fired, incident.id)
-            unit.add_plan(plan, request(plan, now_us=START_US, ttl_s=3_600), actor="agent")
+            unit.add_plan(plan, request(plan, now_us=START_US, ttl_s=3_600, policy=policy), actor="agent")
         self.sequence()
         return plan
 

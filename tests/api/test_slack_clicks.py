@@ -1,8 +1,11 @@
 """Clicks in Slack: who may send them, what they decide, and what the person hears."""
 
+import asyncio
+import json
+import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,16 +16,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.approvals import Decision, Result, decide
+from db.clicks import SqlClicks
+from db.errors import Unavailable
+from remediation.approvals import Decision, Result, decide, snooze
 from remediation.outbox import Outbox
+from remediation.policy import Person, Policy, Rule
 from remediation.values import Approval
-from serving.api.services import Decide
-from serving.slack import SlackConfig, SlackNotifier, SlackVerifier
-from serving.slack_blocks import APPROVE, REJECT
-from serving.slack_clicks import interactions
-from tests.api.api_world import World
+from serving.slack.api import SlackApi, SlackConfig, SlackVerifier, answer_click
+from serving.slack.blocks import APPROVE, DETAILS, REJECT, SNOOZE
+from serving.slack.clicks import Clicks
+from serving.slack.notifier import SlackNotifier
+from serving.slack.parts import Post
+from serving.slack.payloads import NoClick, read_payload
+from serving.slack.route import interactions
+from tests.api.api_world import SECOND_US, World
 from tests.api.conftest import Serve
-from tests.api.slack_server import SECRET, TOKEN, SlackServer, buttons, seen, signature, signed
+from tests.api.slack_server import SECRET, TOKEN, TRIGGER, SlackServer, buttons, seen, signature, signed
 
 NOW_S = 1_531_420_618
 """The time of Slack's published example."""
@@ -45,8 +54,13 @@ class Clicking:
     client: httpx.Client
     outbox: Outbox
 
-    def press(self, action_id: str, *, user: str = "ann") -> httpx.Response:
-        return self.send(self.slack.press(action_id, user=user))
+    def press(self, action_id: str, *, user: str = "ann", choice: str = "15") -> httpx.Response:
+        return self.send(self.slack.press(action_id, user=user, choice=choice))
+
+    def window(self, count: int = 1) -> dict[str, Any]:
+        """The newest window, as soon as there are `count`."""
+        until(lambda: len(self.slack.views) >= count)
+        return self.slack.views[-1]
 
     def send(self, payload: Any, *, now_s: int = NOW_S, secret: str = SECRET) -> httpx.Response:
         body, headers = signed(payload, now_s=now_s, secret=secret)
@@ -54,10 +68,7 @@ class Clicking:
 
     def whispered(self, count: int) -> list[str]:
         """What people were told in private, as soon as there are `count` sentences."""
-        deadline_s = time.monotonic() + 20
-        while len(self.slack.whispered) < count:
-            assert time.monotonic() < deadline_s, self.slack.whispered
-            time.sleep(0.01)
+        until(lambda: len(self.slack.whispered) >= count)
         assert all(each["response_type"] == "ephemeral" for each in self.slack.whispered)
         assert not any(each["replace_original"] for each in self.slack.whispered)
         return [each["text"] for each in self.slack.whispered]
@@ -73,30 +84,49 @@ class Clicking:
         return found
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen"
+        time.sleep(0.01)
+
+
+def make_clicks(world: World, slack: SlackServer, **more: Any) -> Clicks:
+    api = SlackApi(SlackConfig(token=TOKEN, channel="#homeostat", api_url=f"{slack.url}/api/"))
+    parts: dict[str, Any] = {
+        "inbox": SqlClicks(world.engine, world.clock),
+        "journal": world.journal,
+        "decide": partial(decide, world.journal, world.clock, policy=world.policy),
+        "snooze": partial(snooze, world.journal, world.clock, policy=world.policy),
+        "respond": answer_click,
+        "open_view": api.open_view,
+        "console_url": lambda: "https://watch.example",
+    }
+    return Clicks(**(parts | more))
+
+
 @pytest.fixture
 def clicking(ill: World, serve: Serve) -> Iterator[Clicking]:
-    slack, app = SlackServer(), ill.app(token="api-token")
+    slack, app = SlackServer(scopes=set()), ill.app(token="api-token")
     verifier = SlackVerifier(SECRET, now_s=lambda: NOW_S)
-    app.include_router(interactions(verifier, partial(decide, ill.journal, ill.clock)))
-    with (
-        serve(slack.app()) as slack.url,
-        serve(app) as url,
-        httpx.Client(base_url=url, timeout=20) as client,
-    ):
-        config = SlackConfig(token=TOKEN, channel="#homeostat", api_url=f"{slack.url}/api/")
-        notifier = SlackNotifier(config, ill.journal)
-        yield Clicking(ill, slack, client, Outbox(ill.journal, notifier, ill.clock))
+    with serve(slack.app()) as slack.url:
+        app.include_router(interactions(verifier, make_clicks(ill, slack)))
+        with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+            config = SlackConfig(token=TOKEN, channel="#homeostat", api_url=f"{slack.url}/api/")
+            notifier = SlackNotifier(config, ill.journal)
+            yield Clicking(ill, slack, client, Outbox(ill.journal, notifier, ill.clock))
 
 
 async def test_from_the_question_to_the_outcome(clicking: Clicking) -> None:
     await clicking.deliver()
-    answer = clicking.press(APPROVE)
+    payload = clicking.slack.press(APPROVE)
+    answer = clicking.send(payload)
     assert (answer.status_code, answer.content) == (200, b"")
     assert clicking.whispered(1) == ["Approval apr-1-1 was approved by ann (U2CERLKJA) (slack)."]
     approval = clicking.approval()
     found = (approval.state, approval.decided_by, approval.channel)
     assert found == ("approved", "ann (U2CERLKJA)", "slack")
-    again = clicking.press(REJECT, user="noor")
+    again = clicking.send({**payload, "user": {"id": "U7", "name": "noor"}})
     assert again.status_code == 200
     assert clicking.whispered(2)[1].startswith("Nothing changed. Approval apr-1-1 was approved by ann")
     assert clicking.approval() == approval
@@ -106,12 +136,124 @@ async def test_from_the_question_to_the_outcome(clicking: Clicking) -> None:
     assert "*Approved* by ann (U2CERLKJA) (slack)" in seen(message)
 
 
-async def test_rejecting_gives_a_reason(clicking: Clicking) -> None:
+async def test_rejecting_asks_for_the_reason(clicking: Clicking) -> None:
     await clicking.deliver()
-    clicking.press(REJECT)
-    clicking.whispered(1)
+    assert clicking.press(REJECT).content == b""
+    assert "Roll back credit-risk from version 2 to 1" in seen(clicking.window())
+    assert clicking.approval().state == "pending", "the window alone decides nothing"
+    said = clicking.send(clicking.slack.submit("  \n "))
+    assert said.json() == {"response_action": "errors", "errors": {"reason": "Say in a few words why."}}
+    assert clicking.send(clicking.slack.submit(None)).json()["response_action"] == "errors"
+    assert clicking.approval().state == "pending"
+    assert clicking.send(clicking.slack.submit("a campaign\nthat we know of")).content == b""
+    assert clicking.whispered(1) == [
+        "Approval apr-1-1 was rejected by ann (U2CERLKJA) (slack): a campaign that we know of."
+    ]
     approval = clicking.approval()
-    assert (approval.state, approval.reason) == ("rejected", "rejected in Slack")
+    assert (approval.state, approval.reason) == ("rejected", "a campaign that we know of")
+
+
+async def test_a_window_that_came_too_late_is_told(clicking: Clicking) -> None:
+    await clicking.deliver()
+    clicking.send({**clicking.slack.press(REJECT), "trigger_id": "old"})
+    assert "Nothing was decided. Click again." in clicking.whispered(1)[0]
+    clicking.send({**clicking.slack.press(DETAILS), "trigger_id": "old"})
+    clicking.whispered(2)
+    assert "Causes considered" in seen(clicking.slack.whispered[1]), "the details come as a message then"
+
+
+async def test_details_show_the_evidence_and_the_record(clicking: Clicking) -> None:
+    await clicking.deliver()
+    clicking.press(DETAILS)
+    text = seen(clicking.window())
+    for told in (
+        "*Bad release* (93%): the drop began 8 s after the release",
+        "*Population shift* (5%): no input drifted",
+        "inputs &lt;b&gt;did not&lt;/b&gt; drift",
+        "A decision is needed",
+        clicking.approval().plan_hash,
+        "<https://watch.example/audit|Audit log>",
+    ):
+        assert told in text, told
+    assert clicking.approval().state == "pending"
+
+
+@pytest.mark.parametrize(("choice", "minutes"), [("15", 15), ("60", 60), ("morning", None)])
+async def test_snoozing(clicking: Clicking, choice: str, minutes: int | None) -> None:
+    await clicking.deliver()
+    clicking.press(SNOOZE, choice=choice)
+    assert clicking.whispered(1) == ["Approval apr-1-1 is snoozed by ann (U2CERLKJA)."]
+    snoozed = clicking.approval()
+    assert (snoozed.state, snoozed.snoozed_by) == ("pending", "ann (U2CERLKJA)")
+    slept_s = ((snoozed.snoozed_until_us or 0) - clicking.world.clock.now_us()) / SECOND_US
+    assert slept_s == 60 * minutes if minutes else 0 < slept_s <= 86_400
+    await clicking.deliver()
+    (message,) = clicking.slack.messages.values()
+    assert "Snoozed by ann (U2CERLKJA) until" in seen(message)
+    assert len(buttons(message)) == 4, "who has snoozed can still decide"
+
+
+async def test_a_quorum_is_shown_as_it_grows(world: World, serve: Serve) -> None:
+    world.policy = Policy(
+        people={name: Person(slack=each) for name, each in (("ann", "U2CERLKJA"), ("noor", "U7NOOR7"))},
+        rules=(Rule(quorum=2),),
+    )
+    world.fall_ill(policy=world.policy)
+    slack = SlackServer(scopes=set())
+    with serve(slack.app()) as slack.url:
+        clicks = make_clicks(world, slack)
+        config = SlackConfig(token=TOKEN, channel="#homeostat", api_url=f"{slack.url}/api/")
+        outbox = Outbox(world.journal, SlackNotifier(config, world.journal), world.clock)
+        outbox.collect()
+        await outbox.deliver()
+        _take(clicks, slack.press(APPROVE), "1")
+        outbox.collect()
+        await outbox.deliver()
+        (message,) = slack.messages.values()
+        assert "*1 of 2 have approved*: ann" in seen(message)
+        pressed = slack.press(APPROVE)
+        stranger = {**pressed, "user": {"id": "U9", "name": "eve"}}
+        _take(clicks, stranger, "2")
+        assert "nobody whom the policy knows" in slack.whispered[-1]["text"]
+        _take(clicks, {**pressed, "user": {"id": "U7NOOR7", "name": "noor"}}, "3")
+        outbox.collect()
+        await outbox.deliver()
+        (message,) = slack.messages.values()
+        assert buttons(message) == []
+        assert "*Approved* by ann and noor (slack)" in seen(message)
+
+
+def _take(clicks: Clicks, payload: dict[str, Any], click_id: str) -> None:
+    taken = clicks.take(json.dumps(payload).encode(), click_id)
+    assert taken.later is not None
+    taken.later()
+
+
+async def test_a_copy_of_the_question_loses_its_buttons_too(clicking: Clicking) -> None:
+    await clicking.deliver()
+    payload = clicking.slack.press(APPROVE)
+    payload["container"]["message_ts"] = "1700000000.000001"
+    clicking.send(payload)
+    until(lambda: len(clicking.slack.whispered) == 2)
+    assert clicking.slack.whispered[1]["replace_original"] is True
+    assert "*Approved* by ann" in clicking.slack.whispered[1]["text"]
+
+
+async def test_a_replay_is_recorded_once_and_does_nothing(clicking: Clicking) -> None:
+    await clicking.deliver()
+    body, headers = signed(clicking.slack.press(SNOOZE), now_s=NOW_S)
+    for _ in range(5):
+        assert clicking.client.post(PATH, content=body, headers=headers).status_code == 200
+    clicking.whispered(1)
+    before = clicking.approval()
+    clicking.world.clock.at_us += 60 * SECOND_US
+    assert clicking.client.post(PATH, content=body, headers=headers).status_code == 200
+    assert clicking.approval() == before, "a replayed snooze does not last longer"
+    with clicking.world.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM slack_clicks").scalar() == 1
+    clicking.world.sequence()
+    with clicking.world.journal.reading() as unit:
+        assert len(unit.audit_entries(action="approval.snoozed")) == 1
 
 
 async def test_a_button_of_another_plan_decides_nothing(clicking: Clicking) -> None:
@@ -125,7 +267,7 @@ async def test_a_button_of_another_plan_decides_nothing(clicking: Clicking) -> N
 
 async def test_clicks_at_the_same_time_decide_once(clicking: Clicking) -> None:
     await clicking.deliver()
-    payloads = [clicking.slack.press(APPROVE if n % 2 else REJECT, user=f"u{n}") for n in range(6)]
+    payloads = [clicking.slack.press(APPROVE, user=f"u{n}") for n in range(6)]
     threads = [threading.Thread(target=clicking.send, args=(payload,)) for payload in payloads]
     for thread in threads:
         thread.start()
@@ -217,31 +359,39 @@ class Heard:
     sentences: list[str] = field(default_factory=list)
     told: threading.Event = field(default_factory=threading.Event)
 
-    def answer(self, _: str, sentence: str) -> None:
-        self.sentences.append(sentence)
+    def respond(self, _: str, post: Post, *, replace: bool = False) -> None:
+        assert not replace
+        self.sentences.append(post.text)
         self.told.set()
 
 
 @contextmanager
-def _clicked(world: World, serve: Serve, decide: Decide, heard: Heard) -> Generator[httpx.Response]:
+def _clicked(clicks: Clicks, world: World, serve: Serve) -> Generator[httpx.Response]:
     app = world.app()
     verifier = SlackVerifier(SECRET, now_s=lambda: NOW_S)
-    app.include_router(interactions(verifier, decide, answer=heard.answer))
-    pressed = {"action_id": APPROVE, "value": '{"approval": "apr-1-1", "plan_hash": "00"}'}
-    payload = {"type": "block_actions", "user": {"id": "U1"}, "actions": [pressed], "response_url": "x"}
-    body, headers = signed(payload, now_s=NOW_S)
+    app.include_router(interactions(verifier, clicks, patience_s=0.3))
     with serve(app) as url:
+        body, headers = signed(PRESSED, now_s=NOW_S)
         yield httpx.post(url + PATH, content=body, headers=headers, timeout=3)
 
 
-def test_the_click_is_acknowledged_before_the_database_answers(ill: World, serve: Serve) -> None:
+PRESSED = {
+    "type": "block_actions",
+    "user": {"id": "U1"},
+    "actions": [{"action_id": APPROVE, "value": '{"approval": "apr-1-1", "plan_hash": "00"}'}],
+    "response_url": "x",
+}
+
+
+def test_the_click_is_acknowledged_before_the_database_decides(ill: World, serve: Serve) -> None:
     free, heard = threading.Event(), Heard()
 
     def slow(*_: Any, **__: Any) -> Decision:
         assert free.wait(20)
         return Decision(result=Result.DONE, sentence="done")
 
-    with _clicked(ill, serve, slow, heard) as answer:
+    clicks = make_clicks(ill, SlackServer(), decide=slow, respond=heard.respond)
+    with _clicked(clicks, ill, serve) as answer:
         assert answer.status_code == 200
         assert not heard.sentences
         free.set()
@@ -249,16 +399,78 @@ def test_the_click_is_acknowledged_before_the_database_answers(ill: World, serve
     assert heard.sentences == ["done"]
 
 
-def test_a_click_that_could_not_be_recorded_is_told(ill: World, serve: Serve) -> None:
+def _away(*_: Any, **__: Any) -> Any:
+    raise Unavailable("the database is away")
+
+
+def test_a_click_that_cannot_be_carried_out_now_is_carried_out_later(ill: World, serve: Serve) -> None:
     heard = Heard()
-
-    def away(*_: Any, **__: Any) -> Decision:
-        raise ConnectionError("the database is away")
-
-    with _clicked(ill, serve, away, heard) as answer:
+    with _clicked(make_clicks(ill, SlackServer(), decide=_away, respond=heard.respond), ill, serve) as answer:
         assert answer.status_code == 200
         assert heard.told.wait(20)
-    assert "could not be recorded" in heard.sentences[0]
+    assert heard.sentences == [
+        "Your click is on record and is carried out as soon as possible. Another one does no harm."
+    ]
+    assert len(SqlClicks(ill.engine, ill.clock).open(older_than_s=0)) == 1
+
+
+async def test_a_click_of_a_process_that_died_is_carried_out_by_the_next(ill: World) -> None:
+    slack = SlackServer()
+    plan_hash = _ticket(ill).plan_hash
+    value = json.dumps({"approval": "apr-1-1", "plan_hash": plan_hash})
+    payload = {**PRESSED, "actions": [{"action_id": APPROVE, "value": value}]}
+    taken = make_clicks(ill, slack).take(json.dumps(payload).encode(), "c1")
+    assert taken.later is not None, "the process dies here: it is never called"
+    heard = Heard()
+    ill.clock.at_us += 11 * SECOND_US
+    keeping = asyncio.create_task(make_clicks(ill, slack, respond=heard.respond).keep(interval_s=0.01))
+    while not await asyncio.to_thread(heard.told.wait, 0.05):
+        assert not keeping.done()
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert _ticket(ill).state == "approved"
+    assert SqlClicks(ill.engine, ill.clock).open(older_than_s=0) == []
+
+
+def _ticket(world: World) -> Approval:
+    with world.journal.reading() as unit:
+        found = unit.approval("apr-1-1")
+    assert found is not None
+    return found
+
+
+@dataclass
+class SlowInbox:
+    """A database that does not answer in time, or not at all."""
+
+    record: Callable[..., bool]
+
+
+def test_what_is_not_written_down_is_not_acknowledged(ill: World, serve: Serve) -> None:
+    free = threading.Event()
+    for inbox in (SlowInbox(lambda *_: free.wait(5)), SlowInbox(_away)):
+        with _clicked(make_clicks(ill, SlackServer(), inbox=inbox), ill, serve) as answer:
+            assert answer.status_code == 503
+            assert answer.headers["content-type"] == "application/problem+json"
+            free.set()
+
+
+def test_no_secret_is_logged(
+    clicking: Clicking, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    clicking.outbox.collect()
+    asyncio.run(clicking.outbox.deliver())
+    body, headers = signed(clicking.slack.press(APPROVE), now_s=NOW_S)
+    for tried in (headers, {**headers, "X-Slack-Signature": "v0=" + "0" * 64}):
+        clicking.client.post(PATH, content=body, headers=tried)
+    clicking.press(REJECT)
+    clicking.window()
+    clicking.whispered(1)
+    told = capsys.readouterr()
+    for secret in (TOKEN, SECRET, headers["X-Slack-Signature"], headers["X-Slack-Signature"][3:], TRIGGER):
+        for place in (caplog.text, told.out, told.err):
+            assert secret not in place, secret
 
 
 def test_slacks_published_example() -> None:
@@ -285,3 +497,77 @@ def test_nothing_but_slack_is_accepted_and_nothing_raises(
 ) -> None:
     verifier = SlackVerifier(SECRET, now_s=lambda: NOW_S)
     assert not verifier.accepts(body, timestamp=timestamp, signature=given_signature)
+
+
+class Refusing:
+    """No database, and no click may reach it."""
+
+    def record(self, *_: Any) -> bool:
+        raise AssertionError("an unsigned click was kept")
+
+
+@pytest.fixture
+def fuzzed(ill: World, serve: Serve) -> Iterator[httpx.Client]:
+    app = ill.app()
+    clicks = make_clicks(ill, SlackServer(), inbox=Refusing())
+    app.include_router(interactions(SlackVerifier(SECRET, now_s=lambda: NOW_S), clicks))
+    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+SENT = st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=80)
+"""What an HTTP client can put into a header."""
+FORGED = st.fixed_dictionaries(
+    {},
+    optional={
+        "X-Slack-Request-Timestamp": st.sampled_from([SIGNED_S, str(NOW_S - 301), "1e9", "-1", "٣", ""])
+        | SENT,
+        "X-Slack-Signature": st.from_regex(r"v[01]=[0-9a-f]{64}", fullmatch=True) | SENT,
+    },
+)
+
+
+def test_no_forged_request_passes_or_shows_a_trace(
+    fuzzed: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(body=st.binary(max_size=200) | st.just(b"payload=" + b"[" * 9_000), headers=FORGED)
+    def check(body: bytes, headers: dict[str, str]) -> None:
+        sent = {key: each.encode("latin-1", "ignore") for key, each in headers.items()}
+        answer = fuzzed.post(PATH, content=body, headers=sent)
+        assert answer.status_code in (400, 401), answer.text
+        assert "Traceback" not in answer.text
+        if answer.status_code == 400:
+            assert "application/problem+json" not in answer.headers["content-type"], "uvicorn's own refusal"
+        else:
+            assert answer.json()["status"] == 401
+
+    check()
+    assert "Traceback" not in capsys.readouterr().out
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(0, 3)
+        | st.text(max_size=5)
+        | st.sampled_from([APPROVE, SNOOZE]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["type", "user", "id", "actions", "action_id", "value", "view", "container"]),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_signed_payload_does_more_than_be_refused(payload: Any) -> None:
+    try:
+        found = read_payload(json.dumps(payload).encode())
+    except NoClick:
+        return
+    assert found is None
