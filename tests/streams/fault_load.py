@@ -11,6 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from detectors.reference import Reference, build_reference
+from detectors.segment_profiles import with_segments
+from detectors.segments import ALL, own_of
+from detectors.sequential.blocks import Rows
 from detectors.values import Monitor
 from homeostat.contract import (
     LabelBatch,
@@ -130,13 +133,18 @@ class Load:
             found.append(send.record(offsets[send.partition], arrived_us))
         return found
 
-    def before(self) -> dict[tuple[str, str], Before]:
-        """The references with their rows, by model and version."""
-        return {
-            (one.model, one.version): Before(one, reference_rows(plan))
-            for plan in self.plans
-            for one in references_of(plan)
-        }
+    def before(self) -> dict[tuple[str, str, str], Before]:
+        """The references with their rows, by model, version and segment."""
+        found: dict[tuple[str, str, str], Before] = {}
+        for plan in self.plans:
+            rows = reference_rows(plan)
+            parts = {ALL: rows} | {f"plan={one}": part for one, part in rows.groupby("s.plan")}
+            for reference in references_of(plan):
+                for segment, part in parts.items():
+                    mine = own_of(reference, segment)
+                    assert not mine.alone, mine.because
+                    found[plan.model, reference.version, segment] = Before(mine.reference, part)
+        return found
 
     def truth(self) -> Truth:
         """What pandas makes of it."""
@@ -150,7 +158,7 @@ def reference_rows(plan: Plan) -> pd.DataFrame:
 
 
 def references_of(plan: Plan) -> list[Reference]:
-    """The references of versions 1 and 2."""
+    """The references of versions 1 and 2, with their segments."""
     events = reference_rows(plan)
     columns: dict[str, npt.NDArray[Any]] = {name: events[f"f.{name}"].to_numpy() for name in NUMBERS}
     columns["city"] = events["f.city"].to_numpy(dtype=object)
@@ -159,7 +167,11 @@ def references_of(plan: Plan) -> list[Reference]:
         "predictions": events["prediction"].to_numpy(),
         "labels": events["truth"].to_numpy(),
     }
-    return [build_reference(plan.model, version, columns, SPECS, **known) for version in ("1", "2")]
+    rows = Rows(columns, **known, segments={"plan": events["s.plan"].tolist()})
+    return [
+        with_segments(build_reference(plan.model, version, columns, SPECS, **known), rows)
+        for version in ("1", "2")
+    ]
 
 
 def send_of(rows: SentRows, at_s: float = 0.0) -> Send:
