@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from deploy import pieces, telling
+from deploy import pieces, second_eyes, telling
 from deploy.errors import UserError
 from deploy.logs import configure_logging
 from deploy.settings import Settings
@@ -86,6 +86,8 @@ def _agent(settings: Settings) -> None:
 
 
 async def _run_agent(settings: Settings) -> None:
+    from dataclasses import replace
+
     from db.audit.feed import Feed
     from db.audit.sequencer import Sequencer, keep
     from db.audit.witness import Witness
@@ -93,7 +95,6 @@ async def _run_agent(settings: Settings) -> None:
     from deploy.reports import keep_reports
     from remediation.agent import Agent, Ports
     from remediation.clock import SystemClock
-    from remediation.config import AgentConfig
     from remediation.training import SklearnTrainer
     from serving.registry import MlflowRegistry
     from serving.runtime import OnnxScorer
@@ -121,14 +122,8 @@ async def _run_agent(settings: Settings) -> None:
             clock=clock,
             channels=telling.channels(settings, journal, clock),
         )
-        config = AgentConfig(
-            alerts_topic=topics.ALERTS,
-            acknowledgements_topic=topics.ACKNOWLEDGEMENTS,
-            desired_topic=topics.DESIRED,
-            agent_id="agent-0",
-            approval_ttl_s=settings.approval_ttl_s,
-            policy=pieces.policy(settings),
-            playbooks=pieces.playbooks(settings),
+        config = replace(
+            second_eyes.agent_config(settings),
             autonomy=lambda model: registered.monitor(model, clock.now_us()).autonomy,
         )
         sequencer = Sequencer(engine, settings.audit_path)
@@ -184,6 +179,7 @@ async def _run_api(settings: Settings) -> None:
     from remediation.feedback import give_feedback
     from remediation.promotion import promote
     from remediation.silencing import end_silence, set_silence
+    from remediation.watchdog import overdue
     from serving.api import ApiServices, create_api
     from serving.console import add_console
     from serving.registry import MlflowRegistry
@@ -215,12 +211,16 @@ async def _run_api(settings: Settings) -> None:
             clock=clock,
             playbooks=pieces.playbooks(settings),
             health=partial(_health, settings),
+            stuck=partial(overdue, config=second_eyes.agent_config(settings)),
             token=settings.api_token.get_secret_value() if settings.api_token else None,
         )
         app = create_api(services)
         add_console(app, services)
         app.include_router(pieces.ingest_routes(settings, bus, registered))
-        async with telling.hearing_clicks(settings, engine, services, app):
+        async with (
+            telling.hearing_clicks(settings, engine, services, app),
+            second_eyes.watching(settings, journal, clock),
+        ):
             await _serve_http(app, settings.api_port, "HOMEOSTAT_API_PORT")
 
 

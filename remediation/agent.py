@@ -20,7 +20,7 @@ from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.executing.parts import Parts
 from remediation.executor import Executor
-from remediation.incidents import OPEN_STATES
+from remediation.incidents import AGENT, OPEN_STATES
 from remediation.ledger import Ledger
 from remediation.lifecycle import Lifecycle
 from remediation.outbox import Outbox
@@ -40,8 +40,10 @@ from remediation.ports import (
 )
 from remediation.reception import receive_alerts, release_alerts
 from remediation.reconciliation import Reconciliation
+from remediation.repeats import repeats
 from remediation.training_run import TrainingRuns
-from remediation.values import Acknowledgement, Incident
+from remediation.values import Acknowledgement, Incident, IncidentState
+from remediation.watchdog import watch, written
 
 log = structlog.get_logger()
 
@@ -51,6 +53,9 @@ _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 10.0
 _ALERTS_AT_ONCE = 500
 _MOST_INCIDENTS = 10_000
+_PACE_S = 0.01
+"""An incident that waits for somebody is looked at again after so long for each that is open: looking costs the same
+whether few wait or many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ class Ports:
     clock: Clock
     channels: Mapping[str, Notifier] = field(default_factory=dict[str, Notifier])
     """Where people are told besides, by the names of the policy's channels."""
+
     actuators: Mapping[str, Actuator] = field(default_factory=dict[str, Actuator])
     caller: Caller | None = None
 
@@ -104,6 +110,8 @@ class Agent:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
         self._not_before_us: dict[str, int] = {}
+        self._swept_us: int | None = None
+        self._pace_s = 0.0
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -114,6 +122,7 @@ class Agent:
             group.create_task(self._repeat(self.release, self._config.release_s), name="silences")
             group.create_task(self._repeat(self.deliver, self._config.sweep_s), name="messages")
             group.create_task(self._repeat(self.reconcile, self._config.reconcile_s), name="reconciliation")
+            group.create_task(self._repeat(self.watch, self._config.watch_s), name="watchdog")
 
     async def receive(self, alert: Alert) -> None:
         """Take an alert in. Raises what the journal raises: an alert that is not on record is not handled."""
@@ -148,12 +157,15 @@ class Agent:
     async def sweep(self) -> None:
         """Start the next step of every open incident that has none under way."""
         now_us = self._ports.clock.now_us()
-        for incident in await asyncio.to_thread(self._open_incidents):
+        found = await asyncio.to_thread(self._open_incidents)
+        self._pace_s = _PACE_S * len(found)
+        for incident in found:
             busy = self._tasks.get(incident.id)
             if (busy is None or busy.done()) and self._not_before_us.get(incident.id, 0) <= now_us:
-                task = asyncio.create_task(self._advance(incident.id), name=incident.id)
+                task = asyncio.create_task(self._advance(incident.id, incident.state), name=incident.id)
                 self._tasks[incident.id] = task
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+        self._swept_us = now_us
 
     async def release(self) -> None:
         """Let alerts go whose silence is over."""
@@ -176,15 +188,31 @@ class Agent:
         await asyncio.to_thread(self._outbox.collect)
         await self._outbox.deliver()
 
+    async def watch(self) -> None:
+        """Say that this agent works, and write down what should have moved on and has not."""
+        await asyncio.to_thread(self._watch)
+
     async def reconcile(self) -> None:
         """Make known what was decided and is not known yet."""
         await self._reconciliation.reconcile()
 
+    def _watch(self) -> None:
+        journal, policy, now_us = self._ports.journal, self._config.policy, self._ports.clock.now_us()
+        if self._swept_us is not None:
+            with journal.transaction() as unit:
+                unit.beat(f"{AGENT}/{self._config.agent_id}", self._swept_us)
+        watch(journal, now_us=now_us, config=self._config)
+        if policy.repeat_every_min is not None:
+            hold_s = self._config.diagnosis.uncured_hold_s
+            with journal.reading() as unit:
+                due = repeats(unit, now_us=now_us, every_min=policy.repeat_every_min, hold_s=hold_s)
+            written(journal, due)
+
     # -- one incident ------------------------------------------------------------------------------
 
-    async def _advance(self, incident_id: str) -> None:
+    async def _advance(self, incident_id: str, state: IncidentState) -> None:
         try:
-            wait_s = await self._step(incident_id)
+            wait_s = await self._step(incident_id, state)
             self._failures.pop(incident_id, None)
         except Exception as error:
             failures = self._failures.get(incident_id, 0)
@@ -194,12 +222,20 @@ class Agent:
             await self._give_up(incident_id, f"{type(error).__name__}: {error}")
         self._not_before_us[incident_id] = self._ports.clock.now_us() + seconds(wait_s)
 
-    async def _step(self, incident_id: str) -> float:
+    async def _step(self, incident_id: str, state: IncidentState) -> float:
+        """One step; from the diagnosis on to the ticket at once, for nobody is waited for in between."""
         running = await asyncio.to_thread(self._action_in_progress, incident_id)
         if running is not None:
             return await self._executor.advance(running)
         await asyncio.to_thread(self._lifecycle.step, incident_id)
-        return 0.0
+        if state == "open" and await asyncio.to_thread(self._state, incident_id) == "diagnosed":
+            await asyncio.to_thread(self._lifecycle.step, incident_id)
+        return self._pace_s
+
+    def _state(self, incident_id: str) -> IncidentState | None:
+        with self._ports.journal.reading() as unit:
+            incident = unit.incident(incident_id)
+        return incident.state if incident is not None else None
 
     def _action_in_progress(self, incident_id: str) -> str | None:
         """The action whose next step the executor has to do; None while it only has to be verified."""

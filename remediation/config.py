@@ -47,7 +47,7 @@ class DiagnosisConfig:
     to do with it.
     """
 
-    quiet_s: float = 0.5
+    quiet_s: float = 0.2
     settle_s: float = 4.0
     weak_settle_s: float = 30.0
     release_s: float = 600.0
@@ -131,9 +131,10 @@ class AgentConfig:
     desired_topic: str
     group: str = "agent"
     agent_id: str = field(default_factory=default_agent_id)
-    sweep_s: float = 0.2
+    sweep_s: float = 0.1
     release_s: float = 1.0
     reconcile_s: float = 30.0
+    watch_s: float = 10.0
     approval_ttl_s: float = 3_600.0
     plan_s: float = 300.0
     autonomy: Callable[[str], Autonomy] = always_suggest

@@ -1,14 +1,17 @@
 """Incidents: found, and moved from state to state."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from remediation.ports import Unit
-from remediation.values import Incident, IncidentState
+from remediation.values import Incident, IncidentState, Kin
 
 AGENT = "agent"
 """The actor of everything that the agent does by itself."""
+
+_SAME = ". The same is seen in "
 
 Ending = Literal["resolved", "escalated", "rejected", "expired"]
 
@@ -21,13 +24,14 @@ OPEN_STATES: tuple[IncidentState, ...] = (
 )
 
 TRANSITIONS: dict[IncidentState, frozenset[IncidentState]] = {
-    "open": frozenset({"diagnosed", "verifying", "resolved"}),
+    "open": frozenset({"diagnosed", "verifying", "resolved", "escalated", "rejected", "expired"}),
     "diagnosed": frozenset({"open", "awaiting_approval", "escalated"}),
     "awaiting_approval": frozenset({"open", "executing", "rejected", "expired"}),
     "executing": frozenset({"open", "diagnosed", "verifying", "escalated"}),
     "verifying": frozenset({"diagnosed", "resolved", "escalated"}),
 }
-"""What may follow what. A closed incident is never opened again: a new illness is a new incident."""
+"""What may follow what. From `open` to an end without a cure goes only who ends with another (`remediation.families`).
+A closed incident is never opened again: a new illness is a new incident."""
 
 
 def move(
@@ -39,8 +43,17 @@ def move(
     """
     if to not in TRANSITIONS.get(incident.state, frozenset()):
         raise ValueError(f"incident {incident.id}: {incident.state} may not become {to}")
+    if isinstance(told := changes.get("summary"), str):
+        changes["summary"] = with_family(told, incident.family)
     moved = msgspec.structs.replace(incident, state=to, **changes)
     return moved if unit.save_incident(moved, expected=incident.state, actor=AGENT, why=why) else None
+
+
+def with_family(summary: str, family: Sequence[Kin]) -> str:
+    """The summary, and who else is ill of the same."""
+    alone = summary.partition(_SAME)[0]
+    others = ", ".join(f"{each.model} version {each.version}" for each in family)
+    return f"{alone.rstrip('.')}{_SAME}{others}." if family else alone
 
 
 def close(unit: Unit, incident: Incident, *, to: Ending, outcome: str, now_us: int) -> Incident | None:

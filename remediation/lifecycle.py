@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from remediation import actions, approvals, incidents, limits
+from remediation import actions, approvals, families, incidents, limits
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.diagnosis import diagnose, more_may_come, ready, summary
@@ -42,9 +42,13 @@ class Lifecycle:
         """Take the next step of an incident, if its time has come."""
         with self.journal.reading() as unit:
             incident = unit.incident(incident_id)
-        match incident.state if incident else None:
+        if incident is None:
+            return
+        match incident.state:
             case "open":
-                self._diagnose(incident_id)
+                now_us = self.clock.now_us()
+                if not families.attend(self.journal, incident, now_us=now_us, config=self.config):
+                    self._diagnose(incident_id)
             case "diagnosed":
                 self._propose(incident_id)
             case "awaiting_approval":

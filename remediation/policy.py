@@ -60,8 +60,9 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
-    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`. `channels`
-    are told beside Slack. `limits`: how much may be done at all."""
+    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`; what was left
+    to people, `repeat_every_min`. `channels` are told beside Slack. `limits`: how much may be done at all; `grouping`:
+    how alerts are put together."""
 
     people: dict[str, Person] = {}
     rules: tuple[Rule, ...] = ()
@@ -69,6 +70,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     break_glass: Names = ()
     remind_every_min: Minutes | None = None
     escalation: tuple[Step, ...] = ()
+    repeat_every_min: Minutes | None = None
     on_call: Rotation | None = None
     channels: tuple[AnyChannel, ...] = ()
     limits: Limits = Limits()

@@ -58,8 +58,20 @@ class Hypothesis(Value, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
 
 
+class Kin(Value, frozen=True, kw_only=True):
+    """An incident of another model that is treated with this one."""
+
+    incident_id: str
+    model: str
+    version: str
+
+
 class Incident(Value, frozen=True, kw_only=True):
-    """One illness of one model, from the first alert to its end. Times in microseconds since the epoch, UTC."""
+    """One illness of one model, from the first alert to its end. Times in microseconds since the epoch, UTC.
+
+    `parent_id`: the incident of another model that is ill of the same, with which this one is treated; `family`: those
+    that are treated with this one (`remediation.families`).
+    """
 
     id: str
     model: str
@@ -77,6 +89,8 @@ class Incident(Value, frozen=True, kw_only=True):
     acted_us: int | None = None
     closed_us: int | None = None
     outcome: str = ""
+    parent_id: str = ""
+    family: tuple[Kin, ...] = ()
 
 
 class Arrangement(Value, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ import msgspec
 from pydantic import BaseModel, Field, StringConstraints
 
 from detectors.values import Alert, MetricPoint
+from remediation.fingerprints import fingerprint
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, ModelVersion, Plan
 
 T = TypeVar("T")
@@ -43,8 +44,17 @@ class HypothesisOut(BaseModel):
     reasons: list[str]
 
 
+class KinOut(BaseModel):
+    """An incident of another model that is treated with this one."""
+
+    incident_id: str
+    model: str
+    version: str
+
+
 class IncidentOut(BaseModel):
-    """One illness of one model."""
+    """One illness of one model. `parent_id`: the incident of another model with which it is treated, or empty;
+    `family`: those that are treated with it."""
 
     id: str = Field(examples=["inc-5f1c2a"])
     model: str
@@ -62,6 +72,8 @@ class IncidentOut(BaseModel):
     acted_at: datetime | None
     closed_at: datetime | None
     outcome: str
+    parent_id: str
+    family: list[KinOut]
 
     @classmethod
     def of(cls, value: Incident) -> "IncidentOut":
@@ -171,9 +183,11 @@ class ActionOut(BaseModel):
 
 
 class AlertOut(BaseModel):
-    """What the judge decided about one kind of measure of one version."""
+    """What the judge decided about one kind of measure of one version. `fingerprint` is the same for every alert of the
+    series."""
 
     id: str
+    fingerprint: str
     model: str
     version: str
     kind: str
@@ -193,7 +207,7 @@ class AlertOut(BaseModel):
     @classmethod
     def of(cls, value: Alert) -> "AlertOut":
         """From the value."""
-        return cls.model_validate(_with_moments(value))
+        return cls.model_validate(_with_moments(value) | {"fingerprint": fingerprint(value)})
 
 
 class PointOut(BaseModel):

@@ -1,6 +1,6 @@
 """What the API needs, given by who wires it; nothing global."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,8 +10,9 @@ from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
 from remediation.approvals import Decision, Verdict
 from remediation.changes import Change
+from remediation.notices import Notice
 from remediation.playbooks.values import Playbooks
-from remediation.ports import Clock, Journal, Registry
+from remediation.ports import Clock, Journal, Reader, Registry
 from remediation.silences import Matcher, Silence
 from remediation.values import Desired
 
@@ -77,6 +78,12 @@ class EndSilence(Protocol):
     def __call__(self, *, silence_id: str, by: str) -> Silence: ...
 
 
+class Stuck(Protocol):
+    """What should have moved on and has not (see `remediation.watchdog.overdue`)."""
+
+    def __call__(self, unit: Reader, *, now_us: int) -> Sequence[Notice]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
     """`health` tells each part's state by name; `token`, when set, is needed for every change."""
@@ -95,5 +102,6 @@ class ApiServices:
     record_change: Callable[[Change], Change]
     clock: Clock
     health: Callable[[], dict[str, str]]
+    stuck: Stuck
     token: str | None = None
     playbooks: Playbooks = field(default_factory=Playbooks)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Summary, generate_latest
 
+from remediation.clock import US_PER_S
 from remediation.durations import phases
 from remediation.incidents import OPEN_STATES
 from remediation.values import CLOSED_INCIDENTS
@@ -24,10 +25,13 @@ def accounting(services: Services) -> Accounts:
 
 @router.get("/health", summary="Each part's state")
 def health(services: Services) -> Health:
-    """Answers 503 when the database does not."""
+    """Answers 503 when the database does not. `parts` says also when each agent last looked at its incidents."""
+    now_us = services.clock.now_us()
     with services.journal.reading() as unit:
         unit.incidents(limit=1)
-    return Health(status="ok", parts=services.health())
+        beats = unit.heartbeats()
+    worked = {name: f"worked {max(0, now_us - at_us) / US_PER_S:.0f} s ago" for name, at_us in beats.items()}
+    return Health(status="ok", parts=services.health() | worked)
 
 
 @probes.get("/healthz", summary="Alive")
@@ -54,7 +58,21 @@ def metrics(services: Services, request: Request) -> Response:
         registry=registry,
     )
     missing = Gauge("homeostat_events_missing", "Events without an account", ["model"], registry=registry)
+    stuck = Gauge(
+        "homeostat_overdue_steps",
+        "Steps of incidents that should have been taken minutes ago",
+        registry=registry,
+    )
+    heard = Gauge(
+        "homeostat_agent_heartbeat_seconds",
+        "When an agent last looked at its incidents, as seconds since the epoch",
+        ["agent"],
+        registry=registry,
+    )
     with services.journal.reading() as unit:
+        stuck.set(len(services.stuck(unit, now_us=services.clock.now_us())))
+        for name, at_us in unit.heartbeats().items():
+            heard.labels(name).set(at_us / US_PER_S)
         pending.set(len(unit.approvals(state="pending", limit=500)))
         for incident in unit.incidents(states=OPEN_STATES, limit=500):
             incidents.labels(incident.model).inc()

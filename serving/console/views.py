@@ -1,11 +1,12 @@
 """What the pages show, gathered from the journal and the measurements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from db.points import SqlRecordStore
 from detectors.values import UNKNOWN_MODEL, Alert, Evidence, MetricPoint
 from remediation.incidents import OPEN_STATES
+from remediation.inhibition import explanations
 from remediation.ports import Reader
 from remediation.silences import told
 from remediation.values import Action, Approval, Desired, Incident, Plan
@@ -74,10 +75,11 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class IncidentView:
-    """Everything about one incident."""
+    """Everything about one incident. `explained`: for the id of an alert, the one that explains it."""
 
     incident: Incident
     alerts: Sequence[Alert]
+    explained: Mapping[str, Alert]
     plans: Sequence[tuple[Plan, Sequence[Approval], Sequence[Action]]]
     tickets: Sequence[Ticket]
     charts: Sequence[Chart]
@@ -143,6 +145,7 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
     return IncidentView(
         incident=incident,
         alerts=alerts,
+        explained=explanations(alerts),
         plans=[
             (
                 plan,

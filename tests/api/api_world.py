@@ -16,12 +16,14 @@ from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricPoint
 from remediation.approvals import decide, request, snooze
 from remediation.changes import record_change
+from remediation.config import AgentConfig
 from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
 from remediation.playbooks.values import Playbooks
 from remediation.policy import Policy
 from remediation.silencing import end_silence, set_silence
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
+from remediation.watchdog import overdue
 from serving.api import ApiServices, create_api
 from serving.model_errors import RegistryUnreachable
 
@@ -95,6 +97,9 @@ class World:
             clock=self.clock,
             playbooks=self.playbooks,
             health=lambda: {"kafka": "healthy", "agent": "healthy"},
+            stuck=partial(
+                overdue, config=AgentConfig(alerts_topic="a", acknowledgements_topic="k", desired_topic="d")
+            ),
             token=token,
         )
 

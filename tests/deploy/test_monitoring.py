@@ -25,6 +25,7 @@ OF_PROCESSES = {
     "process_cpu_seconds_total",
     "up",
 }
+OF_THE_API = {"homeostat_agent_heartbeat_seconds", "homeostat_overdue_steps"}
 LABELS = {"role", "instance", "job", "reason"}
 OUTCOMES = {*Accounting.__struct_fields__, "future"}
 
@@ -50,7 +51,7 @@ def expressions() -> list[tuple[str, str]]:
 def test_every_metric_and_label_of_an_expression_exists(name: str, expression: str) -> None:
     metrics = re.findall(r"\b(?:homeostat|process)_[a-z_]+|\bup\b", expression)
     assert metrics
-    assert set(metrics) <= METRICS.keys() | OF_PROCESSES | OF_SERVICES
+    assert set(metrics) <= METRICS.keys() | OF_PROCESSES | OF_SERVICES | OF_THE_API
     known = LABELS.union(*(METRICS[metric].labels for metric in metrics if metric in METRICS))
     for chosen in re.findall(r"\{([^}]*)\}", expression):
         for label in re.findall(r"([a-z]+)\s*=~?", chosen):
