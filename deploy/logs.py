@@ -22,6 +22,9 @@ def configure_logging(level: str) -> None:
         "apscheduler",
         "fontTools",
         "weasyprint",
+        # These tell signatures and headers at DEBUG.
+        "botocore",
+        "httpcore",
     ):
         logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
     structlog.configure(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from db.audit.verify import VerifyReport
     from remediation.playbooks.values import Playbooks
     from remediation.policy import Policy
-    from remediation.ports import Bus, Publisher, Registry
-    from remediation.values import Desired
     from streams.archive.upkeep import UpkeepConfig
     from streams.bus import KafkaBus
     from streams.control.configuration import Configuration
@@ -80,19 +78,6 @@ async def open_bus(settings: Settings, name: str) -> "AsyncGenerator[KafkaBus]":
         yield bus
     finally:
         await bus.stop()
-
-
-def publisher(bus: "Bus", registry: "Registry") -> "Publisher":
-    """Makes decisions known: the reference and its schema on the control topic, the desired state, the alias."""
-    from remediation.publisher import BusPublisher
-    from streams import topics
-    from streams.control.bus import publish_reference
-
-    async def announce(desired: "Desired") -> None:
-        reference = await asyncio.to_thread(registry.reference, desired.model, desired.version)
-        await publish_reference(bus, reference)
-
-    return BusPublisher(bus, registry, desired_topic=topics.DESIRED, announce=announce)
 
 
 def ingest_map(settings: Settings) -> "IngestMap":

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     issue_url: SecretStr | None = None
     """Where a step `open_issue` of a playbook posts what is known, unless it names another variable
     (docs/playbooks.md)."""
+    actuators: Path | None = None
+    """YAML file that says which models are served elsewhere and how they are reached, and whether playbooks may run
+    commands (docs/actuators.md). Not set: our own inference servers serve all, and no command runs."""
     ingest_topics: str | None = None
     """Further topics that the gate reads, `topic=format,...`; formats: auto, homeostat, cloudevents, sagemaker,
     inference-table, arrow (docs/ingest.md)."""

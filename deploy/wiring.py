@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from deploy import pieces, second_eyes, telling
+from deploy import actuation, pieces, second_eyes, telling
 from deploy.errors import UserError
 from deploy.logs import configure_logging
 from deploy.settings import Settings
@@ -117,14 +117,17 @@ async def _run_agent(settings: Settings) -> None:
             trainer=SklearnTrainer(),
             archive=ParquetArchive(settings.archive_location),
             scorer=OnnxScorer(),
-            publisher=pieces.publisher(bus, registry),
+            publisher=actuation.publisher(bus, registry, registered),
             notifier=telling.notifier(settings, journal),
             clock=clock,
             channels=telling.channels(settings, journal, clock),
+            actuators=actuation.actuators(settings, bus, registry, registered),
+            caller=actuation.caller(settings, bus, registered, clock),
         )
         config = replace(
             second_eyes.agent_config(settings),
             autonomy=lambda model: registered.monitor(model, clock.now_us()).autonomy,
+            actuator=actuation.reaches(settings).name_for,
         )
         sequencer = Sequencer(engine, settings.audit_path)
         witness = Witness(engine, settings.audit_path)
@@ -174,6 +177,7 @@ async def _run_api(settings: Settings) -> None:
     from db.journal import SqlJournal
     from db.points import SqlRecordStore
     from remediation.approvals import decide, snooze
+    from remediation.cancellation import cancel
     from remediation.changes import record_change
     from remediation.clock import SystemClock
     from remediation.feedback import give_feedback
@@ -203,13 +207,21 @@ async def _run_api(settings: Settings) -> None:
             proofs=Proofs(engine, settings.audit_path),
             decide=partial(decide, journal, clock, policy=policy),
             snooze=partial(snooze, journal, clock, policy=policy),
-            promote=partial(promote, journal, registry, pieces.publisher(bus, registry), clock),
+            promote=partial(
+                promote,
+                journal,
+                registry,
+                actuation.routed_publisher(settings, bus, registry, registered),
+                clock,
+            ),
+            cancel=partial(cancel, journal, clock, policy=policy),
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
             set_silence=partial(set_silence, journal, clock),
             end_silence=partial(end_silence, journal, clock),
             record_change=partial(record_change, journal, clock),
             clock=clock,
             playbooks=pieces.playbooks(settings),
+            limits=policy.limits,
             health=partial(_health, settings),
             stuck=partial(overdue, config=second_eyes.agent_config(settings)),
             token=settings.api_token.get_secret_value() if settings.api_token else None,

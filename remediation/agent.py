@@ -105,7 +105,13 @@ class Agent:
         self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config)
         self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy, ports.channels)
         self._reconciliation = Reconciliation(
-            ports.journal, ports.bus, ports.registry, ports.publisher, config
+            ports.journal,
+            ports.bus,
+            ports.registry,
+            ports.publisher,
+            config,
+            actuators=ports.actuators,
+            clock=ports.clock,
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
@@ -162,7 +168,7 @@ class Agent:
         for incident in found:
             busy = self._tasks.get(incident.id)
             if (busy is None or busy.done()) and self._not_before_us.get(incident.id, 0) <= now_us:
-                task = asyncio.create_task(self._advance(incident.id, incident.state), name=incident.id)
+                task = asyncio.create_task(self._advance(incident), name=incident.id)
                 self._tasks[incident.id] = task
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
         self._swept_us = now_us
@@ -210,9 +216,10 @@ class Agent:
 
     # -- one incident ------------------------------------------------------------------------------
 
-    async def _advance(self, incident_id: str, state: IncidentState) -> None:
+    async def _advance(self, incident: Incident) -> None:
+        incident_id = incident.id
         try:
-            wait_s = await self._step(incident_id, state)
+            wait_s = await self._step(incident)
             self._failures.pop(incident_id, None)
         except Exception as error:
             failures = self._failures.get(incident_id, 0)
@@ -222,15 +229,19 @@ class Agent:
             await self._give_up(incident_id, f"{type(error).__name__}: {error}")
         self._not_before_us[incident_id] = self._ports.clock.now_us() + seconds(wait_s)
 
-    async def _step(self, incident_id: str, state: IncidentState) -> float:
-        """One step; from the diagnosis on to the ticket at once, for nobody is waited for in between."""
+    async def _step(self, incident: Incident) -> float:
+        """One step; from the diagnosis on to the ticket at once, for nobody is waited for in between. Returns how long
+        to wait before the next one."""
+        incident_id = incident.id
         running = await asyncio.to_thread(self._action_in_progress, incident_id)
         if running is not None:
             return await self._executor.advance(running)
         await asyncio.to_thread(self._lifecycle.step, incident_id)
-        if state == "open" and await asyncio.to_thread(self._state, incident_id) == "diagnosed":
+        if incident.state != "open" or incident.parent_id:
+            return self._pace_s
+        if await asyncio.to_thread(self._state, incident_id) == "diagnosed":
             await asyncio.to_thread(self._lifecycle.step, incident_id)
-        return self._pace_s
+        return 0.0
 
     def _state(self, incident_id: str) -> IncidentState | None:
         with self._ports.journal.reading() as unit:

@@ -1,12 +1,13 @@
 """What was decided must become known: a process that died between the two leaves work to the agent."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 import structlog
 
 from remediation.config import AgentConfig
-from remediation.ports import Bus, Journal, Publisher, Registry
+from remediation.ports import Actuator, Bus, Clock, Journal, Publisher, Registry
 from remediation.values import Desired
 
 log = structlog.get_logger()
@@ -14,28 +15,54 @@ log = structlog.get_logger()
 
 class Reconciliation:
     """Compares the authority (the row in the journal) with its projections: the desired-state topic, which is
-    published again where it is behind, and the registry's alias, which is set where it points elsewhere."""
+    published again where it is behind; whoever serves a model elsewhere, who is told again; and the registry's alias,
+    which is set where it points elsewhere. A model that cannot be reconciled keeps no other one from it.
+
+    actuators: by name, for the models that `config.actuator` gives to one of them.
+    """
 
     def __init__(
-        self, journal: Journal, bus: Bus, registry: Registry, publisher: Publisher, config: AgentConfig
+        self,
+        journal: Journal,
+        bus: Bus,
+        registry: Registry,
+        publisher: Publisher,
+        config: AgentConfig,
+        *,
+        actuators: Mapping[str, Actuator],
+        clock: Clock,
     ) -> None:
         self._journal = journal
         self._bus = bus
         self._registry = registry
         self._publisher = publisher
         self._config = config
+        self._actuators = actuators
+        self._clock = clock
 
     async def reconcile(self) -> None:
         """One round over all models that were ever deployed."""
         published = await self._published()
         for desired in await asyncio.to_thread(self._decided):
-            if published.get(desired.model, 0) < desired.epoch:
-                log.warning(
-                    "A decided version was not known yet", model=desired.model, version=desired.version
-                )
-                await self._publisher.publish_desired(desired)
-            else:
-                await asyncio.to_thread(self._align_alias, desired)
+            try:
+                await self._reconcile(desired, published)
+            except Exception:
+                log.exception("A model could not be reconciled and will be tried again", model=desired.model)
+
+    async def _reconcile(self, desired: Desired, published: Mapping[str, int]) -> None:
+        elsewhere = self._actuators.get(self._config.actuator(desired.model))
+        if elsewhere is not None:
+            now_us = self._clock.now_us()
+            standing = await elsewhere.observe(desired, asked_us=desired.at_us, now_us=now_us)
+            if standing.state != "loaded":
+                log.warning("A decided state is not in force", model=desired.model, why=standing.sentence)
+                await elsewhere.apply(desired)
+            await asyncio.to_thread(self._align_alias, desired)
+        elif published.get(desired.model, 0) < desired.epoch:
+            log.warning("A decided version was not known yet", model=desired.model, version=desired.version)
+            await self._publisher.publish_desired(desired)
+        else:
+            await asyncio.to_thread(self._align_alias, desired)
 
     async def _published(self) -> dict[str, int]:
         epochs: dict[str, int] = {}
