@@ -9,7 +9,7 @@ from detectors.values import Alert, AlertKind, Axis, Evidence, MetricPoint, Valu
 from remediation.changes import Change, near
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
-from remediation.ports import Unit
+from remediation.ports import Reader
 from remediation.routing import still_firing
 from remediation.values import Desired, Incident
 
@@ -114,7 +114,7 @@ class Rate(Value, frozen=True, kw_only=True):
     rows: int
 
 
-def gather(unit: Unit, incident: Incident, *, now_us: int, near_s: float) -> Facts:
+def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> Facts:
     """Read what can be read often: everything but the points. `near_s`: how long before the onset a change can have
     begun that has to do with it."""
     onset_us = incident.change_us
@@ -131,7 +131,7 @@ def gather(unit: Unit, incident: Incident, *, now_us: int, near_s: float) -> Fac
     )
 
 
-def with_points(unit: Unit, facts: Facts, config: DiagnosisConfig) -> Facts:
+def with_points(unit: Reader, facts: Facts, config: DiagnosisConfig) -> Facts:
     """Add the points: on the label axis of every version that ever served, on the event axis (many more, one
     per feature) only those around the release that brought the ill version."""
     model = facts.incident.model
@@ -199,7 +199,7 @@ def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -
     return sorted(found, key=lambda each: (-each.effect, each.measure, each.feature or ""))
 
 
-def _carried_over(unit: Unit, incident: Incident) -> list[Alert]:
+def _carried_over(unit: Reader, incident: Incident) -> list[Alert]:
     """Alerts of the same version that came while another incident was open and fire still: the judge tells
     each once."""
     past = unit.incidents(model=incident.model, limit=2)
@@ -211,6 +211,6 @@ def _carried_over(unit: Unit, incident: Incident) -> list[Alert]:
     ]
 
 
-def _blamed(unit: Unit, incident: Incident) -> frozenset[str]:
+def _blamed(unit: Reader, incident: Incident) -> frozenset[str]:
     past = unit.incidents(model=incident.model, cause="bad_release")
     return frozenset(each.version for each in past if each.id != incident.id and each.state == "resolved")

@@ -15,9 +15,9 @@ from remediation.executor import Executor
 from remediation.observed import Remembered
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import next_step
-from remediation.playbooks.proposal import Proposal, Tried, controls
+from remediation.playbooks.proposal import Proposal, controls
+from remediation.playbooks.recall import tried
 from remediation.ports import Clock, Journal, Registry, Unit
-from remediation.questions import is_question
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
 from remediation.values import Approval, Incident, ModelVersion, Plan
@@ -121,7 +121,7 @@ class Lifecycle:
             if facts is None or limits.held_up(unit, facts.incident.model, self.config.policy.limits):
                 return
             facts = with_points(unit, facts, self.config.diagnosis)
-            past = _tried(unit, incident_id)
+            past = tried(unit, incident_id)
         versions, references = self._versions(facts), self.registry.reference
         found = _sound(next_step(facts, past, versions, config=self.config, references=references))
         with self.journal.transaction() as unit:
@@ -260,14 +260,3 @@ def _open_ticket(unit: Unit, incident_id: str) -> tuple[Plan, Approval] | None:
     tickets = unit.approvals(incident_id=incident_id)
     found = next((each for each in tickets if each.plan_id == plans[-1].id), None)
     return (plans[-1], found) if found else None
-
-
-def _tried(unit: Unit, incident_id: str) -> list[Tried]:
-    """What was planned for an incident before, oldest first."""
-    tickets = {each.plan_id: each for each in unit.approvals(incident_id=incident_id)}
-    done = {each.plan_id: each for each in unit.actions(incident_id=incident_id)}
-    plans = sorted(
-        (each for each in unit.plans(incident_id) if not is_question(each)),
-        key=lambda plan: (plan.created_us, plan.id),
-    )
-    return [Tried(plan=each, approval=tickets.get(each.id), action=done.get(each.id)) for each in plans]

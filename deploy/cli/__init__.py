@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli import (
+    agent,
     archive,
     audit,
     backtest,
@@ -18,6 +19,8 @@ from deploy.cli import (
     deadletters,
     demo,
     measure,
+    notify,
+    playbooks,
     records,
     schemas,
     silences,
@@ -60,6 +63,9 @@ measure.register(app)
 schemas.register(app)
 silences.register(app)
 changes.register(app)
+notify.register(app)
+playbooks.register(app)
+agent.register(app)
 tokens.register(app)
 
 

@@ -186,13 +186,20 @@ def _scale(step: kinds.ScaleReplicas, scene: Scene) -> Draft | str:
 
 
 def _refresh(step: kinds.RefreshReference, scene: Scene) -> Draft | str:
-    ill = scene.facts.version
+    model, ill = scene.serving.model, scene.facts.version
     return Draft(
-        blast_radius=f"Version {ill} of {scene.serving.model} is compared with {step.rows:,} rows that come from now "
-        "on. No answer changes; what is usual from now on raises no alert.",
+        blast_radius=f"Version {ill} of {model} is compared with its last {step.rows:,} rows since the change. "
+        "No answer changes; what is usual now raises no alert any more.",
         undo=f"Register the former reference of version {ill} again.",
         arrangement=scene.before,
-        parameters={"reason": step.reason, "rows": step.rows, "model": scene.serving.model, "version": ill},
+        parameters={
+            "reason": step.reason,
+            "rows": step.rows,
+            "model": model,
+            "version": ill,
+            "since_us": surely_changed_us(scene.facts),
+            "until_us": scene.facts.now_us,
+        },
     )
 
 

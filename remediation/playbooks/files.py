@@ -46,11 +46,26 @@ def parse_playbooks(content: bytes, name: str) -> Playbooks:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a file."""
-    described = msgspec.json.schema(Playbooks)
+    described = _in_one_line(msgspec.json.schema(Playbooks))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Homeostat playbooks",
-    } | described
+        **described,
+    }
+
+
+def _in_one_line(described: Any) -> Any:
+    """Descriptions without the line breaks of the source."""
+    if isinstance(described, list):
+        return [_in_one_line(each) for each in cast("list[Any]", described)]
+    if not isinstance(described, dict):
+        return described
+    return {
+        name: " ".join(value.split())
+        if name == "description" and isinstance(value, str)
+        else _in_one_line(value)
+        for name, value in cast("dict[str, Any]", described).items()
+    }
 
 
 @cache
@@ -134,8 +149,10 @@ def _of_step(step: Step) -> Iterator[tuple[str, str]]:
         yield "approval", " names people, and the step is safe: nobody is asked; leave one of them out"
     if isinstance(step, FallBack) and (step.to is None) == (step.constant is None):
         yield "to", ": give either a version in `to` or a score in `constant`"
-    if isinstance(step, ShiftTraffic) and list(step.shares) != sorted(set(step.shares)):
-        yield "shares", f" is {list(step.shares)}: shares have to grow, such as [0.1, 0.5, 1]"
+    if isinstance(step, ShiftTraffic) and (
+        list(step.shares) != sorted(set(step.shares)) or step.shares[-1] != 1
+    ):
+        yield "shares", f" is {list(step.shares)}: shares have to grow and end with 1, such as [0.1, 0.5, 1]"
     if isinstance(step, Rollback) and step.only_if.target_is_safe is False:
         yield "only_if.target_is_safe", " is false: a rollback goes to a safe version or not at all"
     both = sorted(set(step.only_if.change_recorded) & set(step.only_if.no_change_recorded))

@@ -98,8 +98,8 @@ class Promote(Common, frozen=True, kw_only=True, tag="promote"):
 
 
 class ShiftTraffic(Common, frozen=True, kw_only=True, tag="shift_traffic"):
-    """The version `to` answers the first of `shares` of the requests, `hold_s` seconds later the next. With 1 as the
-    last it serves in the end; with less the rest stays."""
+    """The version `to` answers the first of `shares` of the requests, `hold_s` seconds later the next; the last is 1,
+    and is verified as a whole."""
 
     to: Version
     shares: Annotated[tuple[Share, ...], msgspec.Meta(min_length=1, max_length=20)]
@@ -145,7 +145,8 @@ class ScaleReplicas(Common, frozen=True, kw_only=True, tag="scale_replicas"):
 
 
 class RefreshReference(Common, frozen=True, kw_only=True, tag="refresh_reference"):
-    """What is compared with is learned again, from `rows` rows that come from now on."""
+    """The ill version is compared with the last `rows` archived rows since the change, and `reason` says why they are
+    usual from now on."""
 
     reason: Text
     rows: Annotated[int, msgspec.Meta(ge=100, le=100_000_000)] = 1_000
