@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from deploy.cli import (
-    agent,
     archive,
     audit,
     backtest,
@@ -19,7 +18,6 @@ from deploy.cli import (
     deadletters,
     demo,
     measure,
-    notify,
     playbooks,
     records,
     schemas,
@@ -63,9 +61,7 @@ measure.register(app)
 schemas.register(app)
 silences.register(app)
 changes.register(app)
-notify.register(app)
 playbooks.register(app)
-agent.register(app)
 tokens.register(app)
 
 
