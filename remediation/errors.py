@@ -8,6 +8,9 @@ RemediationError
 ├── ScheduleError     a cron expression cannot be understood
 ├── PolicyInvalid     the file that says who may decide contradicts itself
 ├── PlaybooksInvalid  a file of playbooks is not what its schema says, or contradicts itself
+├── CancelRefused     an action cannot be stopped any more
+│   ├── UnknownAction
+│   └── CancelForbidden
 ├── TokenRefused      a token cannot be what it was asked to be, or is not known
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
@@ -40,6 +43,18 @@ class LeaseLost(RemediationError):
 
 class PromotionRefused(RemediationError):
     """The version is unknown, has no digest, or somebody decided in the meantime."""
+
+
+class CancelRefused(RemediationError):
+    """The action is over, or is being taken back already."""
+
+
+class UnknownAction(CancelRefused):
+    """There is no action with this id."""
+
+
+class CancelForbidden(CancelRefused):
+    """The policy does not let this person stop the action."""
 
 
 class FeedbackRefused(RemediationError):

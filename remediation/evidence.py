@@ -64,9 +64,9 @@ class Facts(Value, frozen=True, kw_only=True):
     def release(self) -> Desired | None:
         """The deployment that brought the ill version, if another version served before it."""
         for position in range(len(self.deployments) - 1, 0, -1):
-            if self.deployments[position].version == self.version:
-                before = self.deployments[position - 1].version
-                return self.deployments[position] if before != self.version else None
+            brought, before = self.deployments[position], self.deployments[position - 1]
+            if brought.version == self.version != before.version:
+                return brought
         return None
 
     def predecessor(self) -> str | None:

@@ -249,6 +249,23 @@ def _decide(
     typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
 
 
+@actions.command("cancel")
+def actions_cancel(
+    action_id: str,
+    reason: Annotated[str, typer.Option(help="Why it shall go no further.")],
+    by: By = None,
+) -> None:
+    """Stop an action under way: what it decided is taken back, and its incident is left to people.
+
+    Example: `homeostat actions cancel act-7c1d0a52b3f4e6a8 --reason "the campaign explains it"`
+    """
+    from deploy.cli.client import whoami
+
+    body: dict[str, object] = {"by": by or whoami(), "reason": reason}
+    answer = _client().post(f"/actions/{action_id}/cancel", body)
+    typer.echo(f"{answer['id']} goes no further; it is {answer['state']} now.")
+
+
 @actions.command("list")
 def actions_list(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,

@@ -45,7 +45,7 @@ class Call:
         return self._parts.caller
 
     def _intend(self, name: str, action_id: str, plan: Plan) -> bool:
-        """Whether it was attempted before. What was not is not begun when the world has moved, or a person says stop."""
+        """Whether it was attempted before. What was not is not begun in a world that has moved."""
         ledger = self._parts.ledger
         with self._parts.journal.transaction() as unit:
             action = ledger.held(unit, action_id)

@@ -10,11 +10,12 @@ from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
 from remediation.approvals import Decision, Verdict
 from remediation.changes import Change
+from remediation.limits import Limits
 from remediation.notices import Notice
 from remediation.playbooks.values import Playbooks
 from remediation.ports import Clock, Journal, Reader, Registry
 from remediation.silences import Matcher, Silence
-from remediation.values import Desired
+from remediation.values import Action, Desired
 
 
 class Decide(Protocol):
@@ -40,6 +41,12 @@ class Snooze(Protocol):
     def __call__(
         self, approval_id: str, *, by: str, minutes: float, channel: str, identity: str | None = None
     ) -> Decision: ...
+
+
+class Cancel(Protocol):
+    """Stops an action under way (see `remediation.cancellation.cancel`)."""
+
+    def __call__(self, action_id: str, *, by: str, reason: str, channel: str) -> Action: ...
 
 
 class Promote(Protocol):
@@ -96,6 +103,7 @@ class ApiServices:
     decide: Decide
     snooze: Snooze
     promote: Promote
+    cancel: Cancel
     give_feedback: GiveFeedback
     set_silence: SetSilence
     end_silence: EndSilence
@@ -105,3 +113,4 @@ class ApiServices:
     stuck: Stuck
     token: str | None = None
     playbooks: Playbooks = field(default_factory=Playbooks)
+    limits: Limits = Limits()

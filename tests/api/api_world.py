@@ -15,6 +15,7 @@ from db.points import SqlRecordStore
 from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Accounting, Alert, Evidence, MetricPoint
 from remediation.approvals import decide, request, snooze
+from remediation.cancellation import cancel
 from remediation.changes import record_change
 from remediation.config import AgentConfig
 from remediation.errors import PromotionRefused
@@ -90,6 +91,7 @@ class World:
             decide=partial(decide, self.journal, self.clock, policy=self.policy),
             snooze=partial(snooze, self.journal, self.clock, policy=self.policy),
             promote=self.promote,
+            cancel=partial(cancel, self.journal, self.clock, policy=self.policy),
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
             set_silence=partial(set_silence, self.journal, self.clock),
             end_silence=partial(end_silence, self.journal, self.clock),

@@ -1,5 +1,5 @@
-"""Every kind of action is killed, or sees a time-out, at every boundary of every effect, enumerated; whoever goes on ends
-it the same way, once."""
+"""Every kind of action is killed, or sees a time-out, at every boundary of every effect, enumerated; whoever goes on
+ends it the same way, once."""
 
 from typing import Any
 

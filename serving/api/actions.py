@@ -1,0 +1,41 @@
+"""Routes that change an action under way."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from remediation.errors import CancelForbidden, CancelRefused, UnknownAction
+from serving.api.access import Acting, Identifier, Services
+from serving.api.problems import Problem
+from serving.api.schemas import ActionOut, Name, Reason
+
+router = APIRouter(tags=["incidents"])
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "The policy does not let this person stop it"},
+    409: {"description": "The action is over, or is being taken back already"},
+}
+
+
+class CancelIn(BaseModel):
+    """Who stops the action, and why."""
+
+    by: Name = Field(examples=["mira"])
+    reason: Reason = Field(min_length=1, examples=["the campaign explains it"])
+
+
+@router.post("/actions/{action_id}/cancel", summary="Stop an action under way", responses=_REFUSED)
+def cancel(services: Services, acting: Acting, action_id: Identifier, stop: CancelIn) -> ActionOut:
+    """It goes no further; what it decided is taken back, and its incident is left to people. To ask twice changes
+    nothing."""
+    try:
+        action = services.cancel(action_id, by=acting(stop.by), reason=stop.reason, channel="rest")
+    except UnknownAction as error:
+        raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error
+    except CancelForbidden as error:
+        raise Problem(HTTPStatus.FORBIDDEN, str(error)) from error
+    except CancelRefused as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+    return ActionOut.of(action)
