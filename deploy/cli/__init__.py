@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli import (
+    agent,
     archive,
     audit,
     backtest,
@@ -62,6 +63,7 @@ schemas.register(app)
 silences.register(app)
 changes.register(app)
 playbooks.register(app)
+agent.register(app)
 tokens.register(app)
 
 

@@ -4,7 +4,18 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from serving.api import actions, approvals, audit, changes, incidents, models, playbooks, silences, system
+from serving.api import (
+    actions,
+    agent,
+    approvals,
+    audit,
+    changes,
+    incidents,
+    models,
+    playbooks,
+    silences,
+    system,
+)
 from serving.api.access import no_strangers
 from serving.api.problems import MEDIA_TYPE, add_problems
 from serving.api.protection import add_protection
@@ -51,7 +62,7 @@ def create_api(services: ApiServices) -> FastAPI:
     add_protection(app, services)
     add_problems(app)
     add_request_metrics(app)
-    for room in (incidents, actions, approvals, silences, changes, playbooks, models, audit, system):
+    for room in (incidents, actions, approvals, agent, silences, changes, playbooks, models, audit, system):
         app.include_router(room.router, prefix="/api/v1", dependencies=[Depends(no_strangers)])
     app.include_router(system.probes)
     return app

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from db.errors import StoreError
 from remediation.clock import SystemClock
+from remediation.switches import PAUSE, Switch
 from remediation.values import IncidentState
 from serving import story, words
 from serving.api.protection import needs_token
@@ -112,6 +113,16 @@ def _needs_token(services: ApiServices) -> bool:
         return False
 
 
+def _paused(services: ApiServices) -> Switch | None:
+    """Who has paused all actions, if somebody has."""
+    try:
+        with services.journal.reading() as unit:
+            switch = unit.switch(PAUSE)
+    except StoreError:
+        return None
+    return switch if switch is not None and switch.on else None
+
+
 def _typed(value: str) -> str | None:
     """What a person typed into a filter; an empty field filters nothing, and what cannot be typed is left out."""
     return value if value and value.isprintable() else None
@@ -152,7 +163,10 @@ def _renderer(services: ApiServices) -> Render:
 
     def render(template: str, **content: Any) -> Response:
         text = environment.get_template(template).render(
-            now_us=clock.now_us(), token_needed=_needs_token(services), **content
+            now_us=clock.now_us(),
+            token_needed=_needs_token(services),
+            paused=_paused(services),
+            **content,
         )
         return HTMLResponse(text, headers=_HEADERS)
 

@@ -9,6 +9,7 @@ from remediation.incidents import OPEN_STATES
 from remediation.inhibition import explanations
 from remediation.ports import Reader
 from remediation.silences import told
+from remediation.switches import PAUSE
 from remediation.values import Action, Approval, Desired, Incident, Plan
 from serving import story, words
 from serving.api.services import ApiServices
@@ -175,6 +176,7 @@ def fingerprint(services: ApiServices) -> str:
         pending = [each.id for each in unit.approvals(state="pending", limit=50)]
         incidents = [(each.id, each.state) for each in unit.incidents(limit=8)]
         actions = [(each.id, each.state, len(each.steps)) for each in unit.actions(limit=3)]
+        paused = unit.switch(PAUSE)
         served = {name: unit.desired(name) for name in unit.deployed_models()}
         epochs = [(name, desired.epoch if desired else 0) for name, desired in served.items()]
     newest = [
@@ -182,7 +184,7 @@ def fingerprint(services: ApiServices) -> str:
         for name in services.records.models()
     ]
     unmeasured = [services.records.without_reference(name) for name in services.records.models()]
-    return repr((pending, incidents, actions, epochs, newest, unmeasured))
+    return repr((pending, incidents, actions, paused, epochs, newest, unmeasured))
 
 
 def _model_card(records: SqlRecordStore, unit: Reader, name: str) -> ModelCard:

@@ -38,14 +38,8 @@ def _segment(since: Period, ill: Period | None = None) -> Segment:
 
 
 def _verdict(*segments: Segment, **more: Any) -> Verdict:
-    observed: dict[str, Any] = {
-        "version": "2",
-        "ill_version": "1",
-        "since_us": 0,
-        "signals": (),
-        "alerts": (),
-    }
-    return verify(Observed(**(observed | {"segments": segments} | more)), CONFIG)
+    bare = Observed(version="2", ill_version="1", since_us=0, segments=segments, signals=(), alerts=())
+    return verify(msgspec.structs.replace(bare, **more), CONFIG)
 
 
 def _since(rows: int, rate: float) -> Verdict:

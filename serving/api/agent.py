@@ -1,0 +1,91 @@
+"""Routes about the agent as a whole: the pause, the limits, the breakers."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, get_args
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from remediation import actions
+from remediation.limits import open_breakers, turn
+from remediation.switches import PAUSE, breaker_of
+from remediation.values import ActionKind
+from serving.api.access import Acting, Services
+from serving.api.problems import Problem
+from serving.api.schemas import Name, Reason, moment
+
+router = APIRouter(prefix="/agent", tags=["agent"])
+Kind = Annotated[str, Path(max_length=200, examples=["retrain"])]
+
+
+class TurnIn(BaseModel):
+    """Who says so, and why."""
+
+    by: Name = Field(examples=["mira"])
+    reason: Reason = Field(min_length=1, examples=["the data centre moves tonight"])
+
+
+class BreakerOut(BaseModel):
+    """A kind of action that is not done until a person resets it."""
+
+    kind: str
+    reason: str
+
+
+class AgentOut(BaseModel):
+    """Whether actions are paused, by whom and why; how many are under way; which kinds are not done; the limits."""
+
+    paused: bool
+    by: str | None
+    reason: str | None
+    since: datetime | None
+    running: int
+    breakers: list[BreakerOut]
+    limits: dict[str, float]
+
+
+@router.get("", summary="What the agent may do now")
+def agent(services: Services) -> AgentOut:
+    """Also while nothing is wrong."""
+    limits = services.limits
+    with services.journal.reading() as unit:
+        switch, breakers = unit.switch(PAUSE), open_breakers(unit, limits)
+        running = len(unit.actions(states=actions.RUNNING, limit=500))
+    paused = switch if switch is not None and switch.on else None
+    return AgentOut(
+        paused=paused is not None,
+        by=paused.by if paused else None,
+        reason=paused.reason if paused else None,
+        since=moment(paused.at_us if paused else None),
+        running=running,
+        breakers=[BreakerOut(kind=kind, reason=reason) for kind, reason in breakers.items()],
+        limits={name: getattr(limits, name) for name in limits.__struct_fields__},
+    )
+
+
+@router.post("/pause", summary="Start no action any more")
+def pause(services: Services, acting: Acting, asked: TurnIn) -> AgentOut:
+    """Of all models. Incidents are found and diagnosed as before; what is under way is finished, verified, and taken
+    back if it did not help. A second pause changes nothing."""
+    turn(services.journal, services.clock, PAUSE, on=True, by=acting(asked.by), reason=asked.reason)
+    return agent(services)
+
+
+@router.post("/resume", summary="Let actions start again")
+def resume(services: Services, acting: Acting, asked: TurnIn) -> AgentOut:
+    """What waits goes on, as far as it still fits the world."""
+    turn(services.journal, services.clock, PAUSE, on=False, by=acting(asked.by), reason=asked.reason)
+    return agent(services)
+
+
+@router.post("/breakers/{kind}/reset", summary="Allow a kind of action again")
+def reset(services: Services, acting: Acting, kind: Kind, asked: TurnIn) -> AgentOut:
+    """Its failures until now do not count any more."""
+    known = {name: name for name in get_args(ActionKind)}
+    if kind not in known:
+        detail = f"There is no kind of action {kind!r}; there are {', '.join(known)}."
+        raise Problem(HTTPStatus.NOT_FOUND, detail)
+    switch = breaker_of(known[kind])
+    turn(services.journal, services.clock, switch, on=False, by=acting(asked.by), reason=asked.reason)
+    return agent(services)
