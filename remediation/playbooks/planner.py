@@ -230,6 +230,7 @@ def _plan(
         created_us=facts.now_us,
         arrangement=found.arrangement,
         from_arrangement=scene.before,
+        actuator=scene.config.actuator(scene.serving.model),
         playbook=playbook.name,
         step=position,
     )
