@@ -107,7 +107,7 @@ class Lifecycle:
     def _replaced_by_people(self, unit: Unit, facts: Facts) -> bool:
         """Somebody made another version serve in the meantime: what is left is to see whether that helped."""
         desired = facts.desired
-        if desired is None or desired.version == facts.version:
+        if desired is None or facts.version in (desired.version, *desired.arrangement.shares):
             return False
         why = f"{desired.decided_by} made version {desired.version} serve: {desired.reason}"
         incidents.move(unit, facts.incident, to="verifying", why=why, acted_us=desired.at_us)

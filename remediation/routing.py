@@ -88,7 +88,7 @@ def route(
 def _without_history(alert: Alert, desired: Desired | None) -> Route:
     if alert.state == "cleared":
         return Route(decision="keep", reason="all clear, and no incident that it belongs to")
-    if desired is not None and alert.version != desired.version:
+    if desired is not None and alert.version not in (desired.version, *desired.arrangement.shares):
         return Route(
             decision="keep", reason=f"version {alert.version} does not serve, {desired.version} does"
         )

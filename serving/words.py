@@ -109,7 +109,7 @@ def headline(plan: Plan) -> str:
     """What is proposed, as a command: verb, model, versions."""
     model, ill, good = plan.model, plan.from_version, plan.to_version
     match plan.action:
-        case "rollback" if good is None:
+        case "rollback" if good == ill:
             dropped = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))
             return f"Send no more requests of {model} to version {', '.join(dropped)}"
         case "rollback":

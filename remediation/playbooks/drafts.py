@@ -45,6 +45,7 @@ def _rollback(step: kinds.Rollback, scene: Scene) -> Draft | str:
             "answers all of them.",
             undo=f"Version {ill} gets {scene.before.shares[ill]:.0%} of the requests again.",
             arrangement=_without(scene.before, ill),
+            to=scene.serving,
             evidence=(f"version {ill} answers {scene.before.shares[ill]:.0%} of the requests",),
         )
     target, reasons = scene.last_good()

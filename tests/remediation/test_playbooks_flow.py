@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from remediation.playbooks.files import parse_playbooks
+from remediation.values import Arrangement
 from tests.remediation.world import MODEL, World
 
 
@@ -61,3 +64,26 @@ async def test_a_model_that_is_only_observed_is_left_alone() -> None:
     await made.run()
     assert not made.journal.state.plans
     assert "raise_log_detail would have been proposed" in made.incidents()[0].outcome
+
+
+async def test_an_ill_canary_is_no_longer_asked() -> None:
+    """It answers a share of the requests; the version beside it was never ill, and stays."""
+    made = world("")
+    found = await made.bad_release()
+    with made.journal.transaction() as unit:
+        released = unit.desired(MODEL)
+        assert released is not None
+        canary = Arrangement(shares={"2": 0.1}, digests={"2": released.digest})
+        first = unit.deployments(MODEL)[0]
+        state = replace(first, epoch=released.epoch + 1, arrangement=canary, at_us=made.clock.now_us())
+        assert unit.set_desired(state, expected_epoch=released.epoch, actor="ada")
+    await made.publisher.publish_desired(state)
+    await made.agent.receive(found)
+    await made.run(until=lambda: bool(made.journal.state.approvals))
+    (plan,) = made.journal.state.plans.values()
+    assert (plan.action, plan.from_version, plan.to_version) == ("rollback", "1", "1")
+    assert plan.arrangement == Arrangement()
+    made.click("approve")
+    await made.run()
+    assert (made.serves(), made.serving.serves[MODEL].arrangement) == ("1", Arrangement())
+    assert made.incidents()[0].state == "resolved"
