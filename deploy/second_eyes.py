@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from deploy import pieces, telling
+from deploy import actuation, pieces, telling
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def agent_config(settings: Settings) -> "AgentConfig":
     from remediation.config import AgentConfig
     from streams import topics
 
+    reaches = actuation.reaches(settings)
     return AgentConfig(
         alerts_topic=topics.ALERTS,
         acknowledgements_topic=topics.ACKNOWLEDGEMENTS,
@@ -35,6 +36,8 @@ def agent_config(settings: Settings) -> "AgentConfig":
         approval_ttl_s=settings.approval_ttl_s,
         policy=pieces.policy(settings),
         playbooks=pieces.playbooks(settings),
+        actuator=reaches.name_for,
+        patience_s={each.name: each.patience_s for each in reaches.elsewhere},
     )
 
 

@@ -127,7 +127,6 @@ async def _run_agent(settings: Settings) -> None:
         config = replace(
             second_eyes.agent_config(settings),
             autonomy=lambda model: registered.monitor(model, clock.now_us()).autonomy,
-            actuator=actuation.reaches(settings).name_for,
         )
         sequencer = Sequencer(engine, settings.audit_path)
         witness = Witness(engine, settings.audit_path)

@@ -1,11 +1,25 @@
 """The actuator of models that our own inference servers serve."""
 
+from remediation import actions
 from remediation.acknowledgements import Acknowledgements, Standing
-from remediation.config import ExecutionConfig
+from remediation.config import AgentConfig, ExecutionConfig
+from remediation.playbooks.proposal import controls
 from remediation.ports import Publisher
-from remediation.values import Desired
+from remediation.values import Desired, Plan
 
 HOMEOSTAT = "homeostat"
+
+
+_SERVERS = ("publish", "acknowledge", "undo.publish", "undo.acknowledge")
+
+
+def allowed_s(name: str, plan: Plan, config: AgentConfig) -> float:
+    """How long a step may take in all: as the plan says, else as any step; one that waits for servers elsewhere as long
+    as their actuator is patient."""
+    said, usual = controls(plan).timeout_s, config.execution.step_s
+    if said is None and actions.base(name) in _SERVERS:
+        return max(usual, config.patience_s.get(plan.actuator, 0.0))
+    return usual if said is None else said
 
 
 class OwnServing:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from remediation.playbooks.values import Autonomy, Playbooks
@@ -139,6 +139,9 @@ class AgentConfig:
     plan_s: float = 300.0
     autonomy: Callable[[str], Autonomy] = always_suggest
     actuator: Callable[[str], str] = always_own
+    patience_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How long a state may take to come into force, by actuator (not named: as long as any step)."""
+
     policy: Policy = field(default_factory=Policy)
     playbooks: Playbooks = field(default_factory=Playbooks)
     configured: Callable[[str], bool] = is_set

@@ -12,6 +12,7 @@ import structlog
 
 from detectors.values import Value
 from remediation import actions
+from remediation.actuation import allowed_s
 from remediation.clock import US_PER_S, seconds
 from remediation.config import AgentConfig
 from remediation.incidents import AGENT, OPEN_STATES
@@ -227,7 +228,7 @@ def _allowed_s(name: str, plan: Plan, config: AgentConfig) -> float:
         case "hold":
             return said.hold_s + execution.step_s
         case _:
-            return said.timeout_s or execution.step_s
+            return allowed_s(name, plan, config)
 
 
 def _verdict_due(

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from remediation import actions, incidents
+from remediation.actuation import allowed_s
 from remediation.approvals import world_moved
 from remediation.clock import seconds
 from remediation.executing.parts import Parts
@@ -114,7 +115,7 @@ class Endings:
             return controls(plan).hold_s + self._parts.config.execution.step_s
         if name == "collect":
             return self._parts.config.retraining.collect_s
-        return self._parts.attempt_s(plan)
+        return allowed_s(name, plan, self._parts.config)
 
     def _takes_back(self, unit: Unit, action: Action, plan: Plan, name: str) -> bool:
         if not actions.backward(plan) or not actions.undone_by(plan, name):

@@ -4,9 +4,13 @@ force."""
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from remediation.acknowledgements import Standing
+from remediation.actuation import allowed_s
 from remediation.agent import Agent
-from remediation.values import Desired
+from remediation.config import AgentConfig
+from remediation.values import Desired, Plan
 from tests.remediation.world import MODEL, World
 
 
@@ -82,3 +86,30 @@ async def test_what_is_not_in_force_is_told_again_and_one_failure_keeps_no_other
     await world.agent.reconcile()
     assert world.far.applied == [desired.epoch]
     assert world.registry.alias[MODEL] == desired.version
+
+
+def test_slow_servers_are_waited_for() -> None:
+    config = AgentConfig(
+        alerts_topic="a", acknowledgements_topic="b", desired_topic="c", patience_s={"far": 1_800.0}
+    )
+    plan = Plan(
+        id="p",
+        incident_id="i",
+        action="rollback",
+        model=MODEL,
+        from_version="2",
+        from_digest="b",
+        to_version="1",
+        to_digest="a",
+        epoch=2,
+        actuator="far",
+    )
+    assert allowed_s("acknowledge.2", plan, config) == allowed_s("undo.publish", plan, config) == 1_800.0
+    assert allowed_s("decide", plan, config) == config.execution.step_s
+    assert (
+        allowed_s("acknowledge", msgspec.structs.replace(plan, actuator="homeostat"), config)
+        == config.execution.step_s
+    )
+    assert (
+        allowed_s("acknowledge", msgspec.structs.replace(plan, parameters={"timeout_s": 7.0}), config) == 7.0
+    )

@@ -1,0 +1,111 @@
+"""What the settings and HOMEOSTAT_ACTUATORS say becomes actuators, a caller, and what is announced."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy import actuation
+from deploy.errors import UserError
+from deploy.second_eyes import agent_config
+from deploy.settings import Settings
+from detectors.reference import Reference, build_reference
+from detectors.values import FeatureSpec
+from remediation.clock import SystemClock
+from remediation.errors import StepFailed
+from remediation.values import Arrangement, Desired
+from streams.control.bus import publish_reference
+from streams.control.configuration import Configuration
+
+FILE = """
+actuators:
+  - {kind: kserve, name: cluster, models: "far-*", namespace: ml, storage_uri: "s3://m/{model}/{version}"}
+commands: {environment: [PATH]}
+"""
+
+
+class Bus:
+    """Control records go where they are read."""
+
+    def __init__(self) -> None:
+        self.configuration = Configuration()
+        self.published: list[str] = []
+
+    async def publish(self, topic: str, *, key: bytes, value: bytes | None, headers: object = None) -> None:
+        self.configuration.apply(key, value)
+        self.published.append(key.decode())
+
+
+class Registry:
+    def reference(self, model: str, version: str) -> Reference:
+        return _reference(version)
+
+    def set_champion(self, model: str, version: str) -> None:
+        self.champion = version
+
+
+def _reference(version: str, rows: float = 200.0) -> Reference:
+    return build_reference("m", version, {"a": np.arange(rows)}, [FeatureSpec(name="a")])
+
+
+def _settings(tmp_path: Path, text: str | None = FILE) -> Settings:
+    file = tmp_path / "actuators.yaml"
+    if text is not None:
+        file.write_text(text)
+    return Settings(home=tmp_path, actuators=file)
+
+
+def test_the_agent_knows_who_serves_what_and_how_patient_to_be(tmp_path: Path) -> None:
+    config = agent_config(_settings(tmp_path))
+    assert (config.actuator("far-away"), config.actuator("near")) == ("cluster", "homeostat")
+    assert config.patience_s == {"cluster": 600.0}
+    assert agent_config(Settings(home=tmp_path)).actuator("far-away") == "homeostat"
+    with pytest.raises(UserError, match=r"HOMEOSTAT_ACTUATORS: .*cannot be read"):
+        agent_config(Settings(home=tmp_path, actuators=tmp_path / "absent.yaml"))
+
+
+async def test_every_version_that_is_named_is_announced_and_a_replaced_reference_stays(
+    tmp_path: Path,
+) -> None:
+    bus: Any = Bus()
+    registry: Any = Registry()
+    publisher = actuation.publisher(bus, registry, bus.configuration)
+    arrangement = Arrangement(shares={"2": 0.1}, shadows=("3", "2"), digests={"2": "b", "3": "c"})
+    desired = Desired(
+        model="m",
+        version="1",
+        digest="a",
+        epoch=1,
+        decided_by="d",
+        reason="r",
+        at_us=1,
+        arrangement=arrangement,
+    )
+    await publisher.publish_desired(desired)
+    references = [key for key in bus.published if key.startswith("reference/")]
+    assert [key.split("/")[2] for key in references] == ["1", "2", "3"]
+    refreshed = _reference("1", 300.0)
+    await publish_reference(bus, refreshed, effective_us=5)
+    await publisher.publish_desired(desired)
+    assert bus.configuration.reference("m", "1") == refreshed
+    assert registry.champion == "1"
+
+
+async def test_the_caller_keeps_its_records_in_the_home(tmp_path: Path) -> None:
+    bus: Any = Bus()
+    caller = actuation.caller(_settings(tmp_path), bus, bus.configuration, SystemClock())
+    argv = [sys.executable, "-S", "-c", "print('done')"]
+    assert await caller.call("run_command", {"argv": argv}, key="k") == "exit status 0: done"
+    assert len(list((tmp_path / "calls").iterdir())) == 1
+    told = {"model": "m", "version": "1", "reason": "r", "rows": 100, "until_us": 5}
+    with pytest.raises(StepFailed, match="has no reference that could be refreshed"):
+        await caller.call("refresh_reference", told, key="r")
+    await asyncio.gather(publish_reference(bus, _reference("1")))
+    with pytest.raises(StepFailed, match="the archive has no events of model 'm'"):
+        await caller.call("refresh_reference", told, key="r")
+    without = actuation.caller(Settings(home=tmp_path), bus, bus.configuration, SystemClock())
+    with pytest.raises(StepFailed, match="a section `commands`"):
+        await without.call("run_command", {"argv": argv}, key="k2")
