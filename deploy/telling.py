@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from remediation.ports import Clock, Notifier
     from serving.api import ApiServices
     from serving.channels.email import Email
-    from serving.channels.teller import Teller
+    from serving.channels.teller import Transport
     from serving.slack.api import SlackConfig
     from serving.slack.clicks import Clicks
+
+SLACK = "slack"
+"""The name of the channel in which people decide, for `homeostat notify`."""
 
 
 def notifier(settings: Settings, journal: "SqlJournal") -> "Notifier":
@@ -103,29 +106,75 @@ async def hearing_clicks(
 
 def channels(settings: Settings, journal: "SqlJournal", clock: "Clock") -> "Mapping[str, Notifier]":
     """The policy's channels by name. Raises `UserError` for one that lacks its secret."""
-    return {each.name: channel(settings, each, journal, clock) for each in policy(settings).channels}
+    from serving.channels.teller import Teller
+
+    url = partial(console_url, settings)
+    return {
+        each.name: Teller(_transport(settings, each, clock), journal, clock, console_url=url)
+        for each in policy(settings).channels
+    }
 
 
-def channel(settings: Settings, asked: "AnyChannel", journal: "SqlJournal", clock: "Clock") -> "Teller":
-    """One of them."""
+def listed(settings: Settings) -> list[dict[str, str]]:
+    """Every channel with its kind and what goes there, for people."""
+    slack = settings.slack_channel if settings.slack_token else "not set up: the agent's log"
+    rows = [{"name": SLACK, "kind": "slack", "what": f"everything ({slack})"}]
+    for each in policy(settings).channels:
+        what = "; ".join(sending.told for sending in each.sends)
+        rows.append({"name": each.name, "kind": each.kind, "what": what})
+    return rows
+
+
+async def send_test(settings: Settings, name: str) -> None:
+    """Send a message that says that it is a test. Raises `UserError` with what the peer said."""
+    from remediation.clock import SystemClock
+    from serving.channels.bulletin import trying
+    from serving.channels.teller import NotDelivered
+
+    clock = SystemClock()
+    bulletin = trying(name, clock.now_us(), console_url(settings))
+    if name == SLACK:
+        await asyncio.to_thread(_test_slack, settings, bulletin.text)
+        return
+    known = {each.name: each for each in policy(settings).channels}
+    if name not in known:
+        there = ", ".join([SLACK, *known])
+        raise UserError(f"There is no channel {name!r}; the policy and the settings know {there}.")
+    try:
+        await _transport(settings, known[name], clock).send(bulletin, None)
+    except NotDelivered as error:
+        raise UserError(f"The channel {name} did not take it: {error}") from error
+
+
+def _test_slack(settings: Settings, text: str) -> None:
+    config = slack_config(settings)
+    if config is None:
+        raise UserError("HOMEOSTAT_SLACK_TOKEN is not set: the bot token of the app (xoxb-...).")
+    from serving.slack.api import SlackApi, advice
+    from serving.slack.parts import Post
+
+    answer = SlackApi(config).post(config.channel, Post(text=text))
+    if answer.error is not None:
+        raise UserError(f"Slack did not take it: {answer.error}. {advice(answer.error)}".strip())
+
+
+def _transport(settings: Settings, asked: "AnyChannel", clock: "Clock") -> "Transport":
     from remediation import channels as kinds
     from serving.channels.pagerduty import PagerDuty
     from serving.channels.teams import Teams
-    from serving.channels.teller import Teller
     from serving.channels.webhook import Webhook
 
     name = asked.name
     match asked:
         case kinds.EmailChannel():
-            transport = _email(settings, asked)
+            return _email(settings, asked)
         case kinds.TeamsChannel():
-            transport = Teams(name, _secret(name, asked.url_env, "the address of the workflow"))
+            return Teams(name, _secret(name, asked.url_env, "the address of the workflow"))
         case kinds.PagerDutyChannel():
-            transport = PagerDuty(name, asked.url, _secret(name, asked.key_env, "the integration key"))
+            return PagerDuty(name, asked.url, _secret(name, asked.key_env, "the integration key"))
         case kinds.WebhookChannel():
             secret = _secret(name, asked.secret_env, "the secret that requests are signed with")
-            transport = Webhook(name, asked.url, secret, clock)
-    return Teller(transport, journal, clock, console_url=partial(console_url, settings))
+            return Webhook(name, asked.url, secret, clock)
 
 
 def _secret(channel: str, variable: str, what: str) -> str:

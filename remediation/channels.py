@@ -4,7 +4,7 @@ A secret never stands in the file: it names the environment variable that holds 
 """
 
 from fnmatch import fnmatchcase
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -53,6 +53,13 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             and fnmatchcase(model, self.models)
         )
 
+    @property
+    def told(self) -> str:
+        """The same for people."""
+        events = ", ".join(self.events) or "everything"
+        severities = f" of {' and '.join(self.severities)} incidents" if self.severities else ""
+        return f"{events}{severities}" + ("" if self.models == "*" else f" of {self.models}")
+
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """One channel. What any entry of `send` covers goes there; without entries what its kind is for."""
@@ -66,7 +73,17 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Whether this is told here; `model` is empty where it is about none."""
         if event in self._always:
             return True
-        return any(each.covers(event, severity, model) for each in self.send or (self._usual,))
+        return any(each.covers(event, severity, model) for each in self.sends)
+
+    @property
+    def sends(self) -> tuple[Sending, ...]:
+        """What goes there."""
+        return self.send or (self._usual,)
+
+    @property
+    def kind(self) -> str:
+        """As the file calls it."""
+        return str(self.__struct_config__.tag)
 
 
 class EmailChannel(Channel, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="email"):
@@ -99,6 +116,19 @@ class PagerDutyChannel(Channel, frozen=True, kw_only=True, forbid_unknown_fields
 
 AnyChannel = EmailChannel | WebhookChannel | TeamsChannel | PagerDutyChannel
 """The kinds there are; `kind` in the file says which."""
+
+
+def hint(problem: str) -> str:
+    """What would be right, for what the decoder says is wrong with `channels`; empty for anything else."""
+    if "$.channels" not in problem:
+        return ""
+    if ".kind`" in problem:
+        return " (there are: email, webhook, teams, pagerduty)"
+    if ".events" in problem:
+        return f" (there are: {', '.join(get_args(Event))})"
+    if "unknown field" in problem:
+        return " (a secret is named by its environment variable: `secret_env`, `url_env`, `key_env`)"
+    return ""
 
 
 def ending(incident: Incident) -> Event:

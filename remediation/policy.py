@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from remediation.channels import AnyChannel, channel_problems
+from remediation.channels import AnyChannel, channel_problems, hint
 from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
@@ -123,7 +123,7 @@ def read_policy(path: Path) -> Policy:
     except OSError as error:
         raise PolicyInvalid(f"{path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
-        raise PolicyInvalid(f"{path}: {error}") from error
+        raise PolicyInvalid(f"{path}: {error}{hint(str(error))}") from error
     problems = _problems(policy)
     if problems:
         raise PolicyInvalid(f"{path}: " + "; ".join(problems))

@@ -19,6 +19,7 @@ from deploy.cli import (
     deadletters,
     demo,
     measure,
+    notify,
     playbooks,
     records,
     schemas,
@@ -62,6 +63,7 @@ measure.register(app)
 schemas.register(app)
 silences.register(app)
 changes.register(app)
+notify.register(app)
 playbooks.register(app)
 agent.register(app)
 tokens.register(app)

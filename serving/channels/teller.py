@@ -95,11 +95,6 @@ class Teller:
         """Anything else."""
         return await self._send(bulletins.noticing(notice, incident, self._console_url()))
 
-    async def test(self) -> None:
-        """Send a message that says that it is a test. Raises `NotDelivered`."""
-        bulletin = bulletins.trying(self._transport.name, self._clock.now_us(), self._console_url())
-        await self._transport.send(bulletin, None)
-
     def _question(self, incident: Incident, plan: Plan, approval: Approval) -> tuple[Bulletin, Drawn | None]:
         with self._journal.reading() as unit:
             alerts = unit.alerts(incident.id)

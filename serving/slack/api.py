@@ -135,8 +135,13 @@ class SlackApi:
                 self._quiet_until_s[key] = self._elapsed_s() + pause_s
             log.info("Slack wants fewer requests; waiting", method=key[0], channel=key[1], pause_s=pause_s)
             return "ratelimited"
-        log.error("Slack refused", method=key[0], error=error, advice=_ADVICE.get(error, ""))
+        log.error("Slack refused", method=key[0], error=error, advice=advice(error))
         return error
+
+
+def advice(error: str) -> str:
+    """What to look at when Slack says this; empty where nothing is known."""
+    return _ADVICE.get(error, "")
 
 
 def answer_click(response_url: str, post: Post, *, replace: bool = False) -> None:

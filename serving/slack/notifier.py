@@ -106,11 +106,6 @@ class SlackNotifier:
         post = blocks.noticing(notice, incident, self._console_url())
         return await asyncio.to_thread(self._in_thread, incident, post, True)
 
-    async def test(self, text: str) -> str | None:
-        """Post a line; None when Slack has it, else why not."""
-        post = Post(text=text)
-        return (await asyncio.to_thread(self._api.post, self._channel, post)).error
-
     def _requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
         if approval.slack_ts:
             return True

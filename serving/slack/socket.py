@@ -51,7 +51,8 @@ class SlackSocket:
             await self._connect(client)
             await asyncio.Event().wait()
         finally:
-            client.close()
+            # It waits for its threads.
+            await asyncio.to_thread(client.close)
 
     async def _connect(self, client: SocketModeClient) -> None:
         """The first time; from then on the SDK connects again by itself."""

@@ -52,7 +52,7 @@ class SlackServer:
         @app.post("/api/{method}")
         async def call(method: str, request: Request) -> Response:
             is_json = request.headers.get("content-type", "").startswith("application/json")
-            body = await request.json() if is_json else dict(await request.form())
+            body = json.loads(await request.body() or b"{}") if is_json else dict(await request.form())
             self.requests.append((method, body))
             if self.down is not None:
                 return self.down

@@ -459,6 +459,7 @@ def test_no_secret_is_logged(
     clicking: Clicking, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.WARNING, "matplotlib")
     clicking.outbox.collect()
     asyncio.run(clicking.outbox.deliver())
     body, headers = signed(clicking.slack.press(APPROVE), now_s=NOW_S)
