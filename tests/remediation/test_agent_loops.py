@@ -129,7 +129,7 @@ async def test_a_journal_that_is_away_is_ridden_out(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with _running(world):
             await world.bus.publish("alerts", key=b"", value=msgspec.json.encode(opening))
-            await _until(lambda: any("alert could not be recorded" in entry["event"] for entry in logs))
+            await _until(lambda: any("could not be recorded" in entry["event"] for entry in logs))
             away = False
             await _until(lambda: bool(world.incidents()))
     assert len(world.incidents()) == 1

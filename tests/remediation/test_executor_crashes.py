@@ -8,10 +8,16 @@ from structlog.testing import capture_logs
 
 from remediation.config import VerificationConfig
 from remediation.values import CLOSED_INCIDENTS
+from tests.remediation.counted import Threads
 from tests.remediation.fakes import Faults, Killed
 from tests.remediation.world import MODEL, World
 
 SCENARIOS = ("rollback", "retrain", "retrain taken back")
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncio.to_thread", Threads().to_thread)
 
 
 async def _begin(scenario: str) -> World:
