@@ -2,8 +2,9 @@
 
 import uuid
 from dataclasses import dataclass
+from itertools import repeat
 from operator import itemgetter
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -161,10 +162,13 @@ def answer(served: Served, asked: Batch, parts: list[Part]) -> bytes:
     rows: list[Any] = [None] * len(asked.ids)
     for part in parts:
         version = None if part.loaded.version == decided.version else part.loaded.version
-        places = range(len(rows)) if part.rows is None else cast("list[int]", part.rows.tolist())
-        told = zip(places, part.predictions.tolist(), part.scores.tolist(), strict=True)
-        for place, prediction, score in told:
-            rows[place] = Prediction(asked.ids[place], prediction, score, version)
+        ids = asked.ids if part.rows is None else [asked.ids[row] for row in part.rows]
+        told = map(Prediction, ids, part.predictions.tolist(), part.scores.tolist(), repeat(version))
+        if part.rows is None:
+            rows = list(told)
+        else:
+            for row, prediction in zip(part.rows, told, strict=True):
+                rows[row] = prediction
     response = PredictResponse(
         decided.model,
         decided.version,

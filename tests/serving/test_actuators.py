@@ -1,5 +1,6 @@
 """Actuators against servers that behave as the real ones do: tokens, conflicts, failures, lost answers."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,3 +301,15 @@ def test_the_file_says_what_is_wrong(tmp_path: Path) -> None:
         "homeostat",
     ]
     assert reaches.commands is None
+
+
+def test_the_file_in_the_docs_can_be_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "actuators.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "actuators.yaml"
+    file.write_text(example)
+    reaches = read_reaches(file)
+    assert {each.name for each in reaches.actuators} == {"homeostat", "cluster", "aws", "batch", "edge"}
+    assert reaches.commands is not None
+    for kind in ("kserve", "sagemaker", "mlflow_alias", "webhook", "homeostat"):
+        assert f"| `{kind}`" in text

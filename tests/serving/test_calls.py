@@ -145,6 +145,33 @@ async def test_a_command_that_was_begun_is_never_run_again(tmp_path: Path) -> No
                 await attempt(_python("print(1)"), key="k")
 
 
+_KILLED = """
+import asyncio, sys
+from pathlib import Path
+from remediation.clock import SystemClock
+from serving.actuators.values import Commands
+from serving.calls.command import Command
+from serving.calls.records import Records
+home = Path(sys.argv[1])
+code = f"import time; open({str(home / 'ran')!r}, 'a').write('x'); time.sleep(60)"
+command = Command(Commands(), Records(home / "calls"), SystemClock())
+asyncio.run(command.call({"argv": [sys.executable, "-S", "-c", code]}, key="k"))
+"""
+
+
+async def test_a_caller_that_is_killed_leaves_what_nobody_runs_again(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, str(tmp_path))
+    await _until((tmp_path / "ran").exists)
+    (child,) = psutil.Process(process.pid).children()
+    process.kill()
+    await process.wait()
+    for attempt in (command(tmp_path / "calls").observe, command(tmp_path / "calls").call):
+        with pytest.raises(StepFailed, match="unknown whether it ran"):
+            await attempt(_python("print(1)"), key="k")
+    assert (tmp_path / "ran").read_text() == "x"
+    child.kill()
+
+
 async def test_there_is_no_shell_and_only_the_allowed_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
