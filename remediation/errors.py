@@ -3,6 +3,7 @@
 RemediationError
 ├── StepFailed        an action's step has failed for good: the action is undone and a person is told
 ├── NotYet            a step has to wait for the world; it is tried again, until its time is up
+├── Unusable          a version's files are gone, or are not what was registered
 ├── LeaseLost         another agent works on this action
 ├── PromotionRefused  a version must not be made to serve
 ├── ScheduleError     a cron expression cannot be understood
@@ -25,6 +26,10 @@ class RemediationError(Exception):
     arguments."""
 
     retriable = False
+
+
+class Unusable(RemediationError):
+    """What a version consists of is not there, or is not what was registered: trying again does not help."""
 
 
 class StepFailed(RemediationError):

@@ -32,7 +32,8 @@ CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_colum
 class Facts(Value, frozen=True, kw_only=True):
     """Everything a diagnosis may look at. `points` are those of the ill version and of its predecessor;
     `deployments` every version that was made to serve, oldest first; `blamed` the versions that were found to
-    be bad releases; `changes` what else happened around the onset, the nearest first."""
+    be bad releases; `changes` what else happened around the onset, the nearest first; `gone` features without a value
+    in today's traffic; `unsound` versions whose files cannot be used, with the reason."""
 
     incident: Incident
     alerts: tuple[Alert, ...]
@@ -42,6 +43,8 @@ class Facts(Value, frozen=True, kw_only=True):
     blamed: frozenset[str]
     now_us: int
     changes: tuple[Change, ...] = ()
+    gone: frozenset[str] = frozenset()
+    unsound: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
     @property
     def version(self) -> str:

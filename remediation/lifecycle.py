@@ -1,6 +1,7 @@
 """One step of an incident, from its state in the journal: all memory is there, so any agent can take the next
 one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,11 +16,12 @@ from remediation.executor import Executor
 from remediation.observed import Remembered
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import next_step
-from remediation.playbooks.proposal import Proposal, controls
+from remediation.playbooks.proposal import Proposal, Tried, controls
 from remediation.playbooks.recall import tried
-from remediation.ports import Clock, Journal, Registry, Unit
+from remediation.ports import Clock, Journal, Reader, Registry, Unit
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
+from remediation.targets import flaw, gone_features
 from remediation.values import Approval, Incident, ModelVersion, Plan
 
 log = structlog.get_logger()
@@ -116,14 +118,14 @@ class Lifecycle:
     # -- diagnosed -> awaiting_approval, escalated -------------------------------------------------
 
     def _propose(self, incident_id: str) -> None:
-        with self.journal.transaction() as unit:
+        with self.journal.reading() as unit:
             facts = self._facts(unit, incident_id, "diagnosed")
             if facts is None or limits.held_up(unit, facts.incident.model, self.config.policy.limits):
                 return
             facts = with_points(unit, facts, self.config.diagnosis)
+            gone = gone_features(unit, facts)
             past = tried(unit, incident_id)
-        versions, references = self._versions(facts), self.registry.reference
-        found = _sound(next_step(facts, past, versions, config=self.config, references=references))
+        found = self._planned(msgspec.structs.replace(facts, gone=gone), past)
         with self.journal.transaction() as unit:
             incident = unit.incident(incident_id)
             if incident is None or incident.state != "diagnosed":
@@ -155,6 +157,18 @@ class Lifecycle:
         frozen = plan.risky and policy.freeze(plan.model, now_us) is not None
         if not proposal.approval_needed and not frozen:
             approvals.decided_by_playbook(unit, ticket, plan, now_us=now_us)
+
+    def _planned(self, facts: Facts, past: Sequence[Tried]) -> Proposal | NoPlan:
+        """The next step. What a version consists of is looked at only when a step would make it serve."""
+        versions, references = self._versions(facts), self.registry.reference
+        while True:
+            found = _sound(next_step(facts, past, versions, config=self.config, references=references))
+            if isinstance(found, NoPlan) or (why := flaw(self.registry, found.plan)) is None:
+                return found
+            version = found.plan.to_version or ""
+            if version in facts.unsound:
+                return NoPlan(reason=f"version {version} cannot be made to serve: {why}")
+            facts = msgspec.structs.replace(facts, unsound={**facts.unsound, version: why})
 
     def _versions(self, facts: Facts) -> dict[str, ModelVersion]:
         return {each.version: each for each in self.registry.versions(facts.incident.model)}
@@ -229,7 +243,7 @@ class Lifecycle:
 
     # -- shared ------------------------------------------------------------------------------------
 
-    def _facts(self, unit: Unit, incident_id: str, state: str) -> Facts | None:
+    def _facts(self, unit: Reader, incident_id: str, state: str) -> Facts | None:
         incident = unit.incident(incident_id)
         if incident is None or incident.state != state:
             return None

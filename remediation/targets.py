@@ -1,11 +1,18 @@
-"""Which version is safe to go back to? Decided from values alone, with the reasons."""
+"""Which version is safe to go back to? Decided from values, with the reasons; what it consists of is looked at once it
+is chosen."""
 
+import hashlib
 from collections.abc import Mapping
 
+from remediation.clock import seconds
+from remediation.errors import Unusable
 from remediation.evidence import Facts
-from remediation.values import ModelVersion
+from remediation.ports import Reader, Registry
+from remediation.values import ModelVersion, Plan
 
 _LAST_WINDOWS = 2
+_TODAY_S = 3_600.0
+_GONE = 0.999
 
 
 def rollback_target(
@@ -44,6 +51,11 @@ def _unsafe(
     lacking = sorted(set(candidate.features) - set(current.features))
     if lacking:
         return f"it needs {', '.join(lacking)}, which today's traffic does not carry", ""
+    gone = sorted(set(candidate.features) & facts.gone)
+    if gone:
+        return f"it needs {', '.join(gone)}, which has no value in today's traffic", ""
+    if version in facts.unsound:
+        return facts.unsound[version], ""
     if version in facts.blamed:
         return "it was itself found to be a bad release", ""
     labelled = [each for each in facts.windows(version, "label") if each.measured][-_LAST_WINDOWS:]
@@ -54,3 +66,50 @@ def _unsafe(
         return "it was not in order in its last windows", ""
     kind = "labels" if labelled else "inputs"
     return None, f"version {version} was in order in its last {len(seen)} windows of {kind}"
+
+
+def gone_features(unit: Reader, facts: Facts) -> frozenset[str]:
+    """The features that have no value in practically any row of the newest window of the ill version. It is the traffic
+    of now that a version has to fit, whatever the ill one was trained on."""
+    points = unit.points(
+        facts.incident.model,
+        version=facts.version,
+        measures=("missing_rate",),
+        axis="event",
+        since_us=facts.now_us - seconds(_TODAY_S),
+    )
+    whole = [point for point in points if point.segment == "all" and point.feature is not None]
+    newest_us = max((point.end_us for point in whole), default=0)
+    return frozenset(
+        point.feature
+        for point in whole
+        if point.feature and point.end_us == newest_us and (point.value or 0.0) >= _GONE
+    )
+
+
+def flaw(registry: Registry, plan: Plan) -> str | None:
+    """Why the version that a plan makes serve cannot be used: its file is gone or is not the one of the digest, or it
+    takes a feature for another kind of value than the version that serves. None when it can, or the plan names none.
+
+    Raises what the registry raises while it is away.
+    """
+    version, digest = plan.to_version, plan.to_digest
+    if version is None or digest is None or version == plan.from_version:
+        return None
+    try:
+        found = "sha256:" + hashlib.sha256(registry.onnx(plan.model, version)).hexdigest()
+        if found != digest:
+            return f"its file has the digest {found}, registered is {digest}"
+        now, then = (_kinds(registry, plan.model, each) for each in (plan.from_version, version))
+    except Unusable as error:
+        return f"what it consists of cannot be used: {error}"
+    other = sorted(name for name in now if name in then and now[name] != then[name])
+    if other:
+        told = ", ".join(f"{name} for {then[name]} (today it is {now[name]})" for name in other)
+        return f"it takes {told}"
+    return None
+
+
+def _kinds(registry: Registry, model: str, version: str) -> dict[str, str]:
+    reference = registry.reference(model, version)
+    return {column.spec.name: column.spec.kind for column in reference.features}

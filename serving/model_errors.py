@@ -1,5 +1,7 @@
 """What can go wrong between the registry and a served prediction."""
 
+from remediation.errors import Unusable
+
 
 class ServingError(Exception):
     """Root of the model half of this room. `retriable`: the same call may succeed later without anybody's
@@ -14,11 +16,11 @@ class RegistryUnreachable(ServingError):
     retriable = True
 
 
-class RegistryRefused(ServingError):
+class RegistryRefused(ServingError, Unusable):
     """The registry answered, and the answer cannot be used: no such version, or a write that did not hold."""
 
 
-class DigestMismatch(ServingError):
+class DigestMismatch(ServingError, Unusable):
     """The bytes are not the model that was registered or decided."""
 
 
