@@ -14,17 +14,19 @@ _NAMED = 4
 
 
 class Reach(Value, frozen=True, kw_only=True):
-    """How much an illness touches: the `segments` in which alerts fire, `whole` where one fires over all traffic, and
-    the requests per minute of the ill version in the newest window that tells (None where none does)."""
+    """How much an illness touches: the `share` of the requests that the ill version answers, the `segments` in which
+    alerts fire, `whole` where one fires over all its traffic, and its requests per minute in the newest window that
+    tells (None where none does)."""
 
     segments: tuple[str, ...]
     whole: bool
     per_minute: float | None
+    share: float = 1.0
 
     @property
     def told(self) -> str:
         """In words; empty where nothing is known."""
-        parts: list[str] = []
+        parts = [f"{self.share:.0%} of the requests"] if self.share < 1 else []
         if self.per_minute is not None:
             parts.append(f"about {self.per_minute:,.0f} requests per minute")
         if self.segments:
@@ -52,7 +54,17 @@ def reach(facts: Facts) -> Reach:
         segments=tuple(sorted(segments - {_ALL})),
         whole=_ALL in segments or not segments,
         per_minute=per_minute,
+        share=_share(facts),
     )
+
+
+def _share(facts: Facts) -> float:
+    """What the ill version answers, as it was decided; all where it is not among those that serve."""
+    if facts.desired is None:
+        return 1.0
+    shares = facts.desired.arrangement.shares
+    rest = 1.0 - sum(shares.values()) if facts.desired.version == facts.version else 1.0
+    return shares.get(facts.version, rest)
 
 
 def labels_since(facts: Facts) -> int:

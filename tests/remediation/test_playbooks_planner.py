@@ -165,6 +165,16 @@ def test_an_ill_canary_loses_its_share() -> None:
     plan = proposed("", replace(known, desired=desired)).plan
     assert (plan.from_version, plan.to_version, plan.epoch) == ("2", "2", 7)
     assert plan.arrangement == Arrangement(detailed=True)
+    assert plan.blast_radius.endswith("The illness touches 10% of the requests.")
+
+
+def test_how_much_is_touched_is_told() -> None:
+    alerts = (fired("data_drift", segment="region=north"), fired("data_drift", segment="region=south"))
+    plan = proposed("", facts(alerts=alerts)).plan
+    told = (
+        "The illness touches about 6,000 requests per minute, only the segments region=north, region=south."
+    )
+    assert plan.blast_radius.endswith(told)
 
 
 CONDITIONS = [
