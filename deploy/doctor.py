@@ -17,6 +17,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from deploy.actuation import reaches
+from deploy.errors import UserError
 from deploy.settings import Settings
 from deploy.stack.jars import jar_folder, maven_central
 from deploy.stack.ownership import is_owned
@@ -68,6 +70,7 @@ def run_checks(settings: Settings) -> list[Check]:
         _chromium,
         _slack,
         _mail,
+        _actuators,
     ]
     return [check(settings) for check in checks]
 
@@ -254,6 +257,22 @@ def _slack(settings: Settings) -> Check:
             "slack", Level.WARN, "the signing secret is set, the token is not", "Set HOMEOSTAT_SLACK_TOKEN."
         )
     return Check("slack", Level.OK, "not configured: approvals by console and command line")
+
+
+def _actuators(settings: Settings) -> Check:
+    if settings.actuators is None:
+        return Check("actuators", Level.OK, "not configured: our own inference servers serve every model")
+    try:
+        found = reaches(settings)
+    except UserError as error:
+        return Check("actuators", Level.FAIL, str(error), "Mend the file: docs/actuators.md shows one.")
+    told = "; ".join(f"{each.name}: {each.models}" for each in found.elsewhere) or "none"
+    commands = "commands may run" if found.commands is not None else "no command runs"
+    unset = sorted({name for each in found.elsewhere for name in each.variables if not os.environ.get(name)})
+    if unset:
+        advice = "Set them where the agent and the API run: until then these actuators refuse."
+        return Check("actuators", Level.WARN, f"not set: {', '.join(unset)}", advice)
+    return Check("actuators", Level.OK, f"{told} ({commands})")
 
 
 def _mail(settings: Settings) -> Check:

@@ -27,6 +27,12 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timeout_s: Seconds = 10.0
     patience_s: Seconds = 120.0
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that it needs."""
+        named = (getattr(self, name) for name in self.__struct_fields__ if name.endswith("_env"))
+        return tuple(str(each) for each in named if each is not None)
+
 
 class Own(Reach, frozen=True, kw_only=True, tag=HOMEOSTAT):
     """Our own inference servers: for models that a later, wider pattern would catch."""

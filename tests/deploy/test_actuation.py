@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from deploy import actuation
+from deploy.doctor import Check, Level, run_checks
 from deploy.errors import UserError
 from deploy.second_eyes import agent_config
 from deploy.settings import Settings
@@ -109,3 +110,17 @@ async def test_the_caller_keeps_its_records_in_the_home(tmp_path: Path) -> None:
     without = actuation.caller(Settings(home=tmp_path), bus, bus.configuration, SystemClock())
     with pytest.raises(StepFailed, match="a section `commands`"):
         await without.call("run_command", {"argv": argv}, key="k2")
+
+
+def test_the_doctor_says_what_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(settings: Settings) -> tuple[str, str]:
+        check = next(each for each in run_checks(settings) if each.name == "actuators")
+        return check.level, check.found
+
+    monkeypatch.setattr("deploy.doctor._pango", lambda settings: Check("pdf", Level.OK, ""))
+    assert found(Settings(home=tmp_path))[0] == "ok"
+    assert found(_settings(tmp_path)) == ("ok", "cluster: far-* (commands may run)")
+    hook = "{kind: webhook, name: h, models: x, url_env: H_URL, state_url_env: H_STATE, secret_env: H_SECRET}"
+    monkeypatch.setenv("H_URL", "http://x")
+    assert found(_settings(tmp_path, f"actuators: [{hook}]")) == ("warn", "not set: H_SECRET, H_STATE")
+    assert found(_settings(tmp_path, "actuators: 1"))[0] == "fail"
