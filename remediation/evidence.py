@@ -9,6 +9,8 @@ from detectors.values import Alert, AlertKind, Axis, Evidence, MetricPoint, Valu
 from remediation.changes import Change, near
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
+from remediation.experience import Precedent, precedents
+from remediation.facets import is_of_service
 from remediation.ports import Reader
 from remediation.routing import still_firing
 from remediation.values import Desired, Incident
@@ -18,6 +20,9 @@ RATES = ("accuracy", "balanced_accuracy", "f1")
 
 OUTCOMES: tuple[AlertKind, ...] = ("performance", "concept_drift")
 """Kinds of alert that labels speak in."""
+
+_ANSWERS = ("positive_rate",)
+_WINDOWS = 20
 
 BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
 """Data-quality measures that the world does not produce by moving: something upstream is broken."""
@@ -32,8 +37,9 @@ CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_colum
 class Facts(Value, frozen=True, kw_only=True):
     """Everything a diagnosis may look at. `points` are those of the ill version and of its predecessor;
     `deployments` every version that was made to serve, oldest first; `blamed` the versions that were found to
-    be bad releases; `changes` what else happened around the onset, the nearest first; `gone` features without a value
-    in today's traffic; `unsound` versions whose files cannot be used, with the reason."""
+    be bad releases; `changes` what else happened around the onset, the nearest first; `precedents` past incidents that
+    showed the same; `gone` features without a value in today's traffic; `unsound` versions whose files
+    cannot be used, with the reason."""
 
     incident: Incident
     alerts: tuple[Alert, ...]
@@ -43,6 +49,7 @@ class Facts(Value, frozen=True, kw_only=True):
     blamed: frozenset[str]
     now_us: int
     changes: tuple[Change, ...] = ()
+    precedents: tuple[Precedent, ...] = ()
     gone: frozenset[str] = frozenset()
     unsound: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
@@ -51,10 +58,29 @@ class Facts(Value, frozen=True, kw_only=True):
         """The ill version."""
         return self.incident.version
 
-    def firing(self, *kinds: AlertKind) -> list[Alert]:
-        """Alerts of the ill version that fire, of these kinds (none given: all), in order of time."""
-        found = [each for each in still_firing(self.alerts, self.version) if not kinds or each.kind in kinds]
+    def firing(self, *kinds: AlertKind, version: str | None = None) -> list[Alert]:
+        """Alerts of the ill version (or of `version`) that fire, of these kinds (none given: all), in order of time: in
+        each series all that were told since its last all clear, for what was told first still holds."""
+        found = [
+            each for each in _burning(self.alerts, version or self.version) if not kinds or each.kind in kinds
+        ]
         return sorted(found, key=lambda each: (each.end_us, each.id))
+
+    def quality(self, measures: frozenset[str] | None = None) -> list[Evidence]:
+        """What is wrong with the data that come (not with the service), of these measures if given, greatest effect
+        first."""
+        found = strongest(self.firing("data_quality"), measures)
+        return [each for each in found if not is_of_service(each)]
+
+    def service(self) -> list[Evidence]:
+        """Slow or failing requests, greatest effect first; a request without an answer has failed."""
+        found = strongest(self.firing("data_quality"))
+        return [each for each in found if is_of_service(each)]
+
+    @property
+    def span_us(self) -> int:
+        """The longest window that an alert is about: how long the next one may take."""
+        return max((each.end_us - each.start_us for each in self.firing()), default=0)
 
     def arrivals(self) -> list[Alert]:
         """Those of the firing alerts that say how events arrive."""
@@ -122,9 +148,10 @@ def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> F
     begun that has to do with it."""
     onset_us = incident.change_us
     changes = unit.changes(since_us=onset_us - seconds(near_s), until_us=onset_us + seconds(near_s))
+    alerts = (*_carried_over(unit, incident), *unit.alerts(incident.id))
     return Facts(
         incident=incident,
-        alerts=(*_carried_over(unit, incident), *unit.alerts(incident.id)),
+        alerts=alerts,
         points=(),
         deployments=tuple(unit.deployments(incident.model)),
         desired=unit.desired(incident.model),
@@ -135,10 +162,11 @@ def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> F
 
 
 def with_points(unit: Reader, facts: Facts, config: DiagnosisConfig) -> Facts:
-    """Add the points: on the label axis of every version that ever served, on the event axis (many more, one
-    per feature) only those around the release that brought the ill version."""
+    """Add past incidents that showed the same, and points: on the label axis of every version that ever served, on the
+    event axis (many more, one per feature) the answers of the ill version, and all of those around the release that
+    brought it. Where windows are long, so is the history."""
     model = facts.incident.model
-    since_us = facts.incident.change_us - seconds(config.history_s)
+    since_us = facts.incident.change_us - max(seconds(config.history_s), _WINDOWS * facts.span_us)
     versions = sorted({facts.version, *(each.version for each in facts.deployments)})
     points = [
         point
@@ -146,8 +174,12 @@ def with_points(unit: Reader, facts: Facts, config: DiagnosisConfig) -> Facts:
         for point in unit.points(model, version=version, axis="label", since_us=since_us, limit=50_000)
     ]
     release, before = facts.release(), facts.predecessor()
-    if release is not None and before is not None:
-        span = seconds(config.release_span_s)
+    if release is None or before is None:
+        points += unit.points(
+            model, version=facts.version, measures=_ANSWERS, axis="event", since_us=since_us, limit=50_000
+        )
+    else:
+        span = max(seconds(config.release_span_s), _WINDOWS * facts.span_us)
         for version in (before, facts.version):
             points += unit.points(
                 model,
@@ -157,7 +189,17 @@ def with_points(unit: Reader, facts: Facts, config: DiagnosisConfig) -> Facts:
                 until_us=release.at_us + span,
                 limit=50_000,
             )
-    return msgspec.structs.replace(facts, points=tuple(points))
+        if release.at_us + span < facts.now_us:
+            points += unit.points(
+                model,
+                version=facts.version,
+                measures=_ANSWERS,
+                axis="event",
+                since_us=max(since_us, release.at_us + span),
+                limit=50_000,
+            )
+    known = precedents(unit, facts.incident, facts.firing())
+    return msgspec.structs.replace(facts, points=tuple(points), precedents=known)
 
 
 def windows(points: Iterable[MetricPoint]) -> list[Window]:
@@ -192,6 +234,18 @@ def drop_z(before: Rate, after: Rate) -> float:
     pooled = (before.value * before.rows + after.value * after.rows + 1) / (before.rows + after.rows + 2)
     error = math.sqrt(pooled * (1 - pooled) * (1 / before.rows + 1 / after.rows))
     return (before.value - after.value) / error
+
+
+def _burning(alerts: Iterable[Alert], version: str) -> list[Alert]:
+    found: dict[tuple[str, str, str], list[Alert]] = {}
+    for alert in sorted(alerts, key=lambda each: (each.end_us, each.state == "firing", each.id)):
+        if alert.version == version:
+            told = found.setdefault((alert.segment, alert.kind, alert.axis), [])
+            if alert.state == "firing":
+                told.append(alert)
+            else:
+                told.clear()
+    return [alert for told in found.values() for alert in told]
 
 
 def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -> list[Evidence]:

@@ -7,6 +7,7 @@ It is attached, the page says by what it is explained, and only nobody is called
 from collections.abc import Iterable, Sequence
 
 from detectors.values import Alert, AlertKind
+from remediation.facets import of_operation
 
 _BROKEN: tuple[AlertKind, ...] = (
     "data_drift",
@@ -39,6 +40,8 @@ def explanations(alerts: Sequence[Alert]) -> dict[str, Alert]:
 
 def _explains(cause: Alert, alert: Alert) -> bool:
     if alert.kind not in EXPLAINS.get(cause.kind, ()) or cause.state != "firing" or alert.state != "firing":
+        return False
+    if of_operation(cause):
         return False
     if (cause.model, cause.version) != (alert.model, alert.version) or cause.segment not in (
         "all",

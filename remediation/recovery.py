@@ -9,6 +9,7 @@ from remediation.executor import Executor
 from remediation.observed import Observer, Remembered
 from remediation.ports import Clock, Journal, Reader
 from remediation.questions import Question, asked, question
+from remediation.succession import taken_over
 from remediation.values import Action, Approval, Desired, Incident, Plan
 from remediation.verification import Verdict, verify
 
@@ -155,8 +156,17 @@ class Recovery:
     def _not_recovered(self, case: _Case, why: str) -> None:
         if case.action is not None:
             self.executor.take_back(case.action.id, why)
-            return
-        self._close(case.incident.id, "escalated", why)
+        elif case.verdict.outcome != "fail" or not self._taken_over(case, why):
+            self._close(case.incident.id, "escalated", why)
+
+    def _taken_over(self, case: _Case, why: str) -> bool:
+        """Whether what people released in the meantime is ill of the same, and is treated from now on."""
+        with self.journal.transaction() as unit:
+            incident = unit.incident(case.incident.id)
+            if incident is None or incident.state != "verifying" or case.desired is None:
+                return False
+            now_us = self.clock.now_us()
+            return taken_over(unit, incident, case.desired, why, now_us=now_us, config=self.config.diagnosis)
 
     def _close(self, incident_id: str, to: incidents.Ending, outcome: str) -> None:
         with self.journal.transaction() as unit:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from detectors.values import Alert, AlertKind, Value
 from remediation.clock import seconds
+from remediation.facets import of_operation
 from remediation.inhibition import explaining
 from remediation.silences import Held
 from remediation.values import Desired, Incident
@@ -74,6 +75,8 @@ def route(
         return _attach(last_closed, "all clear after the incident was closed")
     if desired is not None and alert.version != desired.version:
         return _attach(last_closed, f"version {alert.version} no longer serves, {desired.version} does")
+    if _is_another_matter(alert, last_closed, closed_alerts):
+        return Route(decision="open", reason=f"{last_closed.id} was not about the model and its data")
     if _belongs_to_the_past(alert, last_closed, last_closed.closed_us):
         return _attach(last_closed, "the window and the change lie before the end of the incident")
     if _held_on(last_closed, alert, now_us, uncured_hold_s):
@@ -93,6 +96,15 @@ def _without_history(alert: Alert, desired: Desired | None) -> Route:
             decision="keep", reason=f"version {alert.version} does not serve, {desired.version} does"
         )
     return Route(decision="open", reason=f"the first illness of {alert.model}")
+
+
+def _is_another_matter(alert: Alert, closed: Incident, closed_alerts: Callable[[], Sequence[Alert]]) -> bool:
+    """A slow service, or a traffic that stopped, does not explain that the model or its data are ill, however late the
+    window comes."""
+    if of_operation(alert) or closed.version != alert.version:
+        return False
+    told = [each for each in closed_alerts() if each.state == "firing"]
+    return bool(told) and all(map(of_operation, told))
 
 
 def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bool:

@@ -206,6 +206,9 @@ def _incident(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
         return f"Incident opened: {detail['model']} version {detail.get('version')} is ill", toned("", "bad")
     if verb == "feedback":
         return _with(f"A person said: {detail.get('said')}", detail.get("why")), toned("", "still")
+    if verb == "cause":
+        named = CAUSES.get(detail.get("cause", "unknown"), "unknown")
+        return _with(f"The true cause, as a person said: {named}", detail.get("why")), toned("", "still")
     return _with(STATES.get(verb, f"Incident {verb}"), detail.get("why")), status(verb)
 
 

@@ -100,6 +100,10 @@ def incidents_feedback(
     new_normal: Annotated[
         bool, typer.Option("--new-normal", help="This is how it is from now on: compare with it.")
     ] = False,
+    cause: Annotated[
+        str | None,
+        typer.Option(help="What the cause really was, such as label_problem: kept for incidents like it."),
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last.")] = False,
     why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     by: By = None,
@@ -107,13 +111,22 @@ def incidents_feedback(
     """Say what an incident was; the judge takes it before its next window.
 
     Example: `homeostat incidents feedback inc-3f2a --expected --why "the campaign of this week"`
+
+    Example: `homeostat incidents feedback inc-3f2a --cause label_problem --why "the export had the classes swapped"`
     """
     from deploy.cli.client import whoami
 
     given = {"false alarm": false_alarm, "expected": expected, "new normal": new_normal, "taken back": undo}
     chosen = [said for said, is_said in given.items() if is_said]
-    if len(chosen) != 1:
-        raise typer.BadParameter("say exactly one of --false-alarm, --expected, --new-normal and --undo")
+    if len(chosen) + (cause is not None) != 1:
+        raise typer.BadParameter(
+            "say exactly one of --false-alarm, --expected, --new-normal, --cause and --undo"
+        )
+    if cause is not None:
+        verdict = {"cause": cause, "by": by or whoami(), "why": why}
+        _client().post(f"/incidents/{incident_id}/cause", verdict)
+        typer.echo(f"{incident_id}: the cause was {cause}. It counts where an incident shows the same again.")
+        return
     body: dict[str, object] = {"said": chosen[0], "by": by or whoami(), "why": why}
     for one in _client().post_list(f"/incidents/{incident_id}/feedback", body):
         segment = "" if one["segment"] == "all" else f", {one['segment']}"

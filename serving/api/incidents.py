@@ -6,10 +6,11 @@ from fastapi import APIRouter, Response
 
 from detectors.values import Alert
 from remediation.errors import FeedbackRefused, UnknownIncident
+from remediation.experience import name_cause
 from remediation.values import ActionState, AuditEntry, Cause, IncidentState
 from serving import story
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
-from serving.api.judged import FeedbackIn, StatementOut
+from serving.api.judged import CauseIn, FeedbackIn, StatementOut
 from serving.api.problems import Problem
 from serving.api.schemas import (
     ActionOut,
@@ -102,6 +103,21 @@ async def give_feedback(
     except FeedbackRefused as error:
         raise Problem(HTTPStatus.CONFLICT, str(error)) from error
     return [StatementOut.of(one) for one in said]
+
+
+@router.post("/incidents/{incident_id}/cause", summary="Say what the true cause was")
+def name_true_cause(
+    services: Services, acting: Acting, incident_id: Identifier, verdict: CauseIn
+) -> IncidentOut:
+    """Kept in the audit log, and used where an incident shows the same again."""
+    by = acting(verdict.by)
+    try:
+        incident = name_cause(
+            services.journal, incident_id=incident_id, cause=verdict.cause, by=by, why=verdict.why
+        )
+    except UnknownIncident as error:
+        raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error
+    return IncidentOut.of(incident)
 
 
 @router.get("/actions", summary="Executed plans, newest first")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from detectors.sequential.hearing import Saying, Statement
 from detectors.trend import Trend, heading
 from detectors.values import MetricPoint
+from remediation.values import Cause
 from serving.api.schemas import Name, Reason
 
 
@@ -40,6 +41,15 @@ class FeedbackIn(BaseModel):
     said: Saying = Field(examples=["expected"])
     by: Name = Field(examples=["mira"])
     why: Reason = Field(default="", examples=["the campaign of this week"])
+
+
+class CauseIn(BaseModel):
+    """What the cause of an incident really was. It is kept, and weighs in the diagnosis of incidents that show the
+    same; the last word counts."""
+
+    cause: Cause = Field(examples=["label_problem"])
+    by: Name = Field(examples=["mira"])
+    why: Reason = Field(default="", examples=["the export had the classes swapped"])
 
 
 class StatementOut(BaseModel):

@@ -92,3 +92,15 @@ def test_the_command_says_it(ill: World, serve: Serve) -> None:
     )
     assert [(one.said, one.by) for one in ill.told] == [("new normal", "ada")]
     assert unclear.returncode == 2
+
+
+def test_the_true_cause_is_put_on_record(client: httpx.Client, ill: World) -> None:
+    body = {"cause": "label_problem", "by": "mira", "why": "the export had the classes swapped"}
+    answer = client.post("/api/v1/incidents/inc-1/cause", json=body)
+    assert (answer.status_code, answer.json()["id"]) == (200, "inc-1")
+    ill.sequence()
+    timeline = client.get("/api/v1/incidents/inc-1").json()["timeline"]
+    (entry,) = [one for one in timeline if one["what"] == "incident.cause"]
+    assert (entry["actor"], entry["detail"]["cause"]) == ("mira", "label_problem")
+    assert client.post("/api/v1/incidents/nothing/cause", json=body).status_code == 404
+    assert client.post("/api/v1/incidents/inc-1/cause", json=body | {"cause": "moon"}).status_code == 422

@@ -228,9 +228,10 @@ def test_confidences_are_ranked_and_within_bounds() -> None:
     ("kinds", "age_s", "expected"),
     [
         (("data_drift",), 1.0, False),  # labels may come yet
-        (("data_drift",), 4.5, True),  # or never
-        (("data_drift", "performance"), 1.0, True),
-        (("data_drift", "performance"), 0.2, False),  # alerts of one window come together
+        (("data_drift",), 4.5, False),  # for as long as a window takes
+        (("data_drift",), 6.5, True),  # or never
+        (("data_drift", "performance"), 1.0, True),  # near a release
+        (("data_drift", "performance"), 0.1, False),  # alerts of one window come together
         (("performance",), 1.0, True),  # near a release
         (("prediction_drift",), 10.0, False),
         (("prediction_drift",), 31.0, True),
@@ -246,10 +247,10 @@ def test_a_drop_long_after_the_release_waits_for_the_inputs_to_speak() -> None:
     drop = alert(at_us=1_925 * S, change_us=1_905 * S)
     facts = _facts([drop], [], now_us=2_001 * S)
     assert ready(facts, CONFIG) is None
-    assert ready(msgspec.structs.replace(facts, now_us=2_005 * S), CONFIG) is not None
+    assert ready(msgspec.structs.replace(facts, now_us=2_007 * S), CONFIG) is not None
 
 
 def test_what_is_unknown_is_called_so_only_when_nothing_more_is_to_be_expected() -> None:
     early = _facts([DRIFT], [], now_us=2_000 * S + 1)
-    late = _facts([DRIFT], [], now_us=2_000 * S + round(CONFIG.settle_s * S))
+    late = _facts([DRIFT], [], now_us=2_007 * S)
     assert (more_may_come(early, CONFIG), more_may_come(late, CONFIG)) == (True, False)

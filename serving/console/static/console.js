@@ -89,8 +89,16 @@ async function say(form, said) {
     return;
   }
   try {
-    const path = `/api/v1/incidents/${encodeURIComponent(form.dataset.key)}/feedback`;
-    const told = await post(path, { said, by, why: form.elements.why.value.trim() });
+    const subject = `/api/v1/incidents/${encodeURIComponent(form.dataset.key)}`;
+    const why = form.elements.why.value.trim();
+    if (said === "cause") {
+      const { value, selectedOptions } = form.elements.cause;
+      await post(`${subject}/cause`, { cause: value, by, why });
+      answer.textContent = `Recorded: ${selectedOptions[0].textContent}. It counts where an incident shows the same again.`;
+      setTimeout(refresh, 1500);
+      return;
+    }
+    const told = await post(`${subject}/feedback`, { said, by, why });
     const kinds = [...new Set(told.map((each) => each.kind.replaceAll("_", " ")))].join(", ");
     answer.textContent = `Recorded: ${said} (${kinds}). It takes effect with the next window.`;
     setTimeout(refresh, 1500); // it has its place in the log by then

@@ -1,0 +1,39 @@
+"""A version that people released while another one was ill, and that is ill, too: the incident is its own now."""
+
+from msgspec.structs import replace
+
+from remediation import incidents
+from remediation.config import DiagnosisConfig
+from remediation.diagnosis import diagnose, summary
+from remediation.evidence import gather, with_points
+from remediation.ports import Unit
+from remediation.values import Desired, Incident
+
+
+def taken_over(
+    unit: Unit, incident: Incident, desired: Desired, why: str, *, now_us: int, config: DiagnosisConfig
+) -> bool:
+    """Diagnose `incident` anew as one of the version that serves; False where that version tells of no cause."""
+    successor = replace(incident, version=desired.version)
+    facts = gather(unit, successor, now_us=now_us, near_s=config.near_change_s)
+    if desired.version == incident.version or not facts.firing():
+        return False
+    facts = with_points(unit, facts, config)
+    hypotheses = diagnose(facts, config)
+    best = hypotheses[0]
+    if best.cause == "unknown":
+        return False
+    moved = incidents.move(
+        unit,
+        incident,
+        to="diagnosed",
+        why=f"{best.cause} ({best.confidence:.2f}), with version {incident.version} and the one after it: {why}",
+        version=desired.version,
+        cause=best.cause,
+        confidence=best.confidence,
+        hypotheses=hypotheses,
+        summary=summary(facts, best),
+        diagnosed_us=now_us,
+        acted_us=None,
+    )
+    return moved is not None
