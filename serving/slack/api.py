@@ -29,11 +29,14 @@ logging.getLogger("slack_sdk").setLevel(logging.INFO)
 
 _DEFAULT_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 3_600.0
+_UNSURE = frozenset({"internal_error", "fatal_error", "request_timeout", "service_unavailable"})
+"""Slack's words for having failed in the middle."""
+_OPTIONAL = frozenset({("conversations.history", "missing_scope"), ("files.upload", "missing_scope")})
 _ADVICE = {
     "invalid_auth": "HOMEOSTAT_SLACK_TOKEN is not valid: use the bot token of the app (xoxb-...).",
     "not_authed": "HOMEOSTAT_SLACK_TOKEN is empty: use the bot token of the app (xoxb-...).",
     "token_revoked": "HOMEOSTAT_SLACK_TOKEN was revoked: install the app again.",
-    "missing_scope": "The Slack app needs the scope chat:write, and files:write for charts.",
+    "missing_scope": "The Slack app needs the scope chat:write.",
     "channel_not_found": "HOMEOSTAT_SLACK_CHANNEL names no channel that the app can see.",
     "not_in_channel": "Invite the app to the channel of HOMEOSTAT_SLACK_CHANNEL.",
     "is_archived": "The channel of HOMEOSTAT_SLACK_CHANNEL is archived: choose another one.",
@@ -53,10 +56,11 @@ class SlackConfig:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`place` is where the message stands (`CHANNEL:TS`), or the id of a file; `error` is Slack's word, `ratelimited`,
-    or `unreachable`: then nobody knows whether it was done."""
+    or `unreachable`. `unsure`: nobody knows whether it was done."""
 
     place: str = ""
     error: str | None = None
+    unsure: bool = False
 
 
 class SlackApi:
@@ -121,12 +125,12 @@ class SlackApi:
         try:
             return Answer(place=place(function(**message)))
         except SlackApiError as error:
-            return Answer(error=self._refused(key, cast("Any", error.response)))
+            return self._refused(key, cast("Any", error.response))
         except (*UNREACHABLE, KeyError) as error:
             log.warning("Slack cannot be reached", method=key[0], reason=type(error).__name__)
-            return Answer(error="unreachable")
+            return Answer(error="unreachable", unsure=True)
 
-    def _refused(self, key: tuple[str, str], response: Any) -> str:
+    def _refused(self, key: tuple[str, str], response: Any) -> Answer:
         data = response.data if isinstance(response.data, dict) else {}
         error = str(data.get("error", f"status {response.status_code}"))[:200]
         if response.status_code == 429:
@@ -134,9 +138,13 @@ class SlackApi:
             with self._lock:
                 self._quiet_until_s[key] = self._elapsed_s() + pause_s
             log.info("Slack wants fewer requests; waiting", method=key[0], channel=key[1], pause_s=pause_s)
-            return "ratelimited"
+            return Answer(error="ratelimited")
+        if (key[0], error) in _OPTIONAL:
+            log.info("The Slack app lacks a scope; it does without", method=key[0])
+            return Answer(error=error)
         log.error("Slack refused", method=key[0], error=error, advice=advice(error))
-        return error
+        broken = response.status_code >= 500 or "non-JSON" in error
+        return Answer(error=error, unsure=broken or error in _UNSURE)
 
 
 def advice(error: str) -> str:

@@ -21,7 +21,7 @@ from remediation.policy import Policy
 from remediation.ports import Journal
 from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
-from serving.picture import picture_of
+from serving.picture import Drawn, picture_of
 from serving.slack import blocks
 from serving.slack.api import Answer, SlackApi, SlackConfig
 from serving.slack.blocks import Chart
@@ -76,6 +76,9 @@ class SlackNotifier:
         self._charts = True
         self._not_on_record: dict[str, _Place] = {}
         self._perhaps_posted: set[str] = set()
+        self._looked_for: set[str] = set()
+        self._started_us = time.time_ns() // 1_000
+        self._drawn: dict[str, Drawn | None] = {}
         self._uploaded: dict[str, Chart] = {}
 
     async def approval_requested(self, incident: Incident, plan: Plan, approval: Approval) -> bool:
@@ -195,14 +198,18 @@ class SlackNotifier:
 
     def _say(self, approval: Approval, post: Post) -> Answer:
         answer = self._api.post(self._channel, post, approval=approval.id, unfurl_links=False)
-        if answer.error == "unreachable":
+        if answer.unsure:
             self._perhaps_posted.add(approval.id)
         return answer
 
     def _found(self, approval: Approval) -> _Place | None:
-        """Where the question stands that was posted while nobody heard the answer."""
-        if approval.id not in self._perhaps_posted:
+        """Where the question stands that was posted while nobody heard the answer: by this agent, or by one that died
+        before it could write it down."""
+        if approval.id in self._looked_for and approval.id not in self._perhaps_posted:
             return None
+        if approval.requested_us >= self._started_us and approval.id not in self._perhaps_posted:
+            return None
+        self._looked_for.add(approval.id)
         channel = self._channel_id or self._known_channel()
         ts = channel and self._api.find(channel, approval.id, since_s=approval.requested_us // US_PER_S - 1)
         return _Place(channel, ts) if channel and ts else None
@@ -221,6 +228,7 @@ class SlackNotifier:
                 unit.save_approval(found, expected=current.state, actor=AGENT)
         self._not_on_record.pop(approval_id, None)
         self._perhaps_posted.discard(approval_id)
+        self._drawn.pop(approval_id, None)
         self._uploaded.pop(approval_id, None)
 
     # -- the chart -----------------------------------------------------------------------------------
@@ -228,23 +236,28 @@ class SlackNotifier:
     def _chart(self, incident: Incident, alerts: Sequence[Alert], approval: Approval) -> Chart | None:
         if not self._charts or approval.id in self._uploaded:
             return self._uploaded.get(approval.id)
+        if approval.id not in self._drawn:
+            self._drawn[approval.id] = self._draw(incident, alerts, approval)
+        drawn = self._drawn[approval.id]
+        if drawn is None:
+            return None
+        answer = self._api.upload(drawn.png, name=f"{incident.id}.png", title=f"Incident {incident.id}")
+        if answer.error in _NO_CHARTS:
+            log.warning("Slack takes no charts; they need the scope files:write", error=answer.error)
+            self._charts = False
+        if answer.error is not None:
+            return None
+        chart = self._uploaded[approval.id] = Chart(file=answer.place, alt=drawn.alt)
+        return chart
+
+    def _draw(self, incident: Incident, alerts: Sequence[Alert], approval: Approval) -> Drawn | None:
         try:
             picture = picture_of(self._journal, incident, alerts, until_us=approval.requested_us)
-            drawn = picture.draw() if picture is not None else None
+            return picture.draw() if picture is not None else None
         except Exception:
             # Drawing is a library's work on whatever was measured; people are asked all the same.
             log.exception("A chart could not be drawn", incident=incident.id)
             return None
-        if picture is None or drawn is None:
-            return None
-        answer = self._api.upload(drawn.png, name=f"{incident.id}.png", title=picture.title)
-        if answer.error in _NO_CHARTS:
-            log.warning("Slack takes no charts; the app needs the scope files:write", error=answer.error)
-            self._charts = False
-        if answer.error is not None:
-            return None
-        chart = self._uploaded[approval.id] = Chart(file=answer.place, alt=picture.alt)
-        return chart
 
     def _shown(
         self, place: _Place, incident: Incident, alerts: Sequence[Alert], approval: Approval

@@ -34,6 +34,7 @@ class SlackServer:
     after: deque[Response] = field(default_factory=deque)
     scopes: set[str] = field(default_factory=lambda: {"files:write", "channels:history"})
     down: Response | None = None
+    not_ready: bool = False
     socket_url: str = ""
     url: str = ""
 
@@ -113,7 +114,7 @@ class SlackServer:
 
     def _uploaded(self, body: dict[str, Any]) -> Response:
         files = json.loads(body["files"])
-        self.ready |= {each["id"] for each in files}
+        self.ready |= set() if self.not_ready else {each["id"] for each in files}
         return JSONResponse({"ok": True, "files": files})
 
     def _history(self, body: dict[str, Any]) -> Response:
