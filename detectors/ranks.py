@@ -9,13 +9,15 @@ from typing import Final
 
 import numpy as np
 
-from detectors.columns import Column, Floats, Integers
+from detectors.columns import Column, Flags, Floats, Integers
 from detectors.outcome_counts import CLASSES
 
 RANKS: Final = 3
 """Classes that an answer names."""
 RANKED: Final = (2, 3)
 """The k of top-k accuracy; that of k = 1 is the accuracy where the most probable class is said."""
+ROUNDED: Final = 0.05
+"""By so much the probabilities of a row may miss 1: they may have been rounded."""
 _OTHER: Final = CLASSES
 _NONE: Final = CLASSES + 1
 _CODES: Final = CLASSES + 2
@@ -27,7 +29,7 @@ def answers(predictions: Column, class_scores: Column | None) -> Floats:
     probability.
 
     class_scores: shape (rows, classes), a row of NaN where none were given; None: no row has any. Of equally probable
-    classes the first ones count.
+    classes the first ones count. A row whose scores are no probabilities of classes (see `add_up`) names none.
     """
     said = np.maximum(np.asarray(predictions, dtype=np.float64), -1.0)
     if class_scores is None:
@@ -39,8 +41,14 @@ def answers(predictions: Column, class_scores: Column | None) -> Floats:
     code = np.where((said >= 0) & (said < CLASSES), np.nan_to_num(said, nan=-1.0), _OTHER).astype(np.int64)
     for place in range(RANKS):
         code += ranks[:, place] * _CODES ** (place + 1)
-    told = ~np.isnan(scores).any(axis=1) & ~np.isnan(said)
+    told = add_up(scores) & ~np.isnan(said)
     return np.where(told, _FIRST - code, said)
+
+
+def add_up(class_scores: Column) -> Flags:
+    """Of each row whether its class scores are there and add up to 1, as far as rounding allows: margins, logits and
+    independent probabilities do not."""
+    return np.abs(np.asarray(class_scores, dtype=np.float64).sum(axis=1) - 1.0) <= ROUNDED
 
 
 def plain(values: Column) -> Column:

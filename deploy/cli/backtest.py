@@ -78,12 +78,21 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write. Default: MODEL.yaml, here.")
     ] = None,
+    label: Annotated[str | None, typer.Option(help="The column of what turned out to be true.")] = None,
+    prediction: Annotated[str | None, typer.Option(help="The column of what the model said.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="The column of the probability of the positive class.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="The column by which labels are joined to predictions.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a first monitor, with a guess at what each column is and why. You read it before it counts.
+    """Write a first monitor, with a guess at what each column is and why, from values and names. You read it before it
+    counts; what you name is not guessed.
 
-    Example: `homeostat init reference.csv.gz --model car-loan`
+    Example: `homeostat init reference.csv.gz --model car-loan --label repaid`
     """
     import os
 
@@ -99,7 +108,9 @@ def init(
         raise UserError(
             f"{target} is there already; `--force` writes over it, `--output` names another file."
         )
-    found = checked(lambda: guess(TableFile(file)))
+    told = {"label": label, "prediction": prediction, "score": score, "id": id_column}
+    said_so = {role: column for role, column in told.items() if column is not None}
+    found = checked(lambda: guess(TableFile(file), said_so))
     place = os.path.relpath(file.resolve(), target.resolve().parent)
     target.write_text(draft(found, name, place), encoding="utf-8")
     written = monitor_file(target)
@@ -180,6 +191,13 @@ def slices(
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
+    for name in found.texts:
+        typer.echo(
+            f"{name} holds text here and numbers in the reference: its texts are looked at as categories.",
+            err=True,
+        )
+    if found.unreadable:
+        typer.echo(f"{found.unreadable:,} rows were left out: text where a number belongs.", err=True)
     typer.echo(f"{found.labelled:,} labelled rows, {told['candidates']:,} slices looked at; {found.loss}:")
     rows = [
         {
@@ -240,6 +258,12 @@ def _show_backtest(found: "Backtest") -> None:
         typer.echo(
             f"{found.ahead:,} rows are dated later than now. They are measured here; live those more than max_ahead_s "
             "ahead of their arrival would be dead letters.",
+            err=True,
+        )
+    if found.unlike:
+        typer.echo(
+            f"In {found.unlike:,} rows the class scores do not add up to 1: these are no probabilities of classes, and "
+            "are taken for missing. What rests on them is undefined.",
             err=True,
         )
     if not found.listened:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import structlog
 
 from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
@@ -31,6 +32,8 @@ from streams.files.columns import Roles, Times, text_columns
 from streams.files.monitor import Alarms, FeatureColumn, MonitorFile, MonitorFileInvalid, WindowShape, seconds
 from streams.files.tables import FileInvalid, TableFile
 from streams.times import MICROSECONDS
+
+_log = structlog.get_logger()
 
 LIVE_PANE = "10s"
 SAME_PHASE = 0.9
@@ -144,6 +147,12 @@ def _rows_of(roles: Roles, table: pa.Table) -> tuple[Rows, tuple[Times, Times]]:
     (batch,) = table.combine_chunks().to_batches()
     rows = roles.rows(batch, 0, 1)
     said, scored = roles.has_outputs, "score" in roles.by_role or rows.class_scores is not None
+    if rows.unlike:
+        _log.warning(
+            "Class scores of the reference do not add up to 1: they are no probabilities, and taken for missing.",
+            rows=rows.unlike,
+            of=table.num_rows,
+        )
     told = answers(rows.predictions, rows.class_scores) if roles.classes else rows.predictions
     known = Rows(
         rows.features,

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from detectors.ranks import add_up
 from detectors.values import FeatureKind, FeatureSpec
+from homeostat.contract import SCORE_TOLERANCE
 from streams.files.cells import is_text
 from streams.files.monitor import Columns, FeatureColumn, MonitorFile
 from streams.files.tables import FileInvalid, TableFile
@@ -26,7 +28,8 @@ _MOST_US = 253_402_300_800_000_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a file, columns of equal length. `predictions`, `labels`: NaN where there is none."""
+    """Rows of a file, columns of equal length. `predictions`, `labels`: NaN where there is none. `unlike`: rows whose
+    class scores do not add up to 1, and are taken for missing."""
 
     ids: list[str]
     times_us: Times
@@ -38,6 +41,7 @@ class Rows:
     versions: npt.NDArray[np.object_] | None
     features: dict[str, npt.NDArray[Any]]
     segments: dict[str, list[str | None]]
+    unlike: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,12 @@ class Roles:
                 predictions = np.where(known, np.argmax(class_scores, axis=1), np.nan)
             elif "score" in self.by_role:
                 predictions = np.where(np.isnan(scores), np.nan, scores >= 0.5)
-        if class_scores is not None and "score" not in self.by_role:
-            scores = _of_class(class_scores, predictions)
+        unlike = np.zeros(count, dtype=np.bool_)
+        if class_scores is not None:
+            unlike = _are_shares(class_scores) & ~add_up(class_scores)
+            class_scores = np.where(unlike[:, np.newaxis], np.nan, class_scores)
+            if "score" not in self.by_role:
+                scores = _of_class(class_scores, predictions)
         times_us = self._times(batch, "time", places * row_us)
         return Rows(
             ids=self._texts(batch, "id") or [str(place) for place in places.tolist()],
@@ -116,6 +124,7 @@ class Roles:
             else None,
             features={spec.name: feature_column(batch, spec) for spec in self.features},
             segments={name: _as_texts(batch.column(name)) for name in self.columns.segments},
+            unlike=int(unlike.sum()),
         )
 
     def _numbers(self, batch: pa.RecordBatch, role: str, otherwise: Floats) -> Floats:
@@ -158,6 +167,12 @@ class Roles:
         if name is None:
             return []
         return ["" if text is None else text for text in _as_texts(batch.column(name))]
+
+
+def _are_shares(class_scores: Floats) -> npt.NDArray[np.bool_]:
+    """Whether the scores of a row are there, and each could be a probability."""
+    least, greatest = class_scores.min(axis=1), class_scores.max(axis=1)
+    return (least >= -SCORE_TOLERANCE) & (greatest <= 1 + SCORE_TOLERANCE)
 
 
 def _of_class(class_scores: Floats, predictions: Floats) -> Floats:

@@ -48,10 +48,16 @@ def _columns(found: Guessed) -> list[str]:
     for role in _ROLES:
         name = found.of(role)  # pyright: ignore[reportArgumentType]
         if name is not None:
-            why = found.guesses[name].why
+            why = "; ".join(each for each in (found.guesses[name].why, found.guesses[name].hint) if each)
             lines.append(f"  {role}: {_text(name)}" + _padded(f"{_WHAT[role]}; guessed: {why}"))
         elif role in _MISSING:
             lines.append(f"  # {role}: {_MISSING[role]}")
+    if found.class_scores:
+        names, why = (
+            ", ".join(map(_text, found.class_scores)),
+            "named after the classes, and they add up to 1",
+        )
+        lines.append(f"  class_scores: [{names}]" + _padded(f"in the order of classes; guessed: {why}"))
     if found.positive is not None:
         lines.append(f"  positive: {json.dumps(found.positive)}" + _padded("the text that means 1"))
     lines.append("  features:")

@@ -132,6 +132,7 @@ def backtest(
         skipped=vars(feed.skipped),
         unreadable=tuple(one for one in table.unreadable.values() if one.row >= skipped_rows),
         ahead=feed.ahead,
+        unlike=feed.unlike,
         listened=monitor.silence_s != 0 or file.silence == "off",
         labels_unused=label_file.unused if label_file else 0,
         labels_without_outputs=not roles.has_outputs and (roles.has_labels or label_file is not None),

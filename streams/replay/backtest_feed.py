@@ -109,6 +109,7 @@ class Feed:
         self.unreadable: Mapping[int, Cell] = {}
         """By row of the file, a cell that is no number where one belongs."""
         self.ahead = 0
+        self.unlike = 0
         self.labels = 0
         self.index = index
         self._model = model
@@ -125,6 +126,7 @@ class Feed:
         rows = self._roles.rows(batch, self.rows, self._row_us)
         if "time" in self._roles.by_role:
             self.ahead += int(np.count_nonzero(rows.times_us > now_us()))
+        self.unlike += rows.unlike
         self.index.note(np.maximum(rows.times_us, 0), self.rows)
         self.rows += batch.num_rows
         ids = np.array(rows.ids, dtype=object)

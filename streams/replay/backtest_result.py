@@ -71,6 +71,8 @@ class Backtest:
     ahead: int
     """Rows that are dated later than now. A file does not tell when a row came, so they are measured."""
     labels_unused: int
+    unlike: int = 0
+    """Rows whose class scores do not add up to 1: no probabilities, and taken for missing."""
     labels_without_outputs: bool = False
     listened: bool = True
     """Whether silence was looked for, as the monitor says."""
@@ -123,6 +125,7 @@ class Backtest:
             "skipped": self.skipped,
             "unreadable": [cell._asdict() for cell in self.unreadable[:UNREADABLE_TOLD]],
             "rows_ahead": self.ahead,
+            "class_scores_unlike": self.unlike,
             "labels_unused": self.labels_unused,
             "accounting": msgspec.to_builtins(account) if account else None,
             "incidents": [self._incident(each) for each in self.incidents],

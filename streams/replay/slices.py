@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from detectors.columns import Floats
 from detectors.slices.fairness import Gap, gaps
@@ -21,13 +22,17 @@ from streams.files.tables import FileInvalid
 
 @dataclass(frozen=True)
 class Sliced:
-    """What was found. `loss`: what is averaged. `gaps` by the segment column of the monitor (binary models only)."""
+    """What was found. `loss`: what is averaged. `gaps` by the segment column of the monitor (binary models only).
+    `texts`: columns of texts that hold numbers in the monitor's reference; `unreadable`: rows that were left out for a
+    text where a number belongs."""
 
     rows: int
     labelled: int
     loss: str
     searched: Searched
     gaps: dict[str, list[Gap]]
+    texts: tuple[str, ...] = ()
+    unreadable: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -38,6 +43,8 @@ class Sliced:
             "candidates": self.searched.candidates,
             "slices": [one._asdict() | {"conditions": list(one.conditions)} for one in self.searched.slices],
             "gaps": {name: [one._asdict() for one in found] for name, found in self.gaps.items()},
+            "texts": list(self.texts),
+            "unreadable": self.unreadable,
         }
 
 
@@ -74,7 +81,24 @@ def slices(data: Path, file: MonitorFile, labels: Path | None = None) -> Sliced:
             for name, texts in rows.segments.items()
             if file.task == "binary"
         },
+        texts=_texts(file, roles),
+        unreadable=len(table.unreadable),
     )
+
+
+def _texts(file: MonitorFile, roles: Roles) -> tuple[str, ...]:
+    """The features that are texts here and numbers in the file of the reference, as far as that can be read."""
+    source = file.reference.file
+    if source is None or not source.exists():
+        return ()
+    schema = open_table(source, file).schema
+    here = [one.name for one in roles.features if one.kind == "categorical" and one.name in schema.names]
+    return tuple(name for name in here if _is_number(schema, name))
+
+
+def _is_number(schema: pa.Schema, name: str) -> bool:
+    kind = schema.field(name).type
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _joined(labels: LabelFile, ids: list[str]) -> Floats:

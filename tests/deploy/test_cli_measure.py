@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import structlog
 
@@ -156,6 +157,10 @@ def test_init_writes_a_monitor_once(
     assert "first.yaml is there already" in capsys.readouterr().err
     assert run(monkeypatch, "init", "good.csv", "--model", "first", "--force") == 0
     assert "Is this a good reference?" not in capsys.readouterr().err
+    assert run(monkeypatch, "init", "good.csv", "-o", "said.yaml", "--label", "city", "--id", "at") == 0
+    assert "label: city  # what turned out to be true; guessed: you said so" in Path("said.yaml").read_text()
+    assert run(monkeypatch, "init", "good.csv", "-o", "not.yaml", "--score", "scoer") == 1
+    assert "no column of numbers or texts for score: 'scoer'" in capsys.readouterr().err
     frame(2_000, 1, shift_at=1_000).to_csv("bad.csv", index=False)
     assert run(monkeypatch, "init", "bad.csv", "--model", "second") == 0
     assert "The second half of the reference differs from the first: " in capsys.readouterr().err
@@ -194,6 +199,12 @@ def test_slices_tells_where_the_model_errs(
     gaps = {one["measure"]: one for one in told["gaps"]["city"]}
     assert gaps["accuracy"]["lowest"] == "Rome"
     assert run(monkeypatch, "slices", folder / "data.csv", *arguments) == 0
-    assert "city is Rome" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "city is Rome" in told.out
+    assert "holds text" not in told.err
+    texts = data.assign(age=np.where(data["age"] > 50, "old", "young")).drop(columns="truth")
+    texts.to_csv(folder / "texts.csv", index=False)
+    assert run(monkeypatch, "slices", folder / "texts.csv", *arguments) == 0
+    assert "age holds text here and numbers in the reference" in capsys.readouterr().err
     assert run(monkeypatch, "slices", folder / "data.csv", "--monitor", folder / "loan.yaml") == 1
     assert "no row has a label" in capsys.readouterr().err

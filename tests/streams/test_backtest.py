@@ -321,6 +321,29 @@ def test_classes_with_a_probability_each(tmp_path: Path) -> None:
         MonitorFile.model_validate(fields | {"columns": {"class_scores": list("abc")}})
 
 
+def test_class_scores_that_are_no_probabilities_are_told_and_taken_for_missing(tmp_path: Path) -> None:
+    rng, names = np.random.default_rng(4), ["cat", "dog", "owl"]
+    truth = rng.integers(0, 3, 2_000)
+    chances = rng.dirichlet(np.ones(3), 2_000) * 0.6 + 0.4 * np.eye(3)[truth]
+    chances[1_000:] = 1 - (1 - chances[1_000:]) ** 2
+    data = pd.DataFrame({"x": rng.normal(truth, 1.0), "truth": np.array(names)[truth]})
+    data[[f"p_{name}" for name in names]] = chances
+    data.iloc[:1_000].to_csv(tmp_path / "good.csv", index=False)
+    data.iloc[1_000:].to_csv(tmp_path / "data.csv", index=False)
+    columns = {"label": "truth", "class_scores": [f"p_{name}" for name in names]}
+    fields = {"model": "pets", "task": "multiclass", "columns": columns, "classes": names}
+    fields |= {"reference": {"file": tmp_path / "good.csv"}, "window": {"rows": 500}}
+    found = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields), keep_points=True)
+    told = found.as_dict()
+    assert told["rows"] == 1_000 >= told["class_scores_unlike"] > 990
+    assert values(found, "accuracy") == pytest.approx(
+        (chances.argmax(axis=1) == truth)[1_000:].reshape(2, 500).mean(axis=1)
+    )
+    assert values(found, "top_2_accuracy") in ([], [None, None])
+    assert [one["kind"] for one in told["incidents"]] == ["data_quality"]
+    assert "score" in told["incidents"][0]["summary"]
+
+
 def test_labels_that_are_known_at_once_are_joined_however_slow_the_rows_are(tmp_path: Path) -> None:
     """A batch of the file spans weeks, a prediction waits a day."""
     frame(3_000, 3, rate_s=0.002).to_csv(tmp_path / "data.csv", index=False)

@@ -153,3 +153,80 @@ def test_a_clock_is_no_feature(tmp_path: Path) -> None:
     found = guess(TableFile(tmp_path / "good.csv"))
     assert found.all_of("feature") == ["x", "code"]
     assert "a clock" in found.guesses["age"].why
+
+
+def scored(rows: int = 1_000) -> pd.DataFrame:
+    """Features that are named like outputs of a model, beside its outputs."""
+    rng = np.random.default_rng(6)
+    chance = rng.beta(2, 2, rows)
+    return pd.DataFrame(
+        {
+            "x": rng.normal(size=rows),
+            "y": rng.normal(size=rows),
+            "target": rng.choice([0, 1], rows),
+            "credit_score": rng.random(rows),
+            "p": chance,
+            "model_score": chance,
+            "prediction": (chance > 0.5).astype(int),
+            "repaid": (rng.random(rows) < chance).astype(int),
+        }
+    )
+
+
+def test_values_decide_where_names_say_something_else(tmp_path: Path) -> None:
+    scored().drop(columns="p").to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert (found.of("score"), found.of("label")) == ("model_score", "repaid")
+    assert found.all_of("feature") == ["x", "y", "target", "credit_score"]
+    assert "'repaid' agrees with what the model said, and this does not" in found.guesses["target"].why
+    assert "not higher where 'prediction' is positive" in found.guesses["credit_score"].why
+    text = draft(found, "loans", "good.csv")
+    assert "- target  # numbers; named like a label, but 'repaid' agrees" in text
+    coordinates = scored()[["x", "y", "credit_score"]].assign(target=scored()["repaid"])
+    coordinates.to_csv(tmp_path / "plain.csv", index=False)
+    found = guess(TableFile(tmp_path / "plain.csv"))
+    assert (found.of("label"), found.of("score")) == ("target", None)
+    coordinates.drop(columns="target").to_csv(tmp_path / "points.csv", index=False)
+    found = guess(TableFile(tmp_path / "points.csv"))
+    assert found.of("label") is None
+    assert "numbers beside 'x': a coordinate" in found.guesses["y"].why
+
+
+def test_what_a_person_says_is_not_guessed(tmp_path: Path) -> None:
+    scored().to_csv(tmp_path / "good.csv", index=False)
+    said_so = {"label": "target", "score": "p"}
+    found = guess(TableFile(tmp_path / "good.csv"), said_so)
+    assert (found.of("label"), found.of("score")) == ("target", "p")
+    assert found.guesses["target"].why == "you said so"
+    assert "repaid" in found.all_of("feature")
+    for wrong, words in (({"label": "truth"}, "no column"), ({"label": "p", "score": "p"}, "two roles")):
+        with pytest.raises(FileInvalid, match=words):
+            guess(TableFile(tmp_path / "good.csv"), wrong)
+
+
+@pytest.mark.parametrize("style", ["p_{}", "{}_prob"])
+def test_probabilities_of_classes_are_found_by_name_and_sum(tmp_path: Path, style: str) -> None:
+    rng, names = np.random.default_rng(5), ["cat", "dog", "owl"]
+    chances = rng.dirichlet(np.ones(3), 500)
+    data = pd.DataFrame(chances, columns=[style.format(name) for name in names])
+    data = data.assign(x=rng.normal(size=500), label=rng.choice(names, 500))
+    data.to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert found.all_of("feature") == ["x"]
+    (tmp_path / "pets.yaml").write_text(draft(found, "pets", "good.csv"))
+    file = read_monitor_file(tmp_path / "pets.yaml")
+    assert (file.classes, file.columns.class_scores) == (names, [style.format(name) for name in names])
+    data[style.format("owl")] = rng.random(500)
+    data.to_csv(tmp_path / "odd.csv", index=False)
+    found = guess(TableFile(tmp_path / "odd.csv"))
+    assert found.class_scores == []
+    assert "do not add up to 1" in found.guesses[style.format("owl")].why
+
+
+def test_of_two_probabilities_one_is_the_score(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    yes = rng.random(500)
+    data = pd.DataFrame({"x": rng.normal(size=500), "proba_no": 1 - yes, "proba_yes": yes})
+    data.assign(label=np.where(rng.random(500) < yes, "yes", "no")).to_csv(tmp_path / "good.csv", index=False)
+    found = guess(TableFile(tmp_path / "good.csv"))
+    assert (found.of("score"), found.positive, found.all_of("feature")) == ("proba_yes", "yes", ["x"])
