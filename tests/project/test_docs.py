@@ -14,6 +14,7 @@ DOCUMENTS = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "docs/actuators.md",
     "docs/archive.md",
     "docs/audit.md",
     "docs/backtest.md",

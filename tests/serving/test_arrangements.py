@@ -14,6 +14,7 @@ from remediation.ports import TrainedModel
 from remediation.values import Arrangement
 from serving.arranged import Served, Voice
 from serving.loading import Loaded
+from tests.sdk.intake_parts import Quiet, rows
 
 from .conftest import MemoryBus
 from .inference_world import (
@@ -149,6 +150,27 @@ async def test_a_constant_answers_and_is_nobodys_prediction(right: TrainedModel,
     assert call["features"].tolist() == [[3.0, 0.0]] * 2
 
 
+async def test_what_is_answered_is_what_the_sdk_sends(
+    right: TrainedModel, wrong: TrainedModel, bus: MemoryBus
+) -> None:
+    quiet = Quiet()
+    log: Any = quiet.client.log
+    digests = {"2": wrong.digest}
+    async with served(MemoryRegistry(right, wrong), bus, log) as client:
+        await decide(bus, "1", right.digest, 1, shares={"2": 0.5}, digests=digests)
+        await until_version(client, "1", 1)
+        met = _versions(await _predict(client, _asked(20)))
+        await decide(bus, "1", right.digest, 2, constant=0.25)
+        await until_version(client, "1", 2)
+        await _predict(client, _asked(2, "c"))
+    sent = {row["id"]: (parcel.version, row) for parcel in quiet.parcels() for row in rows(parcel)}
+    assert {id: sent[id][0] for id in met} == met
+    assert all(row["status"] is None for id, (_, row) in sent.items() if id in met)
+    version, row = sent["c0"]
+    assert (version, row["status"], row["prediction"], row["f.b"]) == ("1", "constant", None, 3.0)
+    assert len(sent) == 22
+
+
 async def test_an_imputed_feature_is_replaced_and_logged_as_sent(right: TrainedModel, bus: MemoryBus) -> None:
     calls = Calls()
     async with served(MemoryRegistry(right), bus, calls) as client:
@@ -258,6 +280,11 @@ def test_every_id_has_one_version(right: TrainedModel, ids: list[str], data: st.
     assert set(first) == set(ids)
     assert {id for id in ids if first[id] == "2"} <= {id for id in ids if second[id] == "2"}
     assert set(_split(right, dict.fromkeys("23456789ab", 0.1), ids).values()) <= set("23456789ab")
+
+
+def test_an_id_meets_the_same_version_in_every_release_of_homeostat(right: TrainedModel) -> None:
+    met = _split(right, {"2": 0.25, "3": 0.25}, [f"id-{i}" for i in range(12)])
+    assert "".join(met[f"id-{i}"] for i in range(12)) == "121111113113"
 
 
 def test_shares_are_what_they_say(right: TrainedModel) -> None:
