@@ -12,6 +12,7 @@ from remediation.config import AgentConfig
 from remediation.evidence import Facts
 from remediation.plans import NoPlan
 from remediation.playbooks.proposal import Proposal, Tried
+from remediation.policy import Policy
 from remediation.values import (
     CLOSED_INCIDENTS,
     Action,
@@ -67,10 +68,12 @@ class Clinic:
     parameters: dict[str, Any] = field(default_factory=dict)
     then: Callable[[Facts, Sequence[Tried]], Proposal | NoPlan] | None = None
     needs_people: bool = False
+    policy: Policy = field(default_factory=Policy)
+    remembers: Callable[[ManualClock, Faults], Any] = FakeJournal
 
     def __post_init__(self) -> None:
         self.clock, self.faults = ManualClock(), Faults()
-        self.journal = FakeJournal(self.clock, self.faults)
+        self.journal = self.remembers(self.clock, self.faults)
         self.registry = FakeRegistry(self.faults, self.clock)
         self.actuator = CountedActuator(self.faults, self.clock)
         self.caller = CountedCaller(self.faults)
@@ -132,7 +135,8 @@ class Clinic:
             caller=self.caller,
         )
         names = {"alerts_topic": "a", "acknowledgements_topic": "b", "desired_topic": "c"}
-        return Agent(ports, AgentConfig(agent_id=f"agent-{self.agents}", **names))
+        config = AgentConfig(agent_id=f"agent-{self.agents}", policy=self.policy, **names)
+        return Agent(ports, config)
 
     def arm(self, faults: Faults) -> None:
         """Number the calls anew."""
