@@ -30,6 +30,7 @@ _SPOKEN_FOR_BY: dict[Cause, frozenset[ChangeKind]] = {
 _HAS_EVIDENCE = 0.2
 _CHANGE_WEIGHT = 0.3
 """A recorded change takes so much of what an explanation with at least `_HAS_EVIDENCE` lacks to certainty."""
+_SEGMENTS_TOLD = 3
 _WAITS = 2
 """Alerts that come later begin the wait anew, so many times."""
 _AND_SEALED = 1.25
@@ -48,9 +49,9 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
     performance = facts.firing(*OUTCOMES)
     settle_us = _settle_us(facts, config)
     near = near_release(facts, config)
-    if performance and near and not _below_chance(performance):
+    if performance and near and not inputs and not _below_chance(performance):
         return "performance has spoken, near a release"
-    if performance and inputs and not near and age_us >= settle_us:
+    if performance and inputs and age_us >= settle_us:
         return "performance and inputs have both spoken"
     strong = performance or facts.firing("data_drift", "volume") or breaks(facts, config) or facts.service()
     patience_us = settle_us if strong else max(settle_us, seconds(config.weak_settle_s))
@@ -136,4 +137,12 @@ def summary(facts: Facts, best: Hypothesis) -> str:
         "unknown": "the cause is unknown",
     }
     reasons = "; ".join(best.reasons[:3])
-    return f"{facts.incident.model}: {words[best.cause]} ({reasons})."
+    return f"{facts.incident.model}{_place(facts)}: {words[best.cause]} ({reasons})."
+
+
+def _place(facts: Facts) -> str:
+    """The segments, where the illness is told of few of them and not of all rows."""
+    segments = sorted({each.segment for each in facts.firing()})
+    if not segments or "all" in segments or len(segments) > _SEGMENTS_TOLD:
+        return ""
+    return f", only in {' and '.join(segments)}"
