@@ -140,7 +140,8 @@ def decide(
 
 
 def alert_from(window: Window, transition: Transition, monitor: Monitor, reference: Reference) -> Alert:
-    """The alert of a transition, with up to ten breaches as evidence. Equal inputs, equal id."""
+    """The alert of a transition, with up to ten breaches as evidence; its reason names the segment, wherever it is
+    read. Equal inputs, equal id."""
     name = (window.model, window.version, window.segment, transition.kind, transition.state, window.axis)
     return Alert(
         id=_identity(*name, window.window, monitor.revision, reference.revision),
@@ -155,7 +156,7 @@ def alert_from(window: Window, transition: Transition, monitor: Monitor, referen
         end_us=window.end_us,
         change_us=transition.change_us,
         rows=window.rows,
-        reason=transition.reason,
+        reason=transition.reason if window.segment == ALL else f"In {window.segment}: {transition.reason}",
         evidence=tuple(_evidence(decision) for decision in transition.decisions[:EVIDENCE]),
         attribution=transition.attribution,
         explained=transition.explained,
