@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.cli.client import ApiClient, whoami
+from deploy.errors import UserError
 from deploy.settings import Settings
 
 agent = typer.Typer(
@@ -31,6 +32,15 @@ def told(found: dict[str, Any]) -> list[str]:
             f"Actions may start; {found['running']} of at most {found['limits']['at_once']:g} are under way."
         )
     return [first, *(f"Not {each['kind']}: {each['reason']}." for each in found["breakers"])]
+
+
+def told_pause() -> str | None:
+    """Who has paused all actions; None when nobody has, or the API does not say."""
+    try:
+        found = ApiClient(Settings()).get("/agent")
+    except UserError:
+        return None
+    return told(found)[0] if found["paused"] else None
 
 
 @agent.command("status")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.cli.agent import told_pause
 from deploy.cli.printing import show_table
 from deploy.settings import Settings
 from deploy.stack.state import EventKind, Health, StackEvent
@@ -102,6 +103,9 @@ def status(
         typer.echo(json.dumps(_status_as_data(found), indent=2))
     else:
         _print_status(found)
+        paused = told_pause() if found.healthy else None
+        if paused is not None:
+            typer.echo(paused)
     if not found.healthy:
         raise typer.Exit(4 if timeout else 1)
 

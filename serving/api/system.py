@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Sum
 from remediation.clock import US_PER_S
 from remediation.durations import phases
 from remediation.incidents import OPEN_STATES
+from remediation.switches import PAUSE
 from remediation.values import CLOSED_INCIDENTS
 from serving.api.access import Services
 from serving.api.schemas import Accounts, Health
@@ -25,13 +26,15 @@ def accounting(services: Services) -> Accounts:
 
 @router.get("/health", summary="Each part's state")
 def health(services: Services) -> Health:
-    """Answers 503 when the database does not. `parts` says also when each agent last looked at its incidents."""
+    """Answers 503 when the database does not. `parts` says also when each agent last looked at its incidents, and who
+    has paused all actions."""
     now_us = services.clock.now_us()
     with services.journal.reading() as unit:
         unit.incidents(limit=1)
-        beats = unit.heartbeats()
+        beats, switch = unit.heartbeats(), unit.switch(PAUSE)
     worked = {name: f"worked {max(0, now_us - at_us) / US_PER_S:.0f} s ago" for name, at_us in beats.items()}
-    return Health(status="ok", parts=services.health() | worked)
+    paused = {"actions": f"paused by {switch.by}: {switch.reason}"} if switch and switch.on else {}
+    return Health(status="ok", parts=services.health() | worked | paused)
 
 
 @probes.get("/healthz", summary="Alive")

@@ -23,6 +23,7 @@ def test_a_pause_is_told_everywhere_and_ends(world: World, serve: Serve) -> None
         paused = client.post("/api/v1/agent/pause", json=SAID).json()
         assert (paused["paused"], paused["by"], paused["reason"]) == (True, "mira", "the data centre moves")
         assert client.post("/api/v1/agent/pause", json={**SAID, "by": "otto"}).json()["by"] == "mira"
+        assert client.get("/api/v1/health").json()["parts"]["actions"].startswith("paused by mira")
         page = client.get("/").text
         assert "Actions are paused" in page
         assert "the data centre moves" in page

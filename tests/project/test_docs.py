@@ -22,9 +22,11 @@ DOCUMENTS = [
     "docs/faults.md",
     "docs/ingest.md",
     "docs/monitor.md",
+    "docs/notifications.md",
     "docs/operations.md",
     "docs/profile.md",
     "docs/schemas.md",
+    "docs/verification.md",
 ]
 
 
