@@ -120,7 +120,8 @@ def wanted(desired: Desired) -> dict[str, str]:
 
 
 def arranged(desired: Desired, versions: Mapping[str, Loaded]) -> Served:
-    """The decision with the versions that it names. Raises `ArrangementRefused` where they do not fit together."""
+    """The decision with the versions that it names. A feature that is imputed and that the version does not take needs
+    no replacing. Raises `ArrangementRefused` where the versions do not fit together."""
     arrangement = desired.arrangement
     _check(arrangement)
     decided = versions[desired.version]
@@ -136,8 +137,9 @@ def arranged(desired: Desired, versions: Mapping[str, Loaded]) -> Served:
         ),
         shadows=tuple(_beside(decided, versions[version]) for version in arrangement.shadows),
         imputed=tuple(
-            (_place(name, names, decided), math.nan if value is None else value)
+            (names.index(name), math.nan if value is None else value)
             for name, value in arrangement.imputed.items()
+            if name in names
         ),
     )
 
@@ -169,11 +171,3 @@ def _beside(decided: Loaded, other: Loaded) -> Voice:
             "do not have"
         )
     return Voice(other, np.array([places[name] for name in other.onnx.features], dtype=np.intp))
-
-
-def _place(name: str, names: tuple[str, ...], decided: Loaded) -> int:
-    if name not in names:
-        raise ArrangementRefused(
-            f"imputed: version {decided.version} has no feature {name!r}; it has {list(names)}"
-        )
-    return names.index(name)

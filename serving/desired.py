@@ -159,7 +159,16 @@ class ServedModels:
             version: await self._version(model, version, digest)
             for version, digest in wanted(desired).items()
         }
-        self._swap(arranged(desired, versions))
+        served = arranged(desired, versions)
+        unused = sorted(desired.arrangement.imputed.keys() - set(served.features))
+        if unused:
+            log.warning(
+                "Features that shall be imputed are none of this version's.",
+                model=model,
+                version=desired.version,
+                features=unused,
+            )
+        self._swap(served)
         await self._acknowledge(desired, loaded=True, detail="")
 
     async def _version(self, model: str, version: str, digest: str) -> Loaded:

@@ -21,12 +21,10 @@ class Draft(Value, frozen=True, kw_only=True):
     evidence: tuple[str, ...] = ()
 
 
-def answering(before: Arrangement, version: str | None) -> Arrangement:
-    """A version answers every request: what stood in its way is over, and what has to do with data stays."""
-    after = replace(before, shares={}, constant=None, paused=False)
-    shadows = tuple(each for each in after.shadows if each != version)
-    digests = {name: digest for name, digest in after.digests.items() if name in shadows}
-    return replace(after, shadows=shadows, digests=digests)
+def answering(before: Arrangement) -> Arrangement:
+    """A version answers every request: what stood in its way is over, so are shadows, which may not fit it and must not
+    keep it from serving; what has to do with data stays."""
+    return replace(before, shares={}, shadows=(), digests={}, constant=None, paused=False)
 
 
 def without(before: Arrangement, version: str) -> Arrangement:

@@ -47,7 +47,7 @@ def shift(step: kinds.ShiftTraffic, scene: Scene) -> Draft | str:
         blast_radius=f"Version {target.version} answers {shares} of the requests of {scene.serving.model} instead of "
         f"version {scene.serving.version}; each share is watched for {step.hold_s:g} s before the next.",
         undo=f"Version {scene.serving.version} answers every request again.",
-        arrangement=answering(scene.before, target.version),
+        arrangement=answering(scene.before),
         to=target,
         parameters={"shares": list(step.shares), "hold_s": step.hold_s},
         evidence=tuple(reasons),
@@ -106,7 +106,7 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
         f"version {current.version} on recent cases that it never saw, every prediction comes from it.",
         undo=f"Version {current.version} serves again; it stays registered, and comes back by itself if the "
         "candidate fails.",
-        arrangement=answering(scene.before, None),
+        arrangement=answering(scene.before),
         parameters={
             "since_us": surely_changed_us(facts),
             "until_us": facts.now_us,
@@ -125,7 +125,7 @@ def _replaced(scene: Scene, target: ModelVersion, reasons: tuple[str, ...]) -> D
         f"{current.version}, on all inference servers, within seconds and without a dropped request.",
         undo=f"Promote version {current.version} again; its artifact stays registered."
         + ("" if scene.before == Arrangement() else f" {_AGAIN}"),
-        arrangement=answering(scene.before, target.version),
+        arrangement=answering(scene.before),
         to=target,
         evidence=reasons,
     )
