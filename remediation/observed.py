@@ -18,6 +18,13 @@ _MANY = 50_000
 _KEPT = 200
 
 
+def patience_us(alerts: Sequence[Alert], config: VerificationConfig) -> int:
+    """How long a recovery may stay unproven before a person is asked: where windows are long, so is proof. `alerts`:
+    of the incident."""
+    longest_us = max((each.end_us - each.start_us for each in alerts), default=0)
+    return max(seconds(config.limit_s), config.limit_windows * longest_us)
+
+
 class Past(Value, frozen=True, kw_only=True):
     """How one segment did until the action: fixed once it is decided."""
 

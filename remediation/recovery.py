@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from remediation import actions, approvals, incidents
-from remediation.clock import seconds
+from remediation.clock import US_PER_S
 from remediation.config import AgentConfig
 from remediation.executor import Executor
-from remediation.observed import Observer, Remembered
+from remediation.observed import Observer, Remembered, patience_us
 from remediation.ports import Clock, Journal, Reader
 from remediation.questions import Question, asked, question
 from remediation.succession import taken_over
@@ -22,6 +22,7 @@ class _Case:
     action: Action | None
     plan: Plan | None
     question: Question | None
+    patience_us: int
 
     @property
     def superseded(self) -> str | None:
@@ -75,6 +76,7 @@ class Recovery:
             action=action,
             plan=unit.plan(action.plan_id) if action else None,
             question=asked(unit, action) if action else None,
+            patience_us=patience_us(unit.alerts(incident_id), self.config.verification),
         )
 
     def _verdict(self, unit: Reader, incident: Incident, desired: Desired | None) -> Verdict:
@@ -100,10 +102,10 @@ class Recovery:
 
     def _unproven(self, case: _Case) -> None:
         """Waits, and after a while asks a person whether to keep it or to undo it."""
-        limit_s, now_us = self.config.verification.limit_s, self.clock.now_us()
-        if now_us - (case.incident.acted_us or now_us) < seconds(limit_s):
+        now_us = self.clock.now_us()
+        if now_us - (case.incident.acted_us or now_us) < case.patience_us:
             return
-        why = f"not proven in {limit_s:g} s: {case.verdict.sentence}"
+        why = f"not proven in {case.patience_us / US_PER_S:g} s: {case.verdict.sentence}"
         action, ticket = case.action, case.question.ticket if case.question else None
         if action is None or (ticket is None and not self._ask(case, why)):
             self._not_recovered(case, why)

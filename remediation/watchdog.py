@@ -17,6 +17,7 @@ from remediation.clock import US_PER_S, seconds
 from remediation.config import AgentConfig
 from remediation.incidents import AGENT, OPEN_STATES
 from remediation.notices import Notice
+from remediation.observed import patience_us
 from remediation.playbooks.proposal import controls
 from remediation.ports import Clock, Journal, Reader
 from remediation.questions import asked
@@ -240,7 +241,7 @@ def _verdict_due(
         return Due(
             what=f"question {question.ticket.id} should have expired", at_us=question.ticket.expires_us
         )
-    limit_us = seconds(config.verification.limit_s)
+    limit_us = patience_us(unit.alerts(incident.id), config.verification)
     since_us = max(incident.acted_us or moved_us, moved_us)
     return Due(what="it should be known whether the action helped", at_us=since_us + limit_us)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediation.questions import is_question
@@ -72,6 +73,17 @@ async def test_a_rollback_that_is_kept_without_proof_can_be_undone_by_a_person_o
     await world.run()
     assert world.serves() == "2"
     assert "ada decided to undo it" in world.incidents()[0].outcome
+
+
+async def test_where_windows_are_long_nobody_is_asked_before_four_of_them() -> None:
+    world = World()
+    opening = await world.bad_release()
+    await world.agent.receive(msgspec.structs.replace(opening, start_us=opening.end_us - 40 * S))
+    await world.run(until=lambda: world.incidents()[0].state == "verifying")
+    world.labels, world.verdict = False, None
+    await world.run(until=lambda: _question(world) is not None, rounds=300)
+    (incident,) = world.incidents()
+    assert world.clock.now_us() - (incident.acted_us or 0) >= 160 * S
 
 
 async def test_proof_of_harm_ends_the_question() -> None:
