@@ -121,13 +121,14 @@ class FallBack(Common, frozen=True, kw_only=True, tag="fall_back"):
 
 class QuarantineFeature(Common, frozen=True, kw_only=True, tag="quarantine_feature"):
     """What arrives as a feature is replaced before scoring. `features`: names, or `worst`: at most `at_most` that a
-    data-quality alert shows to be broken in at least `min_share` of the rows. `impute`: the `median` of the reference,
+    data-quality alert shows to be broken in at least `min_share` more of the rows than is usual (the first window of a
+    break holds healthy rows, too). `impute`: the `median` of the reference,
     `missing`, or a number; a category can only be missing."""
 
     features: Literal["worst"] | Names = "worst"
     impute: Literal["median", "missing"] | float = "median"
     at_most: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
-    min_share: Share = 0.5
+    min_share: Share = 0.2
 
 
 class PauseModel(Common, frozen=True, kw_only=True, tag="pause_model"):

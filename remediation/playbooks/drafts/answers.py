@@ -39,7 +39,8 @@ def broken_features(scene: Scene, min_share: float) -> dict[str, str]:
     found = strongest(scene.facts.firing("data_quality"), (BREAK_MEASURES | CERTAIN_BREAKS) - ARRIVALS)
     broken: dict[str, str] = {}
     for each in found:
-        if each.feature is not None and (each.measure in CERTAIN_BREAKS or each.value >= min_share):
+        grown = each.value - (each.reference or 0.0)
+        if each.feature is not None and (each.measure in CERTAIN_BREAKS or grown >= min_share):
             broken.setdefault(each.feature, each.measure)
     return broken
 
