@@ -70,6 +70,7 @@ def run_checks(settings: Settings) -> list[Check]:
         _chromium,
         _slack,
         _mail,
+        _channels,
         _actuators,
     ]
     return [check(settings) for check in checks]
@@ -291,6 +292,20 @@ def _mail(settings: Settings) -> Check:
             "mail", Level.WARN, f"{where} answers, but nobody is to receive", "Set HOMEOSTAT_MAIL_TO."
         )
     return Check("mail", Level.OK, f"{where} answers; reports go to {settings.mail_to}")
+
+
+def _channels(settings: Settings) -> Check:
+    from deploy.telling import check
+
+    try:
+        names = check(settings)
+    except UserError as error:
+        return Check(
+            "channels", Level.FAIL, str(error), "Set the variable, or take the channel out of the file."
+        )
+    if not names:
+        return Check("channels", Level.OK, "none beside Slack: the policy lists none")
+    return Check("channels", Level.OK, f"{', '.join(names)}; try one with `homeostat notify test NAME`")
 
 
 def _mail_address(url: str) -> tuple[str, int] | None:

@@ -115,6 +115,16 @@ def channels(settings: Settings, journal: "SqlJournal", clock: "Clock") -> "Mapp
     }
 
 
+def check(settings: Settings) -> list[str]:
+    """The names of the policy's channels, each of which has what it needs. Raises `UserError`."""
+    from remediation.clock import SystemClock
+
+    found = policy(settings).channels
+    for each in found:
+        _transport(settings, each, SystemClock())
+    return [each.name for each in found]
+
+
 def listed(settings: Settings) -> list[dict[str, str]]:
     """Every channel with its kind and what goes there, for people."""
     slack = settings.slack_channel if settings.slack_token else "not set up: the agent's log"

@@ -42,6 +42,7 @@ class _Letter:
     notice: Notice | None = None
     attempts: int = 0
     not_before_us: int = 0
+    sent: bool = False
 
     @property
     def name(self) -> str:
@@ -201,7 +202,9 @@ class Outbox:
         for incident_id, queue in queues:
             while queue and queue[0].not_before_us <= self._clock.now_us() and failures < _FAILURES_A_ROUND:
                 letter = queue[0]
-                if await self._sent(lane, letter):
+                # What was sent and could not be marked, the database being away, is not sent again.
+                letter.sent = letter.sent or await self._sent(lane, letter)
+                if letter.sent:
                     await asyncio.to_thread(self._mark, lane, letter, _SENT)
                 elif self._clock.now_us() - letter.queued_us > seconds(_REMEMBERED_S):
                     log.error("A message was given up after a day", kind=letter.name, channel=lane.name)

@@ -428,3 +428,21 @@ async def test_after_a_day_a_message_is_given_up_and_the_record_says_so(ill: Wor
     with ill.journal.reading() as unit:
         (given_up,) = unit.audit_entries(action="notification.given_up")
     assert given_up.detail["channel"] == "erp"
+
+
+async def test_a_message_is_not_sent_again_because_the_database_was_away(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(told.world.journal, LogNotifier(), told.world.clock, Policy(), {"erp": told.teller})
+    outbox.collect()
+    with monkeypatch.context() as broken:
+        broken.setattr(told.world.journal, "transaction", _away)
+        with pytest.raises(ConnectionError):
+            await outbox.deliver()
+    assert (outbox.waiting, len(told.peer.taken)) == (2, 1)
+    await outbox.deliver()
+    assert (outbox.waiting, len(told.peer.taken)) == (0, 1)
+
+
+def _away() -> Any:
+    raise ConnectionError("the database is away")

@@ -1,23 +1,30 @@
 """Channels as settings and policy describe them: what is missing is named, and a test message arrives."""
 
+import time
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 from fastapi.responses import PlainTextResponse
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from db.engine import connect
 from db.journal import SqlJournal
 from db.migrate import upgrade
-from deploy import telling
+from deploy import doctor, telling
 from deploy.cli import app
 from deploy.errors import UserError
 from deploy.settings import Settings
 from remediation.clock import SystemClock
 from remediation.errors import PolicyInvalid
 from remediation.policy import read_policy
+from serving.slack.blocks import APPROVE
+from tests.api.api_world import World
 from tests.api.conftest import _served
 from tests.api.peers import Peer
+from tests.api.slack_server import SECRET, signed
 
 POLICY = """
 channels:
@@ -55,6 +62,46 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         known.add(variable)
         monkeypatch.setenv(variable, "http://127.0.0.1:9/x")
     assert made() == ["erp", "pager", "ops", "post"]
+    engine.dispose()
+
+
+def test_doctor_tells_which_secret_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings(tmp_path, smtp_url="smtp://localhost:25")
+    assert doctor._channels(found).level is doctor.Level.FAIL
+    assert "ERP_SECRET" in doctor._channels(found).found
+    for variable in ("ERP_SECRET", "PAGER_KEY", "TEAMS_URL"):
+        monkeypatch.setenv(variable, "s3cret")
+    told = doctor._channels(found)
+    assert told.level is doctor.Level.OK
+    assert "erp, pager, ops, post" in told.found
+    assert "s3cret" not in told.found
+    assert "none beside Slack" in doctor._channels(Settings(home=tmp_path)).found
+
+
+async def test_clicks_are_heard_where_slack_is_set_up(tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'homeostat.db'}")
+    engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
+    world = World(engine, tmp_path / "audit")
+    plan = world.fall_ill()
+    value = msgspec.json.encode({"approval": "apr-1-1", "plan_hash": plan.hash}).decode()
+    click = {
+        "type": "block_actions",
+        "user": {"id": "U1", "name": "ann"},
+        "actions": [{"action_id": APPROVE, "value": value}],
+    }
+    body, headers = signed(click, now_s=round(time.time()))
+    made = world.app()
+    found = Settings(home=tmp_path, slack_signing_secret=SecretStr(SECRET))
+    async with telling.hearing_clicks(found, engine, world.services(), made):
+        with _served(made) as url:
+            async with httpx.AsyncClient(base_url=url) as client:
+                assert (await client.post("/slack/interactions", content=body)).status_code == 401
+                taken = await client.post("/slack/interactions", content=body, headers=headers)
+                assert taken.status_code == 200
+    with world.journal.reading() as unit:
+        ticket = unit.approval("apr-1-1")
+    assert ticket is not None
+    assert (ticket.state, ticket.decided_by) == ("approved", "ann (U1)")
     engine.dispose()
 
 
