@@ -5,6 +5,7 @@ Everything that matters is in the journal. Killed at any moment, a new agent goe
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -117,12 +118,13 @@ class Agent:
         self._failures: dict[str, int] = {}
         self._not_before_us: dict[str, int] = {}
         self._swept_us: int | None = None
+        self._woken = asyncio.Event()
         self._pace_s = 0.0
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_alerts(), name="alerts")
+            group.create_task(self.take_in_alerts(), name="alerts")
             group.create_task(self._follow_acknowledgements(), name="acknowledgements")
             group.create_task(self._sweep_forever(), name="incidents")
             group.create_task(self._repeat(self.release, self._config.release_s), name="silences")
@@ -143,6 +145,8 @@ class Agent:
             now_us=self._ports.clock.now_us(),
             config=self._config,
         )
+        if any(decision is not None and decision.decision == "open" for decision in routes):
+            asyncio.get_running_loop().call_later(self._config.diagnosis.quiet_s, self._woken.set)
         for alert, decision in zip(alerts, routes, strict=True):
             if decision is not None:
                 log.info(
@@ -232,15 +236,17 @@ class Agent:
     async def _step(self, incident: Incident) -> float:
         """One step; from the diagnosis on to the ticket at once, for nobody is waited for in between. Returns how long
         to wait before the next one."""
-        incident_id = incident.id
-        running = await asyncio.to_thread(self._action_in_progress, incident_id)
+        running = await asyncio.to_thread(self._action_in_progress, incident.id)
         if running is not None:
-            return await self._executor.advance(running)
-        await asyncio.to_thread(self._lifecycle.step, incident_id)
+            wait_s = await self._executor.advance(running)
+            if wait_s == 0:
+                self._woken.set()
+            return wait_s
+        await asyncio.to_thread(self._lifecycle.step, incident.id)
         if incident.state != "open" or incident.parent_id:
             return self._pace_s
-        if await asyncio.to_thread(self._state, incident_id) == "diagnosed":
-            await asyncio.to_thread(self._lifecycle.step, incident_id)
+        if await asyncio.to_thread(self._state, incident.id) == "diagnosed":
+            await asyncio.to_thread(self._lifecycle.step, incident.id)
         return 0.0
 
     def _state(self, incident_id: str) -> IncidentState | None:
@@ -272,7 +278,8 @@ class Agent:
 
     # -- loops -------------------------------------------------------------------------------------
 
-    async def _follow_alerts(self) -> None:
+    async def take_in_alerts(self) -> None:
+        """Follow the topic of alerts, until cancelled."""
         batches = self._ports.bus.follow_batches(
             self._config.alerts_topic, group=self._config.group, at_most=_ALERTS_AT_ONCE
         )
@@ -301,7 +308,12 @@ class Agent:
 
     async def _sweep_forever(self) -> None:
         try:
-            await self._repeat(self.sweep, self._config.sweep_s)
+            while True:
+                await self._round(self.sweep)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.sweep_s):
+                        await self._woken.wait()
+                self._woken.clear()
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -309,13 +321,16 @@ class Agent:
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         while True:
-            try:
-                await work()
-            except Exception:
-                log.exception(
-                    "The agent's round failed and will be tried again", round=getattr(work, "__name__", "")
-                )
+            await self._round(work)
             await asyncio.sleep(pause_s)
+
+    async def _round(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            log.exception(
+                "The agent's round failed and will be tried again", round=getattr(work, "__name__", "")
+            )
 
 
 def _decoded(message: Message, kind: type[_T]) -> _T | None:

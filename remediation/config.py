@@ -47,7 +47,7 @@ class DiagnosisConfig:
     to do with it.
     """
 
-    quiet_s: float = 0.2
+    quiet_s: float = 0.1
     settle_s: float = 4.0
     weak_settle_s: float = 30.0
     release_s: float = 600.0

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import structlog
 
 from detectors.values import Value
-from remediation import actions
+from remediation import actions, limits
 from remediation.actuation import allowed_s
 from remediation.clock import US_PER_S, seconds
 from remediation.config import AgentConfig
@@ -154,6 +154,8 @@ def _due(unit: Reader, incident: Incident, config: AgentConfig) -> Due | None:
         case "open":
             patience_us = seconds(config.diagnosis.weak_settle_s)
             return Due(what="it should have been diagnosed", at_us=moved_us + patience_us)
+        case "diagnosed" | "awaiting_approval" if _held_up(unit, incident, tickets, config):
+            return None
         case "diagnosed":
             return Due(what="it should have been planned for", at_us=moved_us)
         case "awaiting_approval":
@@ -164,6 +166,13 @@ def _due(unit: Reader, incident: Incident, config: AgentConfig) -> Due | None:
             return _verdict_due(unit, incident, taken, moved_us, config)
         case _:
             return None
+
+
+def _held_up(unit: Reader, incident: Incident, tickets: Sequence[Approval], config: AgentConfig) -> bool:
+    """Whether nothing may begin for now, by people or by limits, and nothing else is due."""
+    if any(each.state == "pending" for each in tickets):
+        return False
+    return limits.held_up(unit, incident.model, config.policy.limits) is not None
 
 
 def _movements(incident: Incident, tickets: Sequence[Approval], taken: Sequence[Action]) -> Iterator[int]:
