@@ -17,7 +17,7 @@ from remediation.causes.telling import hypothesis, scaled
 from remediation.changes import POPULATION, UPSTREAM, ChangeKind
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
-from remediation.evidence import OUTCOMES, Facts
+from remediation.evidence import OUTCOMES, Facts, is_plain
 from remediation.values import Cause, Hypothesis
 
 _SPOKEN_FOR_BY: dict[Cause, frozenset[ChangeKind]] = {
@@ -49,7 +49,7 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
     performance = facts.firing(*OUTCOMES)
     settle_us = _settle_us(facts, config)
     near = near_release(facts, config)
-    if performance and near and not inputs and not _below_chance(performance):
+    if is_plain(performance) and near and not inputs and not _below_chance(performance):
         return "performance has spoken, near a release"
     if performance and inputs and age_us >= settle_us:
         return "performance and inputs have both spoken"

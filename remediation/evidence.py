@@ -10,7 +10,7 @@ from remediation.changes import Change, near
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
 from remediation.experience import Precedent, precedents
-from remediation.facets import is_of_service
+from remediation.facets import is_of_service, of_operation
 from remediation.ports import Reader
 from remediation.routing import still_firing
 from remediation.values import Desired, Incident
@@ -23,6 +23,9 @@ OUTCOMES: tuple[AlertKind, ...] = ("performance", "concept_drift")
 
 _ANSWERS = ("positive_rate",)
 _WINDOWS = 20
+_PLAIN = 1.5
+"""Times its threshold."""
+_AGAIN_Z = 2.5
 
 BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
 """Data-quality measures that the world does not produce by moving: something upstream is broken."""
@@ -246,6 +249,42 @@ def _burning(alerts: Iterable[Alert], version: str) -> list[Alert]:
             else:
                 told.clear()
     return [alert for told in found.values() for alert in told]
+
+
+def not_seen_again(facts: Facts) -> str | None:
+    """An alert that is hardly beyond its threshold was chosen from many windows: part of what it shows is chance.
+    Windows since then were not chosen: a sentence where they do not show a drop; None where the alert is plain, or
+    they do, or there are none, or inputs are ill, too."""
+    performance = facts.firing(*OUTCOMES)
+    others = [each for each in facts.firing() if each.kind not in OUTCOMES and not of_operation(each)]
+    if not performance or others or is_plain(performance):
+        return None
+    told_us = max(each.end_us for each in performance)
+    since = [each for each in facts.windows(facts.version, "label") if each.start_us >= told_us]
+    drops = [drop for name in RATES if (drop := _below_reference(since, name)) is not None]
+    if not drops or max(drops) >= _AGAIN_Z:
+        return None
+    return f"but {len(since)} windows of labels since then are no worse than the reference beyond chance"
+
+
+def is_plain(alerts: Iterable[Alert]) -> bool:
+    """Whether something is beyond its threshold by so much that it is no chance."""
+    return any(one.effect >= _PLAIN for alert in alerts for one in alert.evidence)
+
+
+def _below_reference(found: Sequence[Window], measure: str) -> float | None:
+    """By how many standard errors a share is below its reference."""
+    known = [
+        point.reference
+        for window in found
+        for point in window.points
+        if point.measure == measure and point.reference is not None
+    ]
+    now = rate(found, measure)
+    if not known or now is None:
+        return None
+    usual = known[-1]
+    return (usual - now.value) / math.sqrt(max(usual * (1 - usual), 0.01) / now.rows)
 
 
 def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -> list[Evidence]:

@@ -1,7 +1,7 @@
 """Have the same inputs other outcomes now?"""
 
 from remediation.causes.telling import hypothesis
-from remediation.evidence import OUTCOMES, Facts
+from remediation.evidence import OUTCOMES, Facts, not_seen_again
 from remediation.values import Hypothesis
 
 _LITTLE = 0.3
@@ -19,4 +19,6 @@ def concept_shift(facts: Facts) -> Hypothesis:
             return hypothesis("concept_shift", 0.5, [split[-1].message])
         return hypothesis("concept_shift", 0.15, ["performance dropped, but the inputs moved, too"])
     reasons = [(concept or performance)[-1].reason, "the inputs look like the reference"]
+    if (doubt := not_seen_again(facts)) is not None:
+        return hypothesis("concept_shift", 0.35, [*reasons, doubt])
     return hypothesis("concept_shift", 0.85 if concept else 0.75, reasons)

@@ -19,6 +19,9 @@ def upstream_data_break(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
     found = breaks(facts, config)
     if not found:
         outside = facts.quality()
+        if outside and outside[0].measure == "missing_rate" and not facts.firing("data_drift"):
+            few = "few rows, but people who come do not lose values"
+            return hypothesis("upstream_data_break", 0.55, [told(outside[0]), few])
         but = (
             f"only {told(outside[0])}, which a shift explains" if outside else "no value is missing or stuck"
         )
@@ -35,7 +38,7 @@ def upstream_data_break(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
 def population_shift(facts: Facts) -> Hypothesis:
     drift = facts.firing("data_drift")
     if not drift:
-        outside = facts.quality()
+        outside = [each for each in facts.quality() if each.measure != "missing_rate"]
         if outside:
             return hypothesis(
                 "population_shift", 0.55, [told(outside[0]), "no other sign that the inputs moved"]

@@ -4,7 +4,7 @@ from detectors.values import Alert, AlertKind, Axis, MetricPoint
 from remediation.causes.telling import ago, count, hypothesis, told
 from remediation.clock import US_PER_S, seconds
 from remediation.config import DiagnosisConfig
-from remediation.evidence import OUTCOMES, RATES, Facts, Rate, Window, drop_z, rate, strongest
+from remediation.evidence import OUTCOMES, RATES, Facts, Rate, Window, drop_z, not_seen_again, rate, strongest
 from remediation.facets import of_operation
 from remediation.values import Hypothesis
 
@@ -12,6 +12,8 @@ _INPUTS: tuple[AlertKind, ...] = ("data_drift", "data_quality", "prediction_drif
 _LAST_WINDOWS = 3
 _NO_RELEASE = 0.02
 _HEALTHY_AFTER_RELEASE = 0.05
+_NO_WORSE_Z = 2.0
+"""Standard errors below which a version is no worse than the one before it."""
 _PREDECESSOR_ILL = 0.15
 _PARTLY = 0.65
 """A first window that moved by a smaller part of what the next one did was in order at its beginning."""
@@ -47,6 +49,8 @@ def bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
     weight, sentence = _worse_than_predecessor(facts, before, config)
     reasons.insert(0, sentence)
     confidence += weight
+    if (doubt := not_seen_again(facts)) is not None:
+        return hypothesis("bad_release", confidence / 2, [*reasons, doubt])
     return hypothesis("bad_release", confidence if healthy == 0 else confidence / 2, reasons)
 
 
@@ -137,7 +141,7 @@ def _worse_than_predecessor(facts: Facts, before: str, config: DiagnosisConfig) 
             f"{measure} of version {facts.version} is {now.value:.3f} on {now.rows:,} labelled rows, "
             f"version {before} had {was.value:.3f} on its last {was.rows:,} ({z:.1f} standard errors)"
         )
-        return (0.3 if z >= config.min_drop_z else -0.1), sentence
+        return (0.3 if z >= config.min_drop_z else -0.1 if z >= _NO_WORSE_Z else -0.35), sentence
     return 0.1, f"performance: {facts.firing('performance')[-1].reason}"
 
 
