@@ -72,7 +72,8 @@ def decide(
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
     own, segment = own_of(reference, window.segment), state.segment
-    measurements = [compared(own, found) for found in measurements]
+    if own.alone:
+        measurements = [compared(own, found) for found in measurements]
     chances = false_alarm_shares(monitor, own.reference, is_segment=window.segment != ALL)
     if window.segment != ALL and window.axis == "event":
         measurements, segment = beside_own(measurements, reference.revision, segment)
