@@ -45,18 +45,17 @@ def test_a_breaker_is_reset_by_name_and_a_reason_is_asked_for(client: httpx.Clie
     assert client.post("/api/v1/agent/pause", json={"by": "mira", "reason": ""}).status_code == 422
 
 
-def test_the_commands_say_what_they_did(world: World, serve: Serve) -> None:
+def test_the_command_says_what_it_did(world: World, serve: Serve) -> None:
     with serve(world.app()) as url:
-
-        def said(*arguments: str) -> str:
-            return subprocess.run(
-                [sys.executable, "-m", "deploy.cli", "agent", *arguments],
-                env={**os.environ, "HOMEOSTAT_API_URL": url},
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=True,
-            ).stdout
-
-        assert "by ada: an exercise" in said("pause", "--reason", "an exercise", "--by", "ada")
-        assert "Actions may start; 0 of at most 20" in said("resume", "--reason", "over")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "deploy.cli", "agent", "pause"),
+                *("--reason", "an exercise", "--by", "ada"),
+            ],
+            env={**os.environ, "HOMEOSTAT_API_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert "by ada: an exercise" in done.stdout

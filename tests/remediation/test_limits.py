@@ -1,5 +1,6 @@
 """How much may be done, whatever is proposed and in whatever order."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from remediation import actions
+from remediation.errors import PolicyInvalid
 from remediation.limits import Limits, open_breakers, refusal, start, turn
-from remediation.policy import Policy
+from remediation.policy import Policy, read_policy
 from remediation.switches import PAUSE, breaker_of
 from remediation.values import Action, ActionKind, ActionState, Plan, Step
 from tests.remediation.fake_journal import FakeJournal
@@ -204,6 +206,15 @@ async def test_a_limit_that_is_reached_ends_the_incident_with_its_sentence() -> 
     assert len(world.trainer.sets) == 1
 
 
+def test_limits_are_read_from_the_policy_file(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("limits: {actions_per_day: 3, retraining_days: 0.5}")
+    assert read_policy(file).limits == Limits(actions_per_day=3, retraining_days=0.5)
+    file.write_text("limits: {at_once: 0}")
+    with pytest.raises(PolicyInvalid, match=r"`int` >= 1 - at `\$.limits.at_once`"):
+        read_policy(file)
+
+
 class Interleaved(RuleBasedStateMachine):
     """Agents that start and end actions in any order, people who pause and reset."""
 
@@ -275,8 +286,8 @@ class Interleaved(RuleBasedStateMachine):
 
 TestInterleaved = Interleaved.TestCase
 TestInterleaved.settings = settings(
-    max_examples=40,
-    stateful_step_count=40,
+    max_examples=20,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
