@@ -13,6 +13,7 @@ from detectors.segment_profiles import LEAST_ROWS, with_segments
 from detectors.segments import compared, own_of, profile_of
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
+from detectors.sequential.packing import pack_memory, unpack_memory
 from detectors.values import Axis, FeatureSpec, Monitor
 from streams.judge.points import performed, unlabelled
 
@@ -200,3 +201,12 @@ def test_what_is_compared_with_nothing_keeps_what_was_counted(reference: Referen
     for one in performed(name, rows, reference):
         assert one.reference is None
         assert compared(rare, one) == one
+
+
+def test_what_is_remembered_of_one_that_is_compared_with_itself_is_kept_exactly(reference: Reference) -> None:
+    rng = np.random.default_rng(10)
+    _, judgements = judged(reference, "plan=rare", [people(rng, 400, "rare") for _ in range(6)])
+    memory = judgements[-1].state.memory
+    assert memory is not None
+    assert memory.tracks["data_drift"].spread
+    assert unpack_memory(pack_memory(memory)) == memory
