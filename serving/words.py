@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from detectors.explain import KIND_NAMES
 from detectors.names import MEASURE_NAMES
 from remediation import vocabulary
+from remediation.notices import AUDITED_AS
 from remediation.values import AuditEntry, Plan
 from remediation.vocabulary import Deed
 
@@ -182,6 +183,8 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
         "model": _model,
         "silence": _silence,
     }
+    if entry.action in AUDITED_AS.values():
+        return str(detail.get("why", entry.action)), toned("", "bad")
     if kind in told_by:
         return told_by[kind](verb, detail)
     if entry.action == "notification.sent":

@@ -10,8 +10,10 @@ from remediation.policy import Policy
 from remediation.repeats import repeats
 from remediation.silences import Matcher
 from remediation.silencing import set_silence
+from remediation.switches import PAUSE, Switch
 from remediation.values import Action, Approval, Incident, IncidentState, Plan, Step
 from remediation.watchdog import SecondEyes, overdue, watch
+from serving import words
 from tests.remediation.fakes import S
 from tests.remediation.world import World, alert
 
@@ -156,6 +158,15 @@ def test_a_question_that_nobody_answers_expires_first() -> None:
     assert _told(world) == []
 
 
+def test_what_a_pause_holds_up_is_not_stuck() -> None:
+    world = World()
+    _incident(world, "diagnosed", 6)
+    assert _told(world)
+    with world.journal.transaction() as unit:
+        unit.set_switch(Switch(name=PAUSE, on=True, by="ada", reason="a move", at_us=0), actor="ada")
+    assert _told(world) == []
+
+
 async def test_people_hear_of_it_once_until_it_moves() -> None:
     world = World()
     incident = _incident(world, "diagnosed", 6)
@@ -165,7 +176,10 @@ async def test_people_hear_of_it_once_until_it_moves() -> None:
         watch(world.journal, now_us=world.clock.now_us(), config=config)
         await world.agent.deliver()
     assert [what for what, _ in world.notifier.said] == ["overdue"]
-    assert [each.action for each in world.journal.state.audit].count("watchdog.overdue") == 1
+    (entry,) = [each for each in world.journal.state.audit if each.action == "watchdog.overdue"]
+    assert words.told(entry)[0].startswith(
+        "Incident inc-1 of churn version 2 is stuck: it should have been planned"
+    )
     moved = msgspec.structs.replace(incident, diagnosed_us=world.clock.now_us())
     with world.journal.transaction() as unit:
         unit.save_incident(moved, expected="diagnosed", actor="agent", why="again")
