@@ -3,7 +3,7 @@
 from detectors.values import Evidence
 from remediation.causes.telling import count, hypothesis, told
 from remediation.config import DiagnosisConfig
-from remediation.evidence import ARRIVALS, BREAK_MEASURES, CERTAIN_BREAKS, Facts, strongest
+from remediation.evidence import ARRIVALS, BREAK_MEASURES, CERTAIN_BREAKS, Facts, is_plain, strongest
 from remediation.values import Hypothesis
 
 _NAMED = 3
@@ -57,6 +57,10 @@ def population_shift(facts: Facts) -> Hypothesis:
     followed = facts.firing("performance", "estimated_performance", "prediction_drift")
     if followed:
         reasons.append(followed[-1].reason)
+    if not followed and not is_plain(drift):
+        return hypothesis(
+            "population_shift", 0.45, [*reasons, "but hardly more than chance brings now and then"]
+        )
     return hypothesis("population_shift", 0.85 if followed else 0.75, reasons)
 
 

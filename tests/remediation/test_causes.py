@@ -207,6 +207,29 @@ def test_a_first_window_that_is_ill_in_part_only_clears_the_release() -> None:
     assert best(facts([drift], before + windows[0.15], "2", released=True))[0] == "population_shift"
 
 
+@pytest.mark.parametrize(
+    ("effect", "since", "cause"),
+    [(0.9, 0.82, "unknown"), (0.9, 0.7, "concept_shift"), (4.0, 0.82, "concept_shift")],
+)
+def test_a_drop_that_chance_may_have_picked_takes_a_window_that_was_not_picked(
+    effect: float, since: float, cause: str
+) -> None:
+    faint = replace(DROP, evidence=(replace(evidence("error_rate", 0.21, 0.18), effect=effect),))
+    later = point("1", end_us=(ONSET_S + 40) * S, value=since, reference=0.82)
+    assert best(facts([faint], [later]))[0] == cause
+
+
+@pytest.mark.parametrize(("effect", "cause"), [(0.9, "unknown"), (4.0, "population_shift")])
+def test_a_drift_that_is_hardly_one_is_left_to_people(effect: float, cause: str) -> None:
+    drift = alert(
+        "data_drift",
+        version="1",
+        at_us=(ONSET_S + 20) * S,
+        evidence=(replace(evidence("location", 0.13, 0.0, "age"), effect=effect),),
+    )
+    assert best(facts([drift]))[0] == cause
+
+
 def test_after_a_slow_service_was_left_to_people_an_ill_model_is_told() -> None:
     closed = Incident(
         id="old",
