@@ -15,9 +15,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from db.engine import connect
 from db.migrate import upgrade
+from remediation.outbox import Outbox
 from serving.console import add_console
 from serving.listening import Server
+from serving.slack.api import SlackConfig, SlackVerifier
+from serving.slack.notifier import SlackNotifier
+from serving.slack.route import interactions
 from tests.api.api_world import World
+from tests.api.slack_server import SECRET, TOKEN, SlackServer
+from tests.api.slack_world import NOW_S, Clicking, Told, make, make_clicks
 
 
 @pytest.fixture
@@ -72,6 +78,38 @@ Serve = Callable[[FastAPI], AbstractContextManager[str]]
 def serve() -> Serve:
     """A real HTTP server for an application: `with serve(app) as url`."""
     return _served
+
+
+@pytest.fixture
+def slack(serve: Serve) -> Iterator[SlackServer]:
+    """A Slack of our own."""
+    server = SlackServer()
+    with serve(server.app()) as server.url:
+        yield server
+
+
+@pytest.fixture
+def told(ill: World, slack: SlackServer) -> Told:
+    """The ill world, and a notifier to Slack."""
+    return make(ill, f"{slack.url}/api/")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chart: drawing takes longer than all the rest."""
+    monkeypatch.setattr("serving.slack.notifier.picture_of", lambda *_, **__: None)
+
+
+@pytest.fixture
+def clicking(ill: World, serve: Serve, slack: SlackServer, undrawn: None) -> Iterator[Clicking]:
+    """The API with Slack's route, a Slack, and the agent's outbox between them."""
+    app = ill.app(token="api-token")
+    verifier = SlackVerifier(SECRET, now_s=lambda: NOW_S)
+    app.include_router(interactions(verifier, make_clicks(ill, slack)))
+    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+        config = SlackConfig(token=TOKEN, channel="#homeostat", api_url=f"{slack.url}/api/")
+        notifier = SlackNotifier(config, ill.journal)
+        yield Clicking(ill, slack, client, Outbox(ill.journal, notifier, ill.clock))
 
 
 @pytest.fixture

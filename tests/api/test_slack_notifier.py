@@ -1,8 +1,6 @@
 """What is posted in Slack and edited there, against a server that speaks Slack's API."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -10,17 +8,11 @@ import pytest
 from fastapi.responses import PlainTextResponse
 
 from deploy.stack.ports import pick_free_port
-from remediation.approvals import decide
 from remediation.outbox import Outbox
-from remediation.policy import Person, Policy
 from remediation.ports import Notifier
 from remediation.reminders import Reminder
-from remediation.values import Approval, Incident, Plan
-from serving.slack.api import SlackConfig
 from serving.slack.blocks import APPROVE, DETAILS, REJECT, SNOOZE
-from serving.slack.notifier import SlackNotifier
 from tests.api.api_world import MODEL, SECOND_US, World
-from tests.api.conftest import Serve
 from tests.api.slack_server import (
     CHANNEL_ID,
     TOKEN,
@@ -32,72 +24,7 @@ from tests.api.slack_server import (
     too_many,
     wrong_with,
 )
-
-
-@pytest.fixture
-def slack(serve: Serve) -> Iterator[SlackServer]:
-    server = SlackServer()
-    with serve(server.app()) as server.url:
-        yield server
-
-
-@dataclass
-class Told:
-    """The ill world, a notifier, and what it is told about."""
-
-    world: World
-    notifier: SlackNotifier
-    elapsed_s: float = 0.0
-
-    def read(self, ticket: str = "apr-1-1") -> tuple[Incident, Plan, Approval]:
-        with self.world.journal.reading() as unit:
-            approval = unit.approval(ticket)
-            assert approval is not None
-            incident, plan = unit.incident(approval.incident_id), unit.plan(approval.plan_id)
-        assert incident is not None
-        assert plan is not None
-        return incident, plan, approval
-
-    def decide(self, verdict: Any = "approve", *, by: str = "mira", reason: str | None = None) -> None:
-        journal, clock = self.world.journal, self.world.clock
-        plan_hash = self.read()[2].plan_hash
-        decide(
-            journal,
-            clock,
-            "apr-1-1",
-            verdict,
-            by=by,
-            reason=reason,
-            channel="console",
-            plan_hash=plan_hash,
-        )
-
-    async def ask(self) -> bool:
-        return await self.notifier.approval_requested(*self.read())
-
-    async def tell(self) -> bool:
-        return await self.notifier.approval_decided(*self.read())
-
-
-@pytest.fixture
-def told(ill: World, slack: SlackServer) -> Told:
-    return make(ill, f"{slack.url}/api/")
-
-
-def make(world: World, api_url: str, *, token: str = TOKEN, channel: str = "#homeostat") -> Told:
-    def elapsed_s() -> float:
-        return found.elapsed_s
-
-    config = SlackConfig(token=token, channel=channel, api_url=api_url, timeout_s=2)
-    notifier = SlackNotifier(
-        config,
-        world.journal,
-        policy=Policy(people={"mira": Person(slack="U0123ABCD"), "<!here>": Person()}),
-        console_url=lambda: "https://watch.example/",
-        elapsed_s=elapsed_s,
-    )
-    found = Told(world, notifier)
-    return found
+from tests.api.slack_world import Told, make
 
 
 async def test_the_question_says_all_that_is_needed_to_decide(told: Told, slack: SlackServer) -> None:
@@ -205,17 +132,6 @@ async def test_a_later_agent_neither_asks_twice_nor_loses_the_message(
     assert "*Approved*" in seen(message)
 
 
-async def test_a_deleted_message_is_posted_anew(told: Told, slack: SlackServer) -> None:
-    await told.ask()
-    before = told.read()[2].slack_ts
-    told.decide()
-    slack.messages.clear()
-    slack.messages["1.000000"] = {"blocks": []}
-    assert await told.tell()
-    assert "*Approved*" in seen(list(slack.messages.values())[-1])
-    assert told.read()[2].slack_ts != before
-
-
 async def test_slack_is_not_asked_while_it_wants_no_requests(told: Told, slack: SlackServer) -> None:
     slack.answers.append(too_many("7"))
     assert not await told.ask()
@@ -284,24 +200,6 @@ async def test_a_wrong_setting_is_named_in_the_log(
     assert token not in written
 
 
-async def test_a_message_that_could_not_be_put_on_record_is_not_posted_twice(
-    told: Told, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr(told.world.journal, "transaction", _away)
-        with pytest.raises(ConnectionError):
-            await told.ask()
-    told.decide()
-    assert await told.tell()
-    ((ts, message),) = slack.messages.items()
-    assert "*Approved*" in seen(message)
-    assert (told.read()[2].slack_ts or "").startswith(f"{CHANNEL_ID}:{ts}")
-
-
-def _away() -> Any:
-    raise ConnectionError("the database is away")
-
-
 async def test_the_largest_plan_fits_and_cannot_mention_anybody(told: Told, slack: SlackServer) -> None:
     incident, plan, approval = told.read()
     hostile = "<!channel> & <https://evil.example|click> " * 200
@@ -359,93 +257,3 @@ async def test_the_chart_stays_when_the_message_is_edited(told: Told, slack: Sla
     assert await later.tell()
     (after,) = slack.messages.values()
     assert images(after) == images(before) != []
-
-
-@pytest.mark.parametrize(
-    "unheard", [PlainTextResponse("", 502), refuse("internal_error")], ids=["502", "error"]
-)
-async def test_a_question_whose_answer_was_lost_is_not_asked_twice(
-    ill: World, slack: SlackServer, unheard: Any
-) -> None:
-    told = make(ill, f"{slack.url}/api/", channel=CHANNEL_ID)
-    slack.after.append(unheard)
-    assert not await told.ask()
-    assert len(slack.messages) == 1, "it was posted, and nobody heard of it"
-    assert await told.ask()
-    ((ts, _),) = slack.messages.items()
-    assert told.read()[2].slack_ts == f"{CHANNEL_ID}:{ts}"
-
-
-async def test_a_question_of_an_agent_that_died_is_found(ill: World, slack: SlackServer) -> None:
-    dead = make(ill, f"{slack.url}/api/", channel=CHANNEL_ID)
-    dead.notifier._remember = lambda *_: None  # type: ignore[method-assign]
-    assert await dead.ask()
-    later = make(ill, f"{slack.url}/api/", channel=CHANNEL_ID)
-    later.decide()
-    assert await later.tell()
-    (message,) = slack.messages.values()
-    assert buttons(message) == [], "the same message, edited"
-
-
-async def test_without_the_scope_to_look_it_is_asked_again(ill: World, slack: SlackServer) -> None:
-    slack.scopes = set()
-    told = make(ill, f"{slack.url}/api/", channel=CHANNEL_ID)
-    slack.after.append(PlainTextResponse("", 502))
-    assert not await told.ask()
-    assert await told.ask()
-    assert len(slack.messages) == 2
-
-
-async def test_one_channel_that_wants_fewer_messages_holds_no_other_back(
-    told: Told, slack: SlackServer
-) -> None:
-    await told.ask()
-    slack.answers.append(too_many("60"))
-    reminder = Reminder(name="escalation-0", kind="escalation", waited_s=2_400, to="#homeostat")
-    assert not await told.notifier.approval_reminded(*told.read(), reminder)
-    quiet = Reminder(name="reminder-1", kind="reminder", waited_s=1_200)
-    assert await told.notifier.approval_reminded(*told.read(), quiet), (
-        "the thread is in the channel with the id"
-    )
-    told.decide()
-    assert await told.tell(), "editing is counted by itself"
-
-
-async def test_after_an_hour_without_slack_everything_is_told_in_order(
-    told: Told, slack: SlackServer, ill: World
-) -> None:
-    """One ticket was decided meanwhile, one still waits; of its reminders the latest is sent."""
-    slack.scopes = set()
-    slack.down = PlainTextResponse("down for an hour", 503)
-    ill.fall_ill(2)
-    policy = Policy(remind_every_min=10)
-    outbox = Outbox(ill.journal, told.notifier, ill.clock, policy)
-    for minute in range(3, 57, 3):
-        ill.clock.at_us += 180 * SECOND_US
-        told.elapsed_s += 180
-        if minute == 21:
-            told.decide("reject", reason="a known campaign")
-        outbox.collect()
-        await outbox.deliver()
-    assert slack.messages == {}
-    assert len(slack.asked) < 200, "a Slack that is down is not asked without end"
-    slack.down = None
-    told.elapsed_s += 60
-    ill.clock.at_us += 60 * SECOND_US
-    while outbox.waiting:
-        ill.clock.at_us += SECOND_US // 10
-        await outbox.deliver()
-    told_in_order = [message["text"].split(":")[0] for message in slack.messages.values()]
-    about = [text for text in told_in_order if "Roll back" in text or "decision" in text]
-    assert any("A decision is needed" in text for text in about), "the second ticket still waits"
-    texts = [message["text"] for message in slack.messages.values()]
-    assert any("*Rejected* by mira" in text and "a known campaign" in text for text in texts)
-    assert not [text for text in texts if "A decision is needed" in text][1:], (
-        "nobody is asked about what is decided"
-    )
-    ill.sequence()
-    sent = len(slack.messages)
-    again = Outbox(ill.journal, make(ill, f"{slack.url}/api/").notifier, ill.clock, policy)
-    again.collect()
-    await again.deliver()
-    assert len(slack.messages) == sent, "a later agent repeats nothing"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, web
 
+from db.clicks import SqlClicks
 from db.errors import Unavailable
 from remediation.values import Approval
 from serving.slack.api import SlackConfig
@@ -20,7 +21,9 @@ from serving.slack.socket import SlackSocket
 from tests.api.api_world import World
 from tests.api.conftest import Serve
 from tests.api.slack_server import APP_TOKEN, TOKEN, SlackServer
-from tests.api.test_slack_clicks import SlowInbox, make_clicks
+from tests.api.slack_world import make_clicks
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @dataclass
@@ -105,7 +108,7 @@ async def listening(ill: World, serve: Serve, **parts: Any) -> AsyncGenerator[Li
             assert incident is not None
             assert await SlackNotifier(config, ill.journal).approval_requested(incident, plan, ticket)
             clicks = make_clicks(ill, slack, **parts)
-            running = asyncio.create_task(SlackSocket(APP_TOKEN, clicks, api_url=api_url, ping_s=0.5).run())
+            running = asyncio.create_task(SlackSocket(APP_TOKEN, clicks, api_url=api_url, ping_s=3.0).run())
             try:
                 await until(lambda: other_end.open)
                 yield Listening(ill, slack, other_end)
@@ -114,20 +117,42 @@ async def listening(ill: World, serve: Serve, **parts: Any) -> AsyncGenerator[Li
                 await asyncio.wait([running])
 
 
-async def test_a_click_is_acknowledged_first_and_carried_out_then(
+@dataclass
+class Inbox:
+    """The database, which may be away."""
+
+    clicks: SqlClicks
+    away: bool = False
+
+    def record(self, click_id: str, value: Mapping[str, Any]) -> bool:
+        if self.away:
+            raise Unavailable("the database is away")
+        return self.clicks.record(click_id, value)
+
+    def finish(self, click_id: str) -> None:
+        self.clicks.finish(click_id)
+
+
+async def test_a_click_is_written_down_acknowledged_and_carried_out(
     ill: World, serve: Serve, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.WARNING, "matplotlib")
-    async with listening(ill, serve) as found:
+    inbox = Inbox(SqlClicks(ill.engine, ill.clock), away=True)
+    async with listening(ill, serve, inbox=inbox) as found:
+        await found.sockets.send(found.slack.press(APPROVE), "lost")
+        await found.sockets.send({"type": "block_actions", "user": {"id": "U1"}}, "e0")
+        await until(lambda: found.sockets.acknowledged)
+        inbox.away = False
         await found.sockets.send(found.slack.press(REJECT), "e1")
         await until(lambda: found.slack.views)
         await found.sockets.send(found.slack.submit(" "), "e2")
-        await until(lambda: len(found.sockets.acknowledged) == 2)
-        assert found.sockets.acknowledged[1]["payload"]["response_action"] == "errors"
+        await until(lambda: len(found.sockets.acknowledged) == 3)
+        assert found.sockets.acknowledged[2]["payload"]["response_action"] == "errors"
         await found.sockets.send(found.slack.submit("a campaign"), "e3")
         await until(lambda: found.slack.whispered)
-        assert [each["envelope_id"] for each in found.sockets.acknowledged] == ["e1", "e2", "e3"]
+        told = [each["envelope_id"] for each in found.sockets.acknowledged]
+        assert told == ["e0", "e1", "e2", "e3"], "what is not written down is not acknowledged"
         assert (found.approval().state, found.approval().reason) == ("rejected", "a campaign")
     out = capsys.readouterr()
     ours = " ".join(each.getMessage() for each in caplog.records if each.name != "aiohttp.access")
@@ -153,22 +178,10 @@ async def test_slack_may_ask_to_reconnect_and_a_click_that_comes_twice_counts_on
         assert len(found.slack.whispered) == 1
 
 
-def _away(*_: Any) -> bool:
-    raise Unavailable("the database is away")
-
-
-async def test_what_is_not_written_down_is_not_acknowledged(ill: World, serve: Serve) -> None:
-    inbox = SlowInbox(_away)
-    async with listening(ill, serve, inbox=inbox) as found:
-        await found.sockets.send(found.slack.press(APPROVE), "e1")
-        await found.sockets.send({"type": "block_actions", "user": {"id": "U1"}}, "e2")
-        await until(lambda: found.sockets.acknowledged)
-        assert [each["envelope_id"] for each in found.sockets.acknowledged] == ["e2"]
-
-
 async def test_a_token_that_slack_refuses_is_told_and_tried_again(
-    ill: World, serve: Serve, capsys: pytest.CaptureFixture[str]
+    ill: World, serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("serving.slack.socket._FIRST_RETRY_S", 0.05)
     slack = SlackServer()
     with serve(slack.app()) as slack.url:
         socket = SlackSocket("xapp-wrong", make_clicks(ill, slack), api_url=f"{slack.url}/api/")
