@@ -91,7 +91,7 @@ class PolicyInvalid(RemediationError):
 
 
 class PlaybooksInvalid(RemediationError):
-    """The playbooks cannot be read or contradict themselves. The message names file, playbook, step, field and value."""
+    """The playbooks cannot be read or contradict themselves. The message names file, playbook, step and value."""
 
 
 class TokenRefused(RemediationError):

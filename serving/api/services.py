@@ -113,4 +113,4 @@ class ApiServices:
     stuck: Stuck
     token: str | None = None
     playbooks: Playbooks = field(default_factory=Playbooks)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)

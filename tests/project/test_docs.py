@@ -14,6 +14,7 @@ DOCUMENTS = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "docs/actions.md",
     "docs/actuators.md",
     "docs/archive.md",
     "docs/audit.md",
