@@ -91,6 +91,9 @@ def main() -> int:
                 {
                     "alert to ticket through Kafka, median (ms)": statistics.median(found.asked_ms),
                     "requests per second": found.requests / found.load_s,
+                }
+                | {
+                    f"{step} after, median (ms)": statistics.median(ms) for step, ms in found.steps_ms.items()
                 },
             )
         )

@@ -56,10 +56,11 @@ _START_S, _STEP_S, _AFTER_S = 240.0, 60.0, 0.5
 @dataclass
 class Found:
     """`switched_ms`: from the commit of each approval to the last request that the bad version answered; `asked_ms`:
-    from each alert to its ticket."""
+    from each alert to its ticket; `steps_ms`: from each approval to the time of each step in the record."""
 
     switched_ms: list[float] = field(default_factory=list[float])
     asked_ms: list[float] = field(default_factory=list[float])
+    steps_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     requests: int = 0
     failed: int = 0
     load_s: float = 0.0
@@ -170,6 +171,11 @@ async def _one(
         say(f"{model}: {seen['reason']}")
     if not seen["last_bad_s"]:
         raise SystemExit(f"The bad version of {model} answered nothing: there was nothing to switch.")
+    with journal.reading() as unit:
+        decided, (action,) = unit.approval(ticket.id), unit.actions(model=model)
+    approved_us = decided.decided_us if decided and decided.decided_us else action.started_us
+    for step, at_us in (("begun", action.started_us), *((each.name, each.at_us) for each in action.steps)):
+        found.steps_ms.setdefault(step, []).append((at_us - approved_us) / 1_000)
     found.switched_ms.append(max(0.0, 1_000 * (seen["last_bad_s"] - approved_s)))
     found.requests += seen["requests"]
     found.failed += seen["failed"]
