@@ -39,10 +39,10 @@ from remediation.agent import Agent, Ports
 from remediation.approvals import decide
 from remediation.clock import SystemClock
 from remediation.config import AgentConfig
-from remediation.ports import TrainedModel, TrainingSet
 from remediation.promotion import promote
 from remediation.training import SklearnTrainer
 from remediation.training.candidates import CANDIDATES
+from remediation.training_values import TrainedModel, TrainingSet
 from serving.registry import MlflowRegistry
 from streams import topics
 from streams.bus import KafkaBus

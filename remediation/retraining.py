@@ -14,7 +14,8 @@ import pandas as pd
 
 from remediation.config import RetrainingConfig
 from remediation.errors import NotYet, StepFailed
-from remediation.ports import Scorer, TrainingSet
+from remediation.ports import Scorer
+from remediation.training_values import TrainingSet
 
 _PREFIX = "f."
 _DECISION = 0.5

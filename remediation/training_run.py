@@ -11,8 +11,9 @@ import structlog
 from remediation.config import RetrainingConfig
 from remediation.errors import NotYet, StepFailed
 from remediation.identity import action_id
-from remediation.ports import Archive, Clock, Registry, Scorer, TrainedModel, Trainer
+from remediation.ports import Archive, Clock, Registry, Scorer, Trainer
 from remediation.retraining import Gate, Split, gate, split
+from remediation.training_values import TrainedModel
 from remediation.values import Action, ModelVersion, Plan
 
 log = structlog.get_logger()

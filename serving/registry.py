@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from detectors.errors import ReferenceInvalid
 from detectors.reference import Reference
-from remediation.ports import TrainedModel
+from remediation.training_values import TrainedModel
 from remediation.values import ModelVersion
 from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable
 

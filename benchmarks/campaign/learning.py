@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.campaign.population import FEATURES, SPECS, Behaviour, Floats, basis, of_artifact
 from benchmarks.campaign.world import FAILS, Rows
 from detectors.reference import Reference, build_reference
-from remediation.ports import TrainedModel, TrainingSet
+from remediation.training_values import TrainedModel, TrainingSet
 
 
 class LoggedEvents:

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deploy.demo.traffic import World
-from remediation.ports import TrainingSet
+from remediation.training_values import TrainingSet
 
 Rows = NDArray[np.int64]
 """Positions of rows, or a label 0/1 per row."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deploy.demo.traffic import World
-from remediation.ports import TrainingSet
+from remediation.training_values import TrainingSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from deploy.errors import UserError
 from deploy.settings import Settings
 from deploy.stack.lifecycle import StackStatus
 from detectors.values import FeatureSpec, Monitor
-from remediation.ports import TrainedModel
+from remediation.training_values import TrainedModel
 from remediation.values import ModelVersion
 from serving.registry import MlflowRegistry
 from streams import topics

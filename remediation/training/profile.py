@@ -10,9 +10,9 @@ from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
-from remediation.ports import TrainingSet
 from remediation.training.selection import THRESHOLD, probabilities
 from remediation.training.validation import TrainingError, feature_matrix
+from remediation.training_values import TrainingSet
 
 MAX_ROWS = 200_000
 """Rows that a reference is built from; beyond it repeats are thinned in proportion, no line is lost."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import structlog
 from threadpoolctl import threadpool_limits
 
-from remediation.ports import TrainedModel, TrainingSet
 from remediation.training.candidates import CANDIDATES, Candidate
 from remediation.training.export import exported, parity
 from remediation.training.profile import referenced
 from remediation.training.selection import THRESHOLD, Result, cross_validated, fitted
 from remediation.training.validation import Rows, TrainingError, validated
+from remediation.training_values import TrainedModel, TrainingSet
 
 log = structlog.get_logger()
 

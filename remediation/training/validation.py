@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from remediation.ports import TrainingSet
+from remediation.training_values import TrainingSet
 
 FOLDS = 5
 MIN_ROWS_PER_CLASS = 10

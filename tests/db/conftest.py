@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import Engine
 
 from db.engine import connect
+from db.journal import SqlJournal
 from db.migrate import upgrade
 from tests.db.audit_world import Log, Template
+from tests.db.values import TickingClock
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -27,6 +29,12 @@ def engine(url: str) -> Iterator[Engine]:
     engine = connect(url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def journal(engine: Engine) -> SqlJournal:
+    """An empty journal."""
+    return SqlJournal(engine, TickingClock())
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

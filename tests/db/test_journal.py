@@ -18,17 +18,12 @@ from db.journal import SqlJournal
 from db.points import SqlRecordStore
 from db.tables import LeafRow
 from remediation.values import AuditEntry, Hypothesis, Step
-from tests.db.values import TickingClock, action, alert, approval, desired, incident, plan, point
+from tests.db.values import action, alert, approval, desired, incident, plan, point
 
 if TYPE_CHECKING:
     from remediation.ports import Journal
 
 ACTOR = "agent"
-
-
-@pytest.fixture
-def journal(engine: Engine) -> SqlJournal:
-    return SqlJournal(engine, TickingClock())
 
 
 @pytest.fixture
@@ -386,16 +381,3 @@ def test_the_count_of_leaves_is_the_count_of_writes(seeded: SqlJournal, engine: 
         assert not unit.save_incident(incident(), expected="resolved", actor=ACTOR, why="late")
     with reading(engine) as connection:
         assert connection.scalar(select(func.count()).select_from(LeafRow)) == 3
-
-
-def test_held_alerts_are_found_by_model_and_let_go_once(journal: SqlJournal) -> None:
-    with journal.transaction() as unit:
-        unit.link_alert(alert(1), None, "sil-1")
-        unit.link_alert(alert(2, model="loans"), None, "sil-1")
-        unit.link_alert(alert(3), None)
-    with journal.transaction() as unit:
-        (held,) = unit.held(model="loans")
-        assert [each.alert.id for each in unit.held()] == [alert(1).id, alert(2).id]
-        assert unit.release_alert(held, incident_id=None, silence_id=None, why="over")
-        assert not unit.release_alert(held, incident_id=None, silence_id=None, why="over")
-        assert unit.held(model="loans") == []

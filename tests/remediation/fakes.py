@@ -14,8 +14,8 @@ import pandas as pd
 from detectors.reference import FeatureReference, Reference, build_reference
 from detectors.values import FeatureSpec
 from remediation.notices import Notice
-from remediation.ports import TrainedModel, TrainingSet
 from remediation.reminders import Reminder
+from remediation.training_values import TrainedModel, TrainingSet
 from remediation.values import (
     Acknowledgement,
     Approval,

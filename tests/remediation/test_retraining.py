@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from remediation.config import RetrainingConfig
 from remediation.errors import NotYet, StepFailed
-from remediation.ports import TrainingSet
 from remediation.retraining import Split, gate, split
+from remediation.training_values import TrainingSet
 from tests.remediation.fakes import FEATURES, FakeArchive, FakeScorer, S
 
 CHANGE_US = 10_000 * S

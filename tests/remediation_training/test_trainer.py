@@ -10,12 +10,12 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from remediation.ports import TrainingSet
 from remediation.training import SklearnTrainer, TrainingError, selection, trainer
 from remediation.training.candidates import CANDIDATES, Candidate
 from remediation.training.export import PARITY_TOLERANCE, exported, parity
 from remediation.training.selection import cross_validated, fitted
 from remediation.training.validation import Matrix, validated
+from remediation.training_values import TrainingSet
 
 
 def patients(count: int = 300, missing: float = 0.0) -> TrainingSet:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remediation.ports import TrainingSet
 from remediation.training.validation import TrainingError, validated
+from remediation.training_values import TrainingSet
 
 
 def data(**changes: Any) -> TrainingSet:

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remediation.ports import TrainedModel, TrainingSet
 from remediation.training import SklearnTrainer
 from remediation.training.candidates import CANDIDATES
+from remediation.training_values import TrainedModel, TrainingSet
 from serving.registry import MlflowRegistry
 from streams.bus import Message
 

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import uvicorn
 
-from remediation.ports import TrainedModel
+from remediation.training_values import TrainedModel
 from remediation.values import Acknowledgement, Arrangement, Desired, ModelVersion
 from serving.inference import create_inference_app
 

@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.ports import TrainedModel
+from remediation.training_values import TrainedModel
 from remediation.values import Arrangement
 from serving.arranged import Served, Voice
 from serving.loading import Loaded

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-from remediation.ports import Registry, TrainedModel
+from remediation.ports import Registry
+from remediation.training_values import TrainedModel
 from serving.model_errors import DigestMismatch, RegistryUnreachable
 from serving.registry import MlflowRegistry
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from remediation.ports import TrainedModel
+from remediation.training_values import TrainedModel
 from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable
 from serving.registry import MlflowRegistry
 from serving.runtime import OnnxModel

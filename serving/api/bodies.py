@@ -1,0 +1,38 @@
+"""What people send: decisions about tickets and versions."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from serving.api.given import Given, Why
+from serving.api.schemas import Name
+
+
+class DecisionIn(Given):
+    """A person's decision. `plan_hash` is the hash of the plan that the person was shown (default: the
+    ticket's own)."""
+
+    by: Name = Field(examples=["mira"])
+    reason: Why | None = Field(default=None, examples=["agreed with the release team"])
+    plan_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    break_glass: bool = Field(
+        default=False,
+        description="Act alone and in a freeze. Needs a reason and a role for it; the record says so.",
+    )
+    channel: Literal["rest", "cli", "console"] = "rest"
+
+
+class SnoozeIn(Given):
+    """Who does not want to be reminded of a ticket, and for how long."""
+
+    by: Name = Field(examples=["mira"])
+    minutes: float = Field(default=30, gt=0, le=1_440)
+    channel: Literal["rest", "cli", "console"] = "rest"
+
+
+class PromotionIn(Given):
+    """Which version shall serve, who says so, and why."""
+
+    version: Name = Field(examples=["7"])
+    by: Name = Field(examples=["mira"])
+    reason: Why = Field(examples=["spring release"])
