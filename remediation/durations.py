@@ -54,7 +54,10 @@ def cost(incident: Incident, points: Iterable[MetricPoint]) -> Cost:
         and each.end_us > incident.change_us
         and (until_us is None or each.start_us < until_us)
     ]
-    windows = {(each.start_us, each.end_us): each.rows for each in own if each.axis == "event"}
+    windows: dict[tuple[int, int], int] = {}
+    for each in own:
+        if each.axis == "event":
+            windows[each.start_us, each.end_us] = max(each.rows, windows.get((each.start_us, each.end_us), 0))
     outcomes = [each for each in own if each.axis == "label" and each.measure == "accuracy"]
     errors = sum(
         each.rows * (each.reference - each.value)

@@ -44,6 +44,17 @@ _PERCENT = frozenset(
     {"accuracy", "f1", "macro_f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate", "mape"}
     | {"top_2_accuracy", "top_3_accuracy"}
 )
+_MESSAGES = {
+    "approval_requested": "a decision is needed",
+    "approval_decided": "it was decided",
+    "incident_closed": "the incident has ended",
+    "noticed": "a notice",
+    "snoozed": "the ticket was snoozed",
+    "snooze": "the snooze is over",
+    "votes": "another person has consented",
+    "reminder": "a reminder",
+    "escalation": "nobody has answered, escalation",
+}
 
 
 class Status(NamedTuple):
@@ -187,9 +198,8 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
         return str(detail.get("why", entry.action)), toned("", "bad")
     if kind in told_by:
         return told_by[kind](verb, detail)
-    if entry.action == "notification.sent":
-        where = f" ({detail['channel']})" if detail.get("channel") else ""
-        return f"People were told{where}: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
+    if kind == "notification":
+        return _notification(verb, detail)
     if entry.action == "alert.linked":
         return f"Alert taken in: {str(detail.get('kind', '')).replace('_', ' ')}", toned("", "still")
     if entry.action == "change.recorded":
@@ -197,6 +207,17 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
     if entry.action == "alert.released":
         return _with("Alert no longer silenced", detail.get("why")), toned("", "still")
     return entry.action.replace("_", " ").replace(".", ": "), toned("", "still")
+
+
+def _notification(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    """A message that has several of its kind ends in a number, which is for machines."""
+    where = f" ({detail['channel']})" if detail.get("channel") else ""
+    kind = str(detail.get("kind", ""))
+    name, _, number = kind.rpartition("-")
+    text = _MESSAGES.get(name if number.isdigit() else kind, kind.replace("_", " "))
+    if verb == "given_up":
+        return f"A message was given up after a day{where}: {text}", toned("", "bad")
+    return f"People were told{where}: {text}", toned("", "still")
 
 
 def _silence(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:

@@ -70,8 +70,8 @@ def _description(name: str, latest: str, reference: str, points: Sequence[Metric
     breaches = sum(point.verdict == "breach" for point in points)
     versions = list(dict.fromkeys(point.version for point in points))
     return (
-        f"{name} is {latest} in the newest of {len(points)} windows, {reference} in the reference; "
-        f"{breaches} windows crossed the threshold. Versions: {', '.join(versions)}."
+        f"{name} is {latest} in the newest of {len(points)} windows shown, {reference} in the reference; "
+        f"{breaches} of them crossed the threshold. Versions: {', '.join(versions)}."
     )
 
 

@@ -2,37 +2,56 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from db.points import SqlRecordStore
 from detectors.values import UNKNOWN_MODEL, Alert, Evidence, MetricPoint
 from remediation.incidents import OPEN_STATES
 from remediation.inhibition import explanations
 from remediation.ports import Reader
+from remediation.routing import still_firing
 from remediation.silences import told
 from remediation.switches import PAUSE
-from remediation.values import Action, Approval, Desired, Incident, Plan
+from remediation.values import Action, Approval, Desired, Incident, IncidentState, Plan
 from serving import story, words
 from serving.api.services import ApiServices
-from serving.console.charts import LARGE, SPARK, Chart, Size, draw
+from serving.console.charts import LARGE, SPARK, Chart, draw
+from serving.console.history import around
 
 MEASURES = ("accuracy", "f1", "auc")
 _WINDOWS = 40
-_LARGE_WINDOWS = 200
 _MOMENTS = 40
 _DECIDED = 3
 _EVIDENCE = 6
 _SILENCES = 200
+_ALERTS = 1_000
+_LEFT: Final[dict[IncidentState, str]] = {
+    "rejected": "left so",
+    "expired": "left so, because nobody decided",
+    "escalated": "handed to people",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An incident that ended without a cure, of a version that serves and still is ill. `by`: who decided that."""
+
+    incident: Incident
+    how: str
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model at a glance. `undefined`: why its newest window is compared with nothing."""
+    """One model at a glance. `left`: what it is ill of while nothing is done about it; `undefined`: why its newest
+    window is compared with nothing."""
 
     name: str
     desired: Desired | None
     status: words.Status
     charts: Sequence[Chart]
     incidents: Sequence[Incident]
+    left: Left | None
     undefined: str | None
 
 
@@ -156,7 +175,7 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
             for plan in plans
         ],
         tickets=[ticket for ticket in tickets if ticket is not None],
-        charts=_charts(services.records, incident.model, LARGE, _LARGE_WINDOWS, _marks(incident)),
+        charts=_incident_charts(services, incident),
         moments=story.told(entries, alerts)[::-1],
     )
 
@@ -189,22 +208,43 @@ def fingerprint(services: ApiServices) -> str:
 
 def _model_card(records: SqlRecordStore, unit: Reader, name: str) -> ModelCard:
     desired, open_ones = unit.desired(name), unit.incidents(model=name, states=OPEN_STATES, limit=5)
-    charts = _charts(records, name, SPARK, _WINDOWS)
+    charts, left = _charts(records, name), None if open_ones else _left(records, unit, name, desired)
     if open_ones:
         state = words.status(open_ones[0].state)
+    elif left is not None:
+        state = words.toned("Ill, and left so", "bad")
     elif not charts:
         state = words.toned("No labelled window yet", "still")
     elif any(chart.breach for chart in charts):
         state = words.toned("Below its threshold, no incident open", "busy")
     else:
         state = words.toned("Healthy", "good")
-    return ModelCard(name, desired, state, charts, open_ones, records.without_reference(name))
+    return ModelCard(name, desired, state, charts, open_ones, left, records.without_reference(name))
 
 
-def _charts(
-    records: SqlRecordStore, model: str, size: Size, windows: int, marks: Sequence[tuple[int, str]] = ()
-) -> list[Chart]:
-    drawn = (draw(name, _points(records, model, name, windows), size, marks) for name in MEASURES)
+def _left(records: SqlRecordStore, unit: Reader, name: str, desired: Desired | None) -> Left | None:
+    """None where the model is well again, where another version serves now, or where nobody left it so."""
+    incident = next(iter(unit.incidents(model=name, limit=1)), None)
+    if incident is None or incident.state not in _LEFT:
+        return None
+    if desired is not None and desired.version != incident.version:
+        return None
+    since = records.alerts(name, since_us=incident.change_us, limit=_ALERTS)
+    if not still_firing([*unit.alerts(incident.id), *since], incident.version):
+        return None
+    decided = [each for each in unit.approvals(incident_id=incident.id) if each.state == "rejected"]
+    return Left(incident, _LEFT[incident.state], decided[0].decided_by if decided else None)
+
+
+def _charts(records: SqlRecordStore, model: str) -> list[Chart]:
+    drawn = (draw(name, _points(records, model, name, _WINDOWS), SPARK) for name in MEASURES)
+    return [chart for chart in drawn if chart is not None]
+
+
+def _incident_charts(services: ApiServices, incident: Incident) -> list[Chart]:
+    now_us, marks = services.clock.now_us(), _marks(incident)
+    found = ((name, around(services.records, incident, name, now_us=now_us)) for name in MEASURES)
+    drawn = (draw(name, points, LARGE, marks) for name, points in found)
     return [chart for chart in drawn if chart is not None]
 
 

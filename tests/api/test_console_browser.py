@@ -2,7 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.api.api_world import World
+from remediation.switches import PAUSE, Switch
+from tests.api.api_world import START_US, World
 
 
 def test_a_ticket_appears_is_approved_and_the_timeline_moves(
@@ -89,4 +90,20 @@ def test_what_an_incident_was_is_said_on_its_page(page: Page, world: World, comp
     )
     assert [(one.said, one.by, one.why) for one in world.told] == [("expected", "mira", "a campaign")]
     expect(page.locator("#story")).to_contain_text("A person said: expected: a campaign", timeout=20_000)
+    assert complaints == []
+
+
+def test_no_page_scrolls_sideways_on_a_phone(page: Page, world: World, complaints: list[str]) -> None:
+    world.fall_ill()
+    switch = Switch(name=PAUSE, on=True, by="mira", at_us=START_US, reason="a migration of the database")
+    with world.journal.transaction() as unit:
+        unit.set_switch(switch, actor="mira")
+    page.set_viewport_size({"width": 375, "height": 667})
+    start = page.url.rstrip("/")
+    for path in ("/", "/incidents", "/incidents/inc-1", "/silences", "/audit"):
+        page.goto(start + path)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 375, f"{path} is {width} px wide"
+    banner = page.get_by_text("Actions are paused").locator("..")
+    expect(banner).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
     assert complaints == []

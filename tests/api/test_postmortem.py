@@ -1,8 +1,11 @@
 """The post-mortem: everything about an incident on one page, and nothing in it that could be markup of others."""
 
 import httpx
+import pytest
 
-from tests.api.api_world import World
+from detectors.values import Axis, MetricPoint
+from serving.postmortem import postmortem
+from tests.api.api_world import MODEL, SECOND_US, START_US, World
 
 
 def test_a_post_mortem_tells_what_since_when_and_who(client: httpx.Client, ill: World) -> None:
@@ -18,3 +21,43 @@ def test_a_post_mortem_tells_what_since_when_and_who(client: httpx.Client, ill: 
 
 def test_an_incident_that_is_not_there(client: httpx.Client) -> None:
     assert client.get("/api/v1/incidents/inc-x/postmortem").status_code == 404
+
+
+_COUNTED = ("positive_rate", "class_psi", "prediction_psi", "rows", "reference")
+
+
+def test_the_cost_of_a_long_incident_counts_every_window(ill: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of every task, by rows or by time, with a reference or without."""
+    monkeypatch.setattr("serving.postmortem._PAGE", 7)
+    found = [_point("event", window, _COUNTED[window % 5]) for window in range(40)]
+    found += [
+        _point("event", window, "psi", feature) for window in range(40) for feature in ("age", "income")
+    ]
+    found += [_point("label", window, "accuracy", value=0.7) for window in range(40)]
+    ill.records.upsert_points(found)
+    told = postmortem(ill.journal, "inc-1")
+    assert told is not None
+    assert "4,000 predictions of version 2" in told
+    # One more window of labels, of 500 rows, is in the world since the onset.
+    assert "4,500 labels came in that time: about 92" in told
+
+
+def _point(
+    axis: Axis, window: int, measure: str, feature: str | None = None, value: float | None = None
+) -> MetricPoint:
+    """A window of 100 rows since the onset; two windows end at the same moment."""
+    end_us = START_US + (window // 2 * 10 - 100) * SECOND_US
+    return MetricPoint(
+        id=f"{axis}-{window}-{measure}-{feature}",
+        model=MODEL,
+        version="2",
+        axis=axis,
+        window=f"{axis}-{window}",
+        start_us=end_us - (10 + window % 2) * SECOND_US,
+        end_us=end_us,
+        rows=100,
+        measure=measure,
+        feature=feature,
+        value=value,
+        reference=0.905 if value is not None else None,
+    )
