@@ -80,7 +80,7 @@ def decide(
     `cli`, `console`, `slack`), `plan_hash` the hash of the plan that they were shown. With `break_glass` one person
     acts alone and in a freeze, with a reason, and the record says so.
     """
-    said = _Said(decision, by, reason or None, channel, break_glass)
+    said = _Said(decision, by, (reason or "").strip() or None, channel, break_glass)
     with journal.transaction() as unit:
         approval = unit.approval(approval_id)
         if approval is None:

@@ -4,6 +4,7 @@ from remediation import actions
 from remediation.errors import CancelForbidden, CancelRefused, UnknownAction
 from remediation.policy import Policy
 from remediation.ports import Clock, Journal
+from remediation.reasons import stated
 from remediation.values import Action, Plan
 
 
@@ -13,9 +14,10 @@ def cancel(
     """Ask that an action goes no further: what it decided is taken back, people go on from there.
 
     It is on record at once; the agent that holds the action carries it out after the step under way. To ask twice
-    changes nothing. Who may decide about the plan may stop it. Raises `UnknownAction`, `CancelForbidden`, and
-    `CancelRefused` for an action that is over or is taken back already.
+    changes nothing. Who may decide about the plan may stop it. Raises `ReasonMissing`, `UnknownAction`,
+    `CancelForbidden`, and `CancelRefused` for an action that is over or is taken back already.
     """
+    why = stated(reason)
     with journal.transaction() as unit:
         action = unit.action(action_id)
         plan = unit.plan(action.plan_id) if action else None
@@ -28,12 +30,12 @@ def cancel(
             raise CancelRefused(f"Action {action_id} is over ({action.state}): {action.outcome}")
         if actions.undoing(action):
             raise CancelRefused(f"Action {action_id} has failed and is being taken back already.")
-        detail = f"{name} cancelled it: {reason}"
+        detail = f"{name} cancelled it: {why}"
         at_us = clock.now_us()
         asked = actions.with_step(action, actions.CANCEL, "intended", at_us=at_us, detail=detail)
         if not unit.save_action(asked, expected=action.state, actor=name):
             raise CancelRefused(f"Action {action_id} went on at this moment: look again.")
-        subject, told = f"action/{action_id}", {"reason": reason, "channel": channel, "model": action.model}
+        subject, told = f"action/{action_id}", {"reason": why, "channel": channel, "model": action.model}
         unit.audit(actor=name, action="action.cancelled", subject=subject, detail=told)
         return asked
 

@@ -12,6 +12,8 @@ RemediationError
 ├── CancelRefused     an action cannot be stopped any more
 │   ├── UnknownAction
 │   └── CancelForbidden
+├── ReasonMissing     a reason that has to say why says nothing
+├── AlreadyPaused     somebody else has paused all actions before
 ├── TokenRefused      a token cannot be what it was asked to be, or is not known
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
@@ -92,6 +94,14 @@ class PolicyInvalid(RemediationError):
 
 class PlaybooksInvalid(RemediationError):
     """The playbooks cannot be read or contradict themselves. The message names file, playbook, step and value."""
+
+
+class ReasonMissing(RemediationError):
+    """A reason is asked for, and nothing was said."""
+
+
+class AlreadyPaused(RemediationError):
+    """All actions are paused already, for another reason or by somebody else, which stays on record."""
 
 
 class TokenRefused(RemediationError):

@@ -4,6 +4,7 @@ import asyncio
 
 from remediation.errors import PromotionRefused
 from remediation.ports import Clock, Journal, Publisher, Registry
+from remediation.reasons import stated
 from remediation.values import Desired
 
 
@@ -22,12 +23,12 @@ async def promote(
     """Decide that `version` shall serve, and make it known.
 
     `expected_epoch`: refuse unless the epoch still is this one (default: whatever it is now). Promoting the
-    version that serves already changes nothing, but makes it known again. Raises `PromotionRefused` for an
-    unknown version, and when somebody decided in the meantime. When the process dies after the decision, the
-    agent makes it known.
+    version that serves already changes nothing, but makes it known again. Raises `ReasonMissing`, and
+    `PromotionRefused` for an unknown version and when somebody decided in the meantime. When the process dies
+    after the decision, the agent makes it known.
     """
     desired = await asyncio.to_thread(
-        _decided, journal, registry, clock, model, version, by, reason, expected_epoch
+        _decided, journal, registry, clock, model, version, by, stated(reason), expected_epoch
     )
     await publisher.publish_desired(desired)
     return desired

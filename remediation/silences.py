@@ -17,6 +17,7 @@ from detectors.values import Alert, Value
 from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
 from remediation.errors import ScheduleError, SilenceRefused
+from remediation.reasons import SAY_WHY
 
 MatchField = Literal["model", "version", "segment", "kind", "axis", "feature"]
 MATCH_FIELDS: tuple[MatchField, ...] = get_args(MatchField)
@@ -138,7 +139,7 @@ def checked(silence: Silence) -> Silence:
     if not silence.author.strip():
         raise SilenceRefused("author must say who silences")
     if not silence.reason.strip():
-        raise SilenceRefused("reason must say why, for whoever reads it at night")
+        raise SilenceRefused(SAY_WHY)
     length_s = (silence.ends_us - silence.starts_us) / US_PER_S
     if not 0 < length_s <= _LONGEST_S:
         raise SilenceRefused(f"it lasts {length_s:,.0f} s; it must end after it begins, and within 366 days")

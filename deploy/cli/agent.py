@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.cli.client import ApiClient, whoami
+from deploy.cli.reasons import why
 from deploy.errors import UserError
 from deploy.settings import Settings
 
@@ -14,7 +15,7 @@ agent = typer.Typer(
     help="What the agent may do: pause all actions, let them go on, reset a breaker.",
     rich_markup_mode="markdown",
 )
-Why = Annotated[str, typer.Option(help="Why, for the record and for whoever wonders.")]
+Why = Annotated[str, typer.Option(callback=why, help="Why, for the record and for whoever wonders.")]
 By = Annotated[str | None, typer.Option(help="Who says so (default: your login name).")]
 
 
@@ -34,6 +35,19 @@ def told(found: dict[str, Any]) -> list[str]:
     return [first, *(f"Not {each['kind']}: {each['reason']}." for each in found["breakers"])]
 
 
+def told_limits(found: dict[str, Any]) -> list[str]:
+    """How much may be done, and whether a breaker is open."""
+    limits = found["limits"]
+    lines = [
+        f"Limits: {limits['actions_per_day']:g} actions of a model in 24 hours, {limits['at_once']:g} of all models at "
+        f"once; {limits['retrainings']:g} retrainings of a model in {limits['retraining_days']:g} days.",
+        f"A breaker opens after {limits['failures']:g} failed actions of one kind in a row",
+    ]
+    kinds = ", ".join(each["kind"] for each in found["breakers"])
+    lines[1] += f"; open: {kinds}." if kinds else "; none is open."
+    return lines
+
+
 def told_pause() -> str | None:
     """Who has paused all actions; None when nobody has, or the API does not say."""
     try:
@@ -47,12 +61,12 @@ def told_pause() -> str | None:
 def agent_status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Say whether actions may start, and which kinds of action may not.
+    """Say whether actions may start, which kinds of action may not, and how much may be done.
 
     Example: `homeostat agent status`
     """
     found = ApiClient(Settings()).get("/agent")
-    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(told(found)))
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join([*told(found), *told_limits(found)]))
 
 
 @agent.command("pause")

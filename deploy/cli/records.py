@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.cli import reasons
 from deploy.cli.printing import show_table
 from deploy.settings import Settings
 
@@ -105,7 +106,7 @@ def incidents_feedback(
         typer.Option(help="What the cause really was, such as label_problem: kept for incidents like it."),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last.")] = False,
-    why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    why: Annotated[str | None, typer.Option(callback=reasons.why, help="Why, for the record.")] = None,
     by: By = None,
 ) -> None:
     """Say what an incident was; the judge takes it before its next window.
@@ -192,7 +193,7 @@ def approvals_show(approval_id: str) -> None:
 def approvals_approve(
     approval_id: str,
     by: By = None,
-    reason: Annotated[str | None, typer.Option(help="Why.")] = None,
+    reason: Annotated[str | None, typer.Option(callback=reasons.why, help="Why.")] = None,
     break_glass: Annotated[
         bool,
         typer.Option(help="Act alone and in a freeze. Needs --reason and a role for it; the record says so."),
@@ -208,7 +209,7 @@ def approvals_approve(
 @approvals.command("reject")
 def approvals_reject(
     approval_id: str,
-    reason: Annotated[str, typer.Option(help="Why not.")],
+    reason: Annotated[str, typer.Option(callback=reasons.why, help="Why not.")],
     by: By = None,
 ) -> None:
     """Reject the plan of a ticket.
@@ -249,23 +250,23 @@ def _decide(
     shown = client.get(f"/approvals/{approval_id}")
     plan = shown.get("plan") or {}
     target = f" to version {plan['to_version']}" if plan.get("to_version") else ""
-    typer.echo(
-        f"{plan.get('action')} {shown['model']} from version {plan.get('from_version')}{target}", err=True
-    )
     body: dict[str, object] = {"by": by or whoami(), "reason": reason, "channel": "cli"}
     body["plan_hash"] = shown["plan_hash"]
     body["break_glass"] = break_glass
     ticket = client.post(f"/approvals/{approval_id}/{verb}", body)
     if ticket["state"] == "pending":
         typer.echo(f"{ticket['id']}: {len(ticket['votes'])} of {ticket['quorum']} have approved.")
-        return
-    typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
+    else:
+        typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
+    typer.echo(
+        f"{plan.get('action')} {shown['model']} from version {plan.get('from_version')}{target}", err=True
+    )
 
 
 @actions.command("cancel")
 def actions_cancel(
     action_id: str,
-    reason: Annotated[str, typer.Option(help="Why it shall go no further.")],
+    reason: Annotated[str, typer.Option(callback=reasons.why, help="Why it shall go no further.")],
     by: By = None,
 ) -> None:
     """Stop an action under way: what it decided is taken back, and its incident is left to people.
@@ -345,7 +346,7 @@ def models_trends(
 def models_promote(
     model: str,
     version: str,
-    reason: Annotated[str, typer.Option(help="Why this version shall serve.")],
+    reason: Annotated[str, typer.Option(callback=reasons.why, help="Why this version shall serve.")],
     by: By = None,
 ) -> None:
     """Make a registered version serve.

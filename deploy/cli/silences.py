@@ -8,6 +8,7 @@ import typer
 
 from deploy.cli.client import ApiClient, whoami
 from deploy.cli.printing import show_table
+from deploy.cli.reasons import why
 from deploy.settings import Settings
 
 silences = typer.Typer(
@@ -42,7 +43,7 @@ def silences_set(
         ),
     ],
     last: Annotated[str, typer.Option("--for", help="How long, such as `2h` or `7d`.")],
-    reason: Annotated[str, typer.Option(help="Why, for whoever reads it at night.")],
+    reason: Annotated[str, typer.Option(callback=why, help="Why, for whoever reads it at night.")],
     schedule: Annotated[
         str | None,
         typer.Option(help="A maintenance window that comes again: five fields of crontab, UTC. With --each."),

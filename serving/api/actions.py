@@ -4,12 +4,13 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from remediation.errors import CancelForbidden, CancelRefused, UnknownAction
 from serving.api.access import Acting, Identifier, Services
+from serving.api.given import Given, Why
 from serving.api.problems import Problem
-from serving.api.schemas import ActionOut, Name, Reason
+from serving.api.schemas import ActionOut, Name
 
 router = APIRouter(tags=["incidents"])
 
@@ -19,11 +20,11 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 }
 
 
-class CancelIn(BaseModel):
+class CancelIn(Given):
     """Who stops the action, and why."""
 
     by: Name = Field(examples=["mira"])
-    reason: Reason = Field(min_length=1, examples=["the campaign explains it"])
+    reason: Why = Field(examples=["the campaign explains it"])
 
 
 @router.post("/actions/{action_id}/cancel", summary="Stop an action under way", responses=_REFUSED)

@@ -2,28 +2,30 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from remediation import actions
+from remediation.errors import AlreadyPaused
 from remediation.limits import open_breakers, turn
 from remediation.switches import PAUSE, breaker_of
 from remediation.values import ActionKind
 from serving.api.access import Acting, Services
+from serving.api.given import Given, Why
 from serving.api.problems import Problem
-from serving.api.schemas import Name, Reason, moment
+from serving.api.schemas import Name, moment
 
 router = APIRouter(prefix="/agent", tags=["agent"])
 Kind = Annotated[str, Path(max_length=200, examples=["retrain"])]
 
 
-class TurnIn(BaseModel):
+class TurnIn(Given):
     """Who says so, and why."""
 
     by: Name = Field(examples=["mira"])
-    reason: Reason = Field(min_length=1, examples=["the data centre moves tonight"])
+    reason: Why = Field(examples=["the data centre moves tonight"])
 
 
 class BreakerOut(BaseModel):
@@ -64,11 +66,17 @@ def agent(services: Services) -> AgentOut:
     )
 
 
-@router.post("/pause", summary="Start no action any more")
+_PAUSED: dict[int | str, dict[str, Any]] = {409: {"description": "Somebody has paused them already"}}
+
+
+@router.post("/pause", summary="Start no action any more", responses=_PAUSED)
 def pause(services: Services, acting: Acting, asked: TurnIn) -> AgentOut:
     """Of all models. Incidents are found and diagnosed as before; what is under way is finished, verified, and taken
-    back if it did not help. A second pause changes nothing."""
-    turn(services.journal, services.clock, PAUSE, on=True, by=acting(asked.by), reason=asked.reason)
+    back if it did not help. The first pause stays: a second one for another reason is refused."""
+    try:
+        turn(services.journal, services.clock, PAUSE, on=True, by=acting(asked.by), reason=asked.reason)
+    except AlreadyPaused as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
     return agent(services)
 
 

@@ -8,8 +8,9 @@ from fastapi import APIRouter
 from remediation.approvals import Decision, Result, Verdict
 from remediation.values import ApprovalState
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.bodies import DecisionIn, SnoozeIn
 from serving.api.problems import Problem
-from serving.api.schemas import ApprovalDetail, ApprovalOut, DecisionIn, IncidentOut, Page, PlanOut, SnoozeIn
+from serving.api.schemas import ApprovalDetail, ApprovalOut, IncidentOut, Page, PlanOut
 from serving.api.services import ApiServices
 
 router = APIRouter(tags=["approvals"])

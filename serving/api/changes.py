@@ -11,13 +11,14 @@ from pydantic import AwareDatetime, BaseModel, Field
 from remediation.changes import Change, ChangeKind
 from remediation.errors import ChangeRefused
 from serving.api.access import Acting, Services
+from serving.api.given import Given
 from serving.api.problems import Problem
 from serving.api.schemas import Name, Page, Reason, microseconds, moment
 
 router = APIRouter(tags=["changes"])
 
 
-class ChangeIn(BaseModel):
+class ChangeIn(Given):
     """What began, when, and which models it can touch. A pipeline that may post twice gives its own `id`: the same id
     again is the same change."""
 

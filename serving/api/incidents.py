@@ -96,7 +96,7 @@ async def give_feedback(
     it, and the audit log keeps who said it."""
     try:
         said = await services.give_feedback(
-            incident_id=incident_id, said=feedback.said, by=acting(feedback.by), why=feedback.why
+            incident_id=incident_id, said=feedback.said, by=acting(feedback.by), why=feedback.why or ""
         )
     except UnknownIncident as error:
         raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error
@@ -113,7 +113,7 @@ def name_true_cause(
     by = acting(verdict.by)
     try:
         incident = name_cause(
-            services.journal, incident_id=incident_id, cause=verdict.cause, by=by, why=verdict.why
+            services.journal, incident_id=incident_id, cause=verdict.cause, by=by, why=verdict.why or ""
         )
     except UnknownIncident as error:
         raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error

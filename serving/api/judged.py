@@ -9,7 +9,8 @@ from detectors.sequential.hearing import Saying, Statement
 from detectors.trend import Trend, heading
 from detectors.values import MetricPoint
 from remediation.values import Cause
-from serving.api.schemas import Name, Reason
+from serving.api.given import Given, Why
+from serving.api.schemas import Name
 
 
 class TrendOut(BaseModel):
@@ -34,22 +35,22 @@ class TrendOut(BaseModel):
         return cls(version=last.version, axis=last.axis, measure=last.measure, feature=last.feature, **told)
 
 
-class FeedbackIn(BaseModel):
+class FeedbackIn(Given):
     """What a person says about an incident: `false alarm` (nothing was wrong), `expected` (it was known, and will
     pass), `new normal` (this is how it is from now on), or `taken back` (as if the last of these were not said)."""
 
     said: Saying = Field(examples=["expected"])
     by: Name = Field(examples=["mira"])
-    why: Reason = Field(default="", examples=["the campaign of this week"])
+    why: Why | None = Field(default=None, examples=["the campaign of this week"])
 
 
-class CauseIn(BaseModel):
+class CauseIn(Given):
     """What the cause of an incident really was. It is kept, and weighs in the diagnosis of incidents that show the
     same; the last word counts."""
 
     cause: Cause = Field(examples=["label_problem"])
     by: Name = Field(examples=["mira"])
-    why: Reason = Field(default="", examples=["the export had the classes swapped"])
+    why: Why | None = Field(default=None, examples=["the export had the classes swapped"])
 
 
 class StatementOut(BaseModel):

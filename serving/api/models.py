@@ -12,17 +12,10 @@ from detectors.values import UNKNOWN_MODEL, Axis, MetricPoint
 from remediation.errors import PromotionRefused
 from remediation.ports import Reader
 from serving.api.access import Acting, Filter, Identifier, Limit, Services
+from serving.api.bodies import PromotionIn
 from serving.api.judged import TrendOut
 from serving.api.problems import Problem
-from serving.api.schemas import (
-    DeploymentOut,
-    ModelDetail,
-    ModelOut,
-    Page,
-    PointOut,
-    PromotionIn,
-    VersionOut,
-)
+from serving.api.schemas import DeploymentOut, ModelDetail, ModelOut, Page, PointOut, VersionOut
 from serving.api.services import ApiServices
 from serving.model_errors import ServingError
 

@@ -341,36 +341,6 @@ Reason = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$
 """A sentence for the record; PostgreSQL cannot keep NUL characters."""
 
 
-class DecisionIn(BaseModel):
-    """A person's decision. `plan_hash` is the hash of the plan that the person was shown (default: the
-    ticket's own)."""
-
-    by: Name = Field(examples=["mira"])
-    reason: Reason | None = Field(default=None, examples=["agreed with the release team"])
-    plan_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    break_glass: bool = Field(
-        default=False,
-        description="Act alone and in a freeze. Needs a reason and a role for it; the record says so.",
-    )
-    channel: Literal["rest", "cli", "console"] = "rest"
-
-
-class SnoozeIn(BaseModel):
-    """Who does not want to be reminded of a ticket, and for how long."""
-
-    by: Name = Field(examples=["mira"])
-    minutes: float = Field(default=30, gt=0, le=1_440)
-    channel: Literal["rest", "cli", "console"] = "rest"
-
-
-class PromotionIn(BaseModel):
-    """Which version shall serve, who says so, and why."""
-
-    version: Name = Field(examples=["7"])
-    by: Name = Field(examples=["mira"])
-    reason: Reason = Field(min_length=1, examples=["spring release"])
-
-
 class Accounts(BaseModel):
     """Both equations of every model: where each event went, and whether the sums close."""
 

@@ -10,13 +10,14 @@ from pydantic import AwareDatetime, BaseModel, Field
 from remediation.errors import SilenceRefused, UnknownSilence
 from remediation.silences import Matcher, Silence, parse_matcher
 from serving.api.access import Acting, Cursor, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.given import Given, Why
 from serving.api.problems import Problem
-from serving.api.schemas import Name, Page, Reason, microseconds, moment
+from serving.api.schemas import Name, Page, microseconds, moment
 
 router = APIRouter(tags=["silences"])
 
 
-class SilenceIn(BaseModel):
+class SilenceIn(Given):
     """What shall not become an incident, until when, who says so, and why.
 
     `matchers`: all of them have to fit; shell patterns, `!=` for not. With `schedule` (five fields of crontab, UTC) and
@@ -31,10 +32,10 @@ class SilenceIn(BaseModel):
     schedule: str | None = Field(default=None, max_length=100, examples=["0 2 * * 0"])
     lasts_s: float | None = Field(default=None, gt=0, le=31_622_400, examples=[7200])
     by: Name = Field(examples=["mira"])
-    reason: Reason = Field(min_length=1, examples=["the campaign of this week"])
+    reason: Why = Field(examples=["the campaign of this week"])
 
 
-class EndIn(BaseModel):
+class EndIn(Given):
     """Who ends a silence."""
 
     by: Name = Field(examples=["mira"])

@@ -90,7 +90,7 @@ async function say(form, said) {
   }
   try {
     const subject = `/api/v1/incidents/${encodeURIComponent(form.dataset.key)}`;
-    const why = form.elements.why.value.trim();
+    const why = form.elements.why.value.trim() || null;
     if (said === "cause") {
       const { value, selectedOptions } = form.elements.cause;
       await post(`${subject}/cause`, { cause: value, by, why });
