@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from deploy.demo.numbers import accuracy, balanced_accuracy_once_each
 from deploy.demo.options import DemoOptions
@@ -14,8 +14,8 @@ from deploy.demo.screen import Screen
 from deploy.demo.session import Session, demo_monitor
 from deploy.demo.traffic import Answer, Traffic, World
 from deploy.demo.watching import IncidentWatch
-from remediation.ports import TrainedModel, TrainingSet
 from remediation.training import SklearnTrainer
+from remediation.training_values import TrainedModel, TrainingSet
 from remediation.values import ModelVersion
 
 _DRAIN_S = 30.0
@@ -111,6 +111,11 @@ class Story:
             await self._collect(
                 second.version, self._scenario.healthy, self._options.side_rows, since_s=time.time()
             )
+            return
+        left = still_ill(self._result.incidents, second, await self._session.calls.serves(second.model))
+        if left is not None:
+            self._screen.warn(left)
+            self._result.problems.append(left)
             return
         self._screen.chapter("The world moves")
         before = self._answers(first.version, self._scenario.healthy)
@@ -234,6 +239,19 @@ class Story:
         page = await self._session.calls.get("/incidents")
         expected = {each.id for each in self._result.incidents}
         return [json.dumps(each["summary"]) for each in page["items"] if each["id"] not in expected]
+
+
+def still_ill(incidents: Sequence[IncidentResult], second: ModelVersion, serving: str | None) -> str | None:
+    """Why nothing more can be shown: the bad release still serves, because a person has left it. None otherwise."""
+    left = next((each for each in incidents if each.outcome in ("rejected", "expired")), None)
+    if left is None or serving != second.version:
+        return None
+    why = (
+        "you rejected its rollback"
+        if left.outcome == "rejected"
+        else "nobody decided about its rollback in time"
+    )
+    return f"Version {second.version} is still ill because {why} ({left.id}), so the world is not moved."
 
 
 def _percent(answers: list[Answer]) -> str:

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from deploy.demo.numbers import accuracy, seconds_between
 from deploy.demo.result import DemoResult, IncidentResult, print_summary
+from deploy.demo.story import still_ill
 from deploy.demo.traffic import Answer, Traffic, World
 from deploy.stack.ports import pick_free_port
+from remediation.values import ModelVersion
 
 ISSUE_KEYS = {"cause", "detected_s", "approved_s", "acted_s", "recovered_s", "outcome"} | {
     f"accuracy_{when}" for when in ("before", "during", "after")
@@ -68,6 +70,20 @@ def test_the_summary_does_not_hide_problems() -> None:
     print_summary(bad, Console(file=page, width=140), kept=True)
     assert "Something was lost." in page.getvalue()
     assert "NO" in page.getvalue()
+
+
+def test_a_bad_release_that_a_person_has_left_is_told() -> None:
+    second = ModelVersion(model="heart", version="2", digest="d2")
+    (found,) = result().incidents
+    assert still_ill([found], second, "1") is None
+    found.outcome = "rejected"
+    told = still_ill([found], second, "2")
+    assert told == (
+        "Version 2 is still ill because you rejected its rollback (inc-1), so the world is not moved."
+    )
+    assert still_ill([found], second, "3") is None
+    found.outcome = "expired"
+    assert "nobody decided" in (still_ill([found], second, "2") or "")
 
 
 def test_numbers() -> None:
