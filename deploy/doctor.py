@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.actuation import reaches
 from deploy.errors import UserError
+from deploy.pieces import playbooks, policy
 from deploy.settings import Settings
 from deploy.stack.jars import jar_folder, maven_central
 from deploy.stack.ownership import is_owned
@@ -70,7 +71,9 @@ def run_checks(settings: Settings) -> list[Check]:
         _chromium,
         _slack,
         _mail,
+        _policy,
         _channels,
+        _playbooks,
         _actuators,
     ]
     return [check(settings) for check in checks]
@@ -230,7 +233,13 @@ def _port(name: str, port: int | None, setting: str, home: Path) -> Check:
 
 def _pango(_: Settings) -> Check:
     program = "import weasyprint; print(weasyprint.__version__)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        advice = (
+            "The machine is busy: ask again later. Reports are written as HTML where Pango does not load."
+        )
+        return Check("pdf", Level.WARN, "WeasyPrint does not load within a minute", advice)
     if done.returncode == 0:
         return Check("pdf", Level.OK, f"WeasyPrint {done.stdout.strip()} with Pango")
     return Check("pdf", Level.WARN, "the system's Pango library does not load", _PANGO_ADVICE)
@@ -274,6 +283,36 @@ def _actuators(settings: Settings) -> Check:
         advice = "Set them where the agent and the API run: until then these actuators refuse."
         return Check("actuators", Level.WARN, f"not set: {', '.join(unset)}", advice)
     return Check("actuators", Level.OK, f"{told} ({commands})")
+
+
+def _playbooks(settings: Settings) -> Check:
+    from remediation.playbooks.lint import lint
+    from remediation.policy import Policy
+
+    if settings.playbooks is None:
+        return Check("playbooks", Level.OK, "not configured: those that come with Homeostat count")
+    try:
+        found = playbooks(settings)
+    except UserError as error:
+        return Check("playbooks", Level.FAIL, str(error), "Mend the file: docs/playbooks.md shows some.")
+    told = f"{len(found.playbooks)} of {settings.playbooks}"
+    findings = lint(found, policy=Policy())
+    if findings:
+        advice = f"See them with `homeostat playbooks lint {settings.playbooks}`."
+        return Check("playbooks", Level.WARN, f"{told}; {len(findings)} findings", advice)
+    return Check("playbooks", Level.OK, told + (" and the built-in ones" if found.built_in else ""))
+
+
+def _policy(settings: Settings) -> Check:
+    if settings.policy is None:
+        return Check("policy", Level.OK, "not configured: everybody may decide")
+    try:
+        found = policy(settings)
+    except UserError as error:
+        return Check("policy", Level.FAIL, str(error), "Mend the file: docs/approvals.md shows one.")
+    return Check(
+        "policy", Level.OK, f"{settings.policy}: {len(found.people)} people, {len(found.rules)} rules"
+    )
 
 
 def _mail(settings: Settings) -> Check:

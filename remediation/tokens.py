@@ -50,8 +50,10 @@ def create_token(
 ) -> tuple[Token, str]:
     """A new token, and its text, which is shown once and kept nowhere. Raises `TokenRefused`."""
     known: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in scopes)
-    if not scopes or len(known) != len(set(scopes)):
-        raise TokenRefused(f"scopes are {', '.join(scopes) or 'none'}; choose from {', '.join(SCOPES)}")
+    unknown = ", ".join(repr(scope) for scope in scopes if scope not in SCOPES)
+    if unknown or not scopes:
+        problem = f"there is no scope {unknown}" if unknown else "a token needs a scope, and none is given"
+        raise TokenRefused(f"{problem}; choose from {', '.join(SCOPES)}")
     if not 0 < days <= _MOST_DAYS:
         raise TokenRefused(f"days is {days:g}; a token lives above 0 and at most {_MOST_DAYS} days")
     if not person.strip() or not person.isprintable():

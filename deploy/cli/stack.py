@@ -47,11 +47,15 @@ def up(
     Examples: `homeostat up` · `homeostat up --detach --workers 2` · `HOMEOSTAT_BROKER=kafka:9092 homeostat up`
     """
     from deploy.local import stack_parts
+    from deploy.preflight import refuse_wrong_files
     from deploy.stack.lifecycle import up_attached, up_detached
+    from deploy.stack.ownership import is_owned
 
     if workers is not None:
         os.environ["HOMEOSTAT_PROFILE_WORKERS"] = str(workers)  # the supervisor is another process
     settings = Settings()
+    if not is_owned(settings.home):
+        refuse_wrong_files(settings)
     tell = _teller()
     if detach:
         result = up_detached(settings.home, tell, timeout_s=timeout)

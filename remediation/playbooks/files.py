@@ -10,13 +10,12 @@ import msgspec
 
 from remediation.crontab import cron_trigger
 from remediation.errors import PlaybooksInvalid, ScheduleError
+from remediation.file_errors import at, emptied, items, mistake, told
 from remediation.playbooks.steps import MAY_BE_SAFE, FallBack, Rollback, ShiftTraffic, Step
-from remediation.playbooks.values import Playbook, Playbooks
+from remediation.playbooks.values import Autonomy, Match, Playbook, Playbooks
 
 _BUILT_IN = Path(__file__).with_name("builtin.yaml")
-_PLACE = re.compile(r"^(?P<what>.*) - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"^\.playbooks\[(\d+)\](?:\.steps\[(\d+)\])?")
-_SHOWN_CHARS = 80
 
 
 def read_playbooks(path: Path) -> Playbooks:
@@ -34,10 +33,11 @@ def parse_playbooks(content: bytes, name: str) -> Playbooks:
         raw = msgspec.yaml.decode(content)
     except msgspec.DecodeError as error:
         raise PlaybooksInvalid(f"{name} is no YAML: {error}") from error
-    try:
-        found = msgspec.convert({} if raw is None else raw, Playbooks)
-    except msgspec.ValidationError as error:
-        raise PlaybooksInvalid(f"{name}: {_told(str(error), raw)}") from error
+    raw = {} if raw is None else raw
+    mistakes = [_told(what, path, raw) for what, path in _mistakes(raw)]
+    if mistakes:
+        raise PlaybooksInvalid(f"{name}: " + "; ".join(mistakes))
+    found = msgspec.convert(raw, Playbooks)
     problems = list(_problems(found))
     if problems:
         raise PlaybooksInvalid(f"{name}: " + "; ".join(problems))
@@ -79,46 +79,52 @@ def in_force(playbooks: Playbooks) -> tuple[Playbook, ...]:
     return (*playbooks.playbooks, *(built_in() if playbooks.built_in else ()))
 
 
-def _told(error: str, raw: object) -> str:
-    """An error of the schema with the playbook, the step, the field and the value that it is about."""
-    found = _PLACE.match(error)
-    if found is None:
-        return error
-    path = found["path"]
-    value = _at(raw, path)
-    shown = "" if isinstance(value, (dict, list)) else f" is {_short(value)}"
-    return f"{_where(path, raw)}{shown}: {found['what']}"
+def _mistakes(raw: object) -> Iterator[tuple[str, str]]:
+    """What the schema finds, with its path; nothing where the file as a whole has the shape that it should have.
+
+    At most one mistake for each entry of `autonomy`, each playbook's own fields, its match and each of its steps: a
+    person does not mend the file one by one.
+    """
+    whole = mistake(raw, Playbooks, "")
+    if whole is not None:
+        parts = [mistake(*part) for part in _parts(raw)]
+        yield from [each for each in parts if each is not None] or [whole]
+
+
+def _parts(raw: object) -> Iterator[tuple[object, Any, str]]:
+    """The parts of a file that can be judged each by itself, with their types and paths."""
+    yield emptied(raw, "playbooks", "autonomy"), Playbooks, ""
+    autonomy = at(raw, ".autonomy")
+    if isinstance(autonomy, dict):
+        for pattern, said in cast("dict[object, object]", autonomy).items():
+            yield said, Autonomy, f".autonomy.{pattern}"
+    for position, playbook in enumerate(items(at(raw, ".playbooks"))):
+        path = f".playbooks[{position}]"
+        yield emptied(playbook, "match", "steps"), Playbook, path
+        match = at(playbook, ".match")
+        if isinstance(match, dict):
+            yield cast("dict[object, object]", match), Match, f"{path}.match"
+        for number, step in enumerate(items(at(playbook, ".steps"))):
+            yield step, Step, f"{path}.steps[{number}]"
+
+
+def _told(what: str, path: str, raw: object) -> str:
+    """A mistake with the playbook, the step, the field and the value that it is about."""
+    value, wrong = told(what, path, raw, Playbooks)
+    return f"{_where(path, raw)}{f' is {value}' if value else ''}: {wrong}"
 
 
 def _where(path: str, raw: object) -> str:
     step = _STEP.match(path)
     if step is None:
         return path.lstrip(".") or "the file"
-    name = _at(raw, f".playbooks[{step[1]}].name")
+    name = at(raw, f".playbooks[{step[1]}].name")
     place = f"playbooks[{step[1]}]" + (f" ({name!r})" if isinstance(name, str) else "")
     if step[2] is not None:
-        action = _at(raw, f".playbooks[{step[1]}].steps[{step[2]}].action")
+        action = at(raw, f".playbooks[{step[1]}].steps[{step[2]}].action")
         place += f", step {int(step[2]) + 1}" + (f" ({action})" if isinstance(action, str) else "")
     rest = path[step.end() :].lstrip(".")
     return f"{place}, field `{rest}`" if rest else place
-
-
-def _at(raw: object, path: str) -> object:
-    """What stands at a path of msgspec's such as `.playbooks[0].steps[1].to`; None where nothing does."""
-    found: Any = raw
-    for name, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path):
-        if name and isinstance(found, dict):
-            found = cast("dict[str, Any]", found).get(name)
-        elif index and isinstance(found, list) and int(index) < len(cast("list[Any]", found)):
-            found = found[int(index)]
-        else:
-            return None
-    return found
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
 def _problems(playbooks: Playbooks) -> Iterator[str]:

@@ -35,7 +35,7 @@ def lint(
 ) -> list[Finding]:
     """All findings in the order of the file. `models`: names that are known (None: nobody could be asked);
     `configured`: whether an environment variable is set where the agent runs (None: not known)."""
-    found: list[Finding] = []
+    found = list(_empty(playbooks))
     asked = in_force(playbooks)
     for position, playbook in enumerate(playbooks.playbooks):
         place = f"playbook {playbook.name!r}"
@@ -49,6 +49,17 @@ def lint(
     for pattern in playbooks.autonomy:
         found += _unknown_models(pattern, models, f"autonomy of {pattern!r}")
     return found + list(_autonomy_shadowed(playbooks))
+
+
+def _empty(playbooks: Playbooks) -> Iterator[Finding]:
+    if playbooks.playbooks or (playbooks.built_in and playbooks.autonomy):
+        return
+    rest = (
+        "those that come with Homeostat treat every incident"
+        if playbooks.built_in
+        else "nothing is ever done"
+    )
+    yield Finding(level="warning", place="the file", text=f"it names no playbook: {rest}")
 
 
 def covers(wide: str, narrow: str) -> bool:

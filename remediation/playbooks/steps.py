@@ -5,13 +5,14 @@ from typing import Annotated, Literal, cast
 import msgspec
 
 from remediation.changes import ChangeKind
+from remediation.file_errors import VARIABLE
 from remediation.playbooks.proposal import OnFailure
 from remediation.policy import Names
 from remediation.reminders import Minutes
 from remediation.values import ActionKind
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+Variable = Annotated[str, msgspec.Meta(pattern=VARIABLE, max_length=200)]
 """The name of an environment variable: a file that is shared holds no address with a secret in it."""
 Body = dict[str, str | int | float | bool | None]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]

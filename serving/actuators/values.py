@@ -1,17 +1,21 @@
 """The file that says which model is reached how (HOMEOSTAT_ACTUATORS), and whether commands may be run."""
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from remediation.file_errors import VARIABLE, at, emptied, items, mistake, told
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
-Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+Variable = Annotated[str, msgspec.Meta(pattern=VARIABLE, max_length=200)]
 """The name of an environment variable: no secret stands in the file."""
 Part = Literal["shares", "shadows", "constant", "imputed", "paused", "detailed", "replicas"]
 HOMEOSTAT = "homeostat"
+_ENTRY = re.compile(r"\.actuators\[\d+\]")
 
 
 class ActuatorsInvalid(Exception):
@@ -121,17 +125,44 @@ class Reaches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def read_reaches(path: Path) -> Reaches:
-    """The file. Raises `ActuatorsInvalid`."""
+    """The file. Raises `ActuatorsInvalid` with every entry that is wrong, its value and what would be right."""
     try:
-        reaches = msgspec.yaml.decode(path.read_bytes(), type=Reaches)
+        raw = msgspec.yaml.decode(path.read_bytes())
     except OSError as error:
         raise ActuatorsInvalid(f"{path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
-        raise ActuatorsInvalid(f"{path}: {error}") from error
-    problems = _problems(reaches)
-    if problems:
-        raise ActuatorsInvalid(f"{path}: " + "; ".join(problems))
-    return reaches
+        raise ActuatorsInvalid(f"{path} is no YAML: {error}") from error
+    problems = _mistakes(raw)
+    if not problems:
+        reaches = msgspec.convert(raw, Reaches, dec_hook=_from_text)
+        problems = _problems(reaches)
+        if not problems:
+            return reaches
+    raise ActuatorsInvalid(f"{path}: " + "; ".join(problems))
+
+
+def _from_text(kind: type[object], value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"Expected {kind.__name__}, got {value!r}")
+
+
+def _mistakes(raw: object) -> list[str]:
+    """What the schema finds: at most one mistake for each entry, and one for the rest."""
+    parts: list[tuple[object, Any, str]] = [(emptied(raw, "actuators"), Reaches, "")]
+    parts += [(each, AnyReach, f".actuators[{n}]") for n, each in enumerate(items(at(raw, ".actuators")))]
+    found = [mistake(part, kind, path, _from_text) for part, kind, path in parts]
+    return [_told(*each, raw) for each in found if each is not None]
+
+
+def _told(what: str, path: str, raw: object) -> str:
+    value, wrong = told(what, path, raw, Reaches)
+    entry = _ENTRY.match(path)
+    name = at(raw, f"{entry[0]}.name") if entry is not None else None
+    place = path.lstrip(".") or "the file"
+    if entry is not None and isinstance(name, str):
+        place = f"{entry[0][1:]} ({name!r}){path[entry.end() :]}"
+    return f"{place}{f' is {value}' if value else ''}: {wrong}"
 
 
 def _problems(reaches: Reaches) -> list[str]:

@@ -93,7 +93,7 @@ def test_the_secret_is_nowhere(ill: World) -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"scopes": ("admin",)}, "choose from decide, operate, ingest"),
+        ({"scopes": ("decide", "admin")}, "there is no scope 'admin'; choose from decide, operate, ingest"),
         ({"scopes": ()}, "none"),
         ({"days": 0.0}, "above 0"),
         ({"days": 400.0}, "at most 366"),

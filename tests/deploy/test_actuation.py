@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,23 @@ def test_the_doctor_says_what_is_not_set(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("H_URL", "http://x")
     assert found(_settings(tmp_path, f"actuators: [{hook}]")) == ("warn", "not set: H_SECRET, H_STATE")
     assert found(_settings(tmp_path, "actuators: 1"))[0] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "level", "told"),
+    [
+        (doctor._playbooks, "playbooks: [{name: p, steps: [{action: dance}]}]", "fail", "step 1 (dance)"),
+        (doctor._playbooks, "playbooks: [{name: p, steps: [{action: rollback}]}]", "ok", "1 of"),
+        (doctor._playbooks, "", "warn", "1 findings"),
+        (doctor._policy, "rules: [{quorum: 2}]", "fail", "name at least one person"),
+        (doctor._policy, "people: {mira: {}}", "ok", "1 people"),
+    ],
+)
+def test_the_doctor_reads_the_files(
+    tmp_path: Path, check: Callable[[Settings], doctor.Check], text: str, level: str, told: str
+) -> None:
+    assert check(Settings(home=tmp_path)).level == "ok"
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    found = check(Settings(home=tmp_path, playbooks=file, policy=file))
+    assert (found.level, told in found.found) == (level, True), found

@@ -10,10 +10,12 @@ import pytest
 import structlog
 
 from deploy import cli
+from deploy.cli.agent import told_limits
 from deploy.cli.records import _show
 from deploy.stack import lifecycle
 from deploy.stack.errors import StartTimedOut
 from deploy.wiring import ROLES
+from remediation.limits import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +100,41 @@ def test_a_start_that_needs_longer_exits_as_timed_out(
     monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
     assert run(monkeypatch, "up", "--detach") == 4
     assert capsys.readouterr().err == "homeostat: profile is starting\n"
+
+
+@pytest.mark.parametrize("detached", [["--detach"], []])
+def test_wrong_files_are_refused_before_anything_starts(
+    detached: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, files = tmp_path / "home", tmp_path / "files"
+    files.mkdir()
+    wrong = {
+        "playbooks": "playbooks: [{name: p, match: {causes: [bad_relase]}}]",
+        "actuators": "actuators: [{kind: mlflow, name: a, models: x}]",
+        "policy": "{channels: [{kind: teams, name: t, url_env: NOT_SET_HERE}]}",
+    }
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(home))
+    for name, text in wrong.items():
+        (files / name).write_text(text)
+        monkeypatch.setenv(f"HOMEOSTAT_{name.upper()}", str(files / name))
+    assert run(monkeypatch, "up", *detached) == 1
+    told = capsys.readouterr().err
+    assert "did you mean 'bad_release'" in told
+    assert "did you mean 'mlflow_alias'" in told
+    assert "NOT_SET_HERE" in told
+    assert not home.exists()
+    monkeypatch.setenv("HOMEOSTAT_PLAYBOOKS", str(files / "none"))
+    assert run(monkeypatch, "up", *detached) == 1
+    assert f"HOMEOSTAT_PLAYBOOKS: {files / 'none'} cannot be read" in capsys.readouterr().err
+
+
+def test_the_agents_limits_and_breakers_are_told() -> None:
+    limits = {name: getattr(Limits(), name) for name in Limits.__struct_fields__}
+    open_one = {"limits": limits, "breakers": [{"kind": "retrain", "reason": "3 failed in a row"}]}
+    assert told_limits(open_one)[1].endswith("after 3 failed actions of one kind in a row; open: retrain.")
+    first, second = told_limits({"limits": limits, "breakers": []})
+    assert "12 actions of a model in 24 hours, 20 of all models at once; 2 retrainings" in first
+    assert second.endswith("none is open.")
 
 
 def test_the_demo_does_not_empty_a_folder_of_somebody_else(

@@ -127,7 +127,27 @@ def _fields(kind: str) -> dict[str, Any]:
             "playbooks: [{name: a}, {name: a}]",
             "playbooks[1] ('a'), field `name`: another playbook is called so",
         ),
-        ("autonomy: {x: always}", "autonomy"),
+        (
+            "autonomy: {x: always}",
+            "autonomy.x is 'always': Invalid enum value 'always' (there are: act, observe, suggest)",
+        ),
+        (
+            one("{action: rollback}", "{causes: [bad_relase]}"),
+            "did you mean 'bad_release'? (there are: bad_release, ",
+        ),
+        (one("{action: roll_back}"), "did you mean 'rollback'? (there are: rollback, retrain, "),
+        (one("{to: 3}"), "missing required field `action` (there are: rollback, "),
+        (one("{action: promote, too: 3}"), "did you mean 'to'? (known are: action, only_if, "),
+        (
+            "playbooks: [{name: p, matches: {}}]",
+            "unknown field `matches`; did you mean 'match'? (known are: name, ",
+        ),
+        (
+            one("{action: open_issue, url_env: 'https://x/s3cr3t'}"),
+            "field `url_env`: Expected the name of an environment",
+        ),
+        ("playbooks: {a: 1}", "playbooks: Expected `array`, got `object`"),
+        ("autonomy: {'': act}", "Expected `str` of length >= 1"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_and_what_would_be_right(text: str, told: str) -> None:
@@ -135,6 +155,40 @@ def test_what_is_wrong_is_told_with_its_place_and_what_would_be_right(text: str,
         parse_playbooks(text.encode(), "bad.yaml")
     assert str(refused.value).startswith("bad.yaml")
     assert told in str(refused.value)
+
+
+def test_every_mistake_is_told_at_once_and_no_address_with_a_secret() -> None:
+    text = """
+    playbooks:
+      - {name: a, match: {severity: bad}, steps: [{action: dance}, {action: open_issue, url_env: "https://x/s3cr3t"}]}
+      - {name: b, on_end: stop}
+    autonomy: {"*": always}
+    """
+    with pytest.raises(PlaybooksInvalid) as refused:
+        parse_playbooks(text.encode(), "bad.yaml")
+    told = str(refused.value)
+    for place in (
+        "`match.severity`",
+        "step 1 (dance)",
+        "step 2 (open_issue)",
+        "('b'), field `on_end`",
+        "autonomy.*",
+    ):
+        assert place in told
+    assert "s3cr3t" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ["it names no playbook: those that come with Homeostat treat every incident"]),
+        ("built_in: false", ["it names no playbook: nothing is ever done"]),
+        ("autonomy: {'*': act}", []),
+    ],
+)
+def test_a_file_without_playbooks_is_hardly_meant(text: str, told: list[str]) -> None:
+    found = lint(parse_playbooks(text.encode(), "empty.yaml"), policy=Policy())
+    assert [each.text for each in found if each.level == "warning"] == told
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

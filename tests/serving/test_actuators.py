@@ -15,6 +15,7 @@ from serving.actuators.building import RoutedPublisher, build_actuators
 from serving.actuators.mlflow_alias import MlflowAlias
 from serving.actuators.values import (
     ActuatorsInvalid,
+    KServeReach,
     MlflowAliasReach,
     Reaches,
     WebhookReach,
@@ -285,15 +286,24 @@ def test_the_file_says_what_is_wrong(tmp_path: Path) -> None:
         "actuators: [{kind: mlflow_alias, name: a, models: x}, {kind: mlflow_alias, name: a, models: y}]": "two",
         "actuators: [{kind: kserve, name: a, models: x, namespace: n, storage_uri: 's3://m'}]": "needs {version}",
         "actuators: [{kind: kserve, name: a, models: x, namespace: n, storage_uri: '{secret}'}]": "filled in",
-        "commands: {environment: ['A=1']}": "environment",
+        "commands: {environment: ['A=1']}": "commands.environment[0]: Expected the name of an environment variable",
+        "actuators: [{kind: mlflow, name: a, models: '*'}]": "actuators[0] ('a').kind is 'mlflow': Invalid value "
+        "'mlflow'; did you mean 'mlflow_alias'? (there are: homeostat, mlflow_alias, ",
+        "actuators: [{name: a, models: '*'}]": "actuators[0] ('a'): Object missing required field `kind` (there are",
+        "actuators: [{kind: mlflow_alias, name: a, models: x, timeout: 1}, 7]": "did you mean 'timeout_s'? (known are: "
+        "kind, name, models, timeout_s, patience_s); actuators[1] is 7: ",
+        "": "the file: Expected `object`, got `null`",
     }
     for text, reason in wrong.items():
         file.write_text(text)
         with pytest.raises(ActuatorsInvalid, match=str(file)) as told:
             read_reaches(file)
         assert reason in str(told.value), told.value
-    file.write_text(GOOD.replace(", replicas_of: 1", ""))
+    file.write_text(
+        GOOD.replace(", replicas_of: 1", "").replace("namespace: ml", "namespace: ml, ca_file: /ca.pem")
+    )
     reaches = read_reaches(file)
+    assert [each.ca_file for each in reaches.actuators if isinstance(each, KServeReach)] == [Path("/ca.pem")]
     assert [reaches.name_for(model) for model in ("fraud-own", "fraud-x", "churn", "other")] == [
         "homeostat",
         "k8s",
