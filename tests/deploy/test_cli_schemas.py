@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy import pieces
+from deploy.actuation import publisher as publisher_of
 from deploy.cli import app
 from deploy.errors import UserError
 from detectors.reference import Reference
@@ -19,6 +19,7 @@ from remediation.values import Desired
 from streams.broker.admin import ensure_topics
 from streams.bus import KafkaBus
 from streams.control.bus import publish_reference
+from streams.control.configuration import Configuration
 from streams.control.schema_file import read_schema_file
 from streams.control.schemas import Schema
 from streams.topics import CONTROL, DESIRED, TopicSpec
@@ -145,7 +146,7 @@ class _Registry:
 
 async def test_a_promotion_makes_the_schema_known_before_the_version_serves() -> None:
     bus = _Bus()
-    publisher = pieces.publisher(cast("Bus", bus), cast("Registry", _Registry()))
+    publisher = publisher_of(cast("Bus", bus), cast("Registry", _Registry()), Configuration())
     desired = Desired(
         model="loan", version="2", digest="d", epoch=1, decided_by="sam", reason="better", at_us=1
     )

@@ -250,6 +250,6 @@ class Flow(RuleBasedStateMachine):
 
 
 Flow.TestCase.settings = settings(
-    max_examples=50, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestFlow = Flow.TestCase
