@@ -90,14 +90,15 @@ def caller(settings: Settings, bus: "KafkaBus", registered: "Configuration", clo
 
 
 def _announce(bus: "Bus", registry: "Registry", registered: "Configuration") -> "Announce":
-    """The references of all versions that a decision names. One that has been replaced on purpose (learned, applied
-    from a file, refreshed) stays."""
+    """The references of all versions that a decision names, as far as the control topic knows none. What it knows stays:
+    it is the same, or was put there on purpose (learned, applied from a file, refreshed); and a rollback does not wait
+    for the registry."""
     from streams.control.bus import publish_reference
 
     async def announce(desired: "Desired") -> None:
         arrangement = desired.arrangement
         for version in dict.fromkeys([desired.version, *arrangement.shares, *arrangement.shadows]):
-            if not registered.is_replaced(desired.model, version):
+            if registered.reference(desired.model, version) is None:
                 reference = await asyncio.to_thread(registry.reference, desired.model, version)
                 await publish_reference(bus, reference)
 

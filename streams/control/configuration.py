@@ -207,12 +207,6 @@ class Configuration:
         place = bisect_right(known, start_us, key=lambda each: each[0])
         return known[place - 1][1] if place else None
 
-    def is_replaced(self, model: str, version: str) -> bool:
-        """Whether the newest reference of a version was put in force from a moment on: learned, applied from a file, or
-        refreshed, in the place of the one that came with the version."""
-        known = self._references.get((model, version))
-        return bool(known) and known[-1][0] > 0
-
     def reference_revision(self, revision: str) -> Reference | None:
         """The reference that this revision names."""
         return self._revisions.get(revision)

@@ -90,8 +90,10 @@ async def test_every_version_that_is_named_is_announced_and_a_replaced_reference
     assert [key.split("/")[2] for key in references] == ["1", "2", "3"]
     refreshed = _reference("1", 300.0)
     await publish_reference(bus, refreshed, effective_us=5)
+    known = len(bus.published)
     await publisher.publish_desired(desired)
     assert bus.configuration.reference("m", "1") == refreshed
+    assert [key.split("/")[0] for key in bus.published[known:]] == ["m"], "nothing is fetched that is known"
     assert registry.champion == "1"
 
 

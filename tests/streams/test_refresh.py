@@ -11,8 +11,6 @@ from detectors.values import FeatureSpec, Monitor
 from streams.archive.export import NothingArchived
 from streams.archive.read import ArchiveReader
 from streams.archive.refresh import refreshed
-from streams.control.bus import publish_reference
-from streams.control.configuration import Configuration
 from streams.store import LocalStore
 from tests.streams.archive_parts import DAY_US, START_US, labels, predictions, write
 
@@ -58,21 +56,3 @@ def test_too_little_is_no_reference(reader: ArchiveReader) -> None:
     other = build_reference("churn", "1", {"age": np.arange(200.0)}, [FeatureSpec(name="age")])
     with pytest.raises(ReferenceInvalid, match="specs is empty"):
         refreshed(reader, other, MONITOR, rows=1_000, until_us=START_US + 400 * DAY_US)
-
-
-async def test_a_reference_that_took_anothers_place_is_known_to_have() -> None:
-    configuration = Configuration()
-
-    class Bus:
-        async def publish(
-            self, topic: str, *, key: bytes, value: bytes | None, headers: object = None
-        ) -> None:
-            configuration.apply(key, value)
-
-    assert not configuration.is_replaced("churn", "1")
-    await publish_reference(Bus(), former())
-    assert not configuration.is_replaced("churn", "1")
-    changed = build_reference("churn", "1", {"x": np.arange(300.0)}, SPECS[:1])
-    await publish_reference(Bus(), changed, effective_us=5)
-    assert configuration.is_replaced("churn", "1")
-    assert configuration.reference("churn", "1") == changed
