@@ -90,7 +90,7 @@ def caller(settings: Settings, bus: "KafkaBus", registered: "Configuration", clo
 
 
 def _announce(bus: "Bus", registry: "Registry", registered: "Configuration") -> "Announce":
-    """The references of all versions that a decision names, as far as the control topic knows none. What it knows stays:
+    """The references of all versions that a decision names, where the control topic knows none. What it knows stays:
     it is the same, or was put there on purpose (learned, applied from a file, refreshed); and a rollback does not wait
     for the registry."""
     from streams.control.bus import publish_reference
