@@ -93,7 +93,7 @@ async def test_two_and_three_workers_that_rebalance_every_few_seconds(world: Wor
         world.forget(role, f"{ROUNDS}")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 async def test_neither_the_size_of_the_batches_nor_the_number_of_workers_shows(
     world: World, workers: int
 ) -> None:
@@ -113,16 +113,17 @@ async def test_neither_the_size_of_the_batches_nor_the_number_of_workers_shows(
     expected = undisturbed(load)
     await world.start()
     await world.configure(load)
-    for role in ("profile", "judge") if workers == 2 else ():
-        world.process(role, "1").start()
-        await world.process(role, "1").ready()
+    others = [(role, str(number)) for number in range(1, workers) for role in ("profile", "judge")]
+    for role, name in others:
+        world.process(role, name).start()
+        await world.process(role, name).ready()
     await world.send(load.sends)
     found = await assert_right(world, load, expected, windows=10)
     results = [found.measured(plan.model) for plan in plans]
     assert results[0] == results[1] == results[2]
-    for role in ("profile", "judge") if workers == 2 else ():
-        await world.process(role, "1").stop()
-        world.forget(role, "1")
+    for role, name in others:
+        await world.process(role, name).stop()
+        world.forget(role, name)
 
 
 @pytest.mark.parametrize("spread", [2, 4])
