@@ -26,6 +26,7 @@ from db.audit.proofs import Proofs
 from db.engine import connect, reading, writing
 from db.migrate import upgrade
 from db.tables import LeafRow
+from deploy.logs import configure_logging
 
 BATCH = 1_000
 PROOFS = 200
@@ -37,6 +38,7 @@ def main() -> int:
         "--entries", type=int, default=1_000_000, help="entries in the log (default: 1000000)"
     )
     given = options.parse_args()
+    configure_logging("INFO")
     folder = Path(tempfile.mkdtemp(prefix="homeostat-audit-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR in a container
