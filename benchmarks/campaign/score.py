@@ -2,15 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.campaign.plant import Plant
 from benchmarks.campaign.scenarios import Scenario
-from remediation.values import CLOSED_INCIDENTS, ActionKind, Cause, Incident
+from remediation.values import CLOSED_INCIDENTS, Action, ActionKind, Cause, Incident
 
 CONTROL = "control"
-_NOTHING = "nothing told"
+NOTHING = "nothing told"
 _CHANGES_ANSWERS: frozenset[ActionKind] = frozenset(
     {
         "rollback",
@@ -72,6 +72,21 @@ class Outcome:
         return missed or bool(self.harm) or self.endless > 0
 
 
+@dataclass(frozen=True)
+class Done:
+    """An action as it counts here. `decided`: another version was made to serve by it."""
+
+    kind: ActionKind
+    to_version: str | None
+    decided: bool
+
+    @classmethod
+    def of(cls, action: Action) -> "Done":
+        """From the value."""
+        decided = any(each.name == "decide" for each in action.steps)
+        return cls(action.kind, action.to_version, decided)
+
+
 def outcome(plant: Plant) -> Outcome:
     """Judge what happened."""
     scenario = plant.scenario
@@ -83,9 +98,9 @@ def outcome(plant: Plant) -> Outcome:
     told = min((each.opened_us for each in later), default=None)
     return Outcome(
         scenario=scenario,
-        found=later[-1].cause if later else _NOTHING,
+        found=later[-1].cause if later else NOTHING,
         acted=tuple(each.kind for each in actions),
-        harm=tuple(_harm(plant)),
+        harm=tuple(harm(scenario, map(Done.of, plant.journal.state.actions.values()))),
         endless=sum(each.state not in CLOSED_INCIDENTS for each in incidents),
         delay=None if told is None else (told - onset_us) / plant.window_us,
     )
@@ -95,18 +110,14 @@ def _is_about(incident: Incident, onset_us: int) -> bool:
     return incident.diagnosed_us is not None and incident.diagnosed_us >= onset_us
 
 
-def _harm(plant: Plant) -> Iterator[str]:
-    scenario = plant.scenario
-    for action in plant.journal.state.actions.values():
+def harm(scenario: Scenario, actions: Iterable[Done], bad: str = "2") -> Iterator[str]:
+    """What was done that nobody should have done, as sentences. `bad`: the version that a release made ill."""
+    for action in actions:
         if action.kind in _CHANGES_ANSWERS and scenario.cause is None:
             yield f"{action.kind} although nothing was wrong"
-        elif (
-            action.kind == "retrain"
-            and scenario.cause in _NO_TRAINING
-            and any(each.name == "decide" for each in action.steps)
-        ):
+        elif action.kind == "retrain" and scenario.cause in _NO_TRAINING and action.decided:
             yield f"a version trained on what {scenario.fault} had spoiled was made to serve"
-        elif action.kind == "rollback" and scenario.cause == "bad_release" and action.to_version == "2":
+        elif action.kind == "rollback" and scenario.cause == "bad_release" and action.to_version == bad:
             yield "rolled back to the bad version"
 
 

@@ -102,9 +102,8 @@ def rows(
     scores = serving.score(seen)
     if arrangement.constant is not None:
         scores = np.full(count, arrangement.constant)
-    failing = FAILS + serving.fails + ((0.04 + 0.2 * size) if "errors" in ill else 0.0)
+    failing, slower = service(scenario, at, serving)
     failed = rng.random(count) < failing
-    slower = serving.slower * ((2.0 + 2.0 * size) if "latency" in ill else 1.0)
     labels = who.outcomes(rng, true)
     delays = rng.exponential(scenario.label_delay * window_us, count).astype(np.int64) + 1_000
     return Rows(
@@ -112,11 +111,23 @@ def rows(
         features=seen,
         scores=np.where(failed, np.nan, scores),
         predictions=np.where(failed, np.nan, (scores >= 0.5).astype(np.float64)),
-        latencies_ms=rng.lognormal(np.log(_LATENCY_MS * slower), 0.35, count),
+        latencies_ms=latencies(slower, count, rng),
         failed=failed,
         labels=labels,
         label_times_us=times_us + delays,
     )
+
+
+def service(scenario: Scenario, at: float, serving: Behaviour) -> tuple[float, float]:
+    """Which share of the requests to a version fails at a moment, and how many times longer than usual they take."""
+    ill, size = active(scenario, at), scenario.size
+    failing = FAILS + serving.fails + ((0.04 + 0.2 * size) if "errors" in ill else 0.0)
+    return failing, serving.slower * ((2.0 + 2.0 * size) if "latency" in ill else 1.0)
+
+
+def latencies(slower: float, count: int, rng: np.random.Generator) -> Floats:
+    """How long requests take, in milliseconds."""
+    return rng.lognormal(np.log(_LATENCY_MS * slower), 0.35, count)
 
 
 def told_labels(scenario: Scenario, at: float, labels: Floats, rng: np.random.Generator) -> Floats:
