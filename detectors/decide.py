@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from detectors import explain
 from detectors.attribution.judging import attributed
 from detectors.concept.judging import judge_concept
-from detectors.estimation.segments import beside_own
 from detectors.judgement import (
     Decision,
     Judgement,
@@ -71,12 +70,10 @@ def decide(
     window are left as they are.
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
-    own, segment = own_of(reference, window.segment), state.segment
+    own = own_of(reference, window.segment)
     if own.alone:
         measurements = [compared(own, found) for found in measurements]
     chances = false_alarm_shares(monitor, own.reference, is_segment=window.segment != ALL)
-    if window.segment != ALL and window.axis == "event":
-        measurements, segment = beside_own(measurements, reference.revision, segment)
     kinds = {
         kind: renewed(one, [found for found in measurements if KINDS[found.measure] == kind])
         if one.standing.renew
@@ -110,7 +107,7 @@ def decide(
     service = judge_service(window, profile, limit, state.service)
     tests = Part(kinds.get(QUALITY, KindState()).told, [one for one in transitions if one.kind == QUALITY])
     others_fire = tests.firing or service.firing
-    strange = own.alone or any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
+    strange = any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
     quality = judge_quality(
         window, profile, reference, state.quality, others_fire=others_fire, strange=strange
     )
@@ -135,7 +132,6 @@ def decide(
             concept=concept.memory,
             quality=quality.memory,
             service=service.memory,
-            segment=segment,
         ),
     )
 

@@ -5,7 +5,6 @@ from typing import Literal
 import msgspec
 
 from detectors.concept.values import ConceptMemory
-from detectors.estimation.segments import SegmentMemory
 from detectors.estimation.trust import Lesson
 from detectors.quality.values import QualityMemory
 from detectors.sequential.values import Memory
@@ -115,7 +114,7 @@ class SeriesState(Value, frozen=True, kw_only=True):
     """What deciding remembers of a series (model, version, segment, axis) between windows; plain JSON. `memory`:
     of the sequential tests, once a profile was handed in; `concept`: of the detectors of concept drift;
     `lessons`: what windows of labels have shown about estimates; `quality`: findings about the data that go on;
-    `service`: what is usual of the service, and what has become of it; `segment`: what is usual of a segment;
+    `service`: what is usual of the service, and what has become of it;
     `heard`: ids of the last statements of people that were taken; `tally`: what the labels have shown, for other series
     to be held against."""
 
@@ -124,7 +123,6 @@ class SeriesState(Value, frozen=True, kw_only=True):
     lessons: tuple[Lesson, ...] = ()
     quality: QualityMemory | None = None
     service: ServiceMemory | None = None
-    segment: SegmentMemory | None = None
     concept: ConceptMemory | None = None
     heard: tuple[str, ...] = ()
     tally: Tally | None = None

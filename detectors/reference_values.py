@@ -52,12 +52,14 @@ class FeatureReference(Value, frozen=True, kw_only=True):
 
 class SegmentProfile(Value, frozen=True, kw_only=True):
     """The rows of the reference that belong to one segment ("plan=gold"): their counters, packed, under the layout of
-    the whole. `strata`: where the reference has a season, the same by phase."""
+    the whole. `strata`: where the reference has a season, the same by phase. `wander`: as in `Estimator`, of these
+    rows."""
 
     name: str
     rows: int
     packed: bytes
     strata: tuple[Stratum, ...] = ()
+    wander: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Segments(Value, frozen=True, kw_only=True):

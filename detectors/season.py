@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from detectors.columns import Integers
 from detectors.errors import ReferenceInvalid
 from detectors.layout import Layout, layout_of
-from detectors.measurement import Measurement
 from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile
 from detectors.recounted import columns_of, said_of
@@ -155,17 +154,6 @@ def _mixed(reference: Reference, strata: Sequence[Stratum], parts: tuple[int, ..
         **said_of(reference, layout, whole),
     )
     return _Mixture(mixed, whole)
-
-
-def beside_usual(found: Sequence[Measurement], usual: Sequence[Measurement]) -> list[Measurement]:
-    """Measurements of a window beside what they are of its phases, instead of the whole reference."""
-    known = {(one.measure, one.feature): one.value for one in usual if one.value is not None}
-    return [
-        replace(one, reference=known.get((one.measure, one.feature), one.reference))
-        if one.reference is not None
-        else one
-        for one in found
-    ]
 
 
 def has_outcomes(layout: Layout, counters: Integers) -> bool:

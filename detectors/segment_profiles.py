@@ -7,6 +7,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from detectors.columns import Integers
+from detectors.estimation.checking import wander_of
+from detectors.estimation.estimate import estimate
+from detectors.measurement import MINIMUM_ROWS
 from detectors.reference_values import Reference, SegmentProfile, Segments, revision_of
 from detectors.sequential.baseline import LEAST_STRATUM, packed
 from detectors.sequential.blocks import Rows
@@ -18,6 +21,8 @@ MOST: Final = 64
 """Segments of which a reference keeps profiles: those with the most rows."""
 MOST_BYTES: Final = 262_144
 """Bytes that they take together: a reference is one record of the control topic."""
+PIECES: Final = 20
+"""Contiguous parts of a segment's rows whose estimates are compared with each other."""
 
 
 def with_segments(reference: Reference, rows: Rows, outcomes_by_phase: bool = True) -> Reference:
@@ -71,5 +76,23 @@ def _profile(reference: Reference, name: str, rows: Rows, outcomes_by_phase: boo
             part = packed(reference, counted.part(inside))
             strata.append(Stratum(name=phase, rows=len(inside), packed=part))
     return SegmentProfile(
-        name=name, rows=len(rows), packed=packed(reference, rows, moments=True), strata=tuple(strata)
+        name=name,
+        rows=len(rows),
+        packed=packed(reference, rows, moments=True),
+        strata=tuple(strata),
+        wander=_wander(reference, rows),
     )
+
+
+def _wander(reference: Reference, rows: Rows) -> dict[str, float]:
+    """How much more than by drawn rows the estimates differ between parts of these rows, as variances."""
+    learned, pieces = reference.lessons, min(PIECES, len(rows) // MINIMUM_ROWS)
+    if learned is None or learned.estimator.undefined:
+        return {}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for piece in np.array_split(np.arange(len(rows)), pieces):
+        for one in estimate(rows.part(piece).profile(reference), learned.estimator):
+            if one.value is not None:
+                found.setdefault(one.measure, []).append((one.value, one.mix**2))
+    told = {name: wander_of(np.array(values)) for name, values in found.items()}
+    return {name: value for name, value in told.items() if value > 0}

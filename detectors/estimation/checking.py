@@ -42,12 +42,15 @@ def checked(blocks: Integers, trial: Trial) -> Checked:
                     over.setdefault(name, []).append((value - truth) ** 2 - guess.sampling[name] ** 2)
     return Checked(
         {name: max(float(np.mean(found)), 0.0) for name, found in over.items()},
-        {name: _wander(np.array(found)) for name, found in expected.items()},
+        {name: wander_of(np.array(found)) for name, found in expected.items()},
     )
 
 
-def _wander(found: Floats) -> float:
-    """found: values and the variances that drawn rows give them, shape (pieces, 2)."""
+def wander_of(found: Floats) -> float:
+    """The variance of values beyond what drawn rows explain, as far as it is no chance.
+
+    found: values and the variances that drawn rows give them, shape (pieces, 2).
+    """
     if len(found) < PIECES:
         return 0.0
     sure = 1 - 2 * np.sqrt(2 / (len(found) - 1))

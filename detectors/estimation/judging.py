@@ -8,11 +8,13 @@ from msgspec.structs import replace
 
 from detectors.estimation.estimate import estimate
 from detectors.estimation.labelled import against_labels
+from detectors.estimation.segments import Usual, usual_of
 from detectors.estimation.trust import WITHDRAWN, Lesson, Trust, reconcile, reconciled, room
-from detectors.estimation.values import Estimate, Estimator
+from detectors.estimation.values import Estimate
 from detectors.measurement import Measurement, undefined
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.segments import ALL, own_of
 from detectors.values import Task
 
 PREFIX: Final = "estimated_"
@@ -37,22 +39,29 @@ def trust_at(lessons: Sequence[Lesson], reference: Reference, time_us: int) -> T
 
 
 def estimates_of(
-    profile: Profile, reference: Reference, trust: Trust, *, is_segment: bool = False
+    profile: Profile, reference: Reference, trust: Trust, segment: str = ALL
 ) -> list[Measurement]:
     """`estimated_accuracy` and so on, with intervals, or undefined "because ..."; empty where the reference has no
-    estimator. Those of a segment are compared with nothing: the reference is that of all rows.
+    estimator. Those of a segment that the reference does not know are undefined: what an output is worth there was
+    never seen.
 
-    They are compared with what the estimator says of the reference: what is not known about the worth of outputs is
-    common to both and cancels. Their standard error is that of drawing rows, of what the estimate did from one
-    part of the reference to the next, and of what labels have corrected.
+    They are compared with what the estimator says of the reference, of its rows of this segment and of the window's
+    phases of the season: what is not known about the worth of outputs is common to both and cancels. Their standard
+    error is that of drawing rows, of what the estimate did from one part of the reference to the next, and of what
+    labels have corrected.
     """
     if reference.lessons is None:
         return []
     estimator = reference.lessons.estimator
-    raw = estimate(profile, estimator)
-    pairs = zip(raw, reconciled(trust, raw), strict=True)
-    found = [_measurement(before, after, estimator, reference) for before, after in pairs]
-    return [replace(one, reference=None) for one in found] if is_segment else found
+    raw, own = estimate(profile, estimator), own_of(reference, segment)
+    if own.alone:
+        return [undefined(PREFIX + one.measure, None, one.rows, own.because) for one in raw]
+    usual = usual_of(profile, reference, segment, estimator)
+    unit = reference.label_deviation or 1.0
+    return [
+        _measurement(before, after, usual, unit)
+        for before, after in zip(raw, reconciled(trust, raw), strict=True)
+    ]
 
 
 def lesson_of(
@@ -97,22 +106,23 @@ def _error(one: Estimate, trust: Trust, rows: int) -> Measurement:
     )
 
 
-def _measurement(raw: Estimate, one: Estimate, estimator: Estimator, reference: Reference) -> Measurement:
-    name = PREFIX + one.measure
-    if one.value is None or one.reference is None:
-        return undefined(name, None, one.rows, one.undefined or "the reference has no such value")
+def _measurement(raw: Estimate, one: Estimate, usual: Usual, unit: float) -> Measurement:
+    name, before = PREFIX + one.measure, usual.values.get(one.measure)
+    if one.value is None or before is None:
+        because = one.undefined or usual.undefined.get(one.measure, "the reference has no such value")
+        return undefined(name, None, one.rows, because)
     corrected = max(one.error**2 - raw.error**2, 0.0)
     return Measurement(
         measure=name,
         value=one.value,
         low=one.low,
         high=one.high,
-        reference=one.reference,
+        reference=before,
         rows=one.rows,
         size=float(one.rows),
-        reference_size=float(estimator.rows),
-        error=math.sqrt(raw.mix**2 + estimator.wander.get(one.measure, 0.0) + corrected),
-        reference_error=raw.mix * math.sqrt(one.rows / max(estimator.rows, 1)),
-        unit=(reference.label_deviation or 1.0) if one.measure in _SCALED else 1.0,
+        reference_size=float(usual.rows),
+        error=math.sqrt(raw.mix**2 + usual.wander.get(one.measure, 0.0) + corrected),
+        reference_error=raw.mix * math.sqrt(one.rows / max(usual.rows, 1)),
+        unit=unit if one.measure in _SCALED else 1.0,
         detail=f"labels have corrected it by {one.correction:+.3g}" if one.correction else "",
     )

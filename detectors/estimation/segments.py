@@ -1,67 +1,65 @@
-"""What is usual of a segment's estimates: a reference is that of all rows, so a segment is its own.
+"""What estimates are compared with: what the estimator says of the reference's rows that are like the window's, of its
+segment and of its phases of the season."""
 
-A segment may always be harder than the others. The estimates of its first windows are what later ones are compared
-with, and how they differ among themselves is how far chance moves them.
-"""
-
-import math
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
-from detectors.measurement import Measurement
-from detectors.values import Value
+from detectors.columns import Integers
+from detectors.estimation.estimate import estimate
+from detectors.estimation.values import Estimator
+from detectors.profile import Profile
+from detectors.reference_values import Reference
+from detectors.season import expected, expected_profile
+from detectors.segments import ALL, known_of, own_of, profile_of
 
-LEARNED: Final = 8
-"""Windows from which the usual is learned."""
-CAREFUL: Final = 1.8
-"""By which a standard deviation of so many windows may be larger (95 %: chi-squared with 7 degrees of freedom)."""
-_PREFIX: Final = "estimated_"
-
-
-class Usual(Value, frozen=True, kw_only=True):
-    """Of one measure: windows, mean, and sum of the squared differences from it."""
-
-    windows: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def with_one(self, value: float) -> "Usual":
-        """With one more window (Welford 1962)."""
-        windows, away = self.windows + 1, value - self.mean
-        mean = self.mean + away / windows
-        return Usual(windows=windows, mean=mean, squares=self.squares + away * (value - mean))
+_MEMO_SIZE: Final = 1_024
 
 
-class SegmentMemory(Value, frozen=True, kw_only=True):
-    """The usual estimates of a segment under a reference, by measure."""
+class Usual(NamedTuple):
+    """By measure: `values` that are estimated of these `rows` of the reference, and `wander`, the variance of that from
+    one part of them to the next beyond what drawn rows explain. `undefined`: why a measure has no value."""
 
-    reference: str = ""
-    usual: dict[str, Usual] = msgspec.field(default_factory=dict[str, Usual])
+    values: dict[str, float]
+    wander: dict[str, float]
+    rows: int
+    undefined: dict[str, str]
 
 
-def beside_own(
-    measurements: Sequence[Measurement], reference_revision: str, memory: SegmentMemory | None
-) -> tuple[list[Measurement], SegmentMemory]:
-    """The measures of a segment's window, its estimates beside what is usual of the segment, and what is known next.
-    The first `LEARNED` windows are compared with nothing."""
-    if memory is None or memory.reference != reference_revision:
-        memory = SegmentMemory(reference=reference_revision)
-    usual, found = dict(memory.usual), list[Measurement]()
-    for one in measurements:
-        if not one.measure.startswith(_PREFIX) or one.value is None:
-            found.append(one)
-            continue
-        known = usual.get(one.measure, Usual())
-        if known.windows < LEARNED:
-            usual[one.measure] = known.with_one(one.value)
-            found.append(one)
-            continue
-        deviation = CAREFUL * math.sqrt(known.squares / (known.windows - 1))
-        error = max(one.error, deviation, 1e-6)
-        found.append(
-            replace(one, reference=known.mean, error=error, reference_error=error / math.sqrt(known.windows))
-        )
-    return found, replace(memory, usual=usual)
+_memo: dict[str, Usual] = {}
+
+
+def usual_of(profile: Profile, reference: Reference, segment: str, estimator: Estimator) -> Usual:
+    """What is usual of a window's segment and phases; the last ones are remembered.
+
+    segment: "all", or one that the reference knows (`own_of(...).alone` is not).
+    """
+    own = own_of(reference, segment).reference
+    counted, key = expected_profile(own, profile), expected(own, profile).revision
+    found = _memo.get(key)
+    if found is None:
+        if counted is None and segment != ALL:
+            counted = profile_of(reference, segment)
+        if counted is None:
+            found = Usual(estimator.expected, estimator.wander, estimator.rows, {})
+        else:
+            found = _usual(reference, segment, counted.counters, estimator)
+        if len(_memo) >= _MEMO_SIZE:
+            _memo.pop(next(iter(_memo)))
+        _memo[key] = found
+    return found
+
+
+def _usual(reference: Reference, segment: str, counters: Integers, estimator: Estimator) -> Usual:
+    blank = Profile.empty(reference)
+    counted = Profile(reference, blank.layout, counters, blank.registers)
+    known, wander = known_of(reference, segment), dict(estimator.wander)
+    if known is not None and not isinstance(known.wander, msgspec.UnsetType):
+        wander |= {name: max(value, wander.get(name, 0.0)) for name, value in known.wander.items()}
+    found = estimate(counted, estimator)
+    return Usual(
+        {one.measure: one.value for one in found if one.value is not None},
+        wander,
+        min(counted.rows, estimator.rows),
+        {one.measure: f"of the reference's own rows: {one.undefined}" for one in found if one.undefined},
+    )

@@ -12,14 +12,14 @@ from detectors.profile import Profile
 from detectors.quality.findings import findings
 from detectors.quality.values import Finding, QualityMemory
 from detectors.reference import Reference
+from detectors.segments import ALL, measured_of, own_of
 from detectors.values import AlertKind, Verdict
 
 KIND: Final[AlertKind] = "data_quality"
 CALM: Final = 2
 """Windows in a row without what was found, after which it has ended."""
-LEARNED: Final = 4
-"""Windows of a segment whose findings are how it is."""
-OF_SEGMENTS: Final = frozenset({"misaligned_columns", "unit_change"})
+OF_SEGMENTS: Final = ("misaligned_columns", "unit_change")
+"""What is looked for in segments: of their rows' order, which tells how long a column is constant, nothing is kept."""
 EFFECT: Final = 10.0
 """What a finding counts in a ranking: it says what is wrong, where a measure says that something is."""
 _SHOWN: Final = 3
@@ -52,17 +52,21 @@ def judge_quality(
     Nothing that was told is told again while the alert goes on for the sake of measures and tests (`others_fire`).
 
     Without a profile, on windows of labels or with fewer than 30 rows nothing is said and what was known is remembered.
-    The columns of a segment are not those of all rows: there misaligned columns and changed units are told alone, which
-    were in none of its first `LEARNED` windows and are in two in a row. strange: whether a column of it is far from the
-    reference; without one nothing is looked for.
+    A segment is held against its own rows of the reference, and of it misaligned columns and changed units are told
+    alone, which are in two windows in a row; under a reference that does not know it they are undefined. strange:
+    whether a column of the segment is far from the reference; without one nothing is looked for.
     """
     memory = _bound(memory or QualityMemory(), reference)
     if profile is None or window.axis != "event" or profile.rows < MINIMUM_ROWS:
         return Quality(bool(memory.open), memory=memory)
-    if window.segment == "all":
+    if window.segment == ALL:
         everything = findings(profile, reference)
     else:
-        everything, memory = _of_segment(findings(profile, reference) if strange else [], memory)
+        own = own_of(reference, window.segment)
+        if own.alone:
+            return Quality(bool(memory.open), _undefined(own.because, profile.rows), None, memory)
+        everything = findings(profile, measured_of(reference, window.segment)) if strange else []
+        everything, memory = _lasting([one for one in everything if one.kind in OF_SEGMENTS], memory)
     quiet = {*memory.accepted, *memory.silent}
     decisions = tuple(
         decision
@@ -99,22 +103,24 @@ def judge_quality(
     return Quality(False, decisions, ended, replace(memory, open=(), calm=0))
 
 
-def _of_segment(found: list[Finding], memory: QualityMemory) -> tuple[list[Finding], QualityMemory]:
-    """What of the findings of a segment counts."""
-    found = [one for one in found if one.kind in OF_SEGMENTS]
-    keys = tuple(_key(one) for one in found)
-    if memory.learned < LEARNED:
-        accepted = tuple(dict.fromkeys((*memory.accepted, *keys)))
-        return [], replace(memory, learned=memory.learned + 1, accepted=accepted)
+def _lasting(found: list[Finding], memory: QualityMemory) -> tuple[list[Finding], QualityMemory]:
+    """Those that were in the window before, too."""
     lasting = [one for one in found if _key(one) in memory.before]
-    return lasting, replace(memory, before=keys)
+    return lasting, replace(memory, before=tuple(_key(one) for one in found))
+
+
+def _undefined(because: str, rows: int) -> tuple[Decision, ...]:
+    return tuple(
+        Decision(kind=KIND, measure=name, rows=rows, verdict="undefined", undefined=because)
+        for name in OF_SEGMENTS
+    )
 
 
 def _bound(memory: QualityMemory, reference: Reference) -> QualityMemory:
     """What was said about findings holds for the reference that it was said of."""
     if memory.reference == reference.revision:
         return memory
-    return replace(memory, reference=reference.revision, accepted=(), silent=(), learned=0, feedback=())
+    return replace(memory, reference=reference.revision, accepted=(), silent=(), feedback=())
 
 
 def _away(memory: QualityMemory, there: set[str]) -> QualityMemory:

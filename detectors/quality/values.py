@@ -41,7 +41,7 @@ class QualityMemory(Value, frozen=True, kw_only=True):
     """What deciding remembers about findings. `open`: those that were told and have not ended; `calm`: windows in a row
     without any, since `calm_us`. By what a person has said: `accepted` are not told again while the reference is
     `reference`, `silent` not before they have been `away` for as many windows as it takes to end. Of a segment:
-    windows `learned` from, and what was there in the window `before`."""
+    what was there in the window `before`."""
 
     open: tuple[str, ...] = ()
     calm: int = 0
@@ -50,6 +50,5 @@ class QualityMemory(Value, frozen=True, kw_only=True):
     accepted: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     away: int = 0
-    learned: int = 0
     before: tuple[str, ...] = ()
     feedback: tuple[QualityFeedback, ...] = ()

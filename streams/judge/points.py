@@ -17,7 +17,7 @@ from detectors.measures import measure
 from detectors.performance import performance
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.season import beside_usual, expected, expected_profile
+from detectors.season import expected
 from detectors.segments import compared, own_of, profile_of
 from detectors.service.measures import service_measures
 from detectors.values import MetricPoint, Monitor
@@ -42,11 +42,7 @@ def unlabelled(
 ) -> list[Measurement]:
     """What is measured of a window of events before its labels come. lessons: of the windows of labels so far."""
     trust = trust_at(lessons, reference, context.start_us)
-    estimates = estimates_of(profile, reference, trust, is_segment=context.segment != ALL)
-    usual = expected_profile(reference, profile)
-    if usual is not None:
-        before = estimates_of(usual, reference, trust, is_segment=context.segment != ALL)
-        estimates = beside_usual(estimates, before)
+    estimates = estimates_of(profile, reference, trust, context.segment)
     own = own_of(reference, context.segment).reference
     return [*measure(profile, expected(own, profile), monitor), *service_measures(profile), *estimates]
 
