@@ -12,6 +12,7 @@ from remediation.values import Acknowledgement, Desired
 from serving.arranged import Served, Voice, arranged, wanted
 from serving.loading import Loaded, load, load_champion
 from serving.model_errors import ServingError
+from serving.standby import Standby
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ class ServedModels:
         self._topics = topics
         self._server = server
         self._served: dict[str, Served] = {}
+        self._standby = Standby()
         self._wanted: dict[str, Desired] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._replayed = -1
@@ -172,16 +174,20 @@ class ServedModels:
         await self._acknowledge(desired, loaded=True, detail="")
 
     async def _version(self, model: str, version: str, digest: str) -> Loaded:
-        """The version with these bytes: the one in memory, or a fresh one."""
+        """The version with these bytes: one in memory, or a fresh one."""
         current = self._served.get(model)
         for known in current.versions if current is not None else ():
             if (known.version, known.digest) == (version, digest):
                 return known
+        kept = self._standby.find(model, version, digest)
+        if kept is not None:
+            return kept
         return await asyncio.to_thread(load, self._registry, model, version, digest=digest)
 
     def _swap(self, served: Served) -> None:
         before = self._served.get(served.model)
         self._served[served.model] = served
+        self._standby.swapped(served.model, before.versions if before else (), served.versions)
         loaded = served.decided.loaded
         if before is not None and (before.decided.loaded.digest, before.epoch) == (
             loaded.digest,

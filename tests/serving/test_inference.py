@@ -171,6 +171,24 @@ async def test_an_unreachable_registry_is_ridden_out(
     assert second.loaded
 
 
+async def test_going_back_waits_for_no_registry(
+    right: TrainedModel, wrong: TrainedModel, bus: MemoryBus
+) -> None:
+    registry = MemoryRegistry(right, wrong)
+    async with served(registry, bus) as client:
+        await decide(bus, "1", right.digest, 1)
+        await until_version(client, "1", 1)
+        await decide(bus, "2", wrong.digest, 2)
+        await until_version(client, "2", 2)
+        registry.trouble = RegistryUnreachable("the registry does not answer")
+        for epoch, (version, digest) in enumerate([("1", right.digest), ("2", wrong.digest)], 3):
+            await decide(bus, version, digest, epoch)
+            await until_version(client, version, epoch)
+        await decide(bus, "1", wrong.digest, 5)
+        await until(lambda: len(acknowledged(bus)) == 5)
+    assert [each.loaded for each in acknowledged(bus)] == [True, True, True, True, False]
+
+
 async def test_a_start_without_the_registry_is_ridden_out(right: TrainedModel, bus: MemoryBus) -> None:
     registry = MemoryRegistry(right)
     registry.trouble = RegistryUnreachable("the registry does not answer")
