@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import homeostat
+from homeostat.tracing import TRACE_HEADER, trace_of
 
 logger = logging.getLogger("homeostat")
 
@@ -92,7 +93,7 @@ class HomeostatMiddleware:
             await self._app(scope, receive, send)
             return
         path, route = found
-        exchange = _Exchange(self._max_body_bytes)
+        exchange = _Exchange(self._max_body_bytes, _trace_of(scope.get("headers", ())))
 
         async def receiving() -> Message:
             message = await receive()
@@ -141,7 +142,8 @@ class Unreadable(Exception):
 class _Exchange:
     """What has been seen of one request and its response: at most `max_body_bytes` of each."""
 
-    def __init__(self, max_body_bytes: int) -> None:
+    def __init__(self, max_body_bytes: int, trace: str | None = None) -> None:
+        self.trace = trace
         self.latency_ms = 0.0
         self.complete = False
         self.status = "ok"
@@ -228,6 +230,7 @@ def events_of(route: Route, exchange: _Exchange) -> list[dict[str, Any]]:
             "segments": {name: values[i] for name, values in columns.items()} or None,
             "latency_ms": exchange.latency_ms,
             "status": exchange.status,
+            "trace_id": exchange.trace,
             **{name: values[i] for name, values in answers.items()},
         }
         for i, row in enumerate(rows)
@@ -291,6 +294,12 @@ def _is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     named = {name.lower(): value.lower() for name, value in headers}
     kind = named.get(b"content-type", b"").partition(b";")[0].strip()
     return (kind == b"application/json" or kind.endswith(b"+json")) and b"content-encoding" not in named
+
+
+def _trace_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The trace that the client says, where it does."""
+    found = dict(headers).get(TRACE_HEADER.encode())
+    return None if found is None else trace_of(found.decode("latin-1"))
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from homeostat.batches import TRACE_COLUMN
 from homeostat.contract import FEATURE_PREFIX, SEGMENT_PREFIX, LabelBatch, PredictionBatch
+from homeostat.tracing import trace_of
 from streams.archive.layout import DAY_US, Kind, day_of
 from streams.archive.seal import METADATA as SEALED
 from streams.archive.seal import seal_file, sealed
@@ -100,7 +102,9 @@ def _table(
     found[f"{outcome}_text"] = came.column(outcome) if text else pa.nulls(came.num_rows, pa.string())
     arrays: list[Any] = []
     for field in SCHEMAS[kind]:
-        if field.name in named:
+        if field.name == TRACE_COLUMN:
+            arrays.append(_traces(came, [batch.traceparent for batch, _ in records], of_row))
+        elif field.name in named:
             arrays.append(pa.array(named[field.name], field.type).take(of_row))
         elif field.name in found:
             arrays.append(found[field.name].cast(field.type))
@@ -113,6 +117,20 @@ def _table(
         if field.name == SCORES_COLUMN or field.name.startswith((FEATURE_PREFIX, SEGMENT_PREFIX)):
             table = table.append_column(field.name, _plain(came.column(field.name)))
     return table
+
+
+def _traces(came: pa.Table, sent: Sequence[str | None], of_row: pa.Array) -> Any:
+    """The trace of each event; of one that does not say it, that in which its record was sent."""
+    if not any(sent):
+        return (
+            came.column(TRACE_COLUMN)
+            if TRACE_COLUMN in came.schema.names
+            else pa.nulls(came.num_rows, pa.string())
+        )
+    shared = pa.array([None if one is None else trace_of(one) for one in sent], pa.string()).take(of_row)
+    if TRACE_COLUMN not in came.schema.names:
+        return shared
+    return pc.call_function("coalesce", [came.column(TRACE_COLUMN), shared])
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

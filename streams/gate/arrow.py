@@ -21,8 +21,9 @@ from streams.gate.rows import Row, read_row
 _RENAMED = {TRACE_COLUMN: "trace_id"}
 
 
-def arrow_rows(value: bytes, kind: str | None) -> Iterator[tuple[bytes, Row]]:
-    """The rows of an IPC stream, each with itself as JSON: in columns a row has no bytes of its own.
+def arrow_rows(value: bytes, kind: str | None, trace: str | None = None) -> Iterator[tuple[bytes, Row]]:
+    """The rows of an IPC stream, each with itself as JSON: in columns a row has no bytes of its own. `kind` and `trace`
+    are those of rows that do not say it.
 
     Raises `PayloadError` where the stream as a whole cannot be read, before the first row.
     """
@@ -38,7 +39,7 @@ def arrow_rows(value: bytes, kind: str | None) -> Iterator[tuple[bytes, Row]]:
     except TROUBLE as error:
         raise PayloadError("", f"holds values that cannot be read: {error}") from error
     for number, raw in enumerate(originals):
-        yield raw, read_row(raw, number)
+        yield raw, read_row(raw, number, trace=trace)
 
 
 def _as_json(table: pa.Table, kind: str | None) -> Iterator[bytes]:

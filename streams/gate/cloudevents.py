@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from homeostat.tracing import TRACE_HEADER, trace_of
 from streams.gate.exchange import Exchange, parse_json, parse_time
 from streams.gate.mapping import Format
 from streams.gate.payloads import PayloadError, rows_of
@@ -134,7 +135,7 @@ def exchange_of(request: CloudEvent, response: CloudEvent, topic: str, arrived_m
         request=rows_of(asked),
         response=rows_of(answered),
         latency_ms=_latency_ms(request, response),
-        trace_id=_trace_id(attributes.get("traceparent", "")),
+        trace_id=trace_of(attributes.get(TRACE_HEADER, "")),
     )
 
 
@@ -157,8 +158,3 @@ def _latency_ms(request: CloudEvent, response: CloudEvent) -> float | None:
         return None
     passed_ms = (ended - started).total_seconds() * 1_000
     return passed_ms if passed_ms >= 0 else None
-
-
-def _trace_id(traceparent: str) -> str | None:
-    parts = traceparent.split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None

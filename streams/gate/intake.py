@@ -17,6 +17,7 @@ import xxhash
 from aiokafka import ConsumerRecord
 
 from homeostat.contract import CONTENT_TYPE as ARROW_STREAM
+from homeostat.tracing import TRACE_HEADER, trace_of
 from streams.control.configuration import Configuration
 from streams.gate.arrow_table import read_table, split_table
 from streams.gate.cloudevents import BATCHED, STRUCTURED
@@ -210,6 +211,8 @@ def _record_headers(headers: Mapping[str, str], kind: str) -> dict[str, bytes]:
     media_type = _media_type(headers)
     if media_type in (*_CLOUD_EVENTS, ARROW_STREAM) or (_is_event(headers) and media_type):
         found["content-type"] = media_type.encode()
+    if trace_of(headers.get(TRACE_HEADER, "")) is not None:
+        found[TRACE_HEADER] = headers[TRACE_HEADER].encode()
     for name, value in headers.items():
         if name.startswith("ce-"):
             found[f"ce_{name[3:]}"] = value.encode()

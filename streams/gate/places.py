@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from homeostat.tracing import TRACE_HEADER, trace_of
 from streams.broker.group import Record
 from streams.deadletters import HEADER_ONLY_ROW, HEADER_REPLAY_OF, DeadLetter
 from streams.gate.rows import BadRow
@@ -17,7 +18,7 @@ HEADER_FIRST_ROW = "first-row"
 HEADER_IDEMPOTENCY = "idempotency"
 """On an ingest record: a second record with the same value is a redelivery."""
 
-_KEPT = ("content-type", HEADER_KIND)
+_KEPT = ("content-type", HEADER_KIND, TRACE_HEADER)
 _MAX_HEADER_BYTES = 4_096
 _MAX_HEADERS_BYTES = 32_768
 _MAX_REASON_CHARS = 1_000
@@ -82,6 +83,17 @@ def number_in(headers: Headers, name: str) -> int | None:
     """The number in a header, if there is one."""
     text = headers.get(name, b"")
     return int(text) if text.isdigit() and len(text) < 19 else None
+
+
+def kind_in(headers: Headers) -> str | None:
+    """The kind of the record's rows that do not say it."""
+    return headers.get(HEADER_KIND, b"").decode(errors="replace") or None
+
+
+def trace_in(headers: Headers) -> str | None:
+    """The trace that the record's sender was in, if it says so: that of the rows that do not say it."""
+    found = headers.get(TRACE_HEADER)
+    return None if found is None else trace_of(found.decode(errors="replace"))
 
 
 def wanted_row(headers: Headers) -> int | None:

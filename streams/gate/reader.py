@@ -4,7 +4,7 @@ The common case, one JSON event in a record without headers, is the loop in `Rea
 longer way below it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -12,20 +12,13 @@ import msgspec
 import structlog
 import xxhash
 
-from homeostat.contract import CONTENT_TYPE as ARROW_STREAM
 from streams.broker.group import Record
 from streams.deadletters import HEADER_ONLY_ROW, HEADER_REPLAY_OF, UNKNOWN_MODEL
 from streams.gate.arrow import arrow_rows
 from streams.gate.captures import capture_exchange, table_exchange
-from streams.gate.cloudevents import (
-    BATCHED,
-    STRUCTURED,
-    CloudEvent,
-    cloud_events,
-    has_attributes,
-    service_of,
-)
+from streams.gate.cloudevents import STRUCTURED, CloudEvent, cloud_events, service_of
 from streams.gate.exchange import Exchange, parse_json, rows_of_exchange
+from streams.gate.formats import format_of, shape_of
 from streams.gate.known import Known, KnownModels, hint_of
 from streams.gate.mapping import Format, IngestMap
 from streams.gate.payloads import PayloadError
@@ -36,7 +29,9 @@ from streams.gate.places import (
     Headers,
     Place,
     headers_of,
+    kind_in,
     place_of,
+    trace_in,
     wanted_row,
 )
 from streams.gate.rows import (
@@ -53,6 +48,7 @@ from streams.gate.rows import (
     pieces,
     read_rows,
     says_nothing,
+    set_trace,
 )
 from streams.gate.waiting import Half, Seen
 
@@ -182,7 +178,7 @@ class Reader:
         """The long way; whether the record was one good prediction."""
         try:
             headers = headers_of(record) if record.headers else {}
-            form = _format(headers, configured)
+            form = format_of(headers, configured)
             if form in (Format.AUTO, Format.HOMEOSTAT) and not any(name in headers for name in _OWN_HEADERS):
                 return self._read_json(record, headers, form)
             key = headers.get(HEADER_IDEMPOTENCY)
@@ -199,10 +195,10 @@ class Reader:
 
     def _read_json(self, record: Record, headers: Headers, form: Format) -> bool:
         """Homeostat JSON; with `auto` a row of another shape is read as what it is."""
-        if (record.value or b"").startswith(b"[") and self._read_array(record):
+        trace = trace_in(headers)
+        if (record.value or b"").startswith(b"[") and self._read_array(record, trace):
             return False
-        kind = headers.get(HEADER_KIND, b"").decode(errors="replace") or None
-        for number, raw, row in read_rows(record.value, kind):
+        for number, raw, row in read_rows(record.value, kind_in(headers), trace):
             if not isinstance(row, BadRow):
                 if number is None and not headers:
                     self.add(row, record)
@@ -216,7 +212,7 @@ class Reader:
                 self._read_piece(shape, record, headers, number, raw)
         return False
 
-    def _read_array(self, record: Record) -> bool:
+    def _read_array(self, record: Record, trace: str | None) -> bool:
         """An array of good rows at once; False, and nothing is taken, where one is not."""
         value = record.value or b""
         known = self._models.by_hint.get(hint_of(value)[0])
@@ -235,6 +231,7 @@ class Reader:
         if any(map(says_nothing, rows)):
             return False
         for number, row in enumerate(rows):
+            set_trace(row, trace)
             table = (
                 self._table(row) if known is None else self._known_table(known, cast("PredictionRow", row))
             )
@@ -262,10 +259,9 @@ class Reader:
             self._read_piece(form, record, headers, number, raw)
 
     def _read_arrow(self, record: Record, headers: Headers, value: bytes) -> None:
-        kind = headers.get(HEADER_KIND, b"").decode(errors="replace") or None
         position = {name: headers[name] for name in (HEADER_FIRST_ROW, HEADER_REPLAY_OF) if name in headers}
         try:
-            for number, (raw, row) in enumerate(arrow_rows(value, kind)):
+            for number, (raw, row) in enumerate(arrow_rows(value, kind_in(headers), trace_in(headers))):
                 self._add(row, place_of(record, position, row=number, original=raw))
         except PayloadError as error:
             self._refuse(place_of(record, headers), error)
@@ -361,34 +357,6 @@ def model_of(event: CloudEvent, topic: str, ingest: IngestMap) -> str:
     attributes = {**event.attributes, "service": service, "topic": topic, "format": Format.CLOUDEVENTS}
     model = ingest.source(attributes).model or service
     return model if is_name(model) else UNKNOWN_MODEL
-
-
-def shape_of(raw: bytes) -> Format | None:
-    """What a JSON value looks like that is no Homeostat JSON."""
-    try:
-        found = parse_json(raw, "")
-    except PayloadError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    names: set[str] = set(found)
-    if "specversion" in names and "type" in names:
-        return Format.CLOUDEVENTS
-    if "captureData" in names:
-        return Format.SAGEMAKER
-    if {"request", "response"} <= names and names & {"databricks_request_id", "request_id", "timestamp_ms"}:
-        return Format.INFERENCE_TABLE
-    return None
-
-
-def _format(headers: Mapping[str, bytes], configured: Format) -> Format:
-    """What the headers say wins over what is configured for the topic."""
-    media_type = headers.get("content-type", b"").split(b";")[0].strip().lower().decode(errors="replace")
-    if media_type == ARROW_STREAM:
-        return Format.ARROW
-    if media_type in (STRUCTURED, BATCHED) or has_attributes(headers):
-        return Format.CLOUDEVENTS
-    return configured
 
 
 def _name_of(key: bytes) -> str:

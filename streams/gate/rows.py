@@ -140,9 +140,11 @@ _BETTER = {
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
-def read_rows(value: bytes | None, kind: str | None = None) -> Iterator[tuple[int | None, bytes, Row]]:
+def read_rows(
+    value: bytes | None, kind: str | None = None, trace: str | None = None
+) -> Iterator[tuple[int | None, bytes, Row]]:
     """The rows of one record, in order, each with its place in an array and its own bytes, accepted or refused. `kind`
-    is that of rows that do not say it."""
+    and `trace` are those of rows that do not say it."""
     if not value or value.isspace():
         reason = "the record is empty; an event or an array of events is needed"
         yield None, value or b"", BadRow(reason, "", None, value or b"")
@@ -156,7 +158,7 @@ def read_rows(value: bytes | None, kind: str | None = None) -> Iterator[tuple[in
         yield None, value, BadRow(str(error), "", None, value)
         return
     for number, raw in numbered:
-        yield number, raw, read_row(raw, number, kind)
+        yield number, raw, read_row(raw, number, kind, trace)
 
 
 def pieces(value: bytes, most: int = MAX_ROWS) -> list[tuple[int | None, bytes]]:
@@ -175,7 +177,7 @@ def pieces(value: bytes, most: int = MAX_ROWS) -> list[tuple[int | None, bytes]]
     return [(None, value)]
 
 
-def read_row(raw: bytes, number: int | None, kind: str | None = None) -> Row:
+def read_row(raw: bytes, number: int | None, kind: str | None = None, trace: str | None = None) -> Row:
     """One row, which stands at `number` in its array."""
     if len(raw) > MAX_ROW_BYTES:
         reason = f"the event has {len(raw)} bytes; {MAX_ROW_BYTES} are allowed"
@@ -188,8 +190,16 @@ def read_row(raw: bytes, number: int | None, kind: str | None = None) -> Row:
         and _head_of(raw).kind is None
     ):
         row = _read_as(_decode_bare[kind], raw, number)
-        return replace(row, label=kind == "label") if isinstance(row, BadRow) else row
+        row = replace(row, label=kind == "label") if isinstance(row, BadRow) else row
+    if not isinstance(row, BadRow):
+        set_trace(row, trace)
     return row
+
+
+def set_trace(row: GoodRow, trace: str | None) -> None:
+    """The trace of a prediction that does not say it."""
+    if trace is not None and isinstance(row, PredictionRow) and row.trace_id is None:
+        row.trace_id = trace
 
 
 def says_nothing(row: GoodRow) -> bool:

@@ -87,6 +87,7 @@ async def test_one_event_a_request() -> None:
         "feature_names": None,
         "segments": {"country": "DE"},
         "status": "ok",
+        "trace_id": None,
         "prediction": 1,
         "score": 0.83,
         "scores": None,
