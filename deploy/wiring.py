@@ -95,8 +95,7 @@ async def _run_agent(settings: Settings) -> None:
     from deploy.reports import keep_reports
     from remediation.agent import Agent, Ports
     from remediation.clock import SystemClock
-    from remediation.training import SklearnTrainer
-    from serving.registry import MlflowRegistry
+    from remediation.training_process import SubprocessTrainer
     from serving.runtime import OnnxScorer
     from streams import topics
     from streams.archive.read import ParquetArchive
@@ -114,7 +113,7 @@ async def _run_agent(settings: Settings) -> None:
             journal=journal,
             bus=bus,
             registry=registry,
-            trainer=SklearnTrainer(),
+            trainer=SubprocessTrainer(),
             archive=ParquetArchive(settings.archive_location),
             scorer=OnnxScorer(),
             publisher=actuation.publisher(bus, registry, registered),

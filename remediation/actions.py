@@ -171,6 +171,17 @@ def with_step(
     return msgspec.structs.replace(action, steps=steps if known else (*action.steps, step))
 
 
+def broken_off(action: Action) -> Action:
+    """The action without a preparation that is under way: what was not finished has come to nothing."""
+    steps = tuple(
+        msgspec.structs.replace(step, state="failed", detail="broken off")
+        if step.name in PREPARE and step.state == "intended"
+        else step
+        for step in action.steps
+    )
+    return msgspec.structs.replace(action, steps=steps)
+
+
 def prepared_again(action: Action) -> Action:
     """The action without the steps whose results lived in the memory of an agent that is gone."""
     lost = (*PREPARE, "register")

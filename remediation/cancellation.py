@@ -13,9 +13,9 @@ def cancel(
 ) -> Action:
     """Ask that an action goes no further: what it decided is taken back, people go on from there.
 
-    It is on record at once; the agent that holds the action carries it out after the step under way. To ask twice
-    changes nothing. Who may decide about the plan may stop it. Raises `ReasonMissing`, `UnknownAction`,
-    `CancelForbidden`, and `CancelRefused` for an action that is over or is taken back already.
+    It is on record at once; the agent that holds the action carries it out after the step under way, and breaks a
+    training off. To ask twice changes nothing. Who may decide about the plan may stop it. Raises `ReasonMissing`,
+    `UnknownAction`, `CancelForbidden`, and `CancelRefused` for an action that is over or is taken back already.
     """
     why = stated(reason)
     with journal.transaction() as unit:

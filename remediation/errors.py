@@ -5,6 +5,7 @@ RemediationError
 ├── NotYet            a step has to wait for the world; it is tried again, until its time is up
 ├── Unusable          a version's files are gone, or are not what was registered
 ├── LeaseLost         another agent works on this action
+├── BrokenOff         a person has cancelled the action whose step is under way
 ├── PromotionRefused  a version must not be made to serve
 ├── ScheduleError     a cron expression cannot be understood
 ├── PolicyInvalid     the file that says who may decide contradicts itself
@@ -46,6 +47,10 @@ class NotYet(RemediationError):
 
 class LeaseLost(RemediationError):
     """Somebody else took the action over; this agent must leave it alone."""
+
+
+class BrokenOff(RemediationError):
+    """A person has cancelled the action: the step under way is not finished."""
 
 
 class PromotionRefused(RemediationError):

@@ -11,7 +11,7 @@ import asyncio
 import structlog
 
 from remediation import actions
-from remediation.errors import LeaseLost, NotYet, StepFailed
+from remediation.errors import BrokenOff, LeaseLost, NotYet, StepFailed
 from remediation.executing.endings import Effect, Endings
 from remediation.executing.parts import Parts
 from remediation.executing.steps import steps
@@ -48,10 +48,13 @@ class Executor:
         if name is None:
             return 0.0
         try:
-            async with self._ledger.lease_kept(action):
+            async with self._ledger.lease_kept(action, breakable=actions.base(name) in actions.PREPARE):
                 await self._steps[actions.base(name)](name, action, plan)
+        except BrokenOff as error:
+            log.info("A step was broken off", action=action.id, step=name, why=str(error))
         except LeaseLost:
             log.warning("Another agent took the action over", action=action.id)
+            self._parts.runs.forget(action.id)
         except StepFailed as error:
             await asyncio.to_thread(self._endings.fail, action.id, name, str(error))
         except NotYet as error:

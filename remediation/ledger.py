@@ -9,9 +9,12 @@ import msgspec
 from remediation import actions, incidents
 from remediation.clock import seconds
 from remediation.config import AgentConfig
-from remediation.errors import LeaseLost, RemediationError
+from remediation.errors import BrokenOff, LeaseLost, RemediationError
 from remediation.ports import Clock, Journal, Unit
 from remediation.values import Action, Plan
+
+_LOOK_S = 1.0
+"""How soon what is under way hears that it is to stop."""
 
 
 class Ledger:
@@ -57,21 +60,46 @@ class Ledger:
         )
 
     @asynccontextmanager
-    async def lease_kept(self, action: Action) -> AsyncGenerator[None]:
-        """Renew the lease for as long as the block takes."""
+    async def lease_kept(self, action: Action, *, breakable: bool = False) -> AsyncGenerator[None]:
+        """Renew the lease for as long as the block takes. A block that is `breakable` is cancelled when the lease is
+        lost, or a person has cancelled the action; then it raises `LeaseLost` or `BrokenOff`."""
+        working, broken = asyncio.current_task(), list[RemediationError]()
 
         async def renew() -> None:
-            while True:
-                await asyncio.sleep(self._config.execution.lease_s / 3)
-                await asyncio.to_thread(self.change, action.id, lambda held: held)
+            pause_s = min(self._config.execution.lease_s / 3, _LOOK_S)
+            try:
+                while True:
+                    await asyncio.sleep(pause_s)
+                    await asyncio.to_thread(self._look, action.id, breakable)
+            except (BrokenOff, LeaseLost) as error:
+                if breakable and working is not None:
+                    broken.append(error)
+                    working.cancel()
 
         keeper = asyncio.create_task(renew(), name=f"lease of {action.id}")
         try:
             yield
+        except asyncio.CancelledError:
+            if broken and working is not None:
+                why = broken.pop()
+                if not working.uncancel():
+                    raise why from None
+            raise
         finally:
             keeper.cancel()
-            with suppress(asyncio.CancelledError, LeaseLost):
+            with suppress(asyncio.CancelledError):
                 await keeper
+            if broken and working is not None:
+                working.uncancel()
+
+    def _look(self, action_id: str, breakable: bool) -> None:
+        with self._journal.transaction() as unit:
+            action = self.held(unit, action_id)
+            asked = actions.cancelled(action)
+            if self._half_spent(action, self._clock.now_us()):
+                self.save(unit, action, action)
+        if breakable and asked is not None:
+            raise BrokenOff(asked.detail)
 
     def held(self, unit: Unit, action_id: str) -> Action:
         """The action, while this agent has its lease. Raises `LeaseLost`."""

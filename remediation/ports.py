@@ -278,7 +278,10 @@ class Archive(Protocol):
 class Trainer(Protocol):
     """Trains several candidates and returns the best by F1."""
 
-    def train(self, data: TrainingSet, *, seed: int) -> TrainedModel: ...
+    async def train(self, data: TrainingSet, *, seed: int) -> TrainedModel:
+        """Cancelled, it stops at once and leaves nothing behind. Raises `StepFailed` when other attempts would end the
+        same way."""
+        ...
 
 
 class Scorer(Protocol):

@@ -33,7 +33,7 @@ class RetrainParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingRun:
-    """Collect, train, gate, register: called in this order, each in a thread."""
+    """Collect, train, gate, register: called in this order, each but `train` in a thread."""
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class TrainingRun:
             config=self._config,
         )
 
-    def train(self, plan: Plan) -> str:
-        """Train the candidates."""
+    async def train(self, plan: Plan) -> str:
+        """Train the candidates; cancelled, it breaks the training off."""
         if self._split is None:
             raise StepFailed("train: nothing was collected")
-        self._trained = self._trainer.train(self._split.training, seed=_parameters(plan).seed)
+        self._trained = await self._trainer.train(self._split.training, seed=_parameters(plan).seed)
         tried = ", ".join(f"{name} {value:.3f}" for name, value in self._trained.candidates.items())
         return f"{self._trained.algorithm} is the best by F1 ({tried}), {self._trained.rows:,} lines"
 

@@ -7,10 +7,21 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.campaign.population import FEATURES, SPECS, Behaviour, Floats, basis, of_artifact
+from benchmarks.campaign.population import (
+    FEATURES,
+    SPECS,
+    TRUTH,
+    Behaviour,
+    Floats,
+    People,
+    basis,
+    of_artifact,
+)
 from benchmarks.campaign.world import FAILS, Rows
 from detectors.reference import Reference, build_reference
 from remediation.training_values import TrainedModel, TrainingSet
+
+_REFERENCE_ROWS = 8_000
 
 
 class LoggedEvents:
@@ -60,7 +71,7 @@ class Regression:
     def __init__(self) -> None:
         self.made: dict[str, TrainedModel] = {}
 
-    def train(self, data: TrainingSet, *, seed: int) -> TrainedModel:
+    async def train(self, data: TrainingSet, *, seed: int) -> TrainedModel:
         """See `remediation.ports.Trainer`."""
         features = {name: data.features[name].to_numpy(np.float64) for name in FEATURES}
         labels = data.labels.to_numpy(np.float64)
@@ -94,6 +105,14 @@ class Scorer:
     def score(self, onnx: bytes, features: pd.DataFrame) -> Floats:
         """See `remediation.ports.Scorer`."""
         return of_artifact(onnx).score({name: features[name].to_numpy(np.float64) for name in FEATURES})
+
+
+def evaluation(intended: Behaviour, rng: np.random.Generator) -> tuple[dict[str, Floats], Floats]:
+    """The people on whom a version was evaluated before it was released, and what became of them."""
+    law = intended.weights if intended.weights[0] < 1.0 else TRUTH
+    who = People(law=law, offset=intended.offset)
+    features = who.draw(rng, _REFERENCE_ROWS)
+    return features, who.outcomes(rng, features)
 
 
 def reference_of(

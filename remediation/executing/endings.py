@@ -42,12 +42,15 @@ class Endings:
             self._go_on(unit, done, f"{plan.action}: {sentence}")
 
     def succeed(self, action_id: str, sentence: str, end: Effect = "recovered") -> bool:
-        """End an action that did what it should, with what became of the illness; False when somebody else holds it.
-        Only what has recovered is resolved: of the rest people are told, and what is contained can go on."""
+        """End an action that did what it should, with what became of the illness; False when somebody else holds it, or
+        a person has cancelled it. Only what has recovered is resolved: of the rest people are told, and what is
+        contained can go on."""
         if self._parts.ledger.claim(action_id) is None:
             return False
         with self._parts.journal.transaction() as unit:
             action = self._parts.ledger.held(unit, action_id)
+            if actions.cancelled(action) is not None:
+                return False
             done = self._parts.ledger.stepped(action, "verify", "done", sentence)
             self._over(unit, action, done, "succeeded", sentence)
             incident, plan = unit.incident(action.incident_id), unit.plan(action.plan_id)
@@ -70,7 +73,10 @@ class Endings:
                 return
             if action.lease_by != self._parts.config.agent_id:
                 return
-            failed = self._parts.ledger.stepped(action, name, "failed", reason)
+            if name == "verify" and actions.cancelled(action) is not None:
+                return
+            left = actions.broken_off(action) if name == actions.CANCEL else action
+            failed = self._parts.ledger.stepped(left, name, "failed", reason)
             if not actions.undoing(action) and self._takes_back(unit, action, plan, name):
                 begun = self._parts.ledger.stepped(failed, actions.backward(plan)[0], "intended", reason)
                 self._parts.ledger.save(unit, action, begun)

@@ -18,6 +18,13 @@ class Retrain:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
+    def left(self, action: Action, plan: Plan) -> str:
+        """What a retraining that a person has cancelled leaves, in words."""
+        found = self._parts.runs.registered(action, plan)
+        if found is None:
+            return "the training was broken off, and nothing was registered"
+        return f"version {found.version} had been registered, and stays so"
+
     async def prepare(self, name: str, action: Action, plan: Plan) -> None:
         """Collect, train, gate or register."""
         found = await asyncio.to_thread(self._parts.runs.registered, action, plan)
@@ -30,7 +37,7 @@ class Retrain:
             name = "collect"
         await self._parts.ledger.intend(action.id, name)
         async with asyncio.timeout(controls(plan).timeout_s or self._parts.config.execution.train_s):
-            detail = await asyncio.to_thread(_prepared, run, name, plan)
+            detail = await _prepared(run, name, plan)
         if name == "register":
             version, digest = detail.split(" ", 1)
             await asyncio.to_thread(self._registered, action.id, version, digest)
@@ -46,9 +53,12 @@ class Retrain:
         self._parts.runs.forget(action_id)
 
 
-def _prepared(run: TrainingRun, name: str, plan: Plan) -> str:
-    if name == "register":
-        registered = run.register(plan)
-        return f"{registered.version} {registered.digest}"
-    steps = {"collect": run.collect, "train": run.train, "gate": run.gate}
-    return steps[name](plan)
+async def _prepared(run: TrainingRun, name: str, plan: Plan) -> str:
+    match name:
+        case "train":
+            return await run.train(plan)
+        case "register":
+            registered = await asyncio.to_thread(run.register, plan)
+            return f"{registered.version} {registered.digest}"
+        case _:
+            return await asyncio.to_thread(run.collect if name == "collect" else run.gate, plan)

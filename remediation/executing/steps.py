@@ -1,6 +1,8 @@
 """Which module carries out which step."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from remediation.errors import StepFailed
 from remediation.executing.call import Call
@@ -25,10 +27,12 @@ def steps(parts: Parts, endings: Endings) -> Mapping[str, Perform]:
         "undo.decide": serve.undo,
         "call": call.call,
         "undo.call": call.undo,
-        "cancel": _cancel,
+        "cancel": partial(_cancel, retrain),
     }
 
 
-async def _cancel(name: str, action: Action, plan: Plan) -> None:
+async def _cancel(retrain: Retrain, name: str, action: Action, plan: Plan) -> None:
     step = next(each for each in action.steps if each.name == name)
-    raise StepFailed(step.detail)
+    if plan.action != "retrain":
+        raise StepFailed(step.detail)
+    raise StepFailed(f"{step.detail}; {await asyncio.to_thread(retrain.left, action, plan)}")

@@ -193,10 +193,20 @@ class FakeTrainer:
         self.faults = faults
         self.rule = rule
         self.sets: list[TrainingSet] = []
+        self.takes: asyncio.Event | None = None
+        """Until it is set the training goes on."""
 
-    def train(self, data: TrainingSet, *, seed: int) -> TrainedModel:
+        self.broken_off = 0
+
+    async def train(self, data: TrainingSet, *, seed: int) -> TrainedModel:
         self.faults("before train")
         self.sets.append(data)
+        try:
+            if self.takes is not None:
+                await self.takes.wait()
+        except asyncio.CancelledError:
+            self.broken_off += 1
+            raise
         columns = {name: data.features[name].to_numpy() for name in data.features.columns}
         reference = build_reference(
             data.model,
