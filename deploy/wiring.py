@@ -96,6 +96,7 @@ async def _run_agent(settings: Settings) -> None:
     from remediation.agent import Agent, Ports
     from remediation.clock import SystemClock
     from remediation.training_process import SubprocessTrainer
+    from serving.registry import MlflowRegistry
     from serving.runtime import OnnxScorer
     from streams import topics
     from streams.archive.read import ParquetArchive
