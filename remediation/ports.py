@@ -271,7 +271,8 @@ class Archive(Protocol):
         known_until_us: int | None = None,
     ) -> pd.DataFrame:
         """Events of [`since_us`, `until_us`) with the labels that became known before `known_until_us`. Columns id,
-        time_us, version, prediction, score, label, label_time_us and `f.<feature>`; one row per event."""
+        time_us, version, prediction, score, label, label_time_us, `f.<feature>`, and `s.<column>` of the
+        segments that events name (missing where one is in none); one row per event."""
         ...
 
 

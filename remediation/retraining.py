@@ -18,6 +18,7 @@ from remediation.ports import Scorer
 from remediation.training_values import TrainingSet
 
 _PREFIX = "f."
+_SEGMENT_PREFIX = "s."
 _DECISION = 0.5
 
 
@@ -116,11 +117,12 @@ def gate(candidate: bytes, champion: bytes, holdout: TrainingSet, scorer: Scorer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lines:
-    """One line per distinct (features, label, before or since the change), newest first. `matrix` [n, k]; the
-    others [n]: `group` numbers equal feature rows, `weight` is the number of events, `newest_us` the time of
-    the last one."""
+    """One line per distinct (features, label, segments, before or since the change), newest first. `matrix` [n, k];
+    `segments` [n, s] texts; the others [n]: `group` numbers equal feature rows, `weight` is the number of events,
+    `newest_us` the time of the last one."""
 
     matrix: Floats
+    segments: pd.DataFrame
     group: Integers
     label: Integers
     recent: Flags
@@ -131,6 +133,7 @@ class _Lines:
         """The chosen lines."""
         return _Lines(
             matrix=self.matrix[chosen],
+            segments=self.segments.loc[chosen].reset_index(drop=True),
             group=self.group[chosen],
             label=self.label[chosen],
             recent=self.recent[chosen],
@@ -157,6 +160,7 @@ class _Lines:
             labels=pd.Series(self.label),
             groups=pd.Series(self.group),
             weights=pd.Series(self.weight),
+            segments=self.segments,
             reference_rows=None if reference is None else pd.Series(reference),
             held_out=held_out,
         )
@@ -176,7 +180,8 @@ def _lines(events: pd.DataFrame, features: tuple[str, ...], since_us: int) -> _L
     group = _row_numbers(matrix)
     recent = time_us >= since_us
     label = label[known].astype(np.int64)
-    keys = np.column_stack([group, label, recent])
+    segments, codes = _segments(events.loc[known])
+    keys = np.column_stack([group, label, recent, *codes])
     _, first, line, weight = np.unique(
         keys, axis=0, return_index=True, return_inverse=True, return_counts=True
     )
@@ -184,6 +189,7 @@ def _lines(events: pd.DataFrame, features: tuple[str, ...], since_us: int) -> _L
     np.maximum.at(newest_us, line.reshape(-1), time_us)
     lines = _Lines(
         matrix=matrix[first],
+        segments=segments.loc[first].reset_index(drop=True),
         group=group[first],
         label=label[first],
         recent=recent[first],
@@ -191,6 +197,15 @@ def _lines(events: pd.DataFrame, features: tuple[str, ...], since_us: int) -> _L
         newest_us=newest_us,
     )
     return lines.only(np.lexsort((lines.label, lines.group, -newest_us)))
+
+
+def _segments(events: pd.DataFrame) -> tuple[pd.DataFrame, list[Integers]]:
+    """The segments of each row by their columns' names, and for each column numbers that are equal for equal texts."""
+    named = [str(name) for name in events.columns if str(name).startswith(_SEGMENT_PREFIX)]
+    found = events.loc[:, named].reset_index(drop=True).astype(object)
+    found.columns = [name.removeprefix(_SEGMENT_PREFIX) for name in named]
+    found = found.where(found.notna(), None)
+    return found, [pd.factorize(found[name], sort=True)[0].astype(np.int64) for name in found.columns]
 
 
 def _row_numbers(matrix: Floats) -> Integers:
@@ -243,7 +258,9 @@ def _one_line_per_group(lines: TrainingSet) -> tuple[pd.DataFrame, Integers]:
     """A group whose rows carry both labels counts once, with the label that most of its rows have (a tie is
     0)."""
     group, label = lines.groups.to_numpy(np.int64), lines.labels.to_numpy(np.int64)
-    weight = np.ones(len(group)) if lines.weights is None else lines.weights.to_numpy(np.float64)
+    rows = np.ones(len(group)) if lines.weights is None else lines.weights.to_numpy(np.float64)
+    _, pair = np.unique(np.column_stack([group, label]), axis=0, return_inverse=True)
+    weight = np.bincount(pair.reshape(-1), weights=rows)[pair.reshape(-1)]
     order = np.lexsort((label, -weight, group))
     chosen = order[np.unique(group[order], return_index=True)[1]]
     return lines.features.iloc[chosen].reset_index(drop=True), label[chosen]

@@ -12,7 +12,8 @@ from detectors.reference import Reference
 class TrainingSet:
     """Labelled rows. `features`: one column per feature (NaN = missing); `labels`: 0/1; `groups`: rows with
     the same value describe the same person or thing and never stand on both sides of a split; `weights`: rows
-    per line.
+    per line; `segments`: one column of texts per column of segments, None where a line is in none: the reference keeps
+    what is usual of each.
 
     `reference_rows` (bool per line) restricts the reference profile to the lines of the world as it is now;
     None: all lines. `held_out` are lines that must never be fitted on, but belong to that world: the
@@ -24,6 +25,7 @@ class TrainingSet:
     labels: pd.Series
     groups: pd.Series
     weights: pd.Series | None = None
+    segments: pd.DataFrame | None = None
     reference_rows: pd.Series | None = None
     held_out: "TrainingSet | None" = None
 

@@ -1,5 +1,7 @@
 """The reference of a new version, from scores of rows that the scoring model was not fitted on."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -7,6 +9,7 @@ from sklearn.pipeline import Pipeline
 
 from detectors.learning import with_learned
 from detectors.reference import Reference, build_reference
+from detectors.segment_profiles import with_segments
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec
@@ -24,7 +27,8 @@ def referenced(
     """The reference over the lines of `data` that describe the world now, and over its held-out lines.
 
     scores: out-of-fold probability of class 1, one per line of `data`. Held-out lines get those of the
-    finished `pipeline`. A line with weight w counts as w rows, as it does in the stream.
+    finished `pipeline`. A line with weight w counts as w rows, as it does in the stream. Of the lines' segments
+    the reference keeps what is usual of each.
     """
     parts = [_part(data, names, scores)]
     if data.held_out is not None:
@@ -46,13 +50,28 @@ def referenced(
         labels=repeated["label"].to_numpy(),
         threshold=THRESHOLD,
     )
-    known = Rows(features, None, repeated["score"].to_numpy(), repeated["label"].to_numpy())
-    return with_baseline(with_learned(reference, known), Rows(features), ordered=False)
+    segments = {
+        name.removeprefix("s."): _texts(cast(pd.Series, repeated[name]))
+        for name in map(str, repeated.columns)
+        if name.startswith("s.")
+    }
+    known = Rows(
+        features, None, repeated["score"].to_numpy(), repeated["label"].to_numpy(), segments=segments
+    )
+    complete = with_baseline(with_learned(reference, known), Rows(features), ordered=False)
+    return with_segments(complete, known)
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    return [None if one is None or one != one else str(one) for one in column.tolist()]
 
 
 def _part(data: TrainingSet, names: tuple[str, ...], scores: NDArray[np.float64]) -> pd.DataFrame:
     matrix = feature_matrix(data.features, names)
     part = pd.DataFrame({f"f.{name}": matrix[:, position] for position, name in enumerate(names)})
+    if data.segments is not None:
+        for name in data.segments.columns:
+            part[f"s.{name}"] = data.segments[name].to_numpy(dtype=object)
     part["score"] = np.clip(scores, 0.0, 1.0)
     part["label"] = data.labels.to_numpy(dtype=np.float64)
     part["weight"] = 1.0 if data.weights is None else data.weights.to_numpy(dtype=np.float64)

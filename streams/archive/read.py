@@ -12,7 +12,7 @@ from typing import cast
 import pandas as pd
 import pyarrow as pa
 
-from homeostat.contract import FEATURE_PREFIX
+from homeostat.contract import FEATURE_PREFIX, SEGMENT_PREFIX
 from streams.archive.erasure import Erasures, read_erasures
 from streams.archive.errors import ArchiveDamaged
 from streams.archive.files import footers_of, list_files, tables_in
@@ -125,8 +125,8 @@ class ArchiveReader:
     ) -> pd.DataFrame:
         """Predictions of [since_us, until_us) with their labels as known before `known_until_us`, in order of time.
 
-        Columns id, time_us, version, prediction, score, label, label_time_us and `f.<feature>`; one row per
-        event and version. A second prediction with the same id and version is a duplicate: the first that came
+        Columns id, time_us, version, prediction, score, label, label_time_us, `s.<segment>` and `f.<feature>`; one
+        row per event and version. A second prediction with the same id and version is a duplicate: the first that came
         counts. Of an id's labels the latest counts. Texts stand in `prediction` and `label` where a model speaks in
         them.
         """
@@ -143,9 +143,9 @@ class ArchiveReader:
         )
         frame["prediction"] = outcome_of(frame, "prediction")
         joined_frame = frame.merge(known, on="id", how="inner", validate="many_to_one")
-        features = [name for name in joined_frame.columns if name.startswith(FEATURE_PREFIX)]
+        rest = [name for name in joined_frame.columns if name.startswith((SEGMENT_PREFIX, FEATURE_PREFIX))]
         ordered = joined_frame.sort_values(["time_us", "id", "version"], kind="stable", ignore_index=True)
-        return ordered.loc[:, [*_LABELLED, *features]]
+        return ordered.loc[:, [*_LABELLED, *rest]]
 
     def _live(self, model: str, kind: Kind, start_us: int | None, end_us: int | None) -> list[ArchiveFile]:
         return in_days(split_live(list_files(self._store, kind, model_part(model)))[0], start_us, end_us)

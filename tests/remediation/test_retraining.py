@@ -73,6 +73,27 @@ def test_missing_values_and_negative_zero_do_not_make_two_people_of_one() -> Non
     assert int(both["texture"].isna().sum()) == 1
 
 
+def test_lines_know_their_segments_and_a_person_in_two_of_them_stands_on_one_side() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    twice = pd.concat([events.assign(**{"s.plan": plan}) for plan in ("gold", None)], ignore_index=True)
+    found, plain = _split(twice), _split(events)
+    for part, without in ((found.training, plain.training), (found.holdout, plain.holdout)):
+        assert part.segments is not None
+        assert without.segments is not None
+        assert without.segments.columns.empty
+        assert _rows(part) == _rows(without)
+        assert len(part.features) == 2 * len(without.features)
+        assert part.segments["plan"].value_counts(dropna=False).to_dict() == {
+            "gold": len(without.features),
+            None: len(without.features),
+        }
+    again = _split(twice.sample(frac=1, random_state=3).reset_index(drop=True))
+    assert again.training.segments is not None
+    assert found.training.segments is not None
+    pd.testing.assert_frame_equal(again.training.features, found.training.features)
+    assert again.training.segments["plan"].tolist() == found.training.segments["plan"].tolist()
+
+
 def test_the_newest_lines_are_kept() -> None:
     events = FakeArchive(CHANGE_US).labelled("m")
     found = _split(events, config=RetrainingConfig(max_lines=110)).training

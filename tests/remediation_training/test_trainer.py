@@ -1,5 +1,6 @@
 """Candidates, their choice, ONNX parity and the reference, on scikit-learn's breast cancer set."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
+from detectors.segments import own_of
 from remediation.training import SklearnTrainer, TrainingError, selection, trainer
 from remediation.training.candidates import CANDIDATES, Candidate
 from remediation.training.export import PARITY_TOLERANCE, exported, parity
@@ -86,6 +88,24 @@ def test_the_reference_is_out_of_fold_and_counts_weights() -> None:
     assert reference.labelled == weights.sum()
     assert reference.performance["accuracy"] == pytest.approx(trained.metrics["accuracy"])
     assert reference.performance["f1"] == pytest.approx(trained.metrics["f1"])
+
+
+def test_the_reference_knows_the_segments_of_the_lines() -> None:
+    data = patients(400)
+    wards = pd.Series(["a" if radius > 13 else "b" for radius in data.features.iloc[:, 0]])
+    named = dataclasses.replace(
+        data,
+        weights=pd.Series(np.full(400, 2.0)),
+        segments=pd.DataFrame({"ward": wards.where(wards.index % 7 != 0, None)}),
+    )
+    with_wards = SklearnTrainer(CANDIDATES[:1]).train(named, seed=0)
+    without = SklearnTrainer(CANDIDATES[:1]).train(data, seed=0)
+    own = own_of(with_wards.reference, "ward=a")
+    assert own.because == ""
+    assert own.reference.rows == 2 * int(((wards == "a") & (wards.index % 7 != 0)).sum())
+    assert own.reference.labelled == own.reference.rows
+    assert own_of(without.reference, "ward=a").alone
+    assert with_wards.digest == without.digest
 
 
 def test_the_reference_is_that_of_the_world_now_with_what_was_held_out() -> None:

@@ -209,6 +209,7 @@ def test_everything_that_contract_2_carries_comes_back(store: Store) -> None:
         frame = ArchiveReader(store).labelled("churn")
         assert frame["label"].tolist() == ["cat"] * 3
         assert frame["prediction"].tolist()[::2] == ["cat", "dog"]
+        assert frame["s.country"].dropna().tolist() == ["pt", "🇵🇹"]
         Upkeep(store, UpkeepConfig()).run(NOW_S)
 
 
