@@ -35,6 +35,13 @@ LAG_SECONDS = MetricName(
     _PARTITION,
     "max",
 )
+MODEL_LAG_SECONDS = MetricName(
+    "homeostat_model_lag_seconds",
+    "gauge",
+    "How long the model's last record had waited when it was worked on; 0 when no record of its partition waits.",
+    ("partition", "model"),
+    "max",
+)
 RECORDS = MetricName(
     "homeostat_records_total", "counter", "Input records worked on by this process.", _PARTITION
 )
@@ -162,7 +169,8 @@ ARCHIVE_DAMAGED = MetricName(
 )
 
 CATALOGUE: tuple[MetricName, ...] = (
-    *(LAG_RECORDS, LAG_SECONDS, RECORDS, BYTES, EVENTS, WAITING, CROWDED_OUT, WATERMARK),
+    *(LAG_RECORDS, LAG_SECONDS, MODEL_LAG_SECONDS, RECORDS, BYTES),
+    *(EVENTS, WAITING, CROWDED_OUT, WATERMARK),
     *(PANES, IDS, COLD_IDS, SERIES),
     *(
         CHECKPOINTS,

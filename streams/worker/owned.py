@@ -19,6 +19,7 @@ from streams.telemetry_names import (
     CHECKPOINTS,
     LAG_RECORDS,
     LAG_SECONDS,
+    MODEL_LAG_SECONDS,
     POISONED,
     RECORDS,
     RESTORE_SECONDS,
@@ -27,6 +28,9 @@ from streams.times import MICROSECONDS, now_us
 from streams.topics import DEADLETTERS
 from streams.worker.checkpoint import CheckpointError, CheckpointLog, Written
 from streams.worker.role import Role
+
+_MAX_MODELS = 1_000
+"""Whoever sends can invent keys without end."""
 
 
 @dataclass(slots=True)
@@ -53,7 +57,8 @@ def _set() -> asyncio.Event:
 class Owned:
     """`lock` is held while the stage's state is written or replaced. While `free` is not set a thread works on the
     stage, and nobody else may. `unsaved_bytes`: input since the last flush. `letters` go out with the next checkpoint.
-    `last_record_us` is when a record last came, `dated_us` its own time."""
+    `last_record_us` is when a record last came, `dated_us` its own time. `waited_us`: how long the last record of
+    each key, which is the model's name, had waited."""
 
     partition: int
     stage: Stage
@@ -63,6 +68,7 @@ class Owned:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     free: asyncio.Event = field(default_factory=_set)
     meters: Meters = field(default_factory=Meters)
+    waited_us: dict[bytes, int] = field(default_factory=dict[bytes, int])
     letters: list[DeadLetter] = field(default_factory=list[DeadLetter])
     last_probe_us: int = 0
     caught_up_us: int = 0
@@ -86,6 +92,9 @@ class Owned:
         self.unsaved_since_us = self.unsaved_since_us or now
         self.meters.records += 1
         self.meters.bytes += size
+        key, is_dated = record.key, record.timestamp_us > 0
+        if key and is_dated and (key in self.waited_us or len(self.waited_us) < _MAX_MODELS):
+            self.waited_us[key] = max(0, now - record.timestamp_us)
 
     async def save(self) -> Written | None:
         """Write a checkpoint of the stage as it is; None when nothing has changed. `lock` must be held.
@@ -134,6 +143,9 @@ class Owned:
                 self.caught_up_us = now
             yield Sample(LAG_RECORDS, label, waiting)
             yield Sample(LAG_SECONDS, label, self._lag_s(waiting, now))
+            for key, waited_us in self.waited_us.items():
+                lag_s = waited_us / MICROSECONDS if waiting else 0.0
+                yield Sample(MODEL_LAG_SECONDS, (*label, key.decode(errors="replace")), lag_s)
         unsaved_s = (now - self.unsaved_since_us) / MICROSECONDS if self.unsaved_since_us else 0.0
         yield from (
             Sample(RECORDS, label, meters.records),

@@ -12,12 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from detectors.values import Accounting
 from streams.judge.stage import JudgeStage
 from streams.profile.stage import ProfileStage
+from streams.stages import InputRecord
 from streams.telemetry import Measured, Sample, Telemetry, accounting_samples
 from streams.telemetry_names import (
     BEAT,
     CATALOGUE,
     EVENTS,
     IDS,
+    MODEL_LAG_SECONDS,
     PANES,
     PARTITIONS,
     SERIES,
@@ -25,6 +27,8 @@ from streams.telemetry_names import (
     WATERMARK,
     MetricName,
 )
+from streams.times import MICROSECONDS, now_us
+from streams.worker.owned import Owned
 from streams.worker.role import StreamsConfig
 from tests.streams.counting import counting_role
 from tests.streams.parts import until
@@ -170,6 +174,25 @@ def test_the_stages_tell_what_they_hold() -> None:
     judge = JudgeStage(0, 1, configuration)
     assert isinstance(judge, Measured)
     assert {sample.metric for sample in judge.samples()} == {SERIES, PANES}
+
+
+def test_the_lag_of_each_model_is_told_and_invented_names_are_bounded() -> None:
+    stage = ProfileStage(0, 1, make_configuration("loan"))
+    owned = Owned(0, stage, None, 0, 0)  # pyright: ignore[reportArgumentType]  (nothing is written)
+    for waited_s, key in ((50, b"loan"), (40, b"churn"), (30, b"loan"), (20, None)):
+        owned.took(InputRecord("t", 0, 0, key, b"", (), now_us() - waited_s * MICROSECONDS))
+    owned.took(InputRecord("t", 0, 0, b"undated", b"", ()))
+
+    def told(waiting: int | None) -> dict[str, float]:
+        found = owned.samples(waiting)
+        return {one.labels[1]: one.value for one in found if one.metric is MODEL_LAG_SECONDS}
+
+    assert told(3) == {"loan": pytest.approx(30, abs=5), "churn": pytest.approx(40, abs=5)}
+    assert told(0) == {"loan": 0, "churn": 0}
+    assert told(None) == {}
+    for number in range(2_000):
+        owned.took(InputRecord("t", 0, 0, b"m%d" % number, b"", (), 1))
+    assert len(owned.waited_us) == 1_000
 
 
 @pytest.mark.slow
