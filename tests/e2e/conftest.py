@@ -68,9 +68,10 @@ def assert_nothing_runs(home: Path) -> None:
     assert not list(marked_processes(home))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoRun]:
-    """The demo with faults, its stack kept until the end of the session."""
+    """The demo with faults, its stack kept for all tests that look at it, and no longer: ten idle processes cost the
+    rest of the session dearly."""
     folder = tmp_path_factory.mktemp("demo")
     home = folder / "demo"
     try:
