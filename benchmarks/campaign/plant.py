@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.campaign.learning import LoggedEvents, Regression, Scorer, reference_of
-from benchmarks.campaign.population import FEATURES, SPECS, TRUTH, Behaviour, Floats, People, of_artifact
+from benchmarks.campaign.learning import LoggedEvents, Regression, Scorer, evaluation, reference_of
+from benchmarks.campaign.outstanding import Outstanding
+from benchmarks.campaign.population import FEATURES, SPECS, Behaviour, of_artifact
 from benchmarks.campaign.scenarios import Scenario
 from benchmarks.campaign.stored import Inbox, Live, StoredPoints
-from benchmarks.campaign.world import GOOD, amount, behaviour, rows, told_labels
+from benchmarks.campaign.world import GOOD, amount, behaviour, rows
 from detectors.values import Monitor
 from homeostat.contract import LabelBatch, PredictionBatch, encode_labels, encode_predictions, headers_of
 from remediation.changes import Change
@@ -29,7 +30,6 @@ WINDOW_ROWS = 400
 LABEL_ROWS = 250
 _STEP_ROWS = 100
 _STEPS = WINDOW_ROWS // _STEP_ROWS
-_REFERENCE_ROWS = 8_000
 _SWEEPS = 6
 _START_US = 1_760_000_400_000_000 // 600_000_000 * 600_000_000
 _PANES_PER_WINDOW = 8
@@ -82,7 +82,7 @@ class Plant(World):
         self.intended: dict[str, Behaviour] = {}
         self.rng = np.random.default_rng([scenario.seed, 1])
         self.process = Live(self.configuration, 1, results=self.inbox)
-        self._waiting: list[tuple[list[str], Floats, Floats]] = []
+        self._outstanding = Outstanding()
         self._sent = 0
 
     # -- people who release and decide -------------------------------------------------------------
@@ -91,12 +91,9 @@ class Plant(World):
         """Register a version and make it serve. `intended`: as it was evaluated before it was released."""
         self.registry.add(MODEL, version, intended.artifact(), FEATURES)
         self.behaviours[version] = runs
-        law = intended.weights if intended.weights[0] < 1.0 else TRUTH
-        who, rng = People(law=law, offset=intended.offset), np.random.default_rng(self.scenario.seed)
-        features = who.draw(rng, _REFERENCE_ROWS)
-        self.configuration.add_reference(
-            reference_of(MODEL, version, intended, features, who.outcomes(rng, features), rng)
-        )
+        rng = np.random.default_rng(self.scenario.seed)
+        features, labels = evaluation(intended, rng)
+        self.configuration.add_reference(reference_of(MODEL, version, intended, features, labels, rng))
         await self.deploy(version, MODEL)
 
     def record_changes(self) -> None:
@@ -194,50 +191,22 @@ class Plant(World):
         )
         self._feed(encode_predictions(batch), batch)
         self.archive.note(ids, version, found)
-        answered = np.flatnonzero(~found.failed)
-        self._waiting.append(
-            (
-                [ids[one] for one in answered],
-                found.labels[answered],
-                found.label_times_us[answered].astype(np.float64),
-            )
-        )
+        self._outstanding.add(ids, found)
 
     def _tell_labels(self, now_us: int) -> None:
-        """Those that are due; what is wrong with them is wrong by when they come."""
-        ids: list[str] = []
-        values: list[Floats] = []
-        times: list[Floats] = []
-        for place, (names, labels, due_us) in enumerate(self._waiting):
-            due = due_us <= now_us
-            if not due.any():
-                continue
-            told = told_labels(self.scenario, self.at, labels[due], self.rng)
-            ids += [names[one] for one in np.flatnonzero(due)[np.isfinite(told)]]
-            values.append(told[np.isfinite(told)])
-            times.append(due_us[due][np.isfinite(told)])
-            later = ~due
-            later[np.flatnonzero(due)[~np.isfinite(told)]] = True
-            due_us[due] += 40.0 * self.window_us
-            self._waiting[place] = (
-                [names[one] for one in np.flatnonzero(later)],
-                labels[later],
-                due_us[later],
-            )
-        self._waiting = [one for one in self._waiting if one[0]]
-        if not ids:
+        due = self._outstanding.due(self.scenario, self.at, now_us, self.window_us, self.rng)
+        if due is None:
             return
-        told_us = np.concatenate(times).astype(np.int64)
         batch = LabelBatch.of(
             model=MODEL,
             producer="campaign",
             sequence=self._sent,
-            ids=ids,
-            times_us=told_us,
-            values=np.concatenate(values),
+            ids=due.ids,
+            times_us=due.times_us,
+            values=due.values,
         )
         self._feed(encode_labels(batch), batch)
-        self.archive.note_labels(ids, np.concatenate(values), told_us)
+        self.archive.note_labels(due.ids, due.values, due.times_us)
 
     def _feed(self, value: bytes, batch: PredictionBatch | LabelBatch) -> None:
         record = InputRecord(

@@ -13,14 +13,14 @@ Floats = npt.NDArray[np.float64]
 
 FEATURES = ("income", "debt", "age", "tenure")
 SPECS = tuple(FeatureSpec(name=name) for name in FEATURES)
-_USUAL: Mapping[str, tuple[float, float]] = {
+USUAL: Mapping[str, tuple[float, float]] = {
     "income": (3_400.0, 1_800.0),
     "debt": (1_000.0, 700.0),
     "age": (45.0, 12.0),
     "tenure": (5.0, 5.0),
 }
 """Mean and standard deviation by which a feature is standardised."""
-_OLD = 1.2
+OLD = 1.2
 """Standard deviations of age beyond which another law holds: few people, until the population moves there."""
 
 TRUTH = (2.4, -2.0, 1.1, 0.8, -4.5)
@@ -43,7 +43,7 @@ class People:
             "age": rng.normal(45.0, 12.0, rows),
             "tenure": rng.exponential(5.0, rows),
         }
-        return {name: values + self.moved.get(name, 0.0) * _USUAL[name][1] for name, values in drawn.items()}
+        return {name: values + self.moved.get(name, 0.0) * USUAL[name][1] for name, values in drawn.items()}
 
     def outcomes(self, rng: np.random.Generator, features: Mapping[str, Floats]) -> Floats:
         """Who pays back (1) and who does not (0)."""
@@ -53,9 +53,9 @@ class People:
 
 def basis(features: Mapping[str, Floats]) -> Floats:
     """What the law and every model weigh, shape (rows, 5); a missing value is an average one."""
-    scaled = [(features[name] - mean) / spread for name, (mean, spread) in _USUAL.items()]
+    scaled = [(features[name] - mean) / spread for name, (mean, spread) in USUAL.items()]
     columns = [np.clip(np.where(np.isfinite(one), one, 0.0), -8.0, 8.0) for one in scaled]
-    return np.column_stack([*columns, np.maximum(columns[2] - _OLD, 0.0)])
+    return np.column_stack([*columns, np.maximum(columns[2] - OLD, 0.0)])
 
 
 def probability(logits: Floats) -> Floats:
