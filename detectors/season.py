@@ -1,8 +1,12 @@
-"""Seasons: each row is compared with rows of the reference from the same hour of the day or day of the week, in UTC."""
+"""Seasons: each row is compared with rows of the reference from the same hour of the day or day of the week, as the
+clocks of a place show it."""
 
+import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
@@ -10,11 +14,13 @@ from msgspec.structs import replace
 from detectors.columns import Integers
 from detectors.errors import ReferenceInvalid
 from detectors.layout import Layout, layout_of
+from detectors.localtime import HOME, check_timezone, grain_us, local, local_one
 from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile
 from detectors.recounted import columns_of, said_of
 from detectors.reference_values import Reference
 from detectors.sequential.values import Stratum
+from detectors.values import Learning
 
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
@@ -27,21 +33,31 @@ _MEMO_SIZE: Final = 256
 
 
 class Season(NamedTuple):
-    """A cycle of phases of equal length, aligned to the epoch."""
+    """A cycle of phases of equal length by the clocks of a time zone, the first of which began in 1970."""
 
     name: str
     phase_us: int
     phases: tuple[str, ...]
     first: int = 0
+    timezone: str = HOME
 
     def phases_of(self, times_us: npt.ArrayLike) -> Integers:
         """The number of the phase of each moment, microseconds since the epoch."""
-        moments = np.asarray(times_us, dtype=np.int64)
-        return (moments // self.phase_us + self.first) % len(self.phases)
+        shown = local(self.timezone, np.asarray(times_us, dtype=np.int64))
+        return (shown // self.phase_us + self.first) % len(self.phases)
 
     def phase_of(self, time_us: int) -> int:
         """The same of one."""
-        return (time_us // self.phase_us + self.first) % len(self.phases)
+        return (self.stretch_of(time_us) + self.first) % len(self.phases)
+
+    def stretch_of(self, time_us: int) -> int:
+        """A number that is the same for all moments of an unbroken stretch of one phase, and for no others near by."""
+        return local_one(self.timezone, time_us) // self.phase_us
+
+    @property
+    def pane_us(self) -> int:
+        """What a pane's length must go into without a rest, so that no pane lies in two phases."""
+        return math.gcd(self.phase_us, grain_us(self.timezone))
 
 
 _HOURS: Final = tuple(f"{hour:02}:00" for hour in range(24))
@@ -55,20 +71,33 @@ SEASONS: Final = {
     )
 }
 """Those that can be asked for, by name."""
-_BY_PHASES: Final = {season.phases: season for season in SEASONS.values()}
+_BY_PHASES: Final = {season.phases: name for name, season in SEASONS.items()}
 
 
-def season_named(name: str) -> Season:
-    """Raises `ReferenceInvalid` for a name that there is not."""
+@lru_cache(maxsize=256)
+def season_named(name: str, timezone: str = HOME) -> Season:
+    """Raises `ReferenceInvalid` for names that there are not."""
     if name not in SEASONS:
         raise ReferenceInvalid(f"season is {name!r}; it must be one of {', '.join(SEASONS)}")
-    return SEASONS[name]
+    check_timezone(timezone)
+    return SEASONS[name]._replace(timezone=timezone)
+
+
+def season_learned(learning: Learning | None) -> Season | None:
+    """The season of a reference that is learned as events come, if it is to have one."""
+    if learning is None or not learning.season:
+        return None
+    return season_named(learning.season, learning.timezone)
 
 
 def season_of(reference: Reference) -> Season | None:
     """The season by which a reference compares, if by any."""
-    strata = reference.baseline.strata if reference.baseline is not None else ()
-    return _BY_PHASES.get(tuple(one.name for one in strata)) if strata else None
+    baseline = reference.baseline
+    if baseline is None or not baseline.strata:
+        return None
+    name = _BY_PHASES.get(tuple(one.name for one in baseline.strata))
+    timezone = HOME if isinstance(baseline.timezone, msgspec.UnsetType) else baseline.timezone
+    return None if name is None else season_named(name, timezone)
 
 
 def window_of(reference: Reference | None, panes: Iterable[tuple[int, Profile]]) -> Profile:

@@ -50,11 +50,12 @@ class Budget(Value, frozen=True, kw_only=True):
 
 class Learning(Value, frozen=True, kw_only=True):
     """A reference that is learned as events come: of the first sealed panes of a version that hold `rows` rows.
-    `classes`: of a multiclass model; `season`: see `detectors.season`."""
+    `classes`: of a multiclass model; `season`, `timezone`: see `detectors.season`."""
 
     rows: int
     classes: tuple[str, ...] = ()
     season: str = ""
+    timezone: str = "UTC"
 
 
 class Monitor(Value, frozen=True, kw_only=True):

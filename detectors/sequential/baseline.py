@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from detectors.codec import pack
 from detectors.errors import ReferenceInvalid
 from detectors.layout import Layout, layout_of
+from detectors.localtime import HOME
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
 from detectors.sequential.blocks import Rows, block_size, block_sums
@@ -30,6 +32,7 @@ def build_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
+    timezone: str = HOME,
     outcomes_by_phase: bool = True,
     ordered: bool = True,
     calibration_windows: int = 0,
@@ -39,9 +42,10 @@ def build_baseline(
     """The baseline of a reference, from the rows that it was built of, in order of time.
 
     phases: names of the strata of `rows.phases`, for a reference by season (hour of day, day of week): windows are
-    then compared with the rows of their own phase. outcomes_by_phase: whether labels are known in the phase of their
-    prediction; where not, outcomes are compared with those of all phases. ordered: False where neighbours are not
-    those of the stream, such as rows that were repeated by weight: then nothing is read from their order.
+    then compared with the rows of their own phase. timezone: by whose clocks. outcomes_by_phase: whether labels are
+    known in the phase of their prediction; where not, outcomes are compared with those of all phases. ordered: False
+    where neighbours are not those of the stream, such as rows that were repeated by weight: then nothing is read from
+    their order.
     calibration_windows: simulated windows of `window_rows` rows by which the threshold is calibrated; 0: the
     guaranteed threshold stays in force.
     The same arguments give the same baseline. Raises `ReferenceInvalid` when the rows are not those of the
@@ -56,7 +60,8 @@ def build_baseline(
     found = Baseline(pairs=tuple(watched(pair_moments(layout, rows.features))))
     if phases:
         counted = rows if outcomes_by_phase else rows.unlabelled()
-        found = replace(found, strata=_strata(reference, counted, phases))
+        zone = msgspec.UNSET if timezone == HOME else timezone
+        found = replace(found, strata=_strata(reference, counted, phases), timezone=zone)
     size = block_size(len(rows))
     if not ordered:
         return replace(found, note="the order of the rows was not looked at; they are taken for independent")
@@ -86,6 +91,7 @@ def with_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
+    timezone: str = HOME,
     outcomes_by_phase: bool = True,
     ordered: bool = True,
     calibration_windows: int = 0,
@@ -97,6 +103,7 @@ def with_baseline(
         reference,
         rows,
         phases=phases,
+        timezone=timezone,
         outcomes_by_phase=outcomes_by_phase,
         ordered=ordered,
         calibration_windows=calibration_windows,

@@ -67,13 +67,15 @@ class Stratum(Value, frozen=True, kw_only=True):
 
 class Baseline(Value, frozen=True, kw_only=True):
     """What a reference must know besides its histograms to be judged against; see `build_baseline`.
-    `dependence` by `ScoreName.key`; what is not named there has independent rows."""
+    `dependence` by `ScoreName.key`; what is not named there has independent rows. `timezone`: of the season whose
+    phases the strata are, where it is not UTC."""
 
     pairs: tuple[PairMoments, ...] = ()
     dependence: dict[str, Dependence] = msgspec.field(default_factory=dict[str, Dependence])
     calibration: Calibration | None = None
     strata: tuple[Stratum, ...] = ()
     note: str = ""
+    timezone: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Opened(Value, frozen=True, kw_only=True):

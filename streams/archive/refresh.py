@@ -12,7 +12,7 @@ import pyarrow as pa
 from detectors.columns import Column
 from detectors.errors import ReferenceInvalid
 from detectors.reference import Reference
-from detectors.season import season_named
+from detectors.season import season_learned, season_of
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import FEATURE_PREFIX, SEGMENT_PREFIX
@@ -36,7 +36,8 @@ def refreshed(
     since_us: int | None = None,
 ) -> Reference:
     """The reference of the last `rows` events of the version of `former` in [since_us, until_us), with the labels that
-    count now; features, task and classes are those of `former`. The same archive gives the same reference.
+    count now; features, task, classes and season (where the
+    monitor does not tell one) are those of `former`. The same archive gives the same reference.
 
     Raises `NothingArchived`, or `ReferenceInvalid` where there are fewer than 100 rows or they cannot be a reference.
     """
@@ -58,13 +59,14 @@ def refreshed(
     features = {spec.name: _feature(table, spec) for spec in specs}
     known = Rows(features, *_outputs(table, former.classes), segments=_segments(table, monitor.segments))
     name = ReferenceName(former.model, former.version, former.task, former.classes, monitor.measures)
-    if monitor.learning is None or not monitor.learning.season:
+    season = season_learned(monitor.learning) or season_of(former)
+    if season is None:
         return complete_reference(name, specs, known)
     label_times = [
         label or at for label, at in zip(_stamps(table, "label_time"), _stamps(table, "time"), strict=True)
     ]
     times = np.array(_stamps(table, "time"), dtype=np.int64), np.array(label_times, dtype=np.int64)
-    return seasonal_reference(name, specs, known, season_named(monitor.learning.season), times)[0]
+    return seasonal_reference(name, specs, known, season, times)[0]
 
 
 def _specs(former: Reference, monitor: Monitor, table: pa.Table) -> tuple[FeatureSpec, ...]:

@@ -10,7 +10,7 @@ from detectors.columns import Column
 from detectors.errors import ReferenceInvalid
 from detectors.ranks import answers
 from detectors.reference import Reference
-from detectors.season import season_named
+from detectors.season import season_learned
 from detectors.sequential.blocks import Rows
 from detectors.values import FeatureSpec, Monitor
 from homeostat.contract import HEADER_MODEL, ContractError, LabelBatch, PredictionBatch, decode
@@ -65,9 +65,10 @@ class Gathered:
         named = ReferenceName(
             self._order.model, self._order.version, self._monitor.task, classes, self._monitor.measures
         )
-        if learning is None or not learning.season:
+        season = season_learned(learning)
+        if season is None:
             return complete_reference(named, specs, rows)
-        return seasonal_reference(named, specs, rows, season_named(learning.season), times_us)[0]
+        return seasonal_reference(named, specs, rows, season, times_us)[0]
 
     def rows(self) -> tuple[tuple[FeatureSpec, ...], Rows, tuple[Times, Times]]:
         """The features, the rows in order of their time, and the times of rows and labels (that of the row where there

@@ -17,6 +17,7 @@ from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
 from detectors.library import alibi
+from detectors.localtime import HOME
 from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
 from detectors.sampling import with_sample
@@ -164,14 +165,20 @@ def _rows_of(roles: Roles, table: pa.Table) -> tuple[Rows, tuple[Times, Times]]:
     return known, (rows.times_us, rows.label_times_us)
 
 
-def _season(file: MonitorFile, roles: Roles) -> Season | None:
+def season_asked(file: MonitorFile) -> Season | None:
+    """The season that a monitor file asks for, if any."""
     name = file.reference.seasonal
-    if name is not None and "time" not in roles.by_role:
+    return None if name is None else season_named(name, file.timezone)
+
+
+def _season(file: MonitorFile, roles: Roles) -> Season | None:
+    season = season_asked(file)
+    if season is not None and "time" not in roles.by_role:
         raise MonitorFileInvalid(
-            f"monitor of {file.model!r}: reference.seasonal is {name!r}, which needs columns.time: without a time no "
-            "row has an hour or a day"
+            f"monitor of {file.model!r}: reference.seasonal is {season.name!r}, which needs columns.time: without a "
+            "time no row has an hour or a day"
         )
-    return None if name is None else season_named(name)
+    return season
 
 
 class ReferenceName(NamedTuple):
@@ -188,16 +195,17 @@ def complete_reference(
     named: ReferenceName,
     features: Sequence[FeatureSpec],
     known: Rows,
-    phases: Sequence[str] = (),
+    season: Season | None = None,
     outcomes_by_phase: bool = True,
 ) -> Reference:
-    """A reference from rows in order of time, with all that can be learned of them. phases, outcomes_by_phase: see
-    `build_baseline`. Raises `ReferenceInvalid`."""
+    """A reference from rows in order of time, with all that can be learned of them. season: that of `known.phases`;
+    outcomes_by_phase: see `build_baseline`. Raises `ReferenceInvalid`."""
     reference, known = _bare(named, features, known)
     complete = with_baseline(
         with_learned(reference, known),
         known,
-        phases=phases,
+        phases=() if season is None else season.phases,
+        timezone=HOME if season is None else season.timezone,
         outcomes_by_phase=outcomes_by_phase,
         calibration_windows=CALIBRATION,
     )
@@ -241,24 +249,27 @@ def seasonal_reference(
     told = np.zeros(0, dtype=np.bool_) if known.labels is None else same[~np.isnan(known.labels)]
     by_phase = bool(len(told)) and float(told.mean()) >= SAME_PHASE
     rows = replace(known, phases=phases)
-    return complete_reference(named, features, rows, season.phases, by_phase), rows
+    return complete_reference(named, features, rows, season, by_phase), rows
 
 
 def _learning(file: MonitorFile) -> Learning | None:
     wanted = file.reference.rows
     if wanted is None:
         return None
-    return Learning(rows=wanted, classes=tuple(file.classes), season=file.reference.seasonal or "")
+    return Learning(
+        rows=wanted, classes=tuple(file.classes), season=file.reference.seasonal or "", timezone=file.timezone
+    )
 
 
 def _check_pane(monitor: Monitor, file: MonitorFile) -> None:
-    if file.reference.seasonal is None:
+    season = season_asked(file)
+    if season is None:
         return
-    season = season_named(file.reference.seasonal)
-    if season.phase_us % max(1, round(monitor.pane_s * MICROSECONDS)):
+    if season.pane_us % max(1, round(monitor.pane_s * MICROSECONDS)):
         raise MonitorFileInvalid(
             f"monitor of {monitor.model!r}: pane is {monitor.pane_s:g} s; with reference.seasonal: {season.name} it "
-            f"must go into {season.phase_us / MICROSECONDS:,.0f} s without a rest, so that no pane lies in two phases"
+            f"must go into {season.pane_us / MICROSECONDS:,.0f} s without a rest, so that no pane lies in two "
+            f"phases (timezone {season.timezone})"
         )
 
 

@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from detectors.localtime import HOME, check_timezone
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"
@@ -124,7 +134,7 @@ class ReferenceSource(_Part):
     registered: bool | None = Field(None, description="The one that was registered with each version.")
     archive: ArchiveStretch | None = Field(None, description="What the archive holds of a good time.")
     seasonal: Literal["hour_of_day", "day_of_week", "hour_of_week"] | None = Field(
-        None, description="Compare each row with those of its own hour of the day or day of the week (UTC)."
+        None, description="Compare each row with those of its own hour of the day or day of the week."
     )
     version: str = Field("1", description="The version of the model that the file or the rows belong to.")
 
@@ -215,6 +225,9 @@ class MonitorFile(_Part):
     silence: Literal["auto", "off"] | Duration = Field(
         "auto", description="How long no event may come before that is told; auto: by the usual traffic."
     )
+    timezone: str = Field(
+        "UTC", description="Whose clocks tell the phases of reference.seasonal: Europe/Berlin."
+    )
     measures: list[str] = Field(
         default_factory=list, description="Shown besides those that are always there, such as wasserstein."
     )
@@ -228,6 +241,20 @@ class MonitorFile(_Part):
             raise ValueError(
                 f"columns.class_scores: {len(named)} columns for {len(self.classes)} classes of task {self.task}; it "
                 "takes one for each class of a multiclass model"
+            )
+        return self
+
+    @field_validator("timezone")
+    @classmethod
+    def _there_is_such_a_timezone(cls, name: str) -> str:
+        check_timezone(name)
+        return name
+
+    @model_validator(mode="after")
+    def _only_seasons_go_by_clocks(self) -> "MonitorFile":
+        if self.timezone != HOME and self.reference.seasonal is None:
+            raise ValueError(
+                f"timezone is {self.timezone!r}: only reference.seasonal goes by it, which is not set; leave it out"
             )
         return self
 

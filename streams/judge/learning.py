@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from detectors.season import SEASONS, Season
+from detectors.season import Season, season_learned
 from detectors.sequential.baseline import LEAST_STRATUM
 from streams.control.learning import GRACE_US, LearningOrder
 from streams.judge.windows import NEVER_US, ClosedWindow, MonitorOf, Series
@@ -52,7 +52,7 @@ class Learner(msgspec.Struct, array_like=True):
                     self.stretches[source] = min(first, stood[0]), max(last, stood[1])
                     self.first_us = self.first_us if self.rows else pane_us
                     self.rows, self.end_us = self.rows + entry.sealed_rows, max(self.end_us, end_us)
-            season = SEASONS.get(monitor.learning.season)
+            season = season_learned(monitor.learning)
             if season is not None:
                 self._count(season, pane_us, sum(entry.sealed_rows for entry in entries))
             if self.rows >= self.wanted and (season is None or self._has_phases(season)):

@@ -85,7 +85,7 @@ def _phase(entry: Entry, reference_of: ReferenceOf) -> int:
     """Of a season of its reference: panes of two phases stay apart."""
     reference = reference_of(entry.revisions[1])
     season = None if reference is None else season_of(reference)
-    return 0 if season is None else entry.current.pane_us // season.phase_us
+    return 0 if season is None else season.stretch_of(entry.current.pane_us)
 
 
 def _merged(run: list[Entry], reference: Reference | None) -> Entry:

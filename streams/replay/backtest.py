@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.reference import Reference
-from detectors.season import season_named
 from detectors.values import Monitor
 from streams.control.configuration import Configuration
-from streams.control.monitor_build import build_monitor, open_table
+from streams.control.monitor_build import build_monitor, open_table, season_asked
 from streams.control.window_spec import window_spec
 from streams.files.columns import Roles, Times, as_times
 from streams.files.labels import LabelFile
@@ -247,5 +246,5 @@ def _divides(pane_s: float, file: MonitorFile) -> bool:
 
 
 def _in_one_phase(pane_s: float, file: MonitorFile) -> bool:
-    name = file.reference.seasonal
-    return name is None or season_named(name).phase_us % round(pane_s * MICROSECONDS) == 0
+    season = season_asked(file)
+    return season is None or season.pane_us % round(pane_s * MICROSECONDS) == 0

@@ -1,7 +1,12 @@
 """References by season: a daily cycle alarms nobody, and a change within an hour of the day is found."""
 
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detectors.decide import decide
 from detectors.errors import ReferenceInvalid
@@ -18,6 +23,11 @@ HOUR_US = 3_600_000_000
 SPECS = tuple(FeatureSpec(name=name) for name in ("x", "y"))
 MONITOR = Monitor(model="m", features=SPECS)
 DAYS = SEASONS["hour_of_day"]
+ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Africa/Casablanca")
+
+
+def moment_us(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp()) * 1_000_000
 
 
 def table(
@@ -109,6 +119,61 @@ def test_hours_and_days_are_those_of_utc() -> None:
     assert DAYS.phases_of([monday_us, monday_us + 13 * HOUR_US]).tolist() == [0, 13]
     with pytest.raises(ReferenceInvalid, match="'month'; it must be one of hour_of_day, day_of_week"):
         season_named("month")
+
+
+def test_the_clocks_of_a_place_tell_the_phase_summer_time_included() -> None:
+    hours, days = (season_named(name, "Europe/Berlin") for name in ("hour_of_day", "day_of_week"))
+    summer, winter = moment_us("2026-10-24T22:30Z"), moment_us("2026-10-25T22:30Z")
+    assert hours.phases_of([summer, winter]).tolist() == [0, 23]
+    assert [days.phases[days.phase_of(one)] for one in (summer, winter)] == ["Sunday", "Sunday"]
+    twice = [moment_us(f"2026-10-25T{hour:02}:30Z") for hour in range(3)]
+    assert [hours.phases[hours.phase_of(one)] for one in twice] == ["02:00", "02:00", "03:00"]
+    assert [hours.stretch_of(one) - hours.stretch_of(twice[0]) for one in twice] == [0, 0, 1]
+    skipped = [moment_us(f"2026-03-29T{hour:02}:30Z") for hour in range(2)]
+    assert [hours.phases[hours.phase_of(one)] for one in skipped] == ["01:00", "03:00"]
+
+
+def test_panes_are_short_enough_for_the_clocks() -> None:
+    asked = {
+        "UTC": 24 * HOUR_US,
+        "Europe/Berlin": HOUR_US,
+        "Asia/Kolkata": HOUR_US // 2,
+        "Asia/Kathmandu": HOUR_US // 4,
+    }
+    assert {zone: season_named("day_of_week", zone).pane_us for zone in asked} == asked
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(moment_us("1980-01-01T00:00Z"), moment_us("2060-01-01T00:00Z")), st.sampled_from(ZONES))
+def test_one_moment_and_many_are_told_alike_and_as_the_library_does(time_us: int, zone: str) -> None:
+    season = season_named("hour_of_week", zone)
+    shown = datetime.fromtimestamp(time_us // 1_000_000, UTC).astimezone(ZoneInfo(zone))
+    assert season.phases[season.phase_of(time_us)] == f"{shown:%A %H}:00"
+    assert season.phases_of([time_us, time_us]).tolist() == [season.phase_of(time_us)] * 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("Europe/Berlim", "Europe/Berlin"),
+        ("berlin", "Europe/Berlin"),
+        ("New York", "America/New_York"),
+        ("utc", "UTC"),
+    ],
+)
+def test_a_timezone_that_there_is_not_is_named_with_the_nearest(wrong: str, meant: str) -> None:
+    with pytest.raises(ReferenceInvalid, match=f"timezone is '{wrong}'.*did you mean {meant}"):
+        season_named("hour_of_day", wrong)
+
+
+def test_a_reference_keeps_its_timezone_and_one_in_utc_reads_as_before() -> None:
+    times_us, columns = table(np.random.default_rng(1), 4)
+    for season in (season_named("hour_of_day", "Asia/Tokyo"), DAYS):
+        rows = Rows(columns, phases=season.phases_of(times_us))
+        plain = build_reference("m", "1", columns, SPECS)
+        found = with_baseline(plain, rows, phases=season.phases, timezone=season.timezone)
+        assert season_of(Reference.from_json(found.to_json())) == season
+        assert (b'"timezone"' in found.to_json()) == (season is not DAYS)
 
 
 def test_an_hour_without_rows_is_named() -> None:

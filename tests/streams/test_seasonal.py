@@ -1,13 +1,15 @@
 """A reference by season in a file's backtest and in the judge: a daily cycle alarms nobody, a change within it does."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from detectors.season import SEASONS, season_of
+from detectors.season import SEASONS, season_named, season_of
 from streams.control.monitor_build import build_monitor, reference_of
 from streams.files.monitor import MonitorFile, MonitorFileInvalid
 from streams.judge.merging import merge_final
@@ -61,6 +63,36 @@ def test_a_daily_cycle_alarms_nobody_and_a_change_within_it_is_found(tmp_path: P
     incidents = [(one["kind"], one["change_row"] // 960, one["features"][0]) for one in found["incidents"]]
     assert incidents[:1] == [("data_drift", 10, "x")]
     assert {kind for kind, _, _ in incidents} == {"data_drift"}
+
+
+def by_the_clocks_of_berlin(first: str, days: int, seed: int) -> pd.DataFrame:
+    """The same cycle by local time, from the local midnight of this day on."""
+    table = cyclic(days, seed)
+    start = datetime.fromisoformat(first).replace(tzinfo=ZoneInfo("Europe/Berlin"))
+    return table.assign(at=table["at"] - table["at"].iloc[0] + round(start.timestamp()))
+
+
+def test_the_hour_is_that_of_the_clocks_of_the_place_before_and_after_summer_time(tmp_path: Path) -> None:
+    by_the_clocks_of_berlin("2026-10-10", 4, 1).to_parquet(tmp_path / "summer.parquet")
+    by_the_clocks_of_berlin("2026-11-10", 2, 2).to_parquet(tmp_path / "winter.parquet")
+    told: dict[str, int] = {}
+    for timezone in ("UTC", "Europe/Berlin"):
+        source = {"file": tmp_path / "summer.parquet", "seasonal": "hour_of_day"}
+        file = monitor(tmp_path, reference=source, timezone=timezone)
+        reference, _ = reference_of(file)
+        assert season_of(reference) == season_named("hour_of_day", timezone)
+        told[timezone] = len(backtest(tmp_path / "winter.parquet", file, known=reference).incidents)
+    assert told["Europe/Berlin"] == 0 < told["UTC"]
+
+
+def test_a_timezone_is_one_that_there_is_and_tells_phases(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"timezone is 'Berlin'.*did you mean Europe/Berlin"):
+        monitor(tmp_path, timezone="Berlin")
+    with pytest.raises(ValueError, match=r"timezone is 'Europe/Berlin': only reference\.seasonal goes by it"):
+        monitor(tmp_path, seasonal=None, timezone="Europe/Berlin")
+    with pytest.raises(MonitorFileInvalid, match="must go into 1,800 s without a rest"):
+        build_monitor(monitor(tmp_path, timezone="Asia/Kolkata", pane="1h"), ())
+    assert build_monitor(monitor(tmp_path, timezone="Asia/Kolkata", pane="30m"), ()).pane_s == 1_800
 
 
 def test_what_a_season_needs_is_told(tmp_path: Path) -> None:
