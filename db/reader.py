@@ -33,6 +33,7 @@ from remediation.tokens import Token
 from remediation.values import (
     CLOSED_INCIDENTS,
     Action,
+    ActionKind,
     ActionState,
     Approval,
     ApprovalState,
@@ -245,11 +246,18 @@ class SqlReader:
         model: str | None = None,
         incident_id: str | None = None,
         states: Sequence[ActionState] | None = None,
+        kind: ActionKind | None = None,
+        since_us: int | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[Action]:
-        """Newest first; `before` is the id of the last action of the previous page."""
+        """Newest first, those that were begun at `since_us` or later; `before` is the id of the last action of the
+        previous page."""
         query = self._page(ActionRow, before, limit)
+        if kind is not None:
+            query = query.where(ActionRow.value["kind"].as_string() == kind)
+        if since_us is not None:
+            query = query.where(ActionRow.at_us >= since_us)
         if model is not None:
             query = query.where(ActionRow.model == model)
         if incident_id is not None:

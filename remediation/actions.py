@@ -6,7 +6,7 @@ import msgspec
 
 from remediation.clock import seconds
 from remediation.identity import action_id
-from remediation.playbooks.proposal import controls
+from remediation.playbooks.proposal import controls, is_cleanup
 from remediation.values import Action, ActionKind, ActionState, Plan, Step
 
 PREPARE = ("collect", "train", "gate")
@@ -129,7 +129,7 @@ def forward(plan: Plan) -> tuple[str, ...]:
 def backward(plan: Plan) -> tuple[str, ...]:
     """The steps that take a plan back; none where nothing can."""
     if "decide" in RULES[plan.action].steps:
-        return UNDO_SERVE
+        return () if is_cleanup(plan) else UNDO_SERVE
     return UNDO_CALL if controls(plan).undo is not None else ()
 
 

@@ -17,6 +17,7 @@ from detectors.values import Alert
 from remediation import actions
 from remediation.acknowledgements import Acknowledgements
 from remediation.actuation import HOMEOSTAT, OwnServing
+from remediation.cleanup import clean_up
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.executing.parts import Parts
@@ -43,7 +44,7 @@ from remediation.reception import receive_alerts, release_alerts
 from remediation.reconciliation import Reconciliation
 from remediation.repeats import repeats
 from remediation.training_run import TrainingRuns
-from remediation.values import Acknowledgement, Incident, IncidentState
+from remediation.values import Acknowledgement, Action, Incident, IncidentState
 from remediation.watchdog import watch, written
 
 log = structlog.get_logger()
@@ -130,6 +131,7 @@ class Agent:
             group.create_task(self._repeat(self.release, self._config.release_s), name="silences")
             group.create_task(self._repeat(self.deliver, self._config.sweep_s), name="messages")
             group.create_task(self._repeat(self.reconcile, self._config.reconcile_s), name="reconciliation")
+            group.create_task(self._repeat(self.clean_up, self._config.release_s), name="cleanups")
             group.create_task(self._repeat(self.watch, self._config.watch_s), name="watchdog")
 
     async def receive(self, alert: Alert) -> None:
@@ -167,7 +169,7 @@ class Agent:
     async def sweep(self) -> None:
         """Start the next step of every open incident that has none under way."""
         now_us = self._ports.clock.now_us()
-        found = await asyncio.to_thread(self._open_incidents)
+        found, cleanups = await asyncio.to_thread(self._open)
         self._pace_s = _PACE_S * len(found)
         for incident in found:
             busy = self._tasks.get(incident.id)
@@ -176,6 +178,10 @@ class Agent:
                 self._tasks[incident.id] = task
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
         self._swept_us = now_us
+        for action in cleanups:
+            busy = self._tasks.get(action.id)
+            if (busy is None or busy.done()) and self._not_before_us.get(action.id, 0) <= now_us:
+                self._tasks[action.id] = asyncio.create_task(self._end(action), name=action.id)
 
     async def release(self) -> None:
         """Let alerts go whose silence is over."""
@@ -191,6 +197,12 @@ class Agent:
 
     async def idle(self) -> None:
         """Return when no step is under way; raises what a step raised."""
+    async def clean_up(self) -> None:
+        """Begin to turn off what was turned on for an incident that is over."""
+        for action in await asyncio.to_thread(clean_up, self._ports.journal, self._ports.clock, self._config):
+            log.info("What was turned on for an incident is turned off", action=action.id, kind=action.kind)
+            self._woken.set()
+
         await asyncio.gather(*self._tasks.values())
 
     async def deliver(self) -> None:
@@ -272,7 +284,17 @@ class Agent:
         except Exception:
             log.exception("The journal cannot be written", incident=incident_id)
 
-    def _open_incidents(self) -> list[Incident]:
+    async def _end(self, action: Action) -> None:
+        """One step of a cleanup."""
+        try:
+            wait_s = await self._executor.advance(action.id)
+        except Exception:
+            wait_s = _FIRST_RETRY_S
+            log.exception("A cleanup could not be advanced and will be tried again", action=action.id)
+        self._not_before_us[action.id] = self._ports.clock.now_us() + seconds(wait_s)
+
+    def _open(self) -> tuple[list[Incident], list[Action]]:
+        """Open incidents, and the actions under way that belong to one that is over."""
         with self._ports.journal.reading() as unit:
             return unit.incidents(states=OPEN_STATES, limit=_MOST_INCIDENTS)
 

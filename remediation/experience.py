@@ -7,6 +7,7 @@ verdict about the true cause weighs more than how an incident ended, and either 
 from collections.abc import Iterable, Mapping, Sequence
 
 from detectors.values import Alert, Value
+from remediation.actions import RULES
 from remediation.errors import UnknownIncident
 from remediation.ports import Journal, Reader
 from remediation.values import CLOSED_INCIDENTS, ActionKind, AuditEntry, Cause, Incident
@@ -117,7 +118,8 @@ def _precedent(
     if likeness < _LIKE:
         return None
     cause, by = verdicts.get(past.id, (past.cause, ""))
-    done = unit.actions(incident_id=past.id, states=("succeeded",), limit=1)
+    succeeded = unit.actions(incident_id=past.id, states=("succeeded",))
+    done = [each for each in succeeded if RULES[each.kind].verified]
     helped = done[0].kind if done and past.state == "resolved" else None
     if not by and helped is None:
         return None

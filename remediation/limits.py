@@ -4,7 +4,6 @@ They are checked when a step is proposed, so that nobody is asked for what could
 transaction in which its action starts, where only one agent at a time passes.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
@@ -21,8 +20,8 @@ from remediation.values import Action, ActionKind, Plan
 from remediation.vocabulary import ACTIONS
 
 _DAY_S: Final = 86_400.0
-_RECENT: Final = 500
-"""Actions that are looked back at; more than any limit allows to be of one day."""
+_MOST: Final = 10_000
+"""Actions that a look back may find: far more than the limits let come about in its time."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=400)]
 
@@ -30,14 +29,15 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=400)]
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`actions_per_day`: of one model, in the last 24 hours. `at_once`: of all models; of one model there is never more
     than one. `retrainings` of one model in `retraining_days` days: if it still drifts then, another one would not help,
-    and people have to look. `failures`: so many failed actions of one kind in a row open the breaker of that kind,
-    until a person resets it."""
+    and people have to look. `failures`: so many failed actions of one kind in a row, all begun in the last
+    `failure_days` days, open the breaker of that kind, until a person resets it."""
 
     actions_per_day: Count = 12
     at_once: Count = 20
     retrainings: Count = 2
     retraining_days: Annotated[float, msgspec.Meta(gt=0, le=366)] = 7.0
     failures: Count = 3
+    failure_days: Annotated[float, msgspec.Meta(gt=0, le=366)] = 30.0
 
 
 class Refusal(Value, frozen=True, kw_only=True):
@@ -52,11 +52,10 @@ def refusal(unit: Reader, plan: Plan, limits: Limits, *, now_us: int) -> Refusal
     held = held_up(unit, plan.model, limits)
     if held is not None:
         return Refusal(effect="wait", reason=held)
-    own = unit.actions(model=plan.model, limit=_RECENT)
     return (
-        _too_many_today(own, plan, limits, now_us)
-        or _trained_in_vain(own, plan, limits, now_us)
-        or _broken(unit, plan.action, limits)
+        _too_many_today(unit, plan, limits, now_us)
+        or _trained_in_vain(unit, plan, limits, now_us)
+        or _broken(unit, plan.action, limits, now_us)
     )
 
 
@@ -65,7 +64,7 @@ def held_up(unit: Reader, model: str, limits: Limits) -> str | None:
     paused = unit.switch(PAUSE)
     if paused is not None and paused.on:
         return f"{paused.by} has paused all actions: {paused.reason}"
-    running = unit.actions(states=actions.RUNNING, limit=_RECENT)
+    running = unit.actions(states=actions.RUNNING, limit=_MOST)
     own = next((each for each in running if each.model == model), None)
     if own is not None:
         return f"{own.id} ({own.kind}) of {model} is still under way"
@@ -86,13 +85,15 @@ def start(unit: Unit, plan: Plan, action: Action, limits: Limits, *, actor: str)
     return refused
 
 
-def failures_in_a_row(unit: Reader, kind: ActionKind) -> list[Action]:
-    """The failed actions of a kind since its breaker was reset or one of them succeeded, the newest first."""
+def failures_in_a_row(unit: Reader, kind: ActionKind, *, since_us: int) -> list[Action]:
+    """The failed actions of a kind that were begun since then, since its breaker was reset and since one of them
+    succeeded, the newest first."""
     reset = unit.switch(breaker_of(kind))
-    since_us = reset.at_us if reset is not None else 0
     found: list[Action] = []
-    for action in unit.actions(states=("succeeded", "failed", "reverted"), limit=_RECENT):
-        if action.kind != kind or (action.finished_us or 0) <= since_us:
+    for action in unit.actions(
+        states=("succeeded", "failed", "reverted"), kind=kind, since_us=since_us, limit=_MOST
+    ):
+        if reset is not None and (action.finished_us or 0) <= reset.at_us:
             continue
         if action.state == "succeeded":
             break
@@ -101,12 +102,11 @@ def failures_in_a_row(unit: Reader, kind: ActionKind) -> list[Action]:
     return found
 
 
-def open_breakers(unit: Reader, limits: Limits) -> dict[ActionKind, str]:
+def open_breakers(unit: Reader, limits: Limits, *, now_us: int) -> dict[ActionKind, str]:
     """The kinds of action that a person has to allow again, each with the reason."""
-    kinds = {each.kind for each in unit.actions(states=("failed", "reverted"), limit=_RECENT)}
     found: dict[ActionKind, str] = {}
     for kind in ACTIONS:
-        refused = _broken(unit, kind, limits) if kind in kinds else None
+        refused = _broken(unit, kind, limits, now_us)
         if refused is not None:
             found[kind] = refused.reason
     return found
@@ -133,8 +133,8 @@ def _told(paused: Switch) -> str:
     return f"{first}; your reason was not recorded"
 
 
-def _too_many_today(own: Sequence[Action], plan: Plan, limits: Limits, now_us: int) -> Refusal | None:
-    today = [each for each in own if now_us - each.started_us < seconds(_DAY_S)]
+def _too_many_today(unit: Reader, plan: Plan, limits: Limits, now_us: int) -> Refusal | None:
+    today = unit.actions(model=plan.model, since_us=now_us - seconds(_DAY_S) + 1, limit=_MOST)
     if len(today) < limits.actions_per_day:
         return None
     return _stop(
@@ -142,11 +142,11 @@ def _too_many_today(own: Sequence[Action], plan: Plan, limits: Limits, now_us: i
     )
 
 
-def _trained_in_vain(own: Sequence[Action], plan: Plan, limits: Limits, now_us: int) -> Refusal | None:
+def _trained_in_vain(unit: Reader, plan: Plan, limits: Limits, now_us: int) -> Refusal | None:
     if plan.action != "retrain":
         return None
-    since_us = now_us - seconds(limits.retraining_days * _DAY_S)
-    trained = [each for each in own if each.kind == "retrain" and each.started_us > since_us]
+    since_us = now_us - seconds(limits.retraining_days * _DAY_S) + 1
+    trained = unit.actions(model=plan.model, kind="retrain", since_us=since_us, limit=_MOST)
     if len(trained) < limits.retrainings:
         return None
     return _stop(
@@ -155,8 +155,9 @@ def _trained_in_vain(own: Sequence[Action], plan: Plan, limits: Limits, now_us: 
     )
 
 
-def _broken(unit: Reader, kind: ActionKind, limits: Limits) -> Refusal | None:
-    failed = failures_in_a_row(unit, kind)
+def _broken(unit: Reader, kind: ActionKind, limits: Limits, now_us: int) -> Refusal | None:
+    since_us = now_us - seconds(limits.failure_days * _DAY_S)
+    failed = failures_in_a_row(unit, kind, since_us=since_us)
     if len(failed) < limits.failures:
         return None
     return _stop(

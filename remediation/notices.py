@@ -1,17 +1,19 @@
 """What people are told once, beside tickets and the ends of incidents: a step that is overdue, a silence that ended
-while its alert burns, an illness that nobody has taken up, an incident that grew."""
+while its alert burns, an illness that nobody has taken up, an incident that grew, something turned on
+that could not be turned off."""
 
 from typing import Literal
 
 from detectors.values import Value
 
-NoticeKind = Literal["overdue", "silence_over", "still_burning", "grown"]
+NoticeKind = Literal["overdue", "silence_over", "still_burning", "grown", "cleanup_failed"]
 
 AUDITED_AS: dict[NoticeKind, str] = {
     "overdue": "watchdog.overdue",
     "silence_over": "silence.burning",
     "still_burning": "incident.repeated",
     "grown": "incident.grown",
+    "cleanup_failed": "cleanup.failed",
 }
 """What the audit log calls them."""
 

@@ -126,9 +126,14 @@ class Reader(Protocol):
         model: str | None = None,
         incident_id: str | None = None,
         states: Sequence[ActionState] | None = None,
+        kind: ActionKind | None = None,
+        since_us: int | None = None,
         before: str | None = None,
         limit: int = 100,
-    ) -> list[Action]: ...
+    ) -> list[Action]:
+        """Newest first; with `since_us` those that were begun then or later."""
+        ...
+
 
     def desired(self, model: str) -> Desired | None: ...
     def deployments(self, model: str) -> list[Desired]:

@@ -7,6 +7,7 @@ from detectors.explain import KIND_NAMES
 from detectors.names import MEASURE_NAMES
 from remediation import vocabulary
 from remediation.notices import AUDITED_AS
+from remediation.playbooks.proposal import is_cleanup
 from remediation.values import AuditEntry, Plan
 from remediation.vocabulary import Deed
 
@@ -120,6 +121,8 @@ def duration(from_us: int | None, to_us: int | None) -> str:
 def headline(plan: Plan) -> str:
     """What is proposed, as a command: verb, model, versions."""
     model, ill, good = plan.model, plan.from_version, plan.to_version
+    if is_cleanup(plan):
+        return _headline_of_cleanup(plan)
     match plan.action:
         case "rollback" if good == ill:
             dropped = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))
@@ -144,6 +147,13 @@ def headline(plan: Plan) -> str:
             )
         case _:
             return _headline_of_the_rest(plan)
+
+
+def _headline_of_cleanup(plan: Plan) -> str:
+    if plan.action == "raise_log_detail":
+        return f"Log the requests of {plan.model} as before the incident"
+    gone = [each for each in plan.from_arrangement.shadows if each not in plan.arrangement.shadows]
+    return f"Let version {', '.join(gone)} score no more requests of {plan.model}"
 
 
 def _headline_of_the_rest(plan: Plan) -> str:

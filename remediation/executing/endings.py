@@ -4,12 +4,12 @@ from typing import Literal
 
 import msgspec
 
-from remediation import actions, incidents
+from remediation import actions, cleanup, incidents
 from remediation.actuation import allowed_s
 from remediation.approvals import world_moved
 from remediation.clock import seconds
 from remediation.executing.parts import Parts
-from remediation.playbooks.proposal import controls
+from remediation.playbooks.proposal import controls, is_cleanup
 from remediation.ports import Unit
 from remediation.values import Action, Plan
 
@@ -39,7 +39,8 @@ class Endings:
                 incidents.move(unit, incident, to="verifying", why=sentence, acted_us=at_us)
         else:
             self._over(unit, before, done, "succeeded", sentence)
-            self._go_on(unit, done, f"{plan.action}: {sentence}")
+            if not is_cleanup(plan):
+                self._go_on(unit, done, f"{plan.action}: {sentence}")
 
     def succeed(self, action_id: str, sentence: str, end: Effect = "recovered") -> bool:
         """End an action that did what it should, with what became of the illness; False when somebody else holds it, or
@@ -143,6 +144,10 @@ class Endings:
 
     def _failed(self, unit: Unit, action: Action, plan: Plan, name: str, outcome: str) -> None:
         moved = world_moved(unit, plan)
+        if is_cleanup(plan):
+            if moved is None or actions.decisions(action):
+                cleanup.not_ended(unit, plan, outcome, now_us=self._parts.clock.now_us())
+            return
         incident = unit.incident(action.incident_id)
         untouched = not actions.decisions(action) and actions.step_of(action, actions.CALL[0]) is None
         if moved is not None and untouched and name != actions.CANCEL:

@@ -37,7 +37,8 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
     how often an attempt that failed is repeated (None: until the time of a step is up). `on_failure`: `next` goes on
     with the playbook, `stop` tells people, `undo` takes also back what a failed verification would leave, and stops.
     `verify`: whether recovery must be proven after it (None: as its kind is). `hold_s`: how long a share of the traffic
-    is watched before the next one.
+    is watched before the next one. `keep`: what it turns on stays when the incident ends. `ends`: the action
+    whose effect this plan ends, and nothing else (`remediation.cleanup`).
     """
 
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -47,8 +48,15 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
     hold_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     shares: tuple[Annotated[float, msgspec.Meta(gt=0, le=1)], ...] = ()
     undo: dict[str, Any] | None = None
+    keep: bool = False
+    ends: str = ""
 
 
 def controls(plan: Plan) -> Controls:
     """The controls of a plan. Raises `msgspec.ValidationError` where one of them is none."""
     return msgspec.convert(plan.parameters, Controls)
+
+
+def is_cleanup(plan: Plan) -> bool:
+    """Whether a plan only ends what another one's action has turned on, and is no step of its own."""
+    return "ends" in plan.parameters

@@ -9,7 +9,7 @@ from remediation.config import AgentConfig
 from remediation.evidence import Facts, gather, with_points
 from remediation.incidents import OPEN_STATES
 from remediation.playbooks.planner import Consideration, consider
-from remediation.playbooks.proposal import Proposal, Tried
+from remediation.playbooks.proposal import Proposal, Tried, is_cleanup
 from remediation.playbooks.scene import References
 from remediation.ports import Reader
 from remediation.questions import is_question
@@ -74,7 +74,7 @@ def tried(reader: Reader, incident_id: str) -> list[Tried]:
     """What was planned for an incident before, oldest first."""
     tickets = {each.plan_id: each for each in reader.approvals(incident_id=incident_id)}
     done = {each.plan_id: each for each in reader.actions(incident_id=incident_id)}
-    asked = [each for each in reader.plans(incident_id) if not is_question(each)]
+    asked = [each for each in reader.plans(incident_id) if not (is_question(each) or is_cleanup(each))]
     plans = sorted(asked, key=lambda plan: (plan.created_us, plan.id))
     return [Tried(plan=each, approval=tickets.get(each.id), action=done.get(each.id)) for each in plans]
 

@@ -108,9 +108,11 @@ class ShiftTraffic(Common, frozen=True, kw_only=True, tag="shift_traffic"):
 
 
 class Shadow(Common, frozen=True, kw_only=True, tag="shadow"):
-    """The version `to` scores every request beside the one that answers."""
+    """The version `to` scores every request beside the one that answers, until the incident ends; with `keep` also
+    after it."""
 
     to: Version
+    keep: bool = False
 
 
 class FallBack(Common, frozen=True, kw_only=True, tag="fall_back"):
@@ -137,7 +139,9 @@ class PauseModel(Common, frozen=True, kw_only=True, tag="pause_model"):
 
 
 class RaiseLogDetail(Common, frozen=True, kw_only=True, tag="raise_log_detail"):
-    """Each request is logged in full."""
+    """Each request is logged in full, until the incident ends; with `keep` also after it."""
+
+    keep: bool = False
 
 
 class ScaleReplicas(Common, frozen=True, kw_only=True, tag="scale_replicas"):

@@ -52,7 +52,8 @@ def agent(services: Services) -> AgentOut:
     """Also while nothing is wrong."""
     limits = services.limits
     with services.journal.reading() as unit:
-        switch, breakers = unit.switch(PAUSE), open_breakers(unit, limits)
+        switch = unit.switch(PAUSE)
+        breakers = open_breakers(unit, limits, now_us=services.clock.now_us())
         running = len(unit.actions(states=actions.RUNNING, limit=500))
     paused = switch if switch is not None and switch.on else None
     return AgentOut(

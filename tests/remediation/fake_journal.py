@@ -260,6 +260,8 @@ class FakeUnit:
         model: str | None = None,
         incident_id: str | None = None,
         states: Sequence[str] | None = None,
+        kind: str | None = None,
+        since_us: int | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[Action]:
@@ -269,6 +271,8 @@ class FakeUnit:
             if (incident_id is None or each.incident_id == incident_id)
             and (model is None or each.model == model)
             and (states is None or each.state in states)
+            and (kind is None or each.kind == kind)
+            and (since_us is None or each.started_us >= since_us)
         ]
         return found[:limit]
 

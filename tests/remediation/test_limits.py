@@ -120,10 +120,21 @@ def test_failures_in_a_row_open_the_breaker_of_their_kind_until_a_person_resets_
     assert "the last 3 actions of the kind rollback failed, the last one with: it failed" in told
     assert "reset-breaker rollback" in told
     with bench.journal.reading() as unit:
-        assert list(open_breakers(unit, bench.limits)) == ["rollback"]
+        assert list(open_breakers(unit, bench.limits, now_us=bench.clock.now_us())) == ["rollback"]
     assert bench.begin("promote") is None
     bench.end("succeeded")
     bench.turn(breaker_of("rollback"), on=False)
+    assert bench.begin() is None
+
+
+def test_a_breaker_counts_by_time_and_not_by_how_much_else_was_done() -> None:
+    bench = Bench(Limits(failure_days=2, actions_per_day=400))
+    for _ in range(3):
+        bench.done("failed")
+    for _ in range(390):
+        bench.done("succeeded", kind="promote")
+    assert "the last 3 actions of the kind rollback failed" in (bench.begin() or "")
+    bench.clock.advance(2 * DAY)
     assert bench.begin() is None
 
 
@@ -279,7 +290,7 @@ class Interleaved(RuleBasedStateMachine):
             assert len([one for one in trained if one.started_us < each.started_us + 7 * DAY * S]) <= 2
         with self.bench.journal.reading() as unit:
             now_us = self.bench.clock.now_us()
-            for kind in open_breakers(unit, self.bench.limits):
+            for kind in open_breakers(unit, self.bench.limits, now_us=now_us):
                 plan = self.bench.plan(kind, "new")
                 assert refusal(unit, plan, self.bench.limits, now_us=now_us) is not None
 

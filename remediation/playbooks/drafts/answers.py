@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from remediation.evidence import ARRIVALS, BREAK_MEASURES, CERTAIN_BREAKS, strongest
 from remediation.playbooks import steps as kinds
-from remediation.playbooks.drafts.values import Draft
+from remediation.playbooks.drafts.values import WITH_INCIDENT, Draft
 from remediation.playbooks.scene import Scene
 
 
@@ -65,13 +65,13 @@ def pause(step: kinds.PauseModel, scene: Scene) -> Draft | str:
 
 def detail(step: kinds.RaiseLogDetail, scene: Scene) -> Draft | str:
     """Every request is logged in full."""
-    del step
     if scene.before.detailed:
         return f"every request of {scene.serving.model} is logged in full already"
     return Draft(
         blast_radius=f"Each request of {scene.serving.model} is logged in full. No answer changes.",
-        undo="Requests are logged as before.",
+        undo="Requests are logged as before." + ("" if step.keep else WITH_INCIDENT),
         arrangement=replace(scene.before, detailed=True),
+        parameters={"keep": True} if step.keep else {},
     )
 
 

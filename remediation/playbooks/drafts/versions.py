@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from remediation.identity import plan_id, seed
 from remediation.plans import surely_changed_us
 from remediation.playbooks import steps as kinds
-from remediation.playbooks.drafts.values import Draft, answering, without
+from remediation.playbooks.drafts.values import WITH_INCIDENT, Draft, answering, without
 from remediation.playbooks.scene import Scene
 from remediation.values import Arrangement, ModelVersion
 
@@ -69,9 +69,9 @@ def shadow(step: kinds.Shadow, scene: Scene) -> Draft | str:
     return Draft(
         blast_radius=f"Version {target.version} scores every request of {scene.serving.model} beside version "
         f"{scene.serving.version}. No answer changes.",
-        undo=f"Version {target.version} scores no request any more.",
+        undo=f"Version {target.version} scores no request any more." + ("" if step.keep else WITH_INCIDENT),
         arrangement=after,
-        parameters={"version": target.version},
+        parameters={"version": target.version} | ({"keep": True} if step.keep else {}),
         evidence=tuple(reasons),
     )
 
