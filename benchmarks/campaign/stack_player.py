@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 import homeostat
 from benchmarks.campaign.outstanding import Outstanding
@@ -24,15 +25,12 @@ from remediation.values import CLOSED_INCIDENTS, Arrangement
 WINDOW_ROWS, LABEL_ROWS = 400, 250
 _BEFORE = 10.5
 """Windows before the onset that are played as they happen: harmless releases come up to nine before it."""
-_AFTER, _PATIENCE = 24.0, 60.0
-"""Windows after the onset, and as many while an incident is open."""
+_AFTER, _PATIENCE = 24.0, 120.0
+"""Windows after the onset, and as many while an incident is open: windows are short here, and what the agent does takes
+as long as ever."""
 _HISTORY_STEPS, _LIVE_STEPS = 4, 20
 """Requests in a window."""
-_SETTLE_S = 15.0
-"""From the last event to its incident: seals, checkpoints, and the agent."""
 _LOADED_S = 90.0
-_BY_THE_HOUR = ("silence", "surge")
-"""Faults that are told by the usual traffic of hours, which therefore has to be there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +68,10 @@ class Player:
         self._people = people
         self._window_us = window_s * 1e6
         self._history_us = self._window_us
-        if scenario.fault in _BY_THE_HOUR:
+        if scenario.fault == "silence":
+            # It is told by the usual traffic, which is known by slots of ten minutes.
             self._history_us = WINDOW_ROWS / scenario.pace * 1e6
-        self._live_at = scenario.onset + (_AFTER if scenario.fault == "surge" else -_BEFORE)
+        self._live_at = scenario.onset - _BEFORE
         self._rng = np.random.default_rng([scenario.seed, 1])
         self._line = Line(scenario, np.random.default_rng([scenario.seed, 2]))
         self._outstanding = Outstanding()
@@ -82,7 +81,7 @@ class Player:
         service.lines[self._model] = self._line
 
     async def play(self) -> Played:
-        """From its start until its incidents have ended, or for 60 windows after the fault."""
+        """From its start until its incidents have ended, or for `_PATIENCE` windows after the fault."""
         began_s = time.monotonic()
         await self._session.watch(self._monitor())
         await self._register("1", GOOD, GOOD)
@@ -96,6 +95,8 @@ class Player:
         await self._loaded()
         await self._history()
         await self._live(second_at)
+        # Nobody is alarmed because the play is over.
+        await self._session.watch(replace(self._monitor(), revision=2, silence_s=0.0))
         return Played(
             scenario=self._scenario,
             model=self._model,
@@ -137,7 +138,6 @@ class Player:
     async def _live(self, second_at: float | None) -> None:
         at, step_s = self._live_at, self._window_us / 1e6 / _LIVE_STEPS
         before_us, next_s = time.time() * 1e6, time.monotonic()
-        is_over = self._scenario.fault == "surge"
         busy, looked_at = False, at
         while at < self._scenario.onset + (_PATIENCE if busy else _AFTER):
             next_s = max(next_s + step_s, time.monotonic())
@@ -147,15 +147,10 @@ class Player:
                 await self._people.release(self._model, "2")
             now_us = time.time() * 1e6
             await self._record_changes(at, int(now_us))
-            if not is_over:
-                await self._step(at, int(before_us), int(now_us), _LIVE_STEPS, self._window_us)
+            await self._step(at, int(before_us), int(now_us), _LIVE_STEPS, self._window_us)
             before_us, at = now_us, at + 1 / _LIVE_STEPS
-            if at - looked_at >= 1.0:
+            if at - looked_at >= 1.0 or at >= self._scenario.onset + _AFTER:
                 looked_at, busy = at, await self._busy()
-        await asyncio.sleep(_SETTLE_S)
-        while await self._busy() and at < self._scenario.onset + _PATIENCE:
-            await asyncio.sleep(self._window_us / 1e6)
-            at += 1.0
 
     async def _record_changes(self, at: float, now_us: int) -> None:
         while self._changes and self._changes[0][2] <= at:
@@ -202,19 +197,17 @@ class Player:
     def _monitor(self) -> Monitor:
         window_s, history_s = self._window_us / 1e6, self._history_us / 1e6
         all_s = history_s * (self._live_at + _PATIENCE)
-        is_surge = self._scenario.fault == "surge"
-        pane_s = {"surge": 300.0, "silence": window_s}.get(self._scenario.fault or "", window_s / 8)
         return Monitor(
             model=self._model,
             features=specs(self._names),
             window_rows=WINDOW_ROWS,
             label_window_rows=LABEL_ROWS,
-            pane_s=pane_s,
+            pane_s=window_s / (1 if self._scenario.fault == "silence" else 8),
             watermark_delay_s=0.5,
             lateness_s=max(60.0, 2 * history_s),
             label_horizon_s=max(3_600.0, all_s),
             hot_horizon_s=max(3_600.0, all_s),
-            idle_s=60.0 if is_surge else 5.0,
+            idle_s=5.0,
             series_ttl_s=max(86_400.0, all_s),
-            silence_s=600.0 if is_surge else 3 * window_s,
+            silence_s=3 * window_s,
         )

@@ -49,7 +49,9 @@ class Service:
     def __init__(self) -> None:
         self.lines: dict[str, Line] = {}
         self.logged: dict[str, int] = {}
-        self._http = httpx.AsyncClient(timeout=_PATIENCE_S)
+        # A connection that is kept can be closed by the server in the moment in which it is used again.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.AsyncClient(timeout=_PATIENCE_S, limits=fresh)
         self._url = ""
 
     @contextlib.asynccontextmanager
