@@ -46,6 +46,7 @@ from remediation.repeats import repeats
 from remediation.training_run import TrainingRuns
 from remediation.values import Acknowledgement, Action, Incident, IncidentState
 from remediation.watchdog import watch, written
+from remediation.witness import Witness
 
 log = structlog.get_logger()
 
@@ -104,7 +105,8 @@ class Agent:
             )
         )
         self._executor = executor
-        self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config)
+        witness = Witness(ports.archive, ports.registry, ports.scorer)
+        self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config, witness)
         self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy, ports.channels)
         self._reconciliation = Reconciliation(
             ports.journal,
@@ -129,9 +131,9 @@ class Agent:
             group.create_task(self._follow_acknowledgements(), name="acknowledgements")
             group.create_task(self._sweep_forever(), name="incidents")
             group.create_task(self._repeat(self.release, self._config.release_s), name="silences")
+            group.create_task(self._repeat(self.clean_up, self._config.release_s), name="cleanups")
             group.create_task(self._repeat(self.deliver, self._config.sweep_s), name="messages")
             group.create_task(self._repeat(self.reconcile, self._config.reconcile_s), name="reconciliation")
-            group.create_task(self._repeat(self.clean_up, self._config.release_s), name="cleanups")
             group.create_task(self._repeat(self.watch, self._config.watch_s), name="watchdog")
 
     async def receive(self, alert: Alert) -> None:
@@ -176,12 +178,12 @@ class Agent:
             if (busy is None or busy.done()) and self._not_before_us.get(incident.id, 0) <= now_us:
                 task = asyncio.create_task(self._advance(incident), name=incident.id)
                 self._tasks[incident.id] = task
-        self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
-        self._swept_us = now_us
         for action in cleanups:
             busy = self._tasks.get(action.id)
             if (busy is None or busy.done()) and self._not_before_us.get(action.id, 0) <= now_us:
                 self._tasks[action.id] = asyncio.create_task(self._end(action), name=action.id)
+        self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+        self._swept_us = now_us
 
     async def release(self) -> None:
         """Let alerts go whose silence is over."""
@@ -195,14 +197,14 @@ class Agent:
                 why=decision.reason,
             )
 
-    async def idle(self) -> None:
-        """Return when no step is under way; raises what a step raised."""
     async def clean_up(self) -> None:
         """Begin to turn off what was turned on for an incident that is over."""
         for action in await asyncio.to_thread(clean_up, self._ports.journal, self._ports.clock, self._config):
             log.info("What was turned on for an incident is turned off", action=action.id, kind=action.kind)
             self._woken.set()
 
+    async def idle(self) -> None:
+        """Return when no step is under way; raises what a step raised."""
         await asyncio.gather(*self._tasks.values())
 
     async def deliver(self) -> None:
@@ -296,7 +298,10 @@ class Agent:
     def _open(self) -> tuple[list[Incident], list[Action]]:
         """Open incidents, and the actions under way that belong to one that is over."""
         with self._ports.journal.reading() as unit:
-            return unit.incidents(states=OPEN_STATES, limit=_MOST_INCIDENTS)
+            found = unit.incidents(states=OPEN_STATES, limit=_MOST_INCIDENTS)
+            known = {each.id for each in found}
+            running = unit.actions(states=actions.RUNNING, limit=_MOST_INCIDENTS)
+        return found, [each for each in running if each.incident_id not in known]
 
     # -- loops -------------------------------------------------------------------------------------
 

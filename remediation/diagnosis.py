@@ -60,6 +60,12 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
     return f"no other alert in {patience_us / 1e6:g} s" if quiet_us >= patience_us else None
 
 
+def needs_testimony(facts: Facts, config: DiagnosisConfig) -> bool:
+    """Whether the rows around a release can tell if it is the release: near one, and of a model that is ill itself."""
+    ill = facts.firing("data_drift", "prediction_drift", *OUTCOMES) or facts.quality()
+    return bool(ill) and facts.predecessor() is not None and near_release(facts, config)
+
+
 def _settle_us(facts: Facts, config: DiagnosisConfig) -> int:
     if len(facts.arrivals()) == len(facts.firing()):
         # How events arrive is counted by the clock: no window begins ill in part, and none has to be waited for.

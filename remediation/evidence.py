@@ -12,7 +12,7 @@ from remediation.config import DiagnosisConfig
 from remediation.experience import Precedent, precedents
 from remediation.facets import is_of_service, of_operation
 from remediation.ports import Reader
-from remediation.routing import still_firing
+from remediation.testimony import Testimony
 from remediation.values import Desired, Incident
 
 RATES = ("accuracy", "balanced_accuracy", "f1")
@@ -42,7 +42,7 @@ class Facts(Value, frozen=True, kw_only=True):
     `deployments` every version that was made to serve, oldest first; `blamed` the versions that were found to
     be bad releases; `changes` what else happened around the onset, the nearest first; `precedents` past incidents that
     showed the same; `gone` features without a value in today's traffic; `unsound` versions whose files
-    cannot be used, with the reason."""
+    cannot be used, with the reason; `testimony` what the rows around the release say (None: nobody asked)."""
 
     incident: Incident
     alerts: tuple[Alert, ...]
@@ -55,6 +55,7 @@ class Facts(Value, frozen=True, kw_only=True):
     precedents: tuple[Precedent, ...] = ()
     gone: frozenset[str] = frozenset()
     unsound: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    testimony: Testimony | None = None
 
     @property
     def version(self) -> str:
@@ -151,7 +152,8 @@ def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> F
     begun that has to do with it."""
     onset_us = incident.change_us
     changes = unit.changes(since_us=onset_us - seconds(near_s), until_us=onset_us + seconds(near_s))
-    alerts = (*_carried_over(unit, incident), *unit.alerts(incident.id))
+    own = unit.alerts(incident.id)
+    alerts = (*_carried_over(unit, incident, own), *own)
     return Facts(
         incident=incident,
         alerts=alerts,
@@ -295,16 +297,17 @@ def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -
     return sorted(found, key=lambda each: (-each.effect, each.measure, each.feature or ""))
 
 
-def _carried_over(unit: Reader, incident: Incident) -> list[Alert]:
-    """Alerts of the same version that came while another incident was open and fire still: the judge tells
-    each once."""
-    past = unit.incidents(model=incident.model, limit=2)
-    return [
+def _carried_over(unit: Reader, incident: Incident, own: Sequence[Alert]) -> list[Alert]:
+    """Alerts of the same version that came while another incident was open and hold still: the judge tells each once.
+    A feature that people were told is broken is so until it is told to be in order."""
+    past = [
         alert
-        for other in past
+        for other in unit.incidents(model=incident.model, limit=2)
         if other.id != incident.id
-        for alert in still_firing(unit.alerts(other.id), incident.version)
+        for alert in unit.alerts(other.id)
     ]
+    known = {each.id for each in own}
+    return [each for each in _burning([*past, *own], incident.version) if each.id not in known]
 
 
 def _blamed(unit: Reader, incident: Incident) -> frozenset[str]:

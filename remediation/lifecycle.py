@@ -10,7 +10,7 @@ import structlog
 from remediation import actions, approvals, families, incidents, limits
 from remediation.clock import seconds
 from remediation.config import AgentConfig
-from remediation.diagnosis import diagnose, more_may_come, ready, summary
+from remediation.diagnosis import diagnose, more_may_come, needs_testimony, ready, summary
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
 from remediation.observed import Remembered
@@ -22,7 +22,9 @@ from remediation.ports import Clock, Journal, Reader, Registry, Unit
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
 from remediation.targets import flaw, gone_features
+from remediation.testimony import Testimony
 from remediation.values import Approval, Incident, ModelVersion, Plan
+from remediation.witness import Witness
 
 log = structlog.get_logger()
 
@@ -37,7 +39,9 @@ class Lifecycle:
     executor: Executor
     clock: Clock
     config: AgentConfig
+    witness: Witness
     _considered: dict[str, int] = field(default_factory=dict[str, int])
+    _testimonies: dict[str, Testimony] = field(default_factory=dict[str, Testimony])
     _past: Remembered = field(default_factory=Remembered)
 
     def step(self, incident_id: str) -> None:
@@ -75,18 +79,29 @@ class Lifecycle:
     # -- open -> diagnosed -------------------------------------------------------------------------
 
     def _diagnose(self, incident_id: str) -> None:
+        self._testimonies.pop(incident_id, None)
+        unheard = self._diagnosed(incident_id)
+        if unheard is not None:
+            # What the rows say takes a while to read: nobody's transaction waits for it.
+            self._testimonies[incident_id] = self.witness.heard(unheard)
+            self._diagnosed(incident_id)
+
+    def _diagnosed(self, incident_id: str) -> Facts | None:
+        """Diagnose, if the time has come; the facts, where the rows around a release have to be heard first."""
         with self.journal.transaction() as unit:
             facts = self._facts(unit, incident_id, "open")
             if facts is None or self._ended_by_itself(unit, facts) or self._replaced_by_people(unit, facts):
-                return
+                return None
             why = ready(facts, self.config.diagnosis)
             if why is None:
-                return
+                return None
+            if facts.testimony is None and needs_testimony(facts, self.config.diagnosis):
+                return facts
             facts = with_points(unit, facts, self.config.diagnosis)
             hypotheses = diagnose(facts, self.config.diagnosis)
             best = hypotheses[0]
             if best.cause == "unknown" and more_may_come(facts, self.config.diagnosis):
-                return
+                return None
             incidents.move(
                 unit,
                 facts.incident,
@@ -98,6 +113,7 @@ class Lifecycle:
                 summary=summary(facts, best),
                 diagnosed_us=facts.now_us,
             )
+            return None
 
     def _ended_by_itself(self, unit: Unit, facts: Facts) -> bool:
         if still_firing(facts.alerts, facts.version):
@@ -230,7 +246,7 @@ class Lifecycle:
 
     def _other_cause(self, unit: Unit, incident: Incident, now_us: int) -> str | None:
         """Alerts that came after the diagnosis and turn it over make the plan another one."""
-        facts = gather(unit, incident, now_us=now_us, near_s=self.config.diagnosis.near_change_s)
+        facts = self._gathered(unit, incident, now_us)
         if self._considered.get(incident.id) == len(facts.alerts):
             return None
         self._considered[incident.id] = len(facts.alerts)
@@ -247,12 +263,11 @@ class Lifecycle:
         incident = unit.incident(incident_id)
         if incident is None or incident.state != state:
             return None
-        return gather(
-            unit,
-            incident,
-            now_us=self.clock.now_us(),
-            near_s=self.config.diagnosis.near_change_s,
-        )
+        return self._gathered(unit, incident, self.clock.now_us())
+
+    def _gathered(self, unit: Reader, incident: Incident, now_us: int) -> Facts:
+        facts = gather(unit, incident, now_us=now_us, near_s=self.config.diagnosis.near_change_s)
+        return msgspec.structs.replace(facts, testimony=self._testimonies.get(incident.id))
 
 
 def _sound(found: Proposal | NoPlan) -> Proposal | NoPlan:

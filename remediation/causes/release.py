@@ -1,6 +1,7 @@
 """Is it the version that was released? What began with it, and was not there before it, is its doing."""
 
 from detectors.values import Alert, AlertKind, Axis, MetricPoint
+from remediation.causes.slower import worse_service
 from remediation.causes.telling import ago, count, hypothesis, told
 from remediation.clock import US_PER_S, seconds
 from remediation.config import DiagnosisConfig
@@ -15,6 +16,8 @@ _HEALTHY_AFTER_RELEASE = 0.05
 _NO_WORSE_Z = 2.0
 """Standard errors below which a version is no worse than the one before it."""
 _PREDECESSOR_ILL = 0.15
+_CLEARED = 0.05
+_CONVICTED = 0.9
 _PARTLY = 0.65
 """A first window that moved by a smaller part of what the next one did was in order at its beginning."""
 _SHARES = frozenset(
@@ -29,6 +32,22 @@ def bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
         return hypothesis("bad_release", _NO_RELEASE, [f"version {facts.version} replaced no other version"])
     age_s = (facts.incident.change_us - release.at_us) / US_PER_S
     reasons = [f"version {facts.version} replaced version {before} {ago(age_s)}"]
+    if not _of_model(facts, *_INPUTS, *OUTCOMES):
+        slower = worse_service(facts, before, config, reasons)
+        if slower is not None:
+            return slower
+    said = facts.testimony
+    if said is not None and said.clears:
+        return hypothesis("bad_release", _CLEARED, [*reasons, *(f"but {each}" for each in said.sentences)])
+    found = _by_windows(facts, before, config, reasons)
+    if said is None or not said.sentences:
+        return found
+    confidence = max(found.confidence, _CONVICTED) if said.convicts else found.confidence
+    return hypothesis("bad_release", confidence, [*said.sentences, *found.reasons])
+
+
+def _by_windows(facts: Facts, before: str, config: DiagnosisConfig, reasons: list[str]) -> Hypothesis:
+    """By what the windows of both versions say."""
     healthy = _healthy_windows_before_change(facts, before, config)
     if healthy >= config.healthy_windows:
         reasons.append(f"but it was in order for {healthy} windows after its release")
@@ -61,7 +80,7 @@ def _healthy_windows_before_change(facts: Facts, before: str, config: DiagnosisC
     was: a sequential test can be slow to speak.
     """
     outcomes = facts.firing(*OUTCOMES)
-    events = facts.firing("data_drift", "data_quality") if outcomes else facts.firing(*_INPUTS)
+    events = _of_model(facts, "data_drift", "data_quality") if outcomes else _of_model(facts, *_INPUTS)
     counts = [0]
     if outcomes:
         usual = _last(facts.windows(before, "label"))
@@ -70,6 +89,11 @@ def _healthy_windows_before_change(facts: Facts, before: str, config: DiagnosisC
     if events:
         counts.append(len(_in_order_before(facts, "event", events)))
     return max(counts)
+
+
+def _of_model(facts: Facts, *kinds: AlertKind) -> list[Alert]:
+    """Firing alerts of the model and its data, not of the operation around it."""
+    return [each for each in facts.firing(*kinds) if not of_operation(each)]
 
 
 def _in_order_before(facts: Facts, axis: Axis, alerts: list[Alert]) -> list[Window]:

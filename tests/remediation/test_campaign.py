@@ -23,7 +23,7 @@ def scenario(fault: Fault | None, release: float | None = None) -> Scenario:
         ("wrong_model", None, "rollback"),
         ("rotation", ONSET - 2.5, "quarantine_feature"),
         ("shift_with_loss", None, "retrain"),
-        ("turned_concept", None, "retrain"),
+        ("turned_concept", ONSET + 0.5, "retrain"),
         ("labels_one_class", None, None),
         (None, ONSET, None),
     ],

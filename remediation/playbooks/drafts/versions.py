@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from remediation.evidence import ARRIVALS, CERTAIN_BREAKS
 from remediation.identity import plan_id, seed
 from remediation.plans import surely_changed_us
 from remediation.playbooks import steps as kinds
@@ -99,6 +100,8 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
         return "a candidate would learn from data that are broken; `accept: [broken_data]` allows it"
     if scene.cause.cause == "label_problem" and "bad_labels" not in step.accept:
         return "a candidate would learn from labels that cannot be trusted; `accept: [bad_labels]` allows it"
+    if "broken_data" not in step.accept and (why := _spoiled(scene)) is not None:
+        return f"{why}, and a candidate would learn that; `accept: [broken_data]` allows it"
     with_past = scene.cause.cause != "concept_shift" if step.with_past is None else step.with_past
     margin = scene.config.retraining.margin
     return Draft(
@@ -115,6 +118,15 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
             "gate": f"balanced accuracy and F1 on held-out groups above the champion's, by over {margin:g}",
         },
     )
+
+
+def _spoiled(scene: Scene) -> str | None:
+    """What is wrong with the inputs of today, whatever the cause is called; None where nothing is known of it."""
+    if scene.before.imputed:
+        return f"{', '.join(sorted(scene.before.imputed))} is in quarantine: what arrives is replaced"
+    found = scene.facts.quality(CERTAIN_BREAKS - ARRIVALS)
+    names = sorted({each.feature or "an input" for each in found})
+    return f"{', '.join(names)} is broken ({found[0].measure.replace('_', ' ')})" if found else None
 
 
 def _replaced(scene: Scene, target: ModelVersion, reasons: tuple[str, ...]) -> Draft:

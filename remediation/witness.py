@@ -1,0 +1,92 @@
+"""Where the rows around a release come from: the archive, scored once more by the version before."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import structlog
+
+from remediation.clock import seconds
+from remediation.evidence import Facts
+from remediation.ports import Archive, Registry, Scorer
+from remediation.testimony import Both, Floats, Testimony, weigh
+
+log = structlog.get_logger()
+
+_DECISION = 0.5
+_SPANS = 4
+"""Windows before the release, and after the change."""
+_LEAST_S = 60.0
+_MOST_ROWS = 200_000
+"""Rows that are read at most, at the pace of the alert's window."""
+_EACH = 4_000
+"""Rows of either version that are weighed; of more every so many-th."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Asks the archive and the registry. What it cannot have it does without, and says so in the log."""
+
+    archive: Archive
+    registry: Registry
+    scorer: Scorer
+
+    def heard(self, facts: Facts) -> Testimony:
+        """What the rows around the release of the ill version say; nothing where there are none with labels."""
+        try:
+            return self._heard(facts)
+        except Exception:
+            log.exception(
+                "The rows around a release could not be compared; it is diagnosed without them",
+                incident=facts.incident.id,
+                model=facts.incident.model,
+            )
+            return Testimony()
+
+    def _heard(self, facts: Facts) -> Testimony:
+        release, before = facts.release(), facts.predecessor()
+        if release is None or before is None:
+            return Testimony()
+        reach_us = _reach_us(facts)
+        frame = self.archive.labelled(
+            facts.incident.model,
+            since_us=release.at_us - reach_us,
+            until_us=min(facts.now_us, max(facts.incident.change_us, release.at_us) + reach_us),
+            known_until_us=facts.now_us,
+        )
+        rows = _thinned(frame, before, facts.version)
+        if not len(rows):
+            return Testimony()
+        new = (rows["version"] == facts.version).to_numpy(bool)
+        return weigh(
+            Both(rows, new, self._again(facts.incident.model, before, rows)), (before, facts.version)
+        )
+
+    def _again(self, model: str, version: str, rows: pd.DataFrame) -> Floats | None:
+        """What a version says of rows now; None where its inputs are not all on record, or answers are no classes."""
+        registered = self.registry.version(model, version)
+        if registered is None or not registered.features:
+            return None
+        columns = [f"f.{name}" for name in registered.features]
+        classes = set(rows["label"].unique().tolist()) <= {0, 1}
+        if not classes or not set(columns) <= set(rows.columns):
+            return None
+        inputs = rows.loc[:, columns].set_axis(list(registered.features), axis=1)
+        scores = np.asarray(self.scorer.score(self.registry.onnx(model, version), inputs))
+        return (scores >= _DECISION).astype(np.float64)
+
+
+def _reach_us(facts: Facts) -> int:
+    """How far from the release rows are read."""
+    widest = max(facts.firing(), key=lambda each: each.end_us - each.start_us)
+    span_us = max(widest.end_us - widest.start_us, 1)
+    wanted_us = max(_SPANS * span_us, seconds(_LEAST_S))
+    return min(wanted_us, max(span_us * _MOST_ROWS // max(widest.rows, 1), seconds(_LEAST_S)))
+
+
+def _thinned(frame: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
+    kept: list[pd.DataFrame] = []
+    for version in (before, after):
+        rows = frame.loc[frame["version"] == version]
+        kept.append(rows.iloc[:: max(len(rows) // _EACH, 1)])
+    return pd.concat(kept).sort_values("time_us", kind="stable", ignore_index=True)
