@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from remediation.playbooks.values import Playbooks
     from remediation.ports import Reader, Registry
     from remediation.values import Incident, ModelVersion
+    from serving.registry import MlflowRegistry
 
 _PAGE = 200
 
 
-def registry(settings: Settings) -> "Registry | None":
+def registry(settings: Settings) -> "MlflowRegistry | None":
     """The configured registry, or that of the stack in the home; None where neither is known."""
     from deploy.stack.lifecycle import status
 
@@ -29,9 +30,7 @@ def registry(settings: Settings) -> "Registry | None":
     address = settings.mlflow_tracking_uri or (part.url if part else None)
     if address is None:
         return None
-    from serving.registry import MlflowRegistry
-
-    return MlflowRegistry(address)
+    return pieces.registry_at(address, settings)
 
 
 @dataclass(slots=True)

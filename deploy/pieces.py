@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from db.audit.verify import VerifyReport
     from remediation.playbooks.values import Playbooks
     from remediation.policy import Policy
+    from serving.registry import MlflowRegistry
     from streams.archive.upkeep import UpkeepConfig
     from streams.bus import KafkaBus
     from streams.control.configuration import Configuration
@@ -39,6 +40,20 @@ def broker(settings: Settings) -> str:
 def mlflow(settings: Settings) -> str:
     """The registry's address."""
     return _set(settings.mlflow_tracking_uri, "MLFLOW_TRACKING_URI", "the address of an MLflow server")
+
+
+def registry(settings: Settings) -> "MlflowRegistry":
+    """The registry, with the keys that sign and judge what is in it."""
+    return registry_at(mlflow(settings), settings)
+
+
+def registry_at(address: str, settings: Settings) -> "MlflowRegistry":
+    """The registry at an address that is known otherwise."""
+    from serving.keyring import Keyring
+    from serving.registry import MlflowRegistry
+    from serving.signatures import Signatures
+
+    return MlflowRegistry(address, Signatures(Keyring(settings.signing_path), settings.signatures))
 
 
 def _set(value: str | None, name: str, what: str) -> str:

@@ -1,6 +1,7 @@
 """Every setting of the system, read from the environment (`HOMEOSTAT_...`) or given by the command line."""
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr
@@ -63,6 +64,11 @@ class Settings(BaseSettings):
     issue_url: SecretStr | None = None
     """Where a step `open_issue` of a playbook posts what is known, unless it names another variable
     (docs/playbooks.md)."""
+    signatures: Literal["require", "warn", "off"] = "warn"
+    """Whether a model version must carry the signature of a known key: `require`; `warn`: one without loads with a
+    warning, one with a wrong signature never; `off` (docs/signatures.md)."""
+    signing_keys: Path | None = None
+    """The folder of the keys that sign model versions (default: `signing` in the home)."""
     actuators: Path | None = None
     """YAML file that says which models are served elsewhere and how they are reached, and whether playbooks may run
     commands (docs/actuators.md). Not set: our own inference servers serve all, and no command runs."""
@@ -113,6 +119,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL: the configured one, or SQLite in the home."""
         return self.database_url or f"sqlite:///{self.home / 'homeostat.db'}"
+
+    @property
+    def signing_path(self) -> Path:
+        """Where the keys of model versions are kept."""
+        return self.signing_keys or self.home / "signing"
 
     @property
     def audit_path(self) -> Path:

@@ -96,7 +96,6 @@ async def _run_agent(settings: Settings) -> None:
     from remediation.agent import Agent, Ports
     from remediation.clock import SystemClock
     from remediation.training_process import SubprocessTrainer
-    from serving.registry import MlflowRegistry
     from serving.runtime import OnnxScorer
     from streams import topics
     from streams.archive.read import ParquetArchive
@@ -105,7 +104,7 @@ async def _run_agent(settings: Settings) -> None:
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
-    registry = MlflowRegistry(pieces.mlflow(settings))
+    registry = pieces.registry(settings)
     async with (
         pieces.open_bus(settings, "agent") as bus,
         followed(pieces.broker(settings), "homeostat-agent-control") as registered,
@@ -147,13 +146,12 @@ def _serving(settings: Settings) -> None:
 async def _run_serving(settings: Settings) -> None:
     import homeostat
     from serving.inference import create_inference_app
-    from serving.registry import MlflowRegistry
     from streams import topics
 
     homeostat.init(pieces.broker(settings))
     async with pieces.open_bus(settings, "serving") as bus:
         app = create_inference_app(
-            MlflowRegistry(pieces.mlflow(settings)),
+            pieces.registry(settings),
             bus,
             (),
             desired_topic=topics.DESIRED,
@@ -185,14 +183,13 @@ async def _run_api(settings: Settings) -> None:
     from remediation.watchdog import overdue
     from serving.api import ApiServices, create_api
     from serving.console import add_console
-    from serving.registry import MlflowRegistry
     from streams.control.bus import publish_statement
     from streams.control.feed import followed
 
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
-    registry = MlflowRegistry(pieces.mlflow(settings))
+    registry = pieces.registry(settings)
     policy = pieces.policy(settings)
     async with (
         pieces.open_bus(settings, "api") as bus,

@@ -48,6 +48,11 @@ def _decided(
     if registered is None or not registered.digest:
         known = ", ".join(each.version for each in registry.versions(model)) or "none"
         raise PromotionRefused(f"{model} has no version {version} with a digest; registered are: {known}")
+    if registered.signature.refused:
+        raise PromotionRefused(
+            f"{model} version {version} must not serve: {registered.signature.why}. Once it was looked at: "
+            f"homeostat models sign {model} {version}"
+        )
     with journal.transaction() as unit:
         before = unit.desired(model)
         epoch = before.epoch if before else 0

@@ -46,6 +46,8 @@ def _unsafe(
             f"its digest in the registry is {candidate.digest or 'missing'}, it served as {served_digest}",
             "",
         )
+    if candidate.signature.refused:
+        return f"its signature forbids it: {candidate.signature.why}", ""
     if not candidate.features or not current.features:
         return "its features are not registered, so nobody knows whether it fits today's traffic", ""
     lacking = sorted(set(candidate.features) - set(current.features))

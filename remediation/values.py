@@ -220,6 +220,29 @@ class Action(Value, frozen=True, kw_only=True):
     lease_by: str = ""
 
 
+class Signed(Value, frozen=True, kw_only=True):
+    """What the signature of a version is worth, as the registry judged it when it was asked: nobody looked, valid, none
+    there, no keys to check it with, or wrong. `refused`: the version must not serve, because of `why`."""
+
+    state: Literal["unasked", "valid", "unsigned", "unchecked", "wrong"] = "unasked"
+    key: str = ""
+    refused: bool = False
+    why: str = ""
+    signed_us: int = 0
+
+    @property
+    def told(self) -> str:
+        """For people; empty where nobody looked."""
+        words = {
+            "unasked": "",
+            "valid": f"signed by the key {self.key}",
+            "unsigned": "not signed",
+            "unchecked": "signed, and there are no keys to check it with",
+            "wrong": "signed wrongly",
+        }
+        return words[self.state]
+
+
 class ModelVersion(Value, frozen=True, kw_only=True):
     """A registered version: what it is, where it came from and how good it was when it was trained."""
 
@@ -235,6 +258,7 @@ class ModelVersion(Value, frozen=True, kw_only=True):
     run_id: str = ""
     tags: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """As given to `Registry.register`; an action finds by them what it registered before it was killed."""
+    signature: Signed = Signed()
 
 
 class Desired(Value, frozen=True, kw_only=True):

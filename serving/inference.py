@@ -185,6 +185,7 @@ def _shown(served: Served) -> dict[str, Any]:
         "model": decided.model,
         "version": decided.version,
         "digest": decided.digest,
+        "signature": decided.signature.told,
         "epoch": served.epoch,
         "features": list(served.features),
         "loaded": {loaded.version: loaded.digest for loaded in served.versions},

@@ -70,7 +70,15 @@ class _InForce(Collector):
             "The share of the requests that a version answers.",
             labels=("model", "version"),
         )
+        signed = GaugeMetricFamily(
+            "homeostat_serving_signed",
+            "1: the version in memory had a valid signature when it was loaded. 0: nobody vouched for it.",
+            labels=("model", "version", "key"),
+        )
         for served in self._serving():
+            for loaded in served.versions:
+                valid = loaded.signature.state == "valid"
+                signed.add_metric((served.model, loaded.version, loaded.signature.key), float(valid))
             arrangement = served.arrangement
             decided = served.decided.loaded.version
             epochs.add_metric((served.model, decided, arrangement.hash), served.epoch)
@@ -80,3 +88,4 @@ class _InForce(Collector):
                 shares.add_metric((served.model, version), share if answering else 0.0)
         yield epochs
         yield shares
+        yield signed

@@ -4,20 +4,27 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from remediation.ports import Registry
+from remediation.values import Signed
 from serving.model_errors import DigestMismatch, RegistryRefused
 from serving.runtime import OnnxModel
+
+_log = structlog.get_logger()
+
+_UNASKED = Signed()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version in memory, its bytes checked."""
+    """A version in memory, its bytes checked. `signature`: what it was worth when they were."""
 
     model: str
     version: str
     digest: str
     onnx: OnnxModel
+    signature: Signed = _UNASKED
 
 
 def load(registry: Registry, model: str, version: str, *, digest: str | None) -> Loaded:
@@ -38,7 +45,15 @@ def load(registry: Registry, model: str, version: str, *, digest: str | None) ->
         )
     onnx = OnnxModel(content)
     onnx.score(np.full((1, len(onnx.features)), np.nan, dtype=np.float32))
-    return Loaded(model, version, found, onnx)
+    if card.signature.state in ("unsigned", "unchecked"):
+        _log.warning(
+            "Nobody vouches for a version that is loaded.",
+            model=model,
+            version=version,
+            reason=card.signature.why,
+            remedy="homeostat models sign",
+        )
+    return Loaded(model, version, found, onnx, card.signature)
 
 
 def load_champion(registry: Registry, model: str) -> Loaded | None:

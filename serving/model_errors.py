@@ -24,6 +24,14 @@ class DigestMismatch(ServingError, Unusable):
     """The bytes are not the model that was registered or decided."""
 
 
+class SignatureRefused(ServingError, Unusable):
+    """Nobody whose word counts vouches for the version."""
+
+
+class KeysInvalid(ServingError, Unusable):
+    """The keys that sign model versions cannot be used, or no such key is listed."""
+
+
 class ModelInvalid(ServingError):
     """The bytes are no model that this server can run, or the rows do not fit it."""
 

@@ -18,15 +18,17 @@ from msgspec.structs import replace
 from detectors.errors import ReferenceInvalid
 from detectors.reference import Reference
 from remediation.training_values import TrainedModel
-from remediation.values import ModelVersion
-from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable
+from remediation.values import ModelVersion, Signed
+from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable, SignatureRefused
+from serving.signatures import Found, Signatures, digest_of
 
 log = structlog.get_logger()
 
 CHAMPION = "champion"
 FOLDER = "model"
 ONNX_FILE, REFERENCE_FILE, CARD_FILE = "model.onnx", "reference.json", "model_card.json"
-DIGEST_TAG, CARD_TAG = "homeostat.digest", "homeostat.card"
+FILES = (ONNX_FILE, REFERENCE_FILE, CARD_FILE)
+DIGEST_TAG, CARD_TAG, SIGNATURE_TAG = "homeostat.digest", "homeostat.card", "homeostat.signature"
 """Tags of a version. The digest is written last: a version without it was never finished, and does not exist
 here."""
 
@@ -50,15 +52,17 @@ class MlflowRegistry:
     """Versions on an MLflow server (fulfils `remediation.ports.Registry`).
 
     Every version is a run (parameters, metrics, table of candidates) with three files in `model/`: the ONNX
-    model, its reference and a model card. MLflow itself is imported at the first call, which takes seconds:
-    call from a thread.
+    model, its reference and a model card. `signatures` signs what is registered and judges what is read; without it
+    nothing is signed or refused. MLflow itself is imported at the first call, which takes seconds: call from a thread.
 
     Raises `RegistryUnreachable` while the server is away, `RegistryRefused` for what it does not have or will
-    not do, `DigestMismatch` when stored bytes are not the registered ones.
+    not do, `DigestMismatch` when stored bytes are not the registered ones, `SignatureRefused` for bytes of a version
+    whose signature forbids to serve it.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, signatures: Signatures | None = None) -> None:
         self._uri = tracking_uri
+        self._signatures = signatures
         self._opening = threading.Lock()
         self._opened: Any = None
 
@@ -78,22 +82,30 @@ class MlflowRegistry:
             created_us=time.time_ns() // 1_000,
             rows=trained.rows,
             run_id=run_id,
+            tags=dict(tags),
         )
-        self._call(lambda client: self._finish(client, trained, card, reference, tags))
-        log.info("A model version is registered.", model=card.model, version=version, digest=card.digest)
+        card = self._call(lambda client: self._finish(client, trained, card, reference))
+        log.info(
+            "A model version is registered.",
+            model=card.model,
+            version=version,
+            digest=card.digest,
+            signature=card.signature.told,
+        )
         return card
 
     def version(self, model: str, version: str) -> ModelVersion | None:
         """The version, or None when the registry has no finished one of this number."""
         found = self._found(lambda client: client.get_model_version(model, version))
-        return None if found is None else _card(found.tags)
+        stored = None if found is None else self._judged(found.tags)
+        return None if stored is None else stored[0]
 
     def versions(self, model: str) -> list[ModelVersion]:
         """All finished versions, oldest first."""
         quote = '"' if "'" in model else "'"
         wanted = f"name={quote}{model}{quote}"
         found = self._call(lambda client: _all_pages(client.search_model_versions, wanted))
-        cards = [card for card in (_card(each.tags) for each in found) if card is not None]
+        cards = [stored[0] for stored in (self._judged(each.tags) for each in found) if stored is not None]
         return sorted(cards, key=lambda card: int(card.version))
 
     def models(self) -> list[str]:
@@ -103,37 +115,35 @@ class MlflowRegistry:
         )
 
     def onnx(self, model: str, version: str) -> bytes:
-        """The ONNX bytes, checked against the digest of the version."""
-        card = self._existing(model, version)
-        content = self._file(card, ONNX_FILE)
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        if digest != card.digest:
-            raise DigestMismatch(
-                f"{model!r} version {version}: {FOLDER}/{ONNX_FILE} has digest {digest}, but "
-                f"{card.digest} was registered; the file was changed in the artifact store: restore it, or "
-                "register the model again"
-            )
-        return content
+        """The ONNX bytes, checked against the digest of the version and its signature."""
+        card, found = self._stored(model, version)
+        if card.signature.refused:
+            raise SignatureRefused(f"{model!r} version {version} must not be used: {card.signature.why}")
+        return self._onnx(card, found)
 
     def reference(self, model: str, version: str) -> Reference:
-        """The reference of the version, checked against the revision that was registered."""
-        card = self._existing(model, version)
-        try:
-            reference = Reference.from_json(self._file(card, REFERENCE_FILE))
-        except ReferenceInvalid as error:
-            raise DigestMismatch(
-                f"{model!r} version {version}: {FOLDER}/{REFERENCE_FILE}: {error}"
-            ) from error
-        if reference.revision != card.reference_revision:
-            raise DigestMismatch(
-                f"{model!r} version {version}: {FOLDER}/{REFERENCE_FILE} is revision {reference.revision!r}, "
-                f"but {card.reference_revision!r} was registered"
-            )
-        return reference
+        """The reference of the version, checked against the revision that was registered and what a valid signature
+        says. Also of a version that must not serve: the one that serves has to be measured."""
+        return self._reference(*self._stored(model, version))
+
+    def sign(self, model: str, version: str) -> ModelVersion:
+        """Vouch for a version that somebody else registered, or whose signature counts no more, once every file is what
+        the registry says. Raises `DigestMismatch` where one is not."""
+        card, _ = self._stored(model, version)
+        contents = self._contents(card, Found(card.signature, {}))
+        text = self._tags(model, version)[CARD_TAG]
+        self._call(lambda client: self._sign(client, card, text, contents))
+        return self._stored(model, version)[0]
+
+    def examine(self, model: str, version: str) -> ModelVersion:
+        """The version with every file fetched and checked. Raises `DigestMismatch` for one that was changed."""
+        card, found = self._stored(model, version)
+        self._contents(card, found)
+        return card
 
     def set_champion(self, model: str, version: str) -> None:
         """Point the alias `champion` at the version, and read it back: MLflow's last writer wins silently."""
-        self._existing(model, version)
+        self._stored(model, version)
         self._call(lambda client: client.set_registered_model_alias(model, CHAMPION, version))
         found = self.champion(model)
         if found != version:
@@ -180,33 +190,99 @@ class MlflowRegistry:
         trained: TrainedModel,
         card: ModelVersion,
         reference: Reference,
-        tags: Mapping[str, str],
-    ) -> None:
-        text = msgspec.json.encode(card)
+    ) -> ModelVersion:
+        text = msgspec.json.encode(card).decode()
+        contents = {
+            ONNX_FILE: trained.onnx,
+            REFERENCE_FILE: reference.to_json(),
+            CARD_FILE: msgspec.json.format(text).encode(),
+        }
         with tempfile.TemporaryDirectory(prefix="homeostat-register-") as folder:
-            (Path(folder) / ONNX_FILE).write_bytes(trained.onnx)
-            (Path(folder) / REFERENCE_FILE).write_bytes(reference.to_json())
-            (Path(folder) / CARD_FILE).write_bytes(msgspec.json.format(text))
+            for name, content in contents.items():
+                (Path(folder) / name).write_bytes(content)
             client.log_artifacts(card.run_id, folder, FOLDER)
         client.set_terminated(card.run_id)
         readable = {"algorithm": card.algorithm, "f1": f"{card.metrics.get('f1', float('nan')):.4f}"}
-        for name, value in {**readable, **tags, CARD_TAG: text.decode(), DIGEST_TAG: card.digest}.items():
+        for name, value in {**readable, **card.tags, CARD_TAG: text}.items():
             client.set_model_version_tag(card.model, card.version, name, value)
+        signature = self._sign(client, card, text, contents)
+        client.set_model_version_tag(card.model, card.version, DIGEST_TAG, card.digest)
+        return (
+            card if self._signatures is None else _with(card, self._signatures.judged(signature, card, text))
+        )
 
-    def _existing(self, model: str, version: str) -> ModelVersion:
-        card = self.version(model, version)
-        if card is None:
+    def _sign(self, client: Any, card: ModelVersion, text: str, contents: Mapping[str, bytes]) -> str | None:
+        if self._signatures is None or self._signatures.mode == "off":
+            return None
+        signature = self._signatures.made(card, text, contents, now_us=time.time_ns() // 1_000)
+        client.set_model_version_tag(card.model, card.version, SIGNATURE_TAG, signature)
+        return signature
+
+    def _judged(self, tags: Mapping[str, str]) -> tuple[ModelVersion, Found] | None:
+        """The version that the tags tell of, and what its signature is worth; None for one that was never finished."""
+        if DIGEST_TAG not in tags or CARD_TAG not in tags:
+            return None
+        # Whoever writes the card writes no verdict about its signature.
+        said = msgspec.json.decode(tags[CARD_TAG], type=ModelVersion)
+        card = replace(said, digest=tags[DIGEST_TAG], signature=Signed())
+        if self._signatures is None:
+            return card, Found(card.signature, {})
+        found = self._signatures.judged(tags.get(SIGNATURE_TAG), card, tags[CARD_TAG])
+        return _with(card, found), found
+
+    def _tags(self, model: str, version: str) -> Mapping[str, str]:
+        found = self._found(lambda client: client.get_model_version(model, version))
+        return {} if found is None else found.tags
+
+    def _stored(self, model: str, version: str) -> tuple[ModelVersion, Found]:
+        stored = self._judged(self._tags(model, version))
+        if stored is None:
             raise RegistryRefused(
                 f"the registry at {self._uri} has no version {version!r} of the model {model!r}"
             )
-        return card
+        return stored
 
-    def _file(self, card: ModelVersion, name: str) -> bytes:
+    def _onnx(self, card: ModelVersion, found: Found) -> bytes:
+        content = self._file(card, ONNX_FILE, found)
+        if digest_of(content) != card.digest:
+            raise DigestMismatch(
+                f"{card.model!r} version {card.version}: {FOLDER}/{ONNX_FILE} has digest {digest_of(content)}, but "
+                f"{card.digest} was registered; the file was changed in the artifact store: restore it, or "
+                "register the model again"
+            )
+        return content
+
+    def _reference(self, card: ModelVersion, found: Found) -> Reference:
+        name = f"{card.model!r} version {card.version}: {FOLDER}/{REFERENCE_FILE}"
+        try:
+            reference = Reference.from_json(self._file(card, REFERENCE_FILE, found))
+        except ReferenceInvalid as error:
+            raise DigestMismatch(f"{name}: {error}") from error
+        if reference.revision != card.reference_revision:
+            raise DigestMismatch(
+                f"{name} is revision {reference.revision!r}, but {card.reference_revision!r} was registered"
+            )
+        return reference
+
+    def _contents(self, card: ModelVersion, found: Found) -> dict[str, bytes]:
+        """Every file of the version, each checked as far as the registry and the signature speak of it."""
+        self._reference(card, found)
+        contents = {name: self._file(card, name, found) for name in (REFERENCE_FILE, CARD_FILE)}
+        return {ONNX_FILE: self._onnx(card, found), **contents}
+
+    def _file(self, card: ModelVersion, name: str, found: Found) -> bytes:
         with tempfile.TemporaryDirectory(prefix="homeostat-fetch-") as folder:
             path = self._call(
                 lambda client: client.download_artifacts(card.run_id, f"{FOLDER}/{name}", folder)
             )
-            return Path(path).read_bytes()
+            content = Path(path).read_bytes()
+        signed = found.files.get(name, digest_of(content))
+        if signed != digest_of(content):
+            raise DigestMismatch(
+                f"{card.model!r} version {card.version}: {FOLDER}/{name} has digest {digest_of(content)}, but {signed} "
+                f"was registered and signed with the key {found.signed.key}: the file was changed in the artifact store"
+            )
+        return content
 
     def _found(self, ask: Callable[[Any], T]) -> T | None:
         """What was asked for, or None when the server says that it does not exist."""
@@ -256,10 +332,8 @@ def _made(make: Callable[[str], T], name: str) -> T | None:
         return None
 
 
-def _card(tags: Mapping[str, str]) -> ModelVersion | None:
-    if DIGEST_TAG not in tags or CARD_TAG not in tags:
-        return None
-    return replace(msgspec.json.decode(tags[CARD_TAG], type=ModelVersion), digest=tags[DIGEST_TAG])
+def _with(card: ModelVersion, found: Found) -> ModelVersion:
+    return replace(card, signature=found.signed)
 
 
 def _all_pages(search: Callable[..., Any], filter_string: str = "") -> list[Any]:

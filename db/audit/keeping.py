@@ -14,7 +14,7 @@ from db.audit.acts import Redaction, Restoration, Rotation, act
 from db.audit.keys import create_next, settle
 from db.audit.leaves import Leaf, append_all
 from db.audit.note import Note, Signer
-from db.audit.notefile import CHECKPOINTS, NoteFile, locked
+from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.audit.places import Place, topic_place
 from db.audit.rows import bound_row, replace_row
 from db.audit.sealed import REDACTED, ROW_KEYS, ROWS, commitment, dump, load
@@ -23,6 +23,7 @@ from db.audit.tree import newest_note
 from db.audit.witness import FOLDER
 from db.engine import reading
 from db.errors import AuditError, UnknownEntry
+from db.keyfiles import locked
 from db.tables import LeafRow
 
 

@@ -7,7 +7,6 @@ and in each further line a key and the signature of the key before it.
 
 import base64
 import binascii
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from db.audit.note import Signer, Verifier
 from db.errors import AuditError
+from db.keyfiles import write_file
 
 NEXT = "next"
 """`log.next.key` and `log.next.pub` are there while a new key takes over."""
@@ -137,17 +137,6 @@ def load_chain(path: Path) -> Chain | None:
         return None
     except (ValueError, binascii.Error) as error:
         raise AuditError(f"The key {path} is damaged: {error}.") from error
-
-
-def write_file(path: Path, text: str, mode: int) -> None:
-    """A text and a newline, whole or not at all, and on disk when this returns."""
-    partial = path.with_name(f".{path.name}.new")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _write(folder: Path, name: str, private: Ed25519PrivateKey, chain: Chain) -> None:

@@ -8,13 +8,12 @@ the time in seconds.
 
 import base64
 import binascii
-import hashlib
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-ED25519 = 1
+from db.ed25519 import PublicKey
+
 COSIGNATURE = 4
 _DASH = "—"
 
@@ -53,34 +52,8 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """A public key with a name; `text` is the form in which it is published (`name+key id+base64`)."""
-
-    name: str
-    kind: int
-    public: bytes
-
-    @property
-    def key_id(self) -> bytes:
-        """First four bytes of SHA-256(name || newline || type || public key)."""
-        return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
-
-    @property
-    def text(self) -> str:
-        """The published form."""
-        return (
-            f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}"
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> "Verifier":
-        """Read the published form; raises `ValueError`."""
-        parts = text.split("+", 2)
-        raw = base64.b64decode(parts[2], validate=True) if len(parts) == 3 else b""
-        key = cls(parts[0], raw[0] if raw else 0, raw[1:])
-        if len(key.public) != 32 or key.text != text:
-            raise ValueError(f"{text!r} is not a verifier key, or its key id does not match")
-        return key
+class Verifier(PublicKey):
+    """A public key that signs notes."""
 
     def signed(self, note: Note) -> bool:
         """Whether the note carries a valid signature of this key."""
@@ -97,14 +70,6 @@ class Verifier:
             message = _cosigned(body, int.from_bytes(signature[:8]))
             signature = signature[8:]
         return self.valid(signature, message)
-
-    def valid(self, signature: bytes, message: bytes) -> bool:
-        """Whether this key made the bare signature over the message."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,7 @@
 
 import base64
 import binascii
-import fcntl
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,15 +16,6 @@ _END = b"\n\n\n"
 
 _TAIL_BYTES = 8_192
 """A note is about 250 bytes, with a cosignature 400: the last two fit many times over."""
-
-
-@contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """One process at a time may use the folder's keys and append to its file."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 class NoteFile:

@@ -11,12 +11,14 @@ from sqlalchemy import Connection, Engine, select
 
 from db.audit.acts import Restoration
 from db.audit.keys import create_key, load_chain, load_signer, settle, waiting_key
-from db.audit.note import ED25519, Note, Signer
-from db.audit.notefile import CHECKPOINTS, NoteFile, locked
+from db.audit.note import Note, Signer
+from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.audit.places import last_standing, restorations_of
 from db.audit.tree import newest_note, place_waiting, sign, size_of, stored_edge, stored_note
+from db.ed25519 import ED25519
 from db.engine import reading, writing
 from db.errors import AuditError, StoreError
+from db.keyfiles import locked
 from db.tables import CheckpointRow, LeafRow
 
 KEY_NAME = "log"

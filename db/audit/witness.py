@@ -6,14 +6,15 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, Engine, select
 
-from db.audit.keys import Chain, create_key, load_chain, load_signer, write_file
+from db.audit.keys import Chain, create_key, load_chain, load_signer
 from db.audit.merkle import TILE, Edge, leaf_hash
 from db.audit.note import COSIGNATURE, Note, Signer
-from db.audit.notefile import CHECKPOINTS, NoteFile, locked
+from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.audit.places import last_standing, restorations_of
 from db.audit.sequencer import KEY_NAME
 from db.engine import reading
 from db.errors import AuditError
+from db.keyfiles import locked, write_file
 from db.tables import LeafRow
 
 FOLDER = "witness"

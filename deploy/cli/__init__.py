@@ -23,6 +23,7 @@ from deploy.cli import (
     playbooks,
     records,
     schemas,
+    signing,
     silences,
     stack,
     tokens,
@@ -55,6 +56,7 @@ def options(
 stack.register(app)
 demo.register(app)
 records.register(app)
+signing.register(app)
 audit.register(app)
 archive.register(app)
 deadletters.register(app)

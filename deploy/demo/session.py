@@ -4,6 +4,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 
+from deploy import pieces
 from deploy.demo.calls import Calls
 from deploy.errors import UserError
 from deploy.settings import Settings
@@ -11,7 +12,6 @@ from deploy.stack.lifecycle import StackStatus
 from detectors.values import FeatureSpec, Monitor
 from remediation.training_values import TrainedModel
 from remediation.values import ModelVersion
-from serving.registry import MlflowRegistry
 from streams import topics
 from streams.bus import KafkaBus
 from streams.control.configuration import monitor_record
@@ -54,7 +54,7 @@ class Session:
         self.home = settings.home
         self.addresses = addresses
         self.calls = Calls(addresses.api, addresses.serving, settings.api_token)
-        self.registry = MlflowRegistry(addresses.mlflow)
+        self.registry = pieces.registry_at(addresses.mlflow, settings)
         self.bus = KafkaBus(addresses.broker, "homeostat-demo")
 
     async def close(self) -> None:

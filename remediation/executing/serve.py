@@ -73,6 +73,8 @@ class Serve:
             raise StepFailed(f"version {version} of {model} is not in the registry any more")
         if registered.digest != digest:
             raise StepFailed(f"version {version} has the digest {registered.digest}, approved was {digest}")
+        if registered.signature.refused:
+            raise StepFailed(f"version {version} must not serve: {registered.signature.why}")
         self._parts.registry.onnx(model, version)
 
     def _decide(self, name: str, action_id: str, plan: Plan) -> None:

@@ -224,7 +224,7 @@ def _plan(
         to_digest=found.to.digest if found.to else None,
         epoch=facts.desired.epoch if facts.desired else 0,
         parameters={**found.parameters, **given},
-        evidence=(*scene.cause.reasons, *found.evidence, *passed),
+        evidence=(*scene.cause.reasons, *found.evidence, *_vouched(found.to), *passed),
         blast_radius=f"{found.blast_radius} {touched}".strip(),
         undo=found.undo,
         created_us=facts.now_us,
@@ -234,3 +234,8 @@ def _plan(
         playbook=playbook.name,
         step=position,
     )
+
+
+def _vouched(to: ModelVersion | None) -> tuple[str, ...]:
+    """Who vouches for the version that shall serve."""
+    return (f"version {to.version} is {to.signature.told}",) if to is not None and to.signature.told else ()

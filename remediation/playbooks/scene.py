@@ -79,6 +79,8 @@ class Scene:
             return f"version {found.version} is ill itself, or was found to be a bad release"
         if not found.digest:
             return f"version {found.version} is registered without a digest"
+        if found.signature.refused:
+            return f"version {found.version} must not serve: {found.signature.why}"
         lacking = sorted(set(found.features) - set(self.serving.features))
         if lacking:
             return f"version {found.version} needs {', '.join(lacking)}, which today's traffic does not carry"

@@ -258,7 +258,7 @@ class DeploymentOut(BaseModel):
 
 
 class VersionOut(BaseModel):
-    """A registered version."""
+    """A registered version. `signature`: who vouches for it, in words; `unusable`: why that forbids to serve it."""
 
     version: str
     digest: str
@@ -267,11 +267,15 @@ class VersionOut(BaseModel):
     features: list[str]
     rows: int
     created_at: datetime | None
+    signature: str
+    unusable: str | None
 
     @classmethod
     def of(cls, value: ModelVersion) -> "VersionOut":
         """From the value."""
-        return cls.model_validate(_with_moments(value))
+        signed = value.signature
+        told = {"signature": signed.told, "unusable": signed.why if signed.refused else None}
+        return cls.model_validate(_with_moments(value) | told)
 
 
 class ModelOut(BaseModel):

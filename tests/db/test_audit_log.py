@@ -16,8 +16,9 @@ from db.audit import Sequencer, Witness, append, entries, keep, verify
 from db.audit.keys import create_key, load_signer
 from db.audit.merkle import verify_consistency, verify_inclusion
 from db.audit.nodes import Nodes
-from db.audit.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, parse
+from db.audit.note import COSIGNATURE, Checkpoint, Note, Verifier, parse
 from db.audit.notefile import NoteFile
+from db.ed25519 import ED25519
 from db.engine import reading, writing
 from db.errors import AuditError, StoreError
 from db.tables import CheckpointRow, DeploymentRow, LeafRow

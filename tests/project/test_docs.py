@@ -27,6 +27,7 @@ DOCUMENTS = [
     "docs/operations.md",
     "docs/profile.md",
     "docs/schemas.md",
+    "docs/signatures.md",
     "docs/verification.md",
 ]
 

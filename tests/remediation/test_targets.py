@@ -8,7 +8,7 @@ from detectors.reference import FeatureReference, Reference
 from detectors.values import FeatureSpec
 from remediation.errors import Unusable
 from remediation.targets import flaw, rollback_target
-from remediation.values import Plan
+from remediation.values import Plan, Signed
 from tests.remediation.facts import VERSIONS, facts, points
 from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, World, point
@@ -34,6 +34,38 @@ def test_a_version_whose_files_cannot_be_used_is_passed_over() -> None:
     found, why = _target(unsound={"2": "its file is gone"})
     assert found == "1"
     assert "version 2: its file is gone" in why
+
+
+def test_a_version_whose_signature_is_refused_is_passed_over() -> None:
+    bad = Signed(state="wrong", refused=True, why="the key 0f3a91c2 that signed it was revoked (stolen)")
+    versions = {**VERSIONS, "2": msgspec.structs.replace(VERSIONS["2"], signature=bad)}
+    found, reasons = rollback_target(facts(points=points("1", "2")), VERSIONS["3"], versions)
+    assert found is not None
+    assert found.version == "1"
+    assert (
+        reasons[0]
+        == "version 2: its signature forbids it: the key 0f3a91c2 that signed it was revoked (stolen)"
+    )
+
+
+async def test_a_ticket_says_who_vouches_and_a_key_revoked_meanwhile_stops_the_plan() -> None:
+    world = World()
+    opening = await world.bad_release()
+    known = world.registry.entries[MODEL, "1"]
+
+    def signed(signature: Signed) -> None:
+        world.registry.entries[MODEL, "1"] = msgspec.structs.replace(known, signature=signature)
+
+    signed(Signed(state="valid", key="0f3a91c2"))
+    await world.agent.receive(opening)
+    await world.run(lambda: bool(world.journal.state.approvals))
+    (plan,) = world.journal.state.plans.values()
+    assert "version 1 is signed by the key 0f3a91c2" in plan.evidence
+    signed(Signed(state="wrong", refused=True, why="the key was revoked"))
+    await world.run()
+    assert world.serves() == "2"
+    failed = [step.detail for action in world.journal.state.actions.values() for step in action.steps]
+    assert any("version 1 must not serve: the key was revoked" in each for each in failed), failed
 
 
 async def test_what_is_gone_is_told_by_the_newest_window_of_the_ill_version() -> None:

@@ -1,0 +1,261 @@
+"""Commands over signatures: vouch for a model version, check it, and keep the keys."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from deploy.cli import reasons
+from deploy.cli.client import whoami
+from deploy.cli.printing import show_table
+from deploy.cli.records import models
+from deploy.errors import UserError
+from deploy.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from remediation.values import ModelVersion
+    from serving.keyring import Key, Keyring
+    from serving.registry import MlflowRegistry
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Why = Annotated[str, typer.Option("--reason", callback=reasons.why, help="Why, for the record.")]
+By = Annotated[str | None, typer.Option(help="Who does it (default: your login name).")]
+KeyId = Annotated[str, typer.Argument(help="The id of a key in `homeostat models keys list`.")]
+
+keys = typer.Typer(
+    no_args_is_help=True,
+    help="The keys that sign model versions. How it works: docs/signatures.md.",
+    rich_markup_mode="markdown",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to those over models, which `app` has already."""
+    del app
+    models.add_typer(keys, name="keys")
+
+
+@models.command("sign")
+def models_sign(model: str, version: str, reason: Why, by: By = None, as_json: AsJson = False) -> None:
+    """Vouch for a registered version with this installation's key, once each of its files is what the registry says.
+
+    For a version that was registered without a key, elsewhere, or with a key that was revoked.
+
+    Example: `homeostat models sign churn 7 --reason "built by CI run 4711, looked at"`
+    """
+    card = _asked(lambda registry: [registry.sign(model, version)])[0]
+    _on_record(
+        by,
+        action="model.signed",
+        subject=f"{model}/{version}",
+        detail={"digest": card.digest, "key": card.signature.key, "reason": reason},
+    )
+    if as_json:
+        typer.echo(json.dumps(_shown(card, None), indent=2))
+    else:
+        typer.echo(f"{model} version {version} is {card.signature.told}.")
+
+
+@models.command("verify")
+def models_verify(
+    model: str,
+    version: Annotated[str | None, typer.Argument(help="Default: every version of the model.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch every file of a version and check digests and signature; exit 1 where one must not serve.
+
+    Examples: `homeostat models verify churn` · `homeostat models verify churn 7 --json`
+    """
+    from serving.model_errors import DigestMismatch
+
+    def examined(registry: "MlflowRegistry") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for card in _wanted(registry, model, version):
+            try:
+                found.append(_shown(registry.examine(model, card.version), None))
+            except DigestMismatch as error:
+                found.append(_shown(card, str(error)))
+        return found
+
+    items = _asked(examined)
+    if as_json:
+        typer.echo(json.dumps({"items": items}, indent=2))
+    else:
+        show_table(items, ("version", "ok", "signature", "key", "problem"))
+    raise typer.Exit(0 if all(each["ok"] for each in items) else 1)
+
+
+@keys.command("list")
+def keys_list(as_json: AsJson = False) -> None:
+    """List the keys, oldest first. The text of a key is what another installation trusts.
+
+    Example: `homeostat models keys list`
+    """
+    ring = _keyring()
+    items = [
+        {
+            "id": each.id,
+            "is": ring.standing(each),
+            "since": _day(each.since_us),
+            "until": _day(each.revoked_us or each.ended_us),
+            "reason": each.reason,
+            "key": each.key,
+        }
+        for each in _kept(ring.keys)
+    ]
+    if as_json:
+        typer.echo(json.dumps({"items": items}, indent=2))
+    else:
+        show_table(items, ("id", "is", "since", "until", "reason", "key"))
+
+
+@keys.command("rotate")
+def keys_rotate(reason: Why, by: By = None) -> None:
+    """Sign with a new key from now on. What the old one signed stays valid; its private half is deleted.
+
+    Example: `homeostat models keys rotate --reason "yearly"`
+    """
+    key = _changed("rotated", by, reason, lambda ring: ring.rotate(reason))
+    typer.echo(f"From now on this key signs; other installations trust it by its text:\n{key.key}")
+
+
+@keys.command("trust")
+def keys_trust(
+    key: Annotated[str, typer.Argument(help="The text of the key, as `keys list` prints it there.")],
+    reason: Why,
+    by: By = None,
+) -> None:
+    """Take the signatures of another installation's key, such as that of your CI.
+
+    Example: `homeostat models keys trust "homeostat-models-1859+0f3a+AQ..." --reason "our CI"`
+    """
+    found = _changed("trusted", by, reason, lambda ring: ring.trust(key, reason))
+    typer.echo(f"What the key {found.id} signs counts from now on.")
+
+
+@keys.command("end")
+def keys_end(key_id: KeyId, reason: Why, by: By = None) -> None:
+    """Take no new signature of a key; what it signed before stays valid.
+
+    Example: `homeostat models keys end 0f3a91c2 --reason "CI has a new one"`
+    """
+    found = _changed("ended", by, reason, lambda ring: ring.end(key_id, reason))
+    typer.echo(f"What the key {found.id} signs from now on counts for nothing.")
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: KeyId, reason: Why, by: By = None) -> None:
+    """Take no signature of a key any more, not even old ones: somebody else may have it.
+
+    Versions that it signed serve on where they are loaded and load nowhere again. Look at them, then sign those that
+    are sound.
+
+    Example: `homeostat models keys revoke 0f3a91c2 --reason "laptop stolen"`
+    """
+    found = _changed("revoked", by, reason, lambda ring: ring.revoke(key_id, reason))
+    typer.echo(f"Nothing that the key {found.id} signed counts. Sign what is sound: homeostat models sign")
+
+
+def _wanted(registry: "MlflowRegistry", model: str, version: str | None) -> "list[ModelVersion]":
+    if version is None:
+        found = registry.versions(model)
+    else:
+        card = registry.version(model, version)
+        found = [] if card is None else [card]
+    if not found:
+        wanted = "no version" if version is None else f"no version {version!r}"
+        raise UserError(f"The registry has {wanted} of the model {model!r}.")
+    return found
+
+
+def _shown(card: "ModelVersion", changed: str | None) -> dict[str, Any]:
+    """`changed`: which of the files is not what was registered."""
+    signature = card.signature
+    return {
+        "version": card.version,
+        "ok": changed is None and not signature.refused,
+        "signature": signature.state,
+        "key": signature.key or None,
+        "signed": _day(signature.signed_us),
+        "digest": card.digest,
+        "problem": changed or signature.why or None,
+    }
+
+
+def _asked(ask: "Callable[[MlflowRegistry], T]") -> T:
+    """The registry's answer, with signatures looked at also where serving does not."""
+    from deploy.dry_run import registry
+    from serving.model_errors import ServingError
+
+    settings = Settings()
+    if settings.signatures == "off":
+        settings = settings.model_copy(update={"signatures": "warn"})
+    found = registry(settings)
+    if found is None:
+        raise UserError(
+            f"No registry is known in {settings.home}: start the stack (`homeostat up`) or set MLFLOW_TRACKING_URI."
+        )
+    try:
+        return ask(found)
+    except ServingError as error:
+        raise UserError(str(error)) from error
+
+
+def _keyring() -> "Keyring":
+    from serving.keyring import Keyring
+
+    return Keyring(Settings().signing_path)
+
+
+def _kept(work: "Callable[[], T]") -> T:
+    from serving.model_errors import KeysInvalid
+
+    try:
+        return work()
+    except KeysInvalid as error:
+        raise UserError(str(error)) from error
+
+
+def _changed(what: str, by: str | None, reason: str, work: "Callable[[Keyring], Key]") -> "Key":
+    ring = _keyring()
+    key = _kept(lambda: work(ring))
+    _on_record(
+        by,
+        action=f"signing_key.{what}",
+        subject=f"signing_key/{key.id}",
+        detail={"key": key.key, "reason": reason},
+    )
+    return key
+
+
+def _on_record(by: str | None, *, action: str, subject: str, detail: dict[str, object]) -> None:
+    """An entry of the audit log, where there is one: a machine that only builds models has no database."""
+    from db.audit.leaves import append
+    from db.engine import writing
+    from deploy.pieces import existing_database
+
+    settings = Settings()
+    if settings.database_url is None and not (settings.home / "homeostat.db").exists():
+        typer.echo(f"There is no database in {settings.home}, so no audit log tells of this.", err=True)
+        return
+    engine = existing_database(settings)
+    with writing(engine) as connection:
+        append(
+            connection,
+            at_us=time.time_ns() // 1_000,
+            actor=by or whoami(),
+            action=action,
+            subject=subject,
+            detail=detail,
+        )
+    engine.dispose()
+
+
+def _day(time_us: int | None) -> str | None:
+    return f"{datetime.fromtimestamp(time_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC" if time_us else None
