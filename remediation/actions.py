@@ -146,7 +146,7 @@ def next_step(action: Action, plan: Plan) -> str | None:
 def verified(plan: Plan) -> bool:
     """Recovery has to be proven after the plan's last step."""
     said = controls(plan).verify
-    return RULES[plan.action].verified if said is None else said
+    return RULES[plan.action].verified if said is None else said is not False
 
 
 def undone_by(plan: Plan, failed_step: str) -> bool:

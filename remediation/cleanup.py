@@ -1,8 +1,8 @@
 """What was turned on for the time of an incident is turned off when that ends: full logs, shadows.
 
-A cleanup is a plan and an action like any other: decided, published and acknowledged in an epoch of its own, consented to
-in the name of the playbook whose step it ends. Its parameters name the action that it ends. It waits while the model is
-being treated, and while a ticket waits that it would void.
+A cleanup is a plan and an action like any other: decided, published and acknowledged in an epoch of its own, and
+consented to in the name of the playbook whose step it ends. Its parameters name the action that it ends. It waits while
+the model is being treated, and while a ticket waits that it would void.
 """
 
 from collections.abc import Iterator

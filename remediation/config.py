@@ -106,7 +106,7 @@ class VerificationConfig:
     most, one that has is failed with probability `false_fail` at most. Recovered means that more than `regained` of
     what the illness took is back; where nothing was lost in labels, that the version does no worse than before by
     `tolerance` (of an error: by that part of it). A loss counts from `least_loss` (of an error: that part of it) and
-    `sure_z` standard errors on. `windows`: the fewest with labels that can pass. `healthy_windows`: so many of the last
+    `sure_z` standard errors on. `windows`, `rows`: the fewest that can pass. `healthy_windows`: so many of the last
     ones in order say what healthy is. `limit_s`, and never less than `limit_windows` of the longest windows of the
     alerts: after that a person is asked whether to keep or to undo what is not proven.
     """
@@ -118,6 +118,7 @@ class VerificationConfig:
     least_loss: float = 0.01
     sure_z: float = 3.0
     windows: int = 1
+    rows: int = 1
     healthy_windows: int = 10
     limit_s: float = 120.0
     limit_windows: int = 4

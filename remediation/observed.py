@@ -11,7 +11,7 @@ from remediation.levels import lost
 from remediation.outcomes import MEASURES, Period, period
 from remediation.ports import Reader
 from remediation.routing import still_firing
-from remediation.values import Desired, Incident
+from remediation.values import Arrangement, Desired, Incident
 from remediation.verification import Observed, Segment, Signal
 
 _MANY = 50_000
@@ -40,15 +40,29 @@ Remembered = dict[tuple[str, int], tuple[Past, ...]]
 class Observer:
     """Reads what a verdict needs; the past once, and then it is `remembered`."""
 
-    def __init__(self, config: AgentConfig, remembered: Remembered) -> None:
+    def __init__(self, config: AgentConfig, needed: VerificationConfig, remembered: Remembered) -> None:
         self._config = config
+        self._needed = needed
         self._remembered = remembered
 
     def observe(self, unit: Reader, incident: Incident, desired: Desired) -> Observed:
-        """What is known now about the state that serves."""
+        """What is known now about the version that serves."""
+        new = not _answered_before(unit, incident, desired.version, desired.epoch)
+        return self._observe(unit, incident, desired, desired.version, new)
+
+    def of_share(
+        self, unit: Reader, incident: Incident, desired: Desired, version: str, epoch: int
+    ) -> Observed:
+        """The same of a version that answers a share of the requests since an epoch after `epoch`."""
+        new = not _answered_before(unit, incident, version, epoch + 1)
+        return self._observe(unit, incident, desired, version, new)
+
+    def _observe(
+        self, unit: Reader, incident: Incident, desired: Desired, version: str, new: bool
+    ) -> Observed:
+        """new: it had not answered before the action."""
         alerts = unit.alerts(incident.id)
         ill = still_firing(alerts, incident.version)
-        new = not _answered_before(unit, incident, desired)
         acted_us = _acted_us(incident, desired)
         since_us = 0 if new else acted_us
         # Labels still arrive for what a version answered before: its new answers are told by window of events.
@@ -57,7 +71,7 @@ class Observer:
             point
             for point in unit.points(
                 incident.model,
-                version=desired.version,
+                version=version,
                 measures=MEASURES,
                 axis=axis,
                 since_us=since_us,
@@ -70,15 +84,42 @@ class Observer:
             for past in self._past(unit, incident, (desired.epoch, acted_us), ill)
         )
         return Observed(
-            version=desired.version,
+            version=version,
             ill_version=incident.version,
             since_us=since_us,
             segments=segments,
-            signals=_signals(unit, desired, since_us, ill, own, segments, self._config.verification),
+            signals=self._signals(unit, desired.arrangement, version, since_us, ill, own, segments),
             alerts=tuple(alerts),
             arrangement=desired.arrangement,
             by_labels=any(each.kind in OUTCOMES for each in ill),
         )
+
+    def _signals(
+        self,
+        unit: Reader,
+        arrangement: Arrangement,
+        version: str,
+        since_us: int,
+        ill: Sequence[Alert],
+        own: Sequence[MetricPoint],
+        segments: Sequence[Segment],
+    ) -> tuple[Signal, ...]:
+        """Windows by what each alert named; none where labels show a loss, because then labels decide."""
+        if any(lost(each.before, each.ill, each.since, self._needed) for each in segments):
+            return ()
+        outcomes = any(each.kind in OUTCOMES for each in ill)
+        found = [_signal("outcomes", own, since_us)] if outcomes else []
+        others = [each for each in ill if each.kind not in OUTCOMES]
+        if not others:
+            return tuple(found)
+        model, imputed = others[0].model, set(arrangement.imputed)
+        points = unit.points(model, version=version, axis="event", since_us=since_us, limit=_MANY)
+        found += [
+            _signal(each.kind.replace("_", " "), _named(each, points, imputed), since_us)
+            for each in others
+            if not _features(each) or _features(each) - imputed
+        ]
+        return tuple(found)
 
     def _past(
         self, unit: Reader, incident: Incident, acted: tuple[int, int], ill: Sequence[Alert]
@@ -96,7 +137,7 @@ class Observer:
             until_us=acted_us + 1,
             limit=_MANY,
         )
-        last = self._config.verification.healthy_windows
+        last = self._needed.healthy_windows
         names = ("all", *sorted({each.segment for each in ill if each.kind in OUTCOMES} - {"all"}))
         known = tuple(
             Past(
@@ -118,11 +159,11 @@ def _acted_us(incident: Incident, desired: Desired) -> int:
     return incident.acted_us or desired.at_us if decided_before else desired.at_us
 
 
-def _answered_before(unit: Reader, incident: Incident, desired: Desired) -> bool:
-    """Whether the version had answered requests before the action."""
-    earlier = [each for each in unit.deployments(desired.model) if each.epoch < desired.epoch]
+def _answered_before(unit: Reader, incident: Incident, version: str, epoch: int) -> bool:
+    """Whether the version had answered requests before what was decided in `epoch`."""
+    earlier = [each for each in unit.deployments(incident.model) if each.epoch < epoch]
     named = {name for each in earlier for name in (each.version, *each.arrangement.shares)}
-    return desired.version in {*named, incident.version}
+    return version in {*named, incident.version}
 
 
 def _ill(labels: Sequence[MetricPoint], incident: Incident, acted_us: int) -> list[MetricPoint]:
@@ -157,34 +198,6 @@ def _in_order(points: Sequence[MetricPoint]) -> bool:
     return all(point.verdict != "breach" for point in points)
 
 
-def _signals(
-    unit: Reader,
-    desired: Desired,
-    since_us: int,
-    ill: Sequence[Alert],
-    own: Sequence[MetricPoint],
-    segments: Sequence[Segment],
-    config: VerificationConfig,
-) -> tuple[Signal, ...]:
-    """Windows by what each alert named; none where labels show a loss, because then labels decide."""
-    if any(lost(each.before, each.ill, each.since, config) for each in segments):
-        return ()
-    outcomes = any(each.kind in OUTCOMES for each in ill)
-    found = [_signal("outcomes", own, since_us)] if outcomes else []
-    others = [each for each in ill if each.kind not in OUTCOMES]
-    if others:
-        points = unit.points(
-            desired.model, version=desired.version, axis="event", since_us=since_us, limit=_MANY
-        )
-        imputed = set(desired.arrangement.imputed)
-        found += [
-            _signal(each.kind.replace("_", " "), _named(each, points, imputed), since_us)
-            for each in others
-            if not _features(each) or _features(each) - imputed
-        ]
-    return tuple(found)
-
-
 def _features(alert: Alert) -> set[str]:
     return {each.feature for each in alert.evidence if each.feature}
 
@@ -208,4 +221,5 @@ def _signal(name: str, points: Sequence[MetricPoint], since_us: int) -> Signal:
         if each[0].start_us >= until_us and any(point.verdict != "undefined" for point in each):
             windows.append(each)
             until_us = each[0].end_us
-    return Signal(name=name, windows=len(windows), in_order=sum(map(_in_order, windows)))
+    rows = sum(max(point.rows for point in each) for each in windows)
+    return Signal(name=name, windows=len(windows), in_order=sum(map(_in_order, windows)), rows=rows)

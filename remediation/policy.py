@@ -18,6 +18,7 @@ from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
 from remediation.grouping import Grouping
 from remediation.limits import Limits
+from remediation.proof import Proof
 from remediation.reminders import Minutes, Rotation, Step
 from remediation.values import ActionKind, Plan
 
@@ -62,7 +63,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
     freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`; what was left
     to people, `repeat_every_min`. `channels` are told beside Slack. `limits`: how much may be done at all; `grouping`:
-    how alerts are put together."""
+    how alerts are put together; `verification`: how surely a recovery has to be proven, unless a playbook's step says
+    it."""
 
     people: dict[str, Person] = {}
     rules: tuple[Rule, ...] = ()
@@ -75,6 +77,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     channels: tuple[AnyChannel, ...] = ()
     limits: Limits = Limits()
     grouping: Grouping = Grouping()
+    verification: Proof = Proof()
 
     @property
     def knows_people(self) -> bool:

@@ -11,6 +11,7 @@ from remediation.values import Action, Approval, Desired, Plan
 from remediation.vocabulary import ACTIONS
 
 _UNDOES = "undoes"
+_STEP = "step"
 
 
 class Question(Value, frozen=True, kw_only=True):
@@ -25,11 +26,10 @@ def is_question(plan: Plan) -> bool:
     return _UNDOES in plan.parameters
 
 
-def asked(unit: Reader, action: Action) -> Question | None:
-    """The question about an action, if it was asked."""
-    plan = next(
-        (each for each in unit.plans(action.incident_id) if each.parameters.get(_UNDOES) == action.id), None
-    )
+def asked(unit: Reader, action: Action, *, step: str | None = None) -> Question | None:
+    """The question about an action, if it was asked; with `step` the one about a share that is held."""
+    about = {_UNDOES: action.id} | ({_STEP: step} if step is not None else {})
+    plan = next((each for each in unit.plans(action.incident_id) if each.parameters == about), None)
     if plan is None:
         return None
     tickets = unit.approvals(incident_id=action.incident_id)
@@ -37,38 +37,58 @@ def asked(unit: Reader, action: Action) -> Question | None:
     return Question(plan=plan, ticket=ticket) if ticket else None
 
 
-def question(action: Action, plan: Plan, desired: Desired, *, why: str, now_us: int) -> Plan | None:
-    """The plan that takes `action` back, which carried out `plan`; None where nothing can."""
+def question(
+    action: Action, plan: Plan, desired: Desired, *, why: str, now_us: int, step: str | None = None
+) -> Plan | None:
+    """The plan that takes `action` back, which carried out `plan`; None where nothing can. With `step` the question is
+    whether to go on with the next share of the traffic."""
     if not actions.backward(plan):
         return None
-    back = "rollback" if desired.version != plan.from_version else plan.action
+    moved = desired.version != plan.from_version or step is not None
     return Plan(
-        id=f"{plan.id}-undo",
+        id=f"{plan.id}-undo" if step is None else f"{plan.id}-undo.{actions.stage_of(step)}",
         incident_id=plan.incident_id,
-        action=back,
+        action="rollback" if moved else plan.action,
         model=plan.model,
         from_version=desired.version,
         from_digest=desired.digest,
         to_version=plan.from_version,
         to_digest=plan.from_digest,
         epoch=desired.epoch,
-        parameters={_UNDOES: action.id},
-        evidence=(
-            f"Keep or undo? The {_noun(plan)} could not be proven to have helped: {why}.",
-            "Approve to undo it, reject to keep it. Until somebody decides, proof is still looked for.",
-        ),
+        parameters={_UNDOES: action.id} | ({_STEP: step} if step is not None else {}),
+        evidence=_asks(plan, why) if step is None else _asks_share(plan, why),
         blast_radius=(
             f"Approved: what served before comes back, version {plan.from_version} of {plan.model}. "
-            f"Rejected: version {desired.version} goes on as it is."
+            f"Rejected: {_rejected(plan, desired, step)}."
         ),
         undo=f"Promote version {desired.version} again; its artifact stays registered.",
         created_us=now_us,
         arrangement=plan.from_arrangement,
-        from_arrangement=plan.arrangement,
+        from_arrangement=plan.arrangement if step is None else desired.arrangement,
         actuator=plan.actuator,
         playbook=plan.playbook,
         step=plan.step,
     )
+
+
+def _asks(plan: Plan, why: str) -> tuple[str, ...]:
+    return (
+        f"Keep or undo? The {_noun(plan)} could not be proven to have helped: {why}.",
+        "Approve to undo it, reject to keep it. Until somebody decides, proof is still looked for.",
+    )
+
+
+def _asks_share(plan: Plan, why: str) -> tuple[str, ...]:
+    return (
+        f"Go on or undo? Version {plan.to_version} could not be proven to do well with its share: {why}.",
+        "Approve to undo it, reject to go on with the next share. Until somebody decides, proof is still looked for.",
+    )
+
+
+def _rejected(plan: Plan, desired: Desired, step: str | None) -> str:
+    if step is None:
+        return f"version {desired.version} goes on as it is"
+    return f"version {plan.to_version} gets its next share of the requests"
 
 
 def _noun(plan: Plan) -> str:

@@ -6,12 +6,13 @@ from remediation import actions, approvals, incidents
 from remediation.clock import US_PER_S
 from remediation.config import AgentConfig
 from remediation.executor import Executor
-from remediation.observed import Observer, Remembered, patience_us
+from remediation.observed import Remembered, patience_us
 from remediation.ports import Clock, Journal, Reader
+from remediation.proving import judged, required
 from remediation.questions import Question, asked, question
 from remediation.succession import taken_over
 from remediation.values import Action, Approval, Desired, Incident, Plan
-from remediation.verification import Verdict, verify
+from remediation.verification import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +69,17 @@ class Recovery:
             return None
         running = unit.actions(incident_id=incident_id, states=actions.RUNNING, limit=1)
         action = running[0] if running else None
+        plan = unit.plan(action.plan_id) if action else None
         desired = unit.desired(incident.model)
         return _Case(
             incident=incident,
-            verdict=self._verdict(unit, incident, desired),
+            verdict=judged(unit, incident, desired, plan, config=self.config, remembered=self.remembered),
             desired=desired,
             action=action,
-            plan=unit.plan(action.plan_id) if action else None,
+            plan=plan,
             question=asked(unit, action) if action else None,
-            patience_us=patience_us(unit.alerts(incident_id), self.config.verification),
+            patience_us=patience_us(unit.alerts(incident_id), required(plan, self.config)),
         )
-
-    def _verdict(self, unit: Reader, incident: Incident, desired: Desired | None) -> Verdict:
-        if desired is None:
-            return Verdict(outcome="inconclusive", sentence=f"no version of {incident.model} is decided")
-        observed = Observer(self.config, self.remembered).observe(unit, incident, desired)
-        return verify(observed, self.config.verification)
 
     def _decided(self, case: _Case) -> None:
         """Proven to have helped, or not to, or only to have stopped the harm."""

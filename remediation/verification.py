@@ -42,11 +42,12 @@ class Segment(Value, frozen=True, kw_only=True):
 
 
 class Signal(Value, frozen=True, kw_only=True):
-    """The windows since the action that hold what an alert named, and how many of them were in order."""
+    """The windows since the action that hold what an alert named, how many of them were in order, and their rows."""
 
     name: str
     windows: int
     in_order: int
+    rows: int
 
 
 class Observed(Value, frozen=True, kw_only=True):
@@ -125,7 +126,7 @@ def _regained(
     above, below = level.evidence(now)
     rows = f"{told} {now.mean:.3f} on {now.rows:,.0f} labelled rows ({before})"
     if above >= math.log(1 / config.false_pass):
-        return Verdict(outcome="pass", sentence=rows)
+        return _with_rows(now.rows, rows, config)
     if below >= math.log(among / config.false_fail):
         return Verdict(outcome="fail", sentence=f"{rows}: what was lost is not back")
     return Verdict(outcome="inconclusive", sentence=f"{rows}: not proven either way")
@@ -145,7 +146,7 @@ def _no_harm(whole: Segment, config: VerificationConfig) -> Verdict:
     if below >= math.log(1 / config.false_fail):
         return Verdict(outcome="fail", sentence=f"{rows}: it does worse than before")
     if above >= math.log(1 / config.false_pass) and whole.since.windows >= config.windows:
-        return Verdict(outcome="pass", sentence=rows)
+        return _with_rows(now.rows, rows, config)
     return Verdict(outcome="inconclusive", sentence=f"{rows}: not proven either way")
 
 
@@ -155,10 +156,19 @@ def _back_in_order(signal: Signal, config: VerificationConfig) -> Verdict:
     if not signal.windows:
         return Verdict(outcome="inconclusive", sentence=f"{signal.name}: no window so far")
     if betting.share_above(signal.in_order, signal.windows, _MOSTLY) >= math.log(1 / config.false_pass):
-        return Verdict(outcome="pass", sentence=told)
+        return _with_rows(signal.rows, told, config)
     if betting.share_below(signal.in_order, signal.windows, _MOSTLY) >= math.log(1 / config.false_fail):
         return Verdict(outcome="fail", sentence=told)
     return Verdict(outcome="inconclusive", sentence=f"{told}: not proven either way")
+
+
+def _with_rows(rows: float, told: str, config: VerificationConfig) -> Verdict:
+    """What is proven passes only with as many rows as are asked for."""
+    if rows >= config.rows:
+        return Verdict(outcome="pass", sentence=told)
+    return Verdict(
+        outcome="inconclusive", sentence=f"{told}: {rows:,.0f} of {config.rows:,} rows that are asked for"
+    )
 
 
 def _in_words(observed: Observed, findings: Sequence[Verdict]) -> Verdict:

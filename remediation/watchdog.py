@@ -20,7 +20,8 @@ from remediation.notices import Notice
 from remediation.observed import patience_us
 from remediation.playbooks.proposal import controls
 from remediation.ports import Clock, Journal, Reader
-from remediation.questions import asked
+from remediation.proving import required
+from remediation.questions import Question, asked
 from remediation.values import CLOSED_INCIDENTS, Action, Approval, Incident, Plan
 
 log = structlog.get_logger()
@@ -222,9 +223,14 @@ def _action_due(unit: Reader, taken: Sequence[Action], moved_us: int, config: Ag
     if running is None or plan is None:
         return Due(what="it should have gone on after its action", at_us=moved_us)
     name = actions.next_step(running, plan) or (running.steps[-1].name if running.steps else "begin")
+    if (share := asked(unit, running, step=name)) is not None and share.ticket.state == "pending":
+        return _answer_due(share)
     last_us = running.steps[-1].at_us if running.steps else running.started_us
     what = f"step {name} of the {plan.action.replace('_', ' ')} should have been done"
-    return Due(what=what, at_us=last_us + seconds(_allowed_s(name, plan, config)))
+    allowed_us = seconds(_allowed_s(name, plan, config))
+    if actions.base(name) == "hold":
+        allowed_us += patience_us(unit.alerts(plan.incident_id), required(plan, config))
+    return Due(what=what, at_us=last_us + allowed_us)
 
 
 def _allowed_s(name: str, plan: Plan, config: AgentConfig) -> float:
@@ -247,12 +253,15 @@ def _verdict_due(
     running = next((each for each in taken if each.state in actions.RUNNING), None)
     question = asked(unit, running) if running is not None else None
     if question is not None and question.ticket.state == "pending":
-        return Due(
-            what=f"question {question.ticket.id} should have expired", at_us=question.ticket.expires_us
-        )
-    limit_us = patience_us(unit.alerts(incident.id), config.verification)
+        return _answer_due(question)
+    plan = unit.plan(running.plan_id) if running is not None else None
+    limit_us = patience_us(unit.alerts(incident.id), required(plan, config))
     since_us = max(incident.acted_us or moved_us, moved_us)
     return Due(what="it should be known whether the action helped", at_us=since_us + limit_us)
+
+
+def _answer_due(question: Question) -> Due:
+    return Due(what=f"question {question.ticket.id} should have expired", at_us=question.ticket.expires_us)
 
 
 def _clock(at_us: int) -> str:

@@ -111,7 +111,10 @@ class Endings:
         return None if last else min(execution.retry_s * 2 ** (attempts - 1), execution.longest_retry_s)
 
     def overdue(self, action: Action, name: str, plan: Plan) -> bool:
-        """A step that waits for the world has waited for too long."""
+        """A step that waits for the world has waited for too long. To hold a share ends by itself, with a person's
+        answer or without."""
+        if actions.base(name) == "hold":
+            return False
         step = actions.step_of(action, name)
         since_us = step.at_us if step else self._parts.clock.now_us()
         return self._parts.clock.now_us() - since_us >= seconds(self.limit_s(name, plan))

@@ -1,12 +1,13 @@
 """What the steps of every action work with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from remediation import actions
 from remediation.config import AgentConfig
 from remediation.errors import StepFailed
 from remediation.ledger import Ledger
+from remediation.observed import Remembered
 from remediation.playbooks.proposal import controls
 from remediation.ports import Actuator, Caller, Clock, Journal, Registry, Unit
 from remediation.training_run import TrainingRuns
@@ -25,6 +26,8 @@ class Parts:
     caller: Caller | None
     clock: Clock
     config: AgentConfig
+    remembered: Remembered = field(default_factory=Remembered)
+    """How segments did before the actions under way."""
 
     def actuator(self, plan: Plan) -> Actuator:
         """What reaches the servers of the plan's model. Raises `StepFailed` where there is none of that name."""

@@ -7,13 +7,10 @@ import msgspec
 from remediation import actions, incidents
 from remediation.acknowledgements import Standing
 from remediation.approvals import world_moved
-from remediation.clock import seconds
 from remediation.errors import NotYet, StepFailed
 from remediation.executing.endings import Endings
 from remediation.executing.parts import Parts, own_desired, superseded
 from remediation.executing.states import brought_in, restored, told, wanted
-from remediation.playbooks.proposal import controls
-from remediation.routing import still_firing
 from remediation.values import Action, Desired, Plan
 
 
@@ -55,12 +52,6 @@ class Serve:
         if standing.state == "waiting":
             raise NotYet(standing.sentence)
         await asyncio.to_thread(self._acknowledged, name, action.id, plan, standing)
-
-    async def hold(self, name: str, action: Action, plan: Plan) -> None:
-        """Watch a share of the traffic before the next one. Raises `NotYet` until its time is up, `StepFailed` when the
-        new version is ill."""
-        await asyncio.to_thread(self._intend, name, action.id, plan)
-        await asyncio.to_thread(self._held, name, action.id, plan)
 
     async def undo(self, name: str, action: Action, plan: Plan) -> None:
         """Decide what was there before."""
@@ -110,28 +101,6 @@ class Serve:
             done = ledger.stepped(action, name, "done", standing.sentence)
             at_us = standing.at_us or self._parts.clock.now_us()
             self._endings.step_done(unit, action, done, plan, standing.sentence, at_us)
-
-    def _held(self, name: str, action_id: str, plan: Plan) -> None:
-        ledger = self._parts.ledger
-        with self._parts.journal.transaction() as unit:
-            action = ledger.held(unit, action_id)
-            desired = own_desired(unit, action, plan)
-            version = plan.to_version or desired.version
-            ill = [
-                each
-                for each in still_firing(unit.alerts(plan.incident_id), version)
-                if each.end_us > desired.at_us
-            ]
-            if ill:
-                raise StepFailed(f"version {version} is ill with its share: {ill[0].reason}")
-            step = actions.step_of(action, name)
-            since_us = step.at_us if step else self._parts.clock.now_us()
-            hold_s = controls(plan).hold_s
-            if self._parts.clock.now_us() - since_us < seconds(hold_s):
-                raise NotYet(f"version {version} is watched for {hold_s:g} s")
-            ledger.save(
-                unit, action, ledger.stepped(action, name, "done", f"nothing was seen in {hold_s:g} s")
-            )
 
     def _undo(self, name: str, action_id: str, plan: Plan) -> None:
         ledger = self._parts.ledger

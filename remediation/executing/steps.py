@@ -7,6 +7,7 @@ from functools import partial
 from remediation.errors import StepFailed
 from remediation.executing.call import Call
 from remediation.executing.endings import Endings
+from remediation.executing.hold import Hold
 from remediation.executing.parts import Parts
 from remediation.executing.retrain import Retrain
 from remediation.executing.serve import Serve
@@ -23,7 +24,7 @@ def steps(parts: Parts, endings: Endings) -> Mapping[str, Perform]:
         **dict.fromkeys(("publish", "undo.publish"), serve.publish),
         **dict.fromkeys(("acknowledge", "undo.acknowledge"), serve.acknowledge),
         "decide": serve.decide,
-        "hold": serve.hold,
+        "hold": Hold(parts, endings).hold,
         "undo.decide": serve.undo,
         "call": call.call,
         "undo.call": call.undo,

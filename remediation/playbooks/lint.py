@@ -16,6 +16,7 @@ from remediation.values import Arrangement, Cause
 
 _CAUSES: tuple[Cause, ...] = get_args(Cause)
 _WILD = "*?["
+_MAY_MEND = ("http_call",)
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -46,6 +47,7 @@ def lint(
             where = f"{place}, step {number + 1} ({step.kind})"
             found += _of_consent(step, playbook, policy, playbooks, where)
             found += _of_address(step, configured, where)
+            found += _of_proof(step, where)
     for pattern in playbooks.autonomy:
         found += _unknown_models(pattern, models, f"autonomy of {pattern!r}")
     return found + list(_autonomy_shadowed(playbooks))
@@ -185,7 +187,7 @@ def _always_runs(step: kinds.Step) -> bool:
 
 
 def _ends(step: kinds.Step) -> bool:
-    verified = RULES[step.kind].verified if step.verify is None else step.verify
+    verified = RULES[step.kind].verified if step.verify is None else step.verify is not False
     return verified and (step.on_failure or "stop") != "next"
 
 
@@ -208,6 +210,13 @@ def _of_consent(
         for pattern, said in playbooks.autonomy.items()
     ):
         text = "it says `act: true`, and `autonomy` gives none of its models `act`: it asks"
+        yield Finding(level="warning", place=place, text=text)
+
+
+def _of_proof(step: kinds.Step, place: str) -> Iterator[Finding]:
+    """Recovery can be proven after anything, but hardly comes of what only informs."""
+    if step.verify not in (None, False) and not RULES[step.kind].verified and step.kind not in _MAY_MEND:
+        text = "it says `verify`, and changes nothing that could recover: the incident waits for a proof after it"
         yield Finding(level="warning", place=place, text=text)
 
 

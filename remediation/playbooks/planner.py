@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from detectors.values import Value
+from remediation.actions import RULES
 from remediation.config import AgentConfig
 from remediation.evidence import Facts
 from remediation.identity import plan_id
@@ -21,6 +22,7 @@ from remediation.playbooks.proposal import Proposal, Tried
 from remediation.playbooks.scene import References, Scene
 from remediation.playbooks.steps import SAFE, Step
 from remediation.playbooks.values import Autonomy, Playbook
+from remediation.proof import in_plan
 from remediation.values import ActionKind, Desired, ModelVersion, Plan
 
 Standing = Literal["tried", "passed over", "next", "later"]
@@ -209,7 +211,7 @@ def _plan(
         "timeout_s": step.timeout_s,
         "retries": step.retries,
         "on_failure": step.on_failure or ("next" if step.kind in SAFE else None),
-        "verify": step.verify,
+        "verify": in_plan(step.verify, RULES[step.kind].verified, scene.config.policy.verification),
     }
     given = {name: value for name, value in controls.items() if value is not None}
     touched = reach(facts).told

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from detectors.values import Value
+from remediation.proof import Proof
 from remediation.values import Action, Approval, Plan
 
 OnFailure = Literal["next", "stop", "undo"]
@@ -36,15 +37,15 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
     `timeout_s`: how long one attempt at an effect may take, and how long servers may take to acknowledge. `retries`:
     how often an attempt that failed is repeated (None: until the time of a step is up). `on_failure`: `next` goes on
     with the playbook, `stop` tells people, `undo` takes also back what a failed verification would leave, and stops.
-    `verify`: whether recovery must be proven after it (None: as its kind is). `hold_s`: how long a share of the traffic
-    is watched before the next one. `keep`: what it turns on stays when the incident ends. `ends`: the action
-    whose effect this plan ends, and nothing else (`remediation.cleanup`).
+    `verify`: whether recovery must be proven after it (None: as its kind is), or how surely. `hold_s`: how long a share
+    of the traffic is watched at least before the next one. `keep`: what it turns on stays when the incident ends.
+    `ends`: the action whose effect this plan ends, and nothing else (`remediation.cleanup`).
     """
 
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     retries: Annotated[int, msgspec.Meta(ge=0)] | None = None
     on_failure: OnFailure = "stop"
-    verify: bool | None = None
+    verify: bool | Proof | None = None
     hold_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     shares: tuple[Annotated[float, msgspec.Meta(gt=0, le=1)], ...] = ()
     undo: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from remediation.changes import ChangeKind
 from remediation.file_errors import VARIABLE
 from remediation.playbooks.proposal import OnFailure
 from remediation.policy import Names
+from remediation.proof import Proof
 from remediation.reminders import Minutes
 from remediation.values import ActionKind
 
@@ -61,7 +62,7 @@ class Common(
     answers never is). `act`: a risky step that is done without asking where the model's autonomy is `act`. `approval`:
     whose consent it takes. `timeout_s`, `retries`: of each attempt at an effect. `on_failure`: `next` step, `stop` and
     tell people, or `undo` also what a failed verification would leave, and stop. `verify`: whether recovery must be
-    proven after it (none given: as its kind is).
+    proven after it (none given: as its kind is), or how surely.
     """
 
     only_if: Conditions = Conditions()
@@ -71,7 +72,7 @@ class Common(
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     retries: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     on_failure: OnFailure | None = None
-    verify: bool | None = None
+    verify: bool | Proof | None = None
 
     @property
     def kind(self) -> ActionKind:

@@ -23,7 +23,7 @@ from remediation.values import (
     Incident,
     Plan,
 )
-from remediation.verification import Verdict
+from remediation.verification import Observed, Verdict
 from tests.remediation.counted import CountedActuator, CountedCaller
 from tests.remediation.fake_journal import FakeJournal
 from tests.remediation.fakes import (
@@ -176,9 +176,9 @@ class Clinic:
         plan = msgspec.structs.replace(plan, **changes)
         return Proposal(plan=plan, approval_needed=plan.risky)
 
-    def verdict(self, *_: Any, **__: Any) -> Verdict:
-        """In place of the statistics."""
-        if self.ending == "helps":
+    def verdict(self, observed: Observed, *_: Any) -> Verdict:
+        """In place of the statistics; a version does well with its share, whatever comes after that."""
+        if self.ending == "helps" or observed.arrangement.shares:
             return Verdict(outcome="pass", sentence="it is well again")
         return Verdict(outcome="fail", sentence="it is as ill as before")
 
@@ -213,7 +213,7 @@ class Clinic:
     def use(self, patch: Any) -> None:
         """Put this clinic's planner and verdict in the place of the real ones."""
         patch.setattr("remediation.lifecycle.next_step", self.next_step)
-        patch.setattr("remediation.recovery.verify", self.verdict)
+        patch.setattr("remediation.proving.verify", self.verdict)
 
 
 def expected(clinic: Clinic) -> Mapping[str, object]:

@@ -88,7 +88,7 @@ def test_no_traffic_and_no_labels_are_no_success() -> None:
     nothing = Period(tallies={}, expected={})
     assert _verdict(_segment(nothing)).outcome == "inconclusive"
     assert _verdict(_segment(nothing, ill=nothing)).outcome == "inconclusive"
-    silent = Signal(name="data drift", windows=0, in_order=0)
+    silent = Signal(name="data drift", windows=0, in_order=0, rows=0)
     found = _verdict(_segment(nothing, ill=nothing), signals=(silent,))
     assert (found.outcome, "no window so far" in found.sentence) == ("inconclusive", True)
 
@@ -100,13 +100,13 @@ def test_without_labels_the_windows_of_what_the_alerts_named_decide(
     windows: int, in_order: int, outcome: str
 ) -> None:
     nothing = Period(tallies={}, expected={})
-    signal = Signal(name="data drift", windows=windows, in_order=in_order)
+    signal = Signal(name="data drift", windows=windows, in_order=in_order, rows=500 * windows)
     assert _verdict(_segment(nothing, ill=nothing), signals=(signal,)).outcome == outcome
 
 
 def test_labels_that_show_harm_outweigh_inputs_in_order() -> None:
     nothing = Period(tallies={}, expected={})
-    signal = Signal(name="data drift", windows=20, in_order=20)
+    signal = Signal(name="data drift", windows=20, in_order=20, rows=10_000)
     for rate, outcome in ((0.95, "pass"), (0.6, "fail"), (0.9, "inconclusive")):
         since = _period(accuracy=_share(500, 500 * rate))
         assert _verdict(_segment(since, ill=nothing), signals=(signal,)).outcome == outcome

@@ -1,0 +1,142 @@
+"""Between two shares of the traffic: proven goes on, disproven is undone, neither is asked."""
+
+from typing import Any, cast
+
+import pytest
+
+from remediation.approvals import decide
+from remediation.questions import is_question
+from remediation.values import Approval
+from remediation.verification import Observed, Outcome, Verdict
+from serving.words import headline
+from tests.remediation.counted import Threads
+from tests.remediation.kinds import BEFORE, Clinic
+
+SHARES = [0.1, 0.5, 1]
+
+
+class Shifting(Clinic):
+    """A shift of traffic whose verdicts a test sets."""
+
+    says: Outcome = "inconclusive"
+
+    def verdict(self, observed: Observed, *_: Any) -> Verdict:
+        assert observed.version == "1"
+        return Verdict(outcome=self.says, sentence=f"it is {self.says}")
+
+    @property
+    def tickets(self) -> list[Approval]:
+        state = self.journal.state
+        return [each for each in state.approvals.values() if is_question(state.plans[each.plan_id])]
+
+    def say(self, verdict: Any) -> None:
+        ticket = self.tickets[-1]
+        decided = decide(
+            cast(Any, self.journal),
+            self.clock,
+            ticket.id,
+            verdict,
+            by="ada",
+            reason="I looked",
+            channel="rest",
+            plan_hash=ticket.plan_hash,
+        )
+        assert decided.result == "done"
+
+    async def live(self, seconds: int) -> None:
+        for _ in range(seconds):
+            await self.turn()
+
+    async def until_step(self, name: str) -> None:
+        for _ in range(40):
+            actions = list(self.journal.state.actions.values())
+            if actions and any(step.name == name for step in actions[0].steps):
+                return
+            await self.turn()
+        raise AssertionError(f"never came to {name}: {actions}")
+
+
+@pytest.fixture
+def clinic(monkeypatch: pytest.MonkeyPatch) -> Shifting:
+    monkeypatch.setattr("asyncio.to_thread", Threads().to_thread)
+    shifting = Shifting(
+        "shift_traffic", parameters={"shares": SHARES, "hold_s": 30, "verify": {"within_s": 90}}
+    )
+    shifting.use(monkeypatch)
+    return shifting
+
+
+async def test_what_does_badly_with_its_share_is_taken_back_at_once(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    clinic.says = "fail"
+    await clinic.run(20)
+    assert clinic.action.state == "reverted"
+    assert "with its share it is fail" in clinic.action.outcome
+    assert (clinic.desired.version, clinic.desired.arrangement, clinic.desired.epoch) == ("2", BEFORE, 4)
+
+
+async def test_what_is_proven_gets_the_next_share_when_its_time_is_up(clinic: Shifting) -> None:
+    clinic.says = "pass"
+    await clinic.until_step("hold.1")
+    await clinic.live(28)
+    assert clinic.desired.arrangement.shares == {"1": 0.1}
+    await clinic.until_step("hold.2")
+    assert clinic.desired.arrangement.shares == {"1": 0.5}
+    await clinic.run(60)
+    assert (clinic.desired.version, clinic.incident.state) == ("1", "resolved")
+    assert not clinic.tickets
+
+
+async def test_what_stays_unproven_is_asked_and_a_person_lets_it_go_on(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(85)
+    assert not clinic.tickets
+    await clinic.live(10)
+    (ticket,) = clinic.tickets
+    plan = clinic.journal.state.plans[ticket.plan_id]
+    assert "Go on or undo?" in plan.evidence[0]
+    assert "gets its next share" in plan.blast_radius
+    assert headline(plan) == "Send no more requests of churn to version 1"
+    assert ticket.state == "pending"
+    clinic.say("reject")
+    await clinic.until_step("hold.2")
+    step = next(each for each in clinic.action.steps if each.name == "hold.1")
+    assert step.detail.startswith("ada decided to go on (I looked), not proven: with its share")
+    clinic.says = "pass"
+    await clinic.run(60)
+    assert clinic.action.state == "succeeded"
+
+
+async def test_a_person_undoes_what_stays_unproven(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+    clinic.say("approve")
+    await clinic.run(20)
+    assert clinic.action.state == "reverted"
+    assert "ada decided to undo it (I looked)" in clinic.action.outcome
+    assert clinic.desired.arrangement == BEFORE
+
+
+async def test_what_nobody_decides_about_is_undone(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+    clinic.clock.advance(3_600)
+    await clinic.run(20)
+    (ticket,) = clinic.tickets
+    assert (ticket.state, clinic.action.state) == ("expired", "reverted")
+    assert "nobody said whether to go on or to undo it" in clinic.action.outcome
+
+
+async def test_proof_that_comes_while_people_are_asked_voids_the_ticket(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+    clinic.says = "pass"
+    await clinic.until_step("hold.2")
+    (ticket,) = clinic.tickets
+    assert (ticket.state, ticket.reason) == ("void", "pass in the meantime: with its share it is pass")
+
+
+async def test_without_verification_only_alerts_stop_it(clinic: Shifting) -> None:
+    clinic.parameters["verify"] = False
+    await clinic.run(120)
+    assert (clinic.action.state, clinic.desired.version) == ("succeeded", "1")
