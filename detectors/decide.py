@@ -26,7 +26,7 @@ from detectors.quality.judging import Part, joined, judge_quality
 from detectors.quality.units import MOVED
 from detectors.reference import Reference
 from detectors.segments import ALL, compared, own_of
-from detectors.sequential.judging import judge_sequence, service_limit
+from detectors.sequential.judging import findings_surprise, judge_sequence, service_limit
 from detectors.service.judging import judge_service
 from detectors.standing import moved, renewed
 from detectors.thresholds import KINDS, false_alarm_shares, threshold
@@ -109,7 +109,13 @@ def decide(
     others_fire = tests.firing or service.firing
     strange = any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
     quality = judge_quality(
-        window, profile, reference, state.quality, others_fire=others_fire, strange=strange
+        window,
+        profile,
+        reference,
+        state.quality,
+        others_fire=others_fire,
+        strange=strange,
+        surprise=findings_surprise(window, profile, monitor, reference),
     )
     transitions = [one for one in transitions if one.kind != QUALITY]
     transitions += joined([quality.part, tests, Part(service.firing, service.transitions)])

@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final
 
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
-from detectors.quality.values import Finding
+from detectors.quality.values import SURPRISE, Finding
 from detectors.reference import FeatureReference, Reference
 
-SURPRISE: Final = math.log(1e6)
-"""A category is missed when its absence has a chance below one in a million (over all categories together)."""
 _FLAT = 1e-8
 """Variance that rounding to 2^-30 leaves in a constant column, in units of the reference's variance, per standard
 deviation that the column is away from the reference's mean."""
@@ -21,11 +18,13 @@ def constant_columns(
     reference: Reference,
     worth: Mapping[str, float] | None = None,
     runs: Mapping[str, int] | None = None,
+    surprise: float = SURPRISE,
 ) -> list[Finding]:
     """Columns with one value throughout the window that vary in the reference.
 
     worth: independent rows per row, by column; 1 where it is not told (see `dependence.column_worth`). runs: the
     longest rows of one value in the reference (`dependence.longest_runs`), of which it takes twice as many.
+    surprise: minus the logarithm of the chance that is taken for none.
     """
     found: list[Finding] = []
     for slots in profile.layout.numeric:
@@ -40,7 +39,7 @@ def constant_columns(
         independent = now.rows * (worth or {}).get(slots.name, 1.0)
         far = 1 + abs(now.mean - slots.center) / slots.scale
         flat = now.variance <= _FLAT * far * part.variance and profile.distinct(slots.name) < 1.5
-        if flat and independent >= MINIMUM_ROWS and not _usual(part, now.mean, independent):
+        if flat and independent >= MINIMUM_ROWS and not _usual(part, now.mean, independent, surprise):
             value = now.mean if abs(now.mean) > 1e-6 * math.sqrt(part.variance) else 0.0
             found.append(_constant(slots.name, f"the value {value:.6g}", now.rows))
     for slots in profile.layout.categorical:
@@ -51,25 +50,28 @@ def constant_columns(
         if part is None or rows < least or sum(1 for _, count in part.categories if count) < 2:
             continue
         share = max((count for _, count in part.categories), default=0) / max(part.present, 1)
-        surprise = -rows * (worth or {}).get(slots.name, 1.0) * math.log(max(share, 1e-300))
-        if counts.max(initial=0) == rows and surprise > SURPRISE:
+        odds = -rows * (worth or {}).get(slots.name, 1.0) * math.log(max(share, 1e-300))
+        if counts.max(initial=0) == rows and odds > surprise:
             name = next(name for name, place in slots.index.items() if counts[place] == rows)
             found.append(_constant(slots.name, f"the category {name!r}", rows))
     return found
 
 
-def _usual(part: FeatureReference, value: float, rows: float) -> bool:
+def _usual(part: FeatureReference, value: float, rows: float, surprise: float) -> bool:
     """Whether so many rows of this value, and of no other, may be chance: it is common in the reference."""
     spread = 1e-6 * math.sqrt(part.variance or 0.0)
     share = sum(count for each, count in part.top if abs(each - value) <= spread) / max(part.present, 1)
-    return share > 0 and -rows * math.log(min(share, 1 - 1e-12)) < SURPRISE
+    return share > 0 and -rows * math.log(min(share, 1 - 1e-12)) < surprise
 
 
 def vanished_categories(
-    profile: Profile, reference: Reference, worth: Mapping[str, float] | None = None
+    profile: Profile,
+    reference: Reference,
+    worth: Mapping[str, float] | None = None,
+    surprise: float = SURPRISE,
 ) -> list[Finding]:
     """Categories of the reference that the window lacks although it should have had them many times: one finding a
-    column. worth: as for `constant_columns`, in which case the column is left to that.
+    column. worth, surprise: as for `constant_columns`, in which case the column is left to that.
 
     With m reference rows of which a held the category, the chance that n rows have none is, with the share
     unknown (Jeffreys' prior), about ((m + 1) / (m + n + 1)) ** (a + 1/2); it is charged for the number of categories.
@@ -86,22 +88,22 @@ def vanished_categories(
         gone: list[tuple[str, float]] = []
         for (name, before), now in zip(part.categories, counts, strict=True):
             held = before * known / part.present
-            surprise = (held + 0.5) * math.log1p(rows * each / (known + 1)) - math.log(len(part.categories))
-            if now == 0 and surprise > SURPRISE:
+            odds = (held + 0.5) * math.log1p(rows * each / (known + 1)) - math.log(len(part.categories))
+            if now == 0 and odds > surprise:
                 gone.append((name, before / part.present * rows))
         if gone:
-            found.append(_vanished(slots.name, gone, rows))
+            found.append(_vanished(slots.name, gone, rows, surprise))
     return found
 
 
-def _vanished(column: str, gone: list[tuple[str, float]], rows: int) -> Finding:
+def _vanished(column: str, gone: list[tuple[str, float]], rows: int, surprise: float) -> Finding:
     expected = gone[0][1]
     more = f" nor {len(gone) - 1} more of its categories" if len(gone) > 1 else ""
     return Finding(
         kind="vanished_category",
         columns=(column,),
         value=expected,
-        threshold=SURPRISE,
+        threshold=surprise,
         rows=rows,
         message=(
             f"{column} never has {gone[0][0]!r}{more} in {rows} rows, where the reference would have that one about "

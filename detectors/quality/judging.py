@@ -10,7 +10,7 @@ from detectors.judgement import Decision, Transition, Window
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.quality.findings import findings
-from detectors.quality.values import Finding, QualityMemory
+from detectors.quality.values import SURPRISE, Finding, QualityMemory
 from detectors.reference import Reference
 from detectors.segments import ALL, measured_of, own_of
 from detectors.values import AlertKind, Verdict
@@ -47,8 +47,10 @@ def judge_quality(
     *,
     others_fire: bool = False,
     strange: bool = True,
+    surprise: float = SURPRISE,
 ) -> Quality:
-    """Take a window of events. Findings are no chance by themselves (one in a million), so the first window tells.
+    """Take a window of events. Findings are no chance by themselves (surprise: minus the logarithm of what is), so the
+    first window tells.
     Nothing that was told is told again while the alert goes on for the sake of measures and tests (`others_fire`).
 
     Without a profile, on windows of labels or with fewer than 30 rows nothing is said and what was known is remembered.
@@ -60,12 +62,13 @@ def judge_quality(
     if profile is None or window.axis != "event" or profile.rows < MINIMUM_ROWS:
         return Quality(bool(memory.open), memory=memory)
     if window.segment == ALL:
-        everything = findings(profile, reference)
+        everything = findings(profile, reference, surprise)
     else:
         own = own_of(reference, window.segment)
         if own.alone:
             return Quality(bool(memory.open), _undefined(own.because, profile.rows), None, memory)
-        everything = findings(profile, measured_of(reference, window.segment)) if strange else []
+        own_columns = measured_of(reference, window.segment)
+        everything = findings(profile, own_columns, surprise) if strange else []
         everything, memory = _lasting([one for one in everything if one.kind in OF_SEGMENTS], memory)
     quiet = {*memory.accepted, *memory.silent}
     decisions = tuple(

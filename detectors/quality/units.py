@@ -13,7 +13,7 @@ from detectors.layout import NumericSlots
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.quality.shapes import Shape, bucket_ends
-from detectors.quality.values import Finding
+from detectors.quality.values import SURPRISE, Finding
 from detectors.reference import FeatureReference, Reference
 from detectors.remembered import Remembered
 
@@ -87,7 +87,10 @@ KNOWN: Final = _known()
 
 
 def unit_changes(
-    profile: Profile, reference: Reference, worth: Mapping[str, float] | None = None
+    profile: Profile,
+    reference: Reference,
+    worth: Mapping[str, float] | None = None,
+    surprise: float = SURPRISE,
 ) -> list[Finding]:
     """Columns that a change of unit explains better than a drift: the window is far from the reference, and the
     reference, converted, is near the window.
@@ -95,7 +98,8 @@ def unit_changes(
     Where the window's values outgrow its buckets mean and standard deviation decide alone. worth: independent rows per
     row, by column (see `dependence.column_worth`). A column whose rows resemble their neighbours by that or by the
     baseline, such as a price or a count that grows, comes to another level by itself, and is told of known factors
-    from `WANDERING` on only.
+    from `WANDERING` on only. surprise: minus the logarithm of the chance that is taken for none; what few rows may be
+    away by chance is no finding.
     """
     found: list[Finding] = []
     known, dependent = columns_of(reference), _DEPENDENT.of(reference)
@@ -105,15 +109,21 @@ def unit_changes(
         if before is None or rows < MINIMUM_ROWS or not before.present:
             continue
         part, moved = before.part, ks(counts, before.counts)
-        shape = Shape.of(part) if moved >= MOVED else None
+        least = max(MOVED, _by_chance(rows, before.present, surprise))
+        shape = Shape.of(part) if moved >= least else None
         if shape is None or len(shape.points) < 2:
             continue
         resembles = slots.name in dependent or (worth or {}).get(slots.name, 1.0) < 1.0
         wanders = resembles or (worth is not None and reference.rows < LONG)
         best = _best(profile, slots, part, shape, moved, wanders=wanders)
         if best is not None:
-            found.append(_finding(slots.name, best, moved, rows))
+            found.append(_finding(slots.name, best, moved, least, rows))
     return found
+
+
+def _by_chance(rows: int, known: int, surprise: float) -> float:
+    """The distance that so many independent rows reach by a chance of e^-surprise: Smirnov's two-sample tail."""
+    return math.sqrt((surprise + math.log(2)) / 2 * (1 / rows + 1 / known))
 
 
 def _dependent(reference: Reference) -> frozenset[str]:
@@ -142,9 +152,9 @@ def _best(
     best, least = None, math.inf
     free = _free_factor(profile, slots, part)
     for one in (*KNOWN, *((free,) if free else ())):
-        if wanders and (one is free or 1 / WANDERING < one.factor < WANDERING):
+        if wanders and (one is free or 1 / WANDERING < abs(one.factor) < WANDERING):
             continue
-        is_small = 1 / FREE_FACTOR < one.factor < FREE_FACTOR
+        is_small = 1 / FREE_FACTOR < abs(one.factor) < FREE_FACTOR
         if not _moments_agree(profile, slots, part, one):
             continue
         far = 0.0
@@ -178,13 +188,13 @@ def _free_factor(profile: Profile, slots: NumericSlots, part: FeatureReference) 
     return Conversion(ratio, 0.0, "no conversion that is known")
 
 
-def _finding(name: str, best: Conversion, moved: float, rows: int) -> Finding:
+def _finding(name: str, best: Conversion, moved: float, least: float, rows: int) -> Finding:
     offset = f" and shifted by {best.offset:.4g}" if best.offset else ""
     return Finding(
         kind="unit_change",
         columns=(name,),
         value=best.factor,
-        threshold=MOVED,
+        threshold=least,
         rows=rows,
         message=(
             f"{name} looks as if it came in another unit: its values are {best.factor:.4g} times those of the "

@@ -1,6 +1,7 @@
 """Value types of data quality."""
 
-from typing import Literal
+import math
+from typing import Final, Literal
 
 from detectors.values import Value
 
@@ -10,6 +11,10 @@ FindingKind = Literal[
     "constant_column",
     "vanished_category",
 ]
+
+
+SURPRISE: Final = math.log(1e6)
+"""Odds against chance that each finding has at least: a million to one."""
 
 
 class Finding(Value, frozen=True, kw_only=True):

@@ -17,12 +17,15 @@ LONGEST_WINDOW: Final = 1 / 20
 SERVICE: Final = "service"
 """What is decided about latencies and failed requests, as an alert of data quality."""
 VOLUME: Final = "volume"
+FINDINGS: Final = "findings"
+"""What a window's data are told to be (`detectors.quality.findings`), as an alert of data quality."""
 KIND_SHARES: Final[dict[str, float]] = {
     "data_drift": 0.5,
     "data_quality": 0.25,
     "prediction_drift": 0.25,
     SERVICE: 0.05,
     VOLUME: 0.05,
+    FINDINGS: 0.05,
     "performance": 0.9,
     "concept_drift": 0.1,
 }

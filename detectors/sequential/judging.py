@@ -1,12 +1,22 @@
 """The sequential tests as `detectors.decide` uses them: one window of one series, with its profile."""
 
+import math
 from typing import NamedTuple, cast
 
 from detectors.judgement import Decision, Transition, Window
 from detectors.profile import Profile
+from detectors.quality.values import SURPRISE
 from detectors.reference import Reference
 from detectors.segments import ALL, own_of
-from detectors.sequential.budget import SEGMENTS, SERVICE, VOLUME, Threshold, part_of, threshold_of
+from detectors.sequential.budget import (
+    FINDINGS,
+    SEGMENTS,
+    SERVICE,
+    VOLUME,
+    Threshold,
+    part_of,
+    threshold_of,
+)
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.step import step
 from detectors.sequential.values import Memory
@@ -35,24 +45,41 @@ def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
 
 
 def besides_of(window: Window, profile: Profile | None, monitor: Monitor) -> tuple[str, ...]:
-    """The kinds that are decided on elsewhere and share the budget of this window's axis: of all rows of a version what
-    they tell of the service, and their volume, where the budget is told in time."""
-    if profile is None or window.axis != "event" or window.segment != ALL:
+    """The kinds that are decided on elsewhere and share the budget of this window's axis: findings, and of all rows of
+    a version what they tell of the service, and their volume, where the budget is told in time."""
+    if profile is None or window.axis != "event":
         return ()
+    if window.segment != ALL:
+        return (FINDINGS,)
     service = (SERVICE,) if tells_service(profile) else ()
-    return (*service, VOLUME) if monitor.budget.every_s > 0 else service
+    return (FINDINGS, *service, VOLUME) if monitor.budget.every_s > 0 else (FINDINGS, *service)
 
 
 def service_limit(
     window: Window, profile: Profile | None, monitor: Monitor, reference: Reference
 ) -> Threshold | None:
     """The threshold of what is decided about the service; None where the window tells nothing of it."""
+    return _limit(SERVICE, window, profile, monitor, reference)
+
+
+def findings_surprise(
+    window: Window, profile: Profile | None, monitor: Monitor, reference: Reference
+) -> float:
+    """How unlikely by chance (minus its logarithm) each thing that is found in the data of a window must be, so that
+    all of them together keep the part of the budget that findings have."""
+    limit, tests = _limit(FINDINGS, window, profile, monitor, reference), 2 * len(reference.features) + 1
+    return SURPRISE if limit is None else max(SURPRISE, math.log(tests * limit.value / limit.share))
+
+
+def _limit(
+    kind: str, window: Window, profile: Profile | None, monitor: Monitor, reference: Reference
+) -> Threshold | None:
     besides = besides_of(window, profile, monitor)
-    if SERVICE not in besides:
+    if kind not in besides:
         return None
     kinds = (*(str(track.kind) for track in plan_for(window, monitor, reference).tracks), *besides)
-    segments = SEGMENTS * len(monitor.segments)
-    part = part_of(SERVICE, kinds, labels=reference.labelled > 0, segments=segments, is_segment=False)
+    segments, is_segment = SEGMENTS * len(monitor.segments), window.segment != ALL
+    part = part_of(kind, kinds, labels=reference.labelled > 0, segments=segments, is_segment=is_segment)
     return threshold_of(monitor.budget, part, (window.end_us - window.start_us) / 1e6, None)
 
 
