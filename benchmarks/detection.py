@@ -37,6 +37,7 @@ from detectors.profile import Profile
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import build_baseline
 from detectors.sequential.blocks import Rows
+from detectors.sequential.budget import FINDINGS
 from detectors.sequential.explain import sentence
 from detectors.sequential.pairs import pair_moments
 from detectors.sequential.plan import Plan, plan_of
@@ -108,6 +109,7 @@ class Bench:
             start + 1_000_000,
             BUDGET,
             calibration=self.baseline.calibration,
+            besides=(FINDINGS,),
         )
         self.windows += 1
         self.reached = max((one.statistic / one.threshold for one in steps if one.threshold), default=0.0)
