@@ -2,8 +2,9 @@
 
 The first of such incidents is the root of a family; what it shares with a later one is a broken feature (the same name,
 broken in the same way) or one recorded change upstream that both onsets lie near. A member keeps its alerts, is not
-diagnosed and asks nobody; it ends when its alerts clear, or as the root ends. Only where the root was cured and the
-member goes on firing its illness is one of its own: it is let go, and treated as any other.
+diagnosed and asks nobody; it is well when its own alerts clear. Where the root ends without a cure and the member still
+fires, that is left to people; where the root was cured and the member goes on firing, its illness is one of its own: it
+is let go, and treated as any other.
 """
 
 from collections.abc import Iterable
@@ -154,9 +155,12 @@ def _follow(journal: Journal, incident: Incident, now_us: int, config: AgentConf
         return _let_go(journal, incident, "it belongs to no family any more")
     if root.state not in CLOSED_INCIDENTS:
         return True
-    if root.state == "escalated" or root.state == "rejected" or root.state == "expired":
-        outcome = f"Ended with {root.id} of {root.model}: {root.outcome}"
-        return _end(journal, incident, root.state, outcome, now_us)
+    if root.state != "resolved":
+        outcome = (
+            f"Still ill ({firing[-1].reason}); it belonged to {root.id} of {root.model}, which ended "
+            f"{root.state}: {root.outcome}"
+        )
+        return _end(journal, incident, "escalated", outcome, now_us)
     settle_s = config.policy.grouping.settle_min * _MINUTE_S
     if now_us - (root.closed_us or now_us) < seconds(settle_s):
         return True

@@ -24,13 +24,13 @@ OPEN_STATES: tuple[IncidentState, ...] = (
 )
 
 TRANSITIONS: dict[IncidentState, frozenset[IncidentState]] = {
-    "open": frozenset({"diagnosed", "verifying", "resolved", "escalated", "rejected", "expired"}),
+    "open": frozenset({"diagnosed", "verifying", "resolved", "escalated"}),
     "diagnosed": frozenset({"open", "awaiting_approval", "escalated"}),
     "awaiting_approval": frozenset({"open", "executing", "rejected", "expired"}),
     "executing": frozenset({"open", "diagnosed", "verifying", "escalated"}),
     "verifying": frozenset({"diagnosed", "resolved", "escalated"}),
 }
-"""What may follow what. From `open` to an end without a cure goes only who ends with another (`remediation.families`).
+"""What may follow what. From `open` to `escalated` goes only who was treated with another (`remediation.families`).
 A closed incident is never opened again: a new illness is a new incident."""
 
 

@@ -92,8 +92,11 @@ async def test_who_comes_later_is_told_in_a_sentence_and_ends_with_the_first() -
     world.click("reject")
     await world.run()
     ended = _of(world, "risk")
-    assert ended.state == "rejected"
-    assert ended.outcome.startswith(f"Ended with {root.id} of churn: ")
+    assert ended.state == "escalated"
+    assert ended.outcome.startswith(
+        "Still ill (data_quality of version 1 left its reference); it belonged to"
+    )
+    assert f"{root.id} of churn, which ended rejected: ada rejected" in ended.outcome
     assert len(_asked(world)) == 1
     assert [about for what, about in world.notifier.said if what == "closed"] == [root.id]
 
