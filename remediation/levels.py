@@ -1,11 +1,12 @@
 """What an illness took, and the line that parts a version that is well again from one that is not."""
 
 import math
+from collections.abc import Collection
 
 from detectors.values import Value
 from remediation import betting
 from remediation.config import VerificationConfig
-from remediation.outcomes import ERROR, SHARES, Period, Tally, form
+from remediation.outcomes import ERROR, MEANS, SHARES, Period, Tally, form
 
 _INSIDE = 1e-3
 """How near a line may be to a share of 0 or 1: beyond it nothing could ever be proven."""
@@ -29,14 +30,22 @@ class Level(Value, frozen=True, kw_only=True):
                 betting.share_below(now.total, now.rows, line),
             )
         by, of = abs(self.healthy - self.line), (now.mean, now.variance, now.rows, self.line)
-        return betting.mean_below(*of, by=by), betting.mean_above(*of, by=by)
+        below, above = betting.mean_below(*of, by=by), betting.mean_above(*of, by=by)
+        return (below, above) if form(self.measure) == "error" else (above, below)
 
 
-def lost(before: Period, ill: Period, since: Period, config: VerificationConfig) -> dict[str, Level]:
+def lost(
+    before: Period,
+    ill: Period,
+    since: Period,
+    config: VerificationConfig,
+    named: Collection[str] = (),
+) -> dict[str, Level]:
     """The measures that the illness made worse, beyond chance and by enough to matter. Precision moves with how common
-    positives are, so it counts only where no other share was lost."""
+    positives are, so it counts only where no other share was lost; of the means that are no shares count those that
+    alerts have `named`."""
     found: dict[str, Level] = {}
-    for measure in (*SHARES, ERROR):
+    for measure in (*SHARES, ERROR, *(each for each in MEANS if each in named)):
         healthy, now = before.tallies.get(measure), ill.tallies.get(measure)
         if healthy is None or now is None or (measure == "precision" and found):
             continue
@@ -82,12 +91,12 @@ def _mean(period: Period, measure: str) -> float | None:
 
 def _worse(measure: str, healthy: Tally, ill: Tally, config: VerificationConfig) -> bool:
     drop = healthy.mean - ill.mean
-    if form(measure) == "error":
-        drop = -drop
-        least = config.least_loss * healthy.mean
+    least = config.least_loss
+    if form(measure) != "share":
         error = math.sqrt(healthy.variance / healthy.rows + ill.variance / ill.rows)
+        if form(measure) == "error":
+            drop, least = -drop, least * healthy.mean
     else:
-        least = config.least_loss
         pooled = (healthy.total + ill.total + 1) / (healthy.rows + ill.rows + 2)
         error = math.sqrt(pooled * (1 - pooled) * (1 / healthy.rows + 1 / ill.rows))
     return drop >= least and drop >= config.sure_z * error

@@ -92,6 +92,7 @@ class Observer:
             alerts=tuple(alerts),
             arrangement=desired.arrangement,
             by_labels=any(each.kind in OUTCOMES for each in ill),
+            named=_measures(ill),
         )
 
     def _signals(
@@ -105,7 +106,8 @@ class Observer:
         segments: Sequence[Segment],
     ) -> tuple[Signal, ...]:
         """Windows by what each alert named; none where labels show a loss, because then labels decide."""
-        if any(lost(each.before, each.ill, each.since, self._needed) for each in segments):
+        named = _measures(ill)
+        if any(lost(each.before, each.ill, each.since, self._needed, named) for each in segments):
             return ()
         outcomes = any(each.kind in OUTCOMES for each in ill)
         found = [_signal("outcomes", own, since_us)] if outcomes else []
@@ -196,6 +198,11 @@ def _by_window(points: Iterable[MetricPoint]) -> list[list[MetricPoint]]:
 
 def _in_order(points: Sequence[MetricPoint]) -> bool:
     return all(point.verdict != "breach" for point in points)
+
+
+def _measures(alerts: Iterable[Alert]) -> frozenset[str]:
+    """What alerts about outcomes showed."""
+    return frozenset(found.measure for each in alerts if each.kind in OUTCOMES for found in each.evidence)
 
 
 def _features(alert: Alert) -> set[str]:

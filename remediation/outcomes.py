@@ -3,6 +3,9 @@
 F1 and balanced accuracy are no means of rows, so nothing can be proven about them row by row. What they are made of
 are: the share of right answers, of the positives that are found (recall), of the negatives that are recognised
 (specificity), and of the positive answers that are right (precision). They are counted again from the points.
+
+With several classes the counts of each are not in the points. There the mean recall of the classes, the mean F1, and
+losses by probability are taken as the means that they are about, with the error that their interval tells.
 """
 
 import math
@@ -13,16 +16,32 @@ from detectors.values import MetricPoint, Value
 
 SHARES: Final = ("accuracy", "recall", "specificity", "precision")
 ERROR: Final = "mae"
-MEASURES: Final = ("accuracy", "balanced_accuracy", "recall", "precision", "f1", ERROR, "rmse")
+LOSSES: Final = ("log_loss", "brier")
+MEANS: Final = ("balanced_accuracy", "macro_f1", *LOSSES)
+"""Looked at where an alert named them."""
+
+MEASURES: Final = (
+    "accuracy",
+    "balanced_accuracy",
+    "recall",
+    "precision",
+    "f1",
+    ERROR,
+    "rmse",
+    "macro_f1",
+    *LOSSES,
+)
 """Points that are needed to count."""
 
 _EQUAL: Final = 1e-9
+_NORMAL_95: Final = 1.96
 
-Form = Literal["share", "error"]
+Form = Literal["share", "mean", "error"]
 
 
 class Tally(Value, frozen=True, kw_only=True):
-    """Rows and what they sum up to. Of a share: the right ones; of errors: their sizes, and the squares of those."""
+    """Rows and what they sum up to. Of a share: the right ones; of errors: their sizes, and the squares of those; of
+    another mean: what the rows would sum up to if each told it with its part of the error."""
 
     rows: float
     total: float
@@ -54,8 +73,10 @@ class Period(Value, frozen=True, kw_only=True):
 
 
 def form(measure: str) -> Form:
-    """Whether more of it is better (a share of right rows) or worse (a mean error)."""
-    return "error" if measure == ERROR else "share"
+    """Whether more of it is better (a share of right rows, or another mean) or worse (a mean error)."""
+    if measure in (ERROR, *LOSSES):
+        return "error"
+    return "mean" if measure in MEANS else "share"
 
 
 def period(points: Iterable[MetricPoint], *, segment: str = "all", last: int | None = None) -> Period:
@@ -97,11 +118,24 @@ def _tallies(window: Mapping[str, MetricPoint]) -> dict[str, Tally]:
         return {}
     rows = window["accuracy"].rows
     shares = _confusion(rows, values)
-    return {
+    counted = {
         name: Tally(rows=of, total=right, squares=right)
         for name, (right, of) in {"accuracy": (round(accuracy * rows), rows), **shares}.items()
         if of > 0
     }
+    told = {name: _told(window[name]) for name in (LOSSES if shares else MEANS) if name in values}
+    return {name: tally for name, tally in told.items() if tally is not None} | counted
+
+
+def _told(point: MetricPoint) -> Tally | None:
+    """By the interval of 95 % that stands with it; None without one."""
+    if point.value is None or point.low is None or point.high is None or point.high <= point.low:
+        return None
+    error = (point.high - point.low) / (2 * _NORMAL_95)
+    variance = error**2 * point.rows
+    return Tally(
+        rows=point.rows, total=point.value * point.rows, squares=(variance + point.value**2) * point.rows
+    )
 
 
 def _confusion(rows: int, values: Mapping[str, float | None]) -> dict[str, tuple[int, int]]:

@@ -53,7 +53,7 @@ class Signal(Value, frozen=True, kw_only=True):
 class Observed(Value, frozen=True, kw_only=True):
     """All that a verdict may look at. `segments`: all rows first, then those that alerts about outcomes named. `alerts`
     are all of the incident; `since_us`: changes before it are history; `by_labels`: an alert was about outcomes, so
-    only labels can prove anything."""
+    only labels can prove anything; `named`: the measures that such alerts showed."""
 
     version: str
     ill_version: str
@@ -63,6 +63,7 @@ class Observed(Value, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
     arrangement: Arrangement = Arrangement()
     by_labels: bool = False
+    named: frozenset[str] = frozenset()
 
 
 def verify(observed: Observed, config: VerificationConfig) -> Verdict:
@@ -102,7 +103,7 @@ def _findings(observed: Observed, config: VerificationConfig) -> list[Verdict]:
     missed = [
         (segment, measure, level)
         for segment in observed.segments
-        for measure, level in lost(segment.before, segment.ill, segment.since, config).items()
+        for measure, level in lost(segment.before, segment.ill, segment.since, config, observed.named).items()
     ]
     if missed:
         return [_regained(*each, config, among=len(missed)) for each in missed]

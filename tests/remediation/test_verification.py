@@ -216,3 +216,51 @@ def test_windows_that_overlap_are_counted_once() -> None:
     found = period([window(2), window(3), window(4), window(5), window(6)])
     assert (found.windows, found.tallies["accuracy"].rows) == (3, 1_500)
     assert period([window(2), window(4), window(6)], last=2).windows == 2
+
+
+def _window(at: int, accuracy: float, recalls: float, loss: float) -> list[MetricPoint]:
+    """A window of 500 rows of a model with several classes."""
+    told = {"accuracy": (accuracy, 0.0), "balanced_accuracy": (recalls, 0.05), "log_loss": (loss, 0.1)}
+    return [
+        MetricPoint(
+            id=f"{at}/{name}",
+            model="m",
+            version="2",
+            axis="label",
+            window=f"w{at}",
+            start_us=at,
+            end_us=at + 1,
+            rows=500,
+            measure=name,
+            value=value,
+            low=value - error if error else None,
+            high=value + error if error else None,
+        )
+        for name, (value, error) in told.items()
+    ]
+
+
+def _of(windows: int, accuracy: float, recalls: float, loss: float) -> Period:
+    return period([each for at in range(windows) for each in _window(at, accuracy, recalls, loss)])
+
+
+@pytest.mark.parametrize(
+    ("named", "since", "outcome", "told"),
+    [
+        ((), (0.95, 0.6, 1.2), "pass", "accuracy 0.950"),
+        (("balanced_accuracy",), (0.95, 0.6, 1.2), "fail", "balanced_accuracy 0.600 on 5,000 labelled rows"),
+        (("balanced_accuracy",), (0.95, 0.9, 1.2), "pass", "balanced_accuracy 0.900"),
+        (("log_loss",), (0.95, 0.6, 1.2), "fail", "log_loss 1.200"),
+        (("log_loss",), (0.95, 0.6, 0.3), "pass", "log_loss 0.300"),
+        (("log_loss",), (0.95, 0.6, 0.75), "inconclusive", "not proven either way"),
+    ],
+)
+def test_with_several_classes_what_alerts_named_has_to_come_back(
+    named: tuple[str, ...], since: tuple[float, float, float], outcome: str, told: str
+) -> None:
+    """A small class that is never found any more costs little accuracy."""
+    segment = Segment(
+        name="all", before=_of(10, 0.95, 0.9, 0.3), ill=_of(10, 0.92, 0.6, 1.2), since=_of(10, *since)
+    )
+    found = _verdict(segment, named=frozenset(named))
+    assert (found.outcome, told in found.sentence) == (outcome, True), found.sentence
