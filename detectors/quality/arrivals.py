@@ -4,6 +4,7 @@ What is looked at are slots of arrival, by the broker's time: how many rows came
 not be measured because of their time. Nothing here reads a clock.
 """
 
+import math
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from detectors.explain import percent
 from detectors.quality.spans import hours, span
+from detectors.quality.values import SURPRISE
 from detectors.values import ArrivalSlot, Value
 
 Cause = Literal["ahead", "late", "stale"]
@@ -21,6 +23,7 @@ LEAST_SHARE: Final = 0.01
 LEAST_ROWS: Final = 5
 BEYOND: Final = 3.0
 """Times what is usual of the model."""
+CLEAN_ROWS: Final = 2_000.0
 LEAST_LAG_S: Final = 600.0
 """Age of half of the events below which nothing is stale."""
 KNOWN: Final = 12
@@ -38,11 +41,12 @@ _ORDER: Final[tuple[Cause, ...]] = ("ahead", "late", "stale")
 
 
 class Standing(Value, frozen=True, kw_only=True):
-    """What is known of one cause. `usual`: share of the rows; `odd`, `calm`: slots in a row with it and without;
-    `told`: since which moment it is; `muted`: a person has spoken, so that its end is no news; `caution`: by which it
-    must be more to be told."""
+    """What is known of one cause. `usual`: share of the rows, in `known` of them, as if the stream had begun with
+    `CLEAN_ROWS` that were right; `odd`, `calm`: slots in a row with it and without; `told`: since which moment it is;
+    `muted`: a person has spoken, so that its end is no news; `caution`: by which it must be more to be told."""
 
     usual: float = 0.0
+    known: float = CLEAN_ROWS
     odd: int = 0
     calm: int = 0
     told: int | None = None
@@ -88,9 +92,12 @@ class Arrived(NamedTuple):
 
 
 class _Seen(NamedTuple):
+    """`odds`: against chance, as a logarithm."""
+
     value: float
     least: float
     wanted: int
+    odds: float = math.inf
 
 
 def take(
@@ -104,10 +111,12 @@ def take(
         if cause not in seen:
             continue
         before, found = standings.get(cause, Standing()), seen[cause]
-        odd = found.value >= found.least
+        odd = found.value >= found.least and found.odds >= SURPRISE
         after = replace(before, odd=before.odd + 1 if odd else 0, calm=0 if odd else before.calm + 1)
         if cause != "stale":
-            after = replace(after, usual=after.usual + (found.value - after.usual) * _FADING)
+            kept = (1 - _FADING) * before.known
+            usual = (before.usual * kept + found.value * slot.rows) / max(kept + slot.rows, 1.0)
+            after = replace(after, usual=usual, known=kept + slot.rows)
         if after.told is None and after.odd >= found.wanted:
             since_us = slot.start_us - (after.odd - 1) * slot.length_us
             after = replace(after, told=since_us, muted=False)
@@ -169,12 +178,23 @@ def _seen(memory: ArrivalMemory, slot: ArrivalSlot) -> dict[Cause, _Seen]:
     for cause, count in counts.items():
         one = memory.standings.get(cause, Standing())
         least = max(LEAST_SHARE, BEYOND * one.usual, LEAST_ROWS / max(slot.rows, 1)) * one.caution
-        found[cause] = _Seen(count / max(slot.rows, 1), least, 1)
+        found[cause] = _Seen(count / max(slot.rows, 1), least, 1, _odds(count, slot.rows, one))
     if slot.measured and len(memory.lags_s) >= KNOWN:
         caution = memory.standings.get("stale", Standing()).caution
         least = max(LEAST_LAG_S, BEYOND * max(memory.lags_s)) * caution
         found["stale"] = _Seen(slot.lag_s, least, LASTING)
     return found
+
+
+def _odds(count: int, rows: int, standing: Standing) -> float:
+    """How much likelier so many rows of a slot are if it has a share of its own than with what came before: the
+    logarithm of the ratio of two Poisson likelihoods."""
+    before = standing.usual * standing.known
+    share = (before + count) / max(rows + standing.known, 1.0)
+    if not count or count <= rows * share:
+        return 0.0
+    found = count * math.log(count / (rows * share))
+    return found + (before * math.log(before / (standing.known * share)) if before else 0.0)
 
 
 def _begun(
