@@ -27,11 +27,13 @@ from detectors.service.usual import (
     LEARNED,
     MEASURES,
     UNSETTLED,
+    WARM_UP_US,
     Usual,
     lasting,
     latency_ms,
     pearson,
     usual_of,
+    usual_shares,
     with_spread,
 )
 from detectors.service.values import ServiceFeedback, ServiceMemory
@@ -74,11 +76,14 @@ def judge_service(
     """Take a window of events. limit: the threshold of its part of the budget; None where it tells nothing of the
     service that is judged: then nothing is said and what was known is remembered.
 
-    The first `LEARNED` windows say what is usual and are judged by nothing.
+    The first `LEARNED` windows say what is usual and are judged by nothing; unless that is known of the version before
+    (`begun_with`). Failed requests of such a version count from its first window, slow ones after `WARM_UP_US`.
     """
     if profile is None or limit is None:
         return Service(memory)
     memory = memory or ServiceMemory()
+    if memory.since_us is None:
+        memory = replace(memory, since_us=window.start_us)
     latencies: Integers = profile.counters[profile.layout.latencies]
     told, failed = (int(one) for one in profile.counters[profile.layout.statuses])
     if memory.usual is None:
@@ -86,17 +91,26 @@ def judge_service(
     usual = memory.usual
     found, rows = usual.counts(latencies, (told, failed))
     shares = found / np.maximum(rows, 1.0)
-    sums = lasting(found, rows, np.array(memory.shares).reshape(-1, len(MEASURES)))
+    sums = lasting(found, rows, _before(memory, usual))
     plan = _plan(usual)
     seen = Sums(sums[None], sums[None], np.array([[rows[0], rows[_ERRORS]]]))
     before = memory.track
     track, step = advance(plan, before, seen, window.start_us, limit, 0.0)
     kept, starts_us = (*memory.shares, tuple(shares.tolist())), (*memory.starts_us, window.start_us)
-    after = replace(memory, track=track, shares=kept[1 - LASTING :], starts_us=starts_us[1 - LASTING :])
+    after = replace(memory, track=track)
+    if not _warms_up(memory, window):
+        after = replace(after, shares=kept[1 - LASTING :], starts_us=starts_us[1 - LASTING :])
+        after = _learned_besides(after, latencies, (told, failed))
     after = _settled(after, plan, sums, rows)
     earlier_us = window.start_us - starts_us[0]
     reasons = _transitions(step, usual, profile, earlier_us)
     return Service(after, (_evidence(step, window, after),), reasons, usual)
+
+
+def begun_with(before: ServiceMemory) -> ServiceMemory | None:
+    """What a version begins with that comes after one with this memory: a release that is slow from its first request
+    is no new usual. None where nothing is known yet."""
+    return None if before.own is None else ServiceMemory(usual=before.own, inherited=True)
 
 
 def say(memory: ServiceMemory, said: Said, name: str) -> ServiceMemory:
@@ -117,6 +131,25 @@ def take_back(memory: ServiceMemory, name: str) -> ServiceMemory:
     return replace(memory, track=before, feedback=memory.feedback[:place])
 
 
+def _warms_up(memory: ServiceMemory, window: Window) -> bool:
+    return memory.inherited and memory.since_us is not None and window.end_us <= memory.since_us + WARM_UP_US
+
+
+def _before(memory: ServiceMemory, usual: Usual) -> Floats:
+    """The shares of the windows before this one; an heir's were as usual before it came."""
+    seen = np.array(memory.shares).reshape(-1, len(MEASURES))
+    return np.vstack((usual_shares(usual, LASTING - 1 - len(seen)), seen)) if memory.inherited else seen
+
+
+def _learned_besides(memory: ServiceMemory, latencies: Integers, statuses: tuple[int, int]) -> ServiceMemory:
+    """An heir learns in its healthy windows what is usual of itself, for the version after it."""
+    if not memory.inherited or memory.learned is not None:
+        return memory
+    if memory.track.opened is not None:
+        return replace(memory, learning=())
+    return _learned(memory, latencies, statuses)
+
+
 def _learned(memory: ServiceMemory, latencies: Integers, statuses: tuple[int, int]) -> ServiceMemory:
     if max(int(latencies.sum()), statuses[0]) < MINIMUM_ROWS:
         return memory
@@ -125,7 +158,10 @@ def _learned(memory: ServiceMemory, latencies: Integers, statuses: tuple[int, in
     windows = (*memory.learning, (*statuses, *flat.tolist()))
     if len(windows) < LEARNED:
         return replace(memory, learning=windows)
-    return replace(memory, learning=(), usual=usual_of([_window_of(one, len(latencies)) for one in windows]))
+    found = usual_of([_window_of(one, len(latencies)) for one in windows])
+    if memory.inherited:
+        return replace(memory, learning=(), learned=found)
+    return replace(memory, learning=(), usual=found)
 
 
 def _window_of(flat: tuple[int, ...], buckets: int) -> tuple[Integers, tuple[int, int]]:

@@ -29,6 +29,8 @@ MORE_ERRORS: Final = 0.25
 """A rise of the error rate that is told at least, and as a part of the usual one."""
 LASTING: Final = 3
 """Windows in a row in which requests have to be slow: queues and pauses make bursts."""
+WARM_UP_US: Final = 120_000_000
+"""So long a version may be slow that has just been loaded: caches fill, connections are made, code is compiled."""
 UNSETTLED: Final = 4
 """Windows whose spread is not believed yet: the first ones of a change look like spread, too."""
 MEASURES: Final = (*QUANTILES, "error_rate")
@@ -118,6 +120,11 @@ def lasting(sums: Floats, rows: Floats, before: Floats) -> Floats:
     found = np.minimum(sums, rows * before.min(axis=0, initial=1.0))
     found[-1] = sums[-1]
     return found
+
+
+def usual_shares(usual: Usual, windows: int) -> Floats:
+    """What so many windows of the usual service would have shown, shape (windows, measures)."""
+    return np.tile(np.array(usual.sums) / np.maximum(usual.rows, 1.0), (windows, 1))
 
 
 def with_spread(usual: Usual, lost: Sequence[float], told: Sequence[bool]) -> Usual:

@@ -17,7 +17,9 @@ class ServiceFeedback(Value, frozen=True, kw_only=True):
 class ServiceMemory(Value, frozen=True, kw_only=True):
     """What deciding remembers of a service. `learning`: of the first windows rows with a status, failed ones, then
     buckets of latencies and their rows by turns; `usual`: once that is learned; `recent`: what the last windows say of
-    how they differ; `shares`: of slow and failed requests in the last windows, which began at `starts_us`."""
+    how they differ; `shares`: of slow and failed requests in the last windows, which began at `starts_us`; `since_us`:
+    the start of the first window; `inherited`: `usual` is that of the version before, and `learned` what its own
+    windows would have taught."""
 
     learning: tuple[tuple[int, ...], ...] = ()
     usual: Usual | None = None
@@ -26,6 +28,14 @@ class ServiceMemory(Value, frozen=True, kw_only=True):
     shares: tuple[tuple[float, ...], ...] = ()
     starts_us: tuple[int, ...] = ()
     feedback: tuple[ServiceFeedback, ...] = ()
+    since_us: int | None = None
+    inherited: bool = False
+    learned: Usual | None = None
+
+    @property
+    def own(self) -> Usual | None:
+        """What was usual in windows of this very version, once that is known."""
+        return self.learned if self.inherited else self.usual
 
     @property
     def firing(self) -> bool:

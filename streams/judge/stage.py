@@ -15,6 +15,7 @@ from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.judge.carrying import Ageing, carry, has_aged, placed, read_copy
+from streams.judge.heirs import begun
 from streams.judge.kept import distances, pieces, places_of, read, to_write
 from streams.judge.labels import beside, in_order, judge_labels, previous_of
 from streams.judge.merging import merge_final
@@ -287,6 +288,7 @@ class JudgeStage:
             shown = verdicts(context, profile, monitor, reference, True, self._lessons(name))
             judgement = Judgement(decisions=(), transitions=(), state=series.state)
         elif name.axis == "event":
+            series.state = begun(series, window, self._axis(name.model, name.axis).series.values())
             found = unlabelled(context, profile, monitor, reference, self._lessons(name))
             judgement = decide(context, found, monitor, reference, series.state, profile)
             shown = verdicts(context, profile, monitor, reference, with_drift=False)

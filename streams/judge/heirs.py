@@ -1,0 +1,36 @@
+"""What a version knows at its first window from the versions before it."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from detectors.judgement import SeriesState
+from detectors.service.judging import begun_with
+from detectors.service.values import ServiceMemory
+from streams.judge.windows import ClosedWindow, Series
+
+
+def begun(series: Series, window: ClosedWindow, others: Iterable[Series]) -> SeriesState:
+    """The state of a series before it is judged on `window`. Where its service never was, it begins with what was usual
+    of the version that came last before it and has learned that, in the same segment of the same model (`others`: all
+    series of its axis)."""
+    state = series.state
+    if state.service is not None:
+        return state
+    before = [
+        (known.since_us, other.name.version, known)
+        for other in others
+        if other.name.segment == series.name.segment
+        and (known := other.state.service) is not None
+        and known.own is not None
+        and known.since_us is not None
+        and known.since_us < window.start_us
+    ]
+    if not before:
+        return state
+    newest = max(before, key=_age)
+    return replace(state, service=begun_with(newest[2]))
+
+
+def _age(one: tuple[int, str, ServiceMemory]) -> tuple[int, str]:
+    return one[:2]
