@@ -104,6 +104,8 @@ def backtest(
         )
     timed = "time" in roles.by_role
     monitor = _timed(file, roles, first) if timed else _by_rows(file, roles)
+    # A file is one source: windows must not wait for the partitions of the live stream.
+    monitor = msgspec.structs.replace(monitor, spread=1)
     span_s = _span_s(monitor)
     if timed:
         monitor = msgspec.structs.replace(monitor, lateness_s=monitor.lateness_s + span_s)
@@ -117,7 +119,7 @@ def backtest(
     )
     feed.rows, feed.unreadable = skipped_rows, table.unreadable
     shows = None if keep_points else is_compared
-    run = InProcess(configuration, 1, results=Found(), shows=shows)
+    run = InProcess(configuration, 1, results=Found(), shows=shows, by_time=True)
     _run(feed, run, chain([first], batches), table, tell, started_s)
     return Backtest(
         monitor=monitor,

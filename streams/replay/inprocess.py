@@ -1,8 +1,10 @@
 """Profile and judge over records in memory: for backtests, and for tests that compare with the live
 system."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import merge
+from operator import itemgetter
 
 import msgspec
 
@@ -48,7 +50,8 @@ class Results:
 class InProcess:
     """The two stages on every partition, with topics in memory. With `plans` the judge forms the windows of a
     former run. `results` may be an object of the caller's own with the method `take` of `Results`. `shows`: on which
-    axis and of which measures points are told (default: all).
+    axis and of which measures points are told (default: all). `by_time`: the input comes in large pieces, predictions
+    before their labels; what a flush says to the judge is put into the order in which it would have come live.
 
     Example: `run = InProcess(configuration, 4); run.feed(records); run.end(); run.results.points`.
     """
@@ -60,8 +63,10 @@ class InProcess:
         plans: Plans | None = None,
         results: Results | None = None,
         shows: Callable[[str, str], bool] | None = None,
+        by_time: bool = False,
     ) -> None:
         self.results = results or Results()
+        self._by_time = by_time
         self._profiles = [ProfileStage(p, partitions, configuration) for p in range(partitions)]
         self._judges = [JudgeStage(p, partitions, configuration, plans, shows) for p in range(partitions)]
         self._offsets = [0] * partitions
@@ -77,7 +82,8 @@ class InProcess:
     def flush(self, final: bool = False) -> None:
         """Hand on what the stages have to say."""
         for stage in self._profiles:
-            for output in _flush(stage, final):
+            outputs = _flush(stage, final)
+            for output in by_time(outputs) if self._by_time else outputs:
                 self._route(output)
         for stage in self._judges:
             for output in _flush(stage, final):
@@ -110,6 +116,34 @@ class InProcess:
         )
         self._offsets[output.partition] += 1
         self._judges[output.partition].process(record)
+
+
+def by_time(outputs: Iterable[OutputRecord]) -> Iterator[OutputRecord]:
+    """The axes of each model beside each other, by how far they are; the order along an axis stays.
+
+    What is estimated for a window rests on the windows of labels that had ended when it began, so the judge must have
+    seen these first.
+    """
+    lines: dict[tuple[str, str], list[tuple[int, OutputRecord]]] = {}
+    for output in outputs:
+        if output.topic != PROFILES:
+            yield output
+            continue
+        told = _told(output.value)
+        line = lines.setdefault((told.model, told.axis), [])
+        line.append((max(told.watermark_us, line[-1][0] if line else told.watermark_us), output))
+    yield from (output for _, output in merge(*lines.values(), key=itemgetter(0)))
+
+
+class _Told(msgspec.Struct):
+    """As much of a snapshot as is needed here."""
+
+    model: str
+    axis: str
+    watermark_us: int
+
+
+_told = msgspec.msgpack.Decoder(_Told).decode
 
 
 def _flush(stage: Stage, final: bool) -> list[OutputRecord]:
