@@ -30,6 +30,8 @@ _AFTER, _PATIENCE = 24.0, 120.0
 as long as ever."""
 _HISTORY_STEPS, _LIVE_STEPS = 4, 20
 """Requests in a window."""
+_SLOW_S = 100.0
+"""A window of what came before a silence, which is told by the usual traffic: it is known by slots of ten minutes."""
 _LOADED_S = 90.0
 
 
@@ -69,8 +71,7 @@ class Player:
         self._window_us = window_s * 1e6
         self._history_us = self._window_us
         if scenario.fault == "silence":
-            # It is told by the usual traffic, which is known by slots of ten minutes.
-            self._history_us = WINDOW_ROWS / scenario.pace * 1e6
+            self._history_us = _SLOW_S * 1e6
         self._live_at = scenario.onset - _BEFORE
         self._rng = np.random.default_rng([scenario.seed, 1])
         self._line = Line(scenario, np.random.default_rng([scenario.seed, 2]))
