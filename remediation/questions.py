@@ -26,6 +26,11 @@ def is_question(plan: Plan) -> bool:
     return _UNDOES in plan.parameters
 
 
+def is_about_share(plan: Plan) -> bool:
+    """Whether a question is about a share of the traffic that is held."""
+    return _STEP in plan.parameters
+
+
 def asked(unit: Reader, action: Action, *, step: str | None = None) -> Question | None:
     """The question about an action, if it was asked; with `step` the one about a share that is held."""
     about = {_UNDOES: action.id} | ({_STEP: step} if step is not None else {})

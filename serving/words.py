@@ -8,6 +8,7 @@ from detectors.names import MEASURE_NAMES
 from remediation import vocabulary
 from remediation.notices import AUDITED_AS
 from remediation.playbooks.proposal import is_cleanup
+from remediation.questions import is_about_share, is_question
 from remediation.values import AuditEntry, Plan
 from remediation.vocabulary import Deed
 
@@ -123,6 +124,8 @@ def headline(plan: Plan) -> str:
     model, ill, good = plan.model, plan.from_version, plan.to_version
     if is_cleanup(plan):
         return _headline_of_cleanup(plan)
+    if is_question(plan):
+        return f"Undo it, or {answers(plan).reject.lower()}? {_headline_of_undo(plan)}"
     match plan.action:
         case "rollback" if good == ill:
             dropped = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))
@@ -147,6 +150,30 @@ def headline(plan: Plan) -> str:
             )
         case _:
             return _headline_of_the_rest(plan)
+
+
+class Answers(NamedTuple):
+    """What the two buttons of a ticket are called."""
+
+    approve: str
+    reject: str
+
+
+def answers(plan: Plan) -> Answers:
+    """Approving a question about an action undoes that."""
+    if not is_question(plan):
+        return Answers("Approve", "Reject")
+    return Answers("Undo it", "Go on" if is_about_share(plan) else "Keep it")
+
+
+def _headline_of_undo(plan: Plan) -> str:
+    model, now, before = plan.model, plan.from_version, plan.to_version
+    gone = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))
+    if now != before:
+        return f"{model} version {now} instead of {before}"
+    if gone:
+        return f"{model} version {', '.join(gone)} beside {before}"
+    return f"How {model} version {now} answers"
 
 
 def _headline_of_cleanup(plan: Plan) -> str:
@@ -190,6 +217,11 @@ def _headline_of_the_rest(plan: Plan) -> str:
 def _imputed_before(plan: Plan, name: str) -> bool:
     before = plan.from_arrangement.imputed
     return name in before and before[name] == plan.arrangement.imputed[name]
+
+
+def deed(kind: str) -> str:
+    """What an action of the kind is called."""
+    return _deed(kind, Deed("", kind.replace("_", " ").capitalize())).noun
 
 
 def told(entry: AuditEntry) -> tuple[str, Status]:

@@ -6,13 +6,14 @@ from typing import Final
 
 from db.points import SqlRecordStore
 from detectors.values import UNKNOWN_MODEL, Alert, Evidence, MetricPoint
+from remediation.actions import RUNNING, cancelled
 from remediation.incidents import OPEN_STATES
 from remediation.inhibition import explanations
 from remediation.ports import Reader
 from remediation.routing import still_firing
 from remediation.silences import told
 from remediation.switches import PAUSE
-from remediation.values import Action, Approval, Desired, Incident, IncidentState, Plan
+from remediation.values import Action, Approval, Desired, Incident, IncidentState, Plan, Step
 from serving import story, words
 from serving.api.services import ApiServices
 from serving.console.charts import LARGE, SPARK, Chart, draw
@@ -95,12 +96,14 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class IncidentView:
-    """Everything about one incident. `explained`: for the id of an alert, the one that explains it."""
+    """Everything about one incident. `explained`: for the id of an alert, the one that explains it; `running`: actions
+    under way, with the step in which a person asked to stop them."""
 
     incident: Incident
     alerts: Sequence[Alert]
     explained: Mapping[str, Alert]
     plans: Sequence[tuple[Plan, Sequence[Approval], Sequence[Action]]]
+    running: Sequence[tuple[Action, Step | None]]
     tickets: Sequence[Ticket]
     charts: Sequence[Chart]
     moments: Sequence[story.Moment]
@@ -174,6 +177,7 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
             )
             for plan in plans
         ],
+        running=[(each, cancelled(each)) for each in actions if each.state in RUNNING],
         tickets=[ticket for ticket in tickets if ticket is not None],
         charts=_incident_charts(services, incident),
         moments=story.told(entries, alerts)[::-1],

@@ -2,6 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
+from remediation.approvals import request
+from remediation.questions import question
 from remediation.switches import PAUSE, Switch
 from tests.api.api_world import START_US, World
 
@@ -106,4 +108,45 @@ def test_no_page_scrolls_sideways_on_a_phone(page: Page, world: World, complaint
         assert width <= 375, f"{path} is {width} px wide"
     banner = page.get_by_text("Actions are paused").locator("..")
     expect(banner).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    assert complaints == []
+
+
+def test_an_action_under_way_is_stopped_and_the_page_says_so(
+    page: Page, world: World, complaints: list[str]
+) -> None:
+    action = world.act(world.fall_ill())
+    page.goto(f"{page.url}incidents/inc-1")
+    page.get_by_label("You are").fill("mira")
+    form = page.get_by_role("form", name="Stop the action under way")
+    form.get_by_label("Why it shall go no further").fill("the campaign explains it")
+    form.get_by_role("button", name="Stop it").click()
+    expect(page.locator("#running")).to_contain_text("Rollback: mira cancelled it: the campaign explains it")
+    expect(form).to_have_count(0)
+    with world.journal.reading() as unit:
+        stopped = unit.action(action.id)
+    assert stopped is not None
+    assert stopped.steps[-1].name == "cancel"
+    page.get_by_text("The plan in full").click()
+    expect(page.locator("#plans")).to_contain_text("How it is undone")
+    assert complaints == []
+
+
+def test_whether_to_keep_or_to_undo_is_asked_in_these_words(
+    page: Page, world: World, complaints: list[str]
+) -> None:
+    plan = world.fall_ill()
+    action = world.act(plan)
+    with world.journal.transaction() as unit:
+        desired = unit.desired(plan.model)
+        assert desired is not None
+        asks = question(action, plan, desired, why="no labels so far", now_us=START_US)
+        assert asks is not None
+        unit.add_plan(asks, request(asks, now_us=START_US, ttl_s=3_600), actor="agent")
+    page.get_by_label("You are").fill("mira")
+    ticket = page.get_by_role("article", name="Undo it, or keep it?")
+    expect(ticket).to_contain_text("Approve to undo it, reject to keep it.")
+    expect(ticket.get_by_role("button", name="Undo it")).to_be_visible()
+    ticket.get_by_label("Reason (needed to keep it)").fill("labels come tomorrow")
+    ticket.get_by_role("button", name="Keep it").click()
+    expect(page.locator("#timeline")).to_contain_text("Rejected by mira (console): labels come tomorrow")
     assert complaints == []

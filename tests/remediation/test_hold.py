@@ -96,7 +96,7 @@ async def test_what_stays_unproven_is_asked_and_a_person_lets_it_go_on(clinic: S
     plan = clinic.journal.state.plans[ticket.plan_id]
     assert "Go on or undo?" in plan.evidence[0]
     assert "gets its next share" in plan.blast_radius
-    assert headline(plan) == "Send no more requests of churn to version 1"
+    assert headline(plan) == "Undo it, or go on? churn version 1 beside 2"
     assert ticket.state == "pending"
     clinic.say("reject")
     await clinic.until_step("hold.2")

@@ -150,7 +150,18 @@ function endSilence(form) {
   if (by) told(form, `/api/v1/silences/${encodeURIComponent(form.dataset.key)}/end`, { by }, "Ended.");
 }
 
+function stop(form) {
+  const by = named(form);
+  const path = `/api/v1/actions/${encodeURIComponent(form.dataset.key)}/cancel`;
+  if (by) told(form, path, { by, reason: form.elements.why.value.trim() }, "It goes no further.");
+}
+
 document.addEventListener("submit", (event) => {
+  if (event.target.matches("form.stop")) {
+    event.preventDefault();
+    stop(event.target);
+    return;
+  }
   if (event.target.matches("form.silence, form.end")) {
     event.preventDefault();
     (event.target.matches("form.end") ? endSilence : silence)(event.target);
