@@ -25,6 +25,8 @@ FREE_FACTOR: Final = 5.0
 """A factor this far from 1 is told even where it is no known conversion."""
 WANDERING: Final = 10.0
 """The least known factor that is told of a column that comes to other levels by itself, by growth or season."""
+GONE: Final = 0.9
+"""KS distance from the reference of such a column below which it may have come there by itself."""
 CLEARER: Final = 3.0
 """Times that a conversion with a smaller factor must be nearer than none: in few rows much looks like much."""
 LONG: Final = 1_000
@@ -98,8 +100,8 @@ def unit_changes(
     Where the window's values outgrow its buckets mean and standard deviation decide alone. worth: independent rows per
     row, by column (see `dependence.column_worth`). A column whose rows resemble their neighbours by that or by the
     baseline, such as a price or a count that grows, comes to another level by itself, and is told of known factors
-    from `WANDERING` on only. surprise: minus the logarithm of the chance that is taken for none; what few rows may be
-    away by chance is no finding.
+    from `WANDERING` on only, and from `GONE`. surprise: minus the logarithm of the chance
+    that is taken for none; what few rows may be away by chance is no finding.
     """
     found: list[Finding] = []
     known, dependent = columns_of(reference), _DEPENDENT.of(reference)
@@ -109,12 +111,12 @@ def unit_changes(
         if before is None or rows < MINIMUM_ROWS or not before.present:
             continue
         part, moved = before.part, ks(counts, before.counts)
-        least = max(MOVED, _by_chance(rows, before.present, surprise))
+        resembles = slots.name in dependent or (worth or {}).get(slots.name, 1.0) < 1.0
+        wanders = resembles or (worth is not None and reference.rows < LONG)
+        least = max(GONE if wanders else MOVED, _by_chance(rows, before.present, surprise))
         shape = Shape.of(part) if moved >= least else None
         if shape is None or len(shape.points) < 2:
             continue
-        resembles = slots.name in dependent or (worth or {}).get(slots.name, 1.0) < 1.0
-        wanders = resembles or (worth is not None and reference.rows < LONG)
         best = _best(profile, slots, part, shape, moved, wanders=wanders)
         if best is not None:
             found.append(_finding(slots.name, best, moved, least, rows))
