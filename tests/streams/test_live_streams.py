@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deploy.stack.kafka import KafkaBroker
@@ -31,6 +32,7 @@ from tests.streams.stream_data import (
     make_monitor,
     make_reference,
 )
+from tests.streams.task_data import pets, prices
 from tests.streams.test_stage_properties import final_points, seals
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -38,6 +40,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 PARTITIONS = 2
 MODELS = ("loan", "churn")
 IDLE_S = 6.0
+OTHERS = (pets(900, 3), prices(900, 4))
+"""Models of the other tasks."""
 
 
 @pytest.fixture
@@ -67,6 +71,8 @@ def streams(rows: int) -> tuple[dict[str, Events], list[InputRecord]]:
                 dataclasses.replace(record, partition=partition, offset=offsets[partition], headers=headers)
             )
             offsets[partition] += 1
+    for other in OTHERS:
+        mixed += other.records(PARTITIONS, offsets)
     return events, mixed
 
 
@@ -75,6 +81,9 @@ def configuration() -> Configuration:
     for model in MODELS:
         found.add_monitor(make_monitor(model, idle_s=IDLE_S))
         found.add_reference(make_reference(model, "1"))
+    for other in OTHERS:
+        found.add_monitor(other.monitor(IDLE_S))
+        found.add_reference(other.reference())
     return found
 
 
@@ -88,8 +97,8 @@ def undisturbed(records: Sequence[InputRecord]) -> Results:
 async def publish_configuration_of_models(broker: str) -> None:
     await publish_configuration(
         broker,
-        [make_monitor(model, idle_s=IDLE_S) for model in MODELS],
-        [make_reference(model, "1") for model in MODELS],
+        [*(make_monitor(model, idle_s=IDLE_S) for model in MODELS), *(one.monitor(IDLE_S) for one in OTHERS)],
+        [*(make_reference(model, "1") for model in MODELS), *(one.reference() for one in OTHERS)],
     )
 
 
@@ -115,7 +124,7 @@ def assert_right(results: Results, events: dict[str, Events]) -> None:
     """Against plain NumPy over all events: the panes of a window are known from its name."""
     checked = 0
     for seal in results.seals:
-        if seal.axis != "event":
+        if seal.axis != "event" or seal.model not in events:
             continue
         mine = events[seal.model]
         inside = (mine.times_us >= max(seal.after_us, START_US)) & (mine.times_us < seal.end_us)
@@ -132,9 +141,37 @@ def assert_right(results: Results, events: dict[str, Events]) -> None:
     assert checked >= 10
 
 
-def _assert_point(point: MetricPoint, value: float, rows: int) -> None:
+def assert_other_tasks_right(results: Results) -> None:
+    """The same for classes, embeddings and numbers: what NumPy makes of the rows of each window."""
+    checked = {one.model: 0 for one in OTHERS}
+    for traffic in OTHERS:
+        mine = [one for one in results.points.values() if one.model == traffic.model and one.axis == "event"]
+        for seal in results.seals:
+            if (seal.model, seal.axis, seal.segment) != (traffic.model, "event", "all"):
+                continue
+            times_us = traffic.times_us
+            inside = (times_us >= max(seal.after_us, START_US)) & (times_us < seal.end_us)
+            said, truth = traffic.said[inside], traffic.truth[inside]
+            points = {
+                (one.measure, one.feature): one
+                for one in mine
+                if (one.window, one.segment) == (seal.window, "all")
+            }
+            if traffic.task == "multiclass":
+                _assert_point(points["accuracy", None], float((said == truth).mean()), len(said))
+            else:
+                rooms = traffic.columns["rooms"][inside]
+                _assert_point(points["mae", None], float(np.abs(said - truth).mean()), len(said), rel=1e-6)
+                _assert_point(points["missing_rate", "rooms"], float(np.isnan(rooms).mean()), len(said))
+            checked[traffic.model] += 1
+        assert {one.feature for one in mine} >= {spec.name for spec in traffic.specs}
+    assert {one.segment for one in results.points.values()} >= {"all", "region=eu", "region=us"}
+    assert min(checked.values()) >= 3
+
+
+def _assert_point(point: MetricPoint, value: float, rows: int, rel: float | None = None) -> None:
     assert point.value is not None
-    assert (point.rows, point.value) == (rows, pytest.approx(value, abs=1e-9))
+    assert (point.rows, point.value) == (rows, pytest.approx(value, rel=rel, abs=1e-9))
 
 
 async def test_live_workers_give_the_numbers_of_a_run_in_memory_and_of_numpy(
@@ -153,6 +190,7 @@ async def test_live_workers_give_the_numbers_of_a_run_in_memory_and_of_numpy(
     await publish(kafka_broker.bootstrap, records)
     found = await assert_same(kafka_broker.bootstrap, expected)
     assert_right(found, events)
+    assert_other_tasks_right(found)
     for name in workers:
         assert workers[name].end(signal.SIGTERM) == 0
 
