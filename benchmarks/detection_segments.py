@@ -15,6 +15,7 @@ from benchmarks.report import Scenario, say
 from detectors.columns import Integers
 from detectors.decide import decide
 from detectors.judgement import SeriesState, Window
+from detectors.learning import with_learned
 from detectors.reference import Reference, build_reference
 from detectors.segment_profiles import with_segments
 from detectors.sequential.baseline import with_baseline
@@ -61,7 +62,8 @@ def reference_of(rng: np.random.Generator, rows: int, simulated: int) -> Referen
     known = Rows(features, None, scores, labels, segments={"plan": names.tolist()})
     specs = [FeatureSpec(name=name) for name in features]
     plain = build_reference("m", "1", features, specs, scores=scores, labels=labels)
-    return with_segments(with_baseline(plain, known, calibration_windows=simulated), known)
+    learned = with_learned(plain, known)
+    return with_segments(with_baseline(learned, known, calibration_windows=simulated), known)
 
 
 @dataclass
