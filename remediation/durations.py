@@ -13,11 +13,13 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 class Cost(Value, frozen=True, kw_only=True):
     """What an incident cost: `rows` predictions of the ill version in windows since the onset, `labelled` of them in
-    windows with labels, and `errors` more mistakes among these than the reference would have made."""
+    windows with labels, and `errors` more mistakes among these than the reference would have made. Of a regression
+    `error_rise`: by how much their mean absolute error was above the reference's (None: none is known)."""
 
     rows: int
     labelled: int
     errors: float
+    error_rise: float | None = None
 
 
 def phases(incident: Incident, approvals: Iterable[Approval] = ()) -> dict[Phase, float]:
@@ -43,8 +45,8 @@ def phases(incident: Incident, approvals: Iterable[Approval] = ()) -> dict[Phase
 
 
 def cost(incident: Incident, points: Iterable[MetricPoint]) -> Cost:
-    """From the points of the ill version over all segments. The mistakes are those that `accuracy` tells; without
-    a reference of it they are taken as none."""
+    """From the points of the ill version over all segments. The mistakes are those that `accuracy` tells, the errors of
+    a regression those of `mae`; without a reference of it they are taken as none."""
     until_us = incident.acted_us or incident.closed_us
     own = [
         each
@@ -58,12 +60,27 @@ def cost(incident: Incident, points: Iterable[MetricPoint]) -> Cost:
     for each in own:
         if each.axis == "event":
             windows[each.start_us, each.end_us] = max(each.rows, windows.get((each.start_us, each.end_us), 0))
-    outcomes = [each for each in own if each.axis == "label" and each.measure == "accuracy"]
+    labels = [each for each in own if each.axis == "label"]
+    outcomes = [each for each in labels if each.measure == "accuracy"]
+    sizes = [each for each in labels if each.measure == "mae"]
     errors = sum(
         each.rows * (each.reference - each.value)
         for each in outcomes
         if each.value is not None and each.reference is not None
     )
     return Cost(
-        rows=sum(windows.values()), labelled=sum(each.rows for each in outcomes), errors=max(0.0, errors)
+        rows=sum(windows.values()),
+        labelled=sum(each.rows for each in outcomes or sizes),
+        errors=max(0.0, errors),
+        error_rise=_rise(sizes),
     )
+
+
+def _rise(sizes: list[MetricPoint]) -> float | None:
+    known = [
+        (each.rows, each.value - each.reference)
+        for each in sizes
+        if each.value is not None and each.reference is not None and each.rows
+    ]
+    rows = sum(of for of, _ in known)
+    return sum(of * more for of, more in known) / rows if rows else None

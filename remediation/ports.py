@@ -4,18 +4,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
-from detectors.reference import Reference
 from detectors.values import Alert, Axis, MetricPoint
 from remediation.notices import Notice
 from remediation.reminders import Reminder
 from remediation.routing import Situation
 from remediation.silences import Held, Link, Silence
 from remediation.switches import Switch
-from remediation.training_values import TrainedModel, TrainingSet
 from remediation.values import (
     Action,
     ActionKind,
@@ -32,9 +26,16 @@ from remediation.values import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    # Compiled code is behind this one: whoever only reads a file of playbooks need not wait for it.
+    from detectors.reference import Reference
     from remediation.acknowledgements import Standing
     from remediation.changes import Change
     from remediation.tokens import Token
+    from remediation.training_values import TrainedModel, TrainingSet
 
 
 class Clock(Protocol):
@@ -134,7 +135,6 @@ class Reader(Protocol):
         """Newest first; with `since_us` those that were begun then or later."""
         ...
 
-
     def desired(self, model: str) -> Desired | None: ...
     def deployments(self, model: str) -> list[Desired]:
         """Every version that was ever made to serve, oldest first."""
@@ -229,10 +229,6 @@ class Unit(Reader, Protocol):
         """Conditional update: only while the stored epoch is `expected_epoch` (0: none yet)."""
         ...
 
-    def deployed_models(self) -> list[str]:
-        """Every model for which a version was ever made to serve, by name."""
-        ...
-
     def audit(self, *, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
 
 
@@ -251,7 +247,7 @@ class Journal(Protocol):
 class Registry(Protocol):
     """Where versions live. The alias is a projection of the decided state, never the authority."""
 
-    def register(self, trained: TrainedModel, *, tags: Mapping[str, str]) -> ModelVersion: ...
+    def register(self, trained: "TrainedModel", *, tags: Mapping[str, str]) -> ModelVersion: ...
     def version(self, model: str, version: str) -> ModelVersion | None: ...
     def versions(self, model: str) -> list[ModelVersion]: ...
     def models(self) -> list[str]: ...
@@ -259,7 +255,7 @@ class Registry(Protocol):
         """The ONNX bytes, checked against the registered digest."""
         ...
 
-    def reference(self, model: str, version: str) -> Reference: ...
+    def reference(self, model: str, version: str) -> "Reference": ...
     def set_champion(self, model: str, version: str) -> None: ...
     def champion(self, model: str) -> str | None: ...
 
@@ -274,7 +270,7 @@ class Archive(Protocol):
         since_us: int | None = None,
         until_us: int | None = None,
         known_until_us: int | None = None,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Events of [`since_us`, `until_us`) with the labels that became known before `known_until_us`. Columns id,
         time_us, version, prediction, score, label, label_time_us, `f.<feature>`, and `s.<column>` of the
         segments that events name (missing where one is in none); one row per event."""
@@ -284,7 +280,7 @@ class Archive(Protocol):
 class Trainer(Protocol):
     """Trains several candidates and returns the best by F1."""
 
-    async def train(self, data: TrainingSet, *, seed: int) -> TrainedModel:
+    async def train(self, data: "TrainingSet", *, seed: int) -> "TrainedModel":
         """Cancelled, it stops at once and leaves nothing behind. Raises `StepFailed` when other attempts would end the
         same way."""
         ...
@@ -293,7 +289,7 @@ class Trainer(Protocol):
 class Scorer(Protocol):
     """Runs a model that is not loaded anywhere, for the gate."""
 
-    def score(self, onnx: bytes, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+    def score(self, onnx: bytes, features: "pd.DataFrame") -> "npt.NDArray[np.float64]":
         """P(class 1) per row; columns by name, NaN = missing."""
         ...
 

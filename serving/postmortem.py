@@ -15,7 +15,7 @@ from serving import story, words
 _PAGE = 20_000
 _COUNTED: Final[dict[Axis, tuple[str, ...]]] = {
     "event": ("positive_rate", "class_psi", "prediction_psi", "rows", "reference"),
-    "label": ("accuracy",),
+    "label": ("accuracy", "mae"),
 }
 """What the cost is made of. Every window of events has at least one of its five, whatever the task, by rows or by
 time, with a reference or without; all the others would be read in vain, one per feature."""

@@ -16,12 +16,17 @@ _GAP_CHARS = 2
 
 
 def show_table(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | Mapping[str, str], empty: str = "None."
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[str] | Mapping[str, str],
+    empty: str = "None.",
+    *,
+    cut: str | None = None,
 ) -> None:
     """Print `columns` of rows as a table, or `empty` where there is no row.
 
     `columns` are keys, which are the titles too (`_` becomes a space), or titles with their keys. A missing value is
-    an empty cell; a `rich.text.Text` keeps its colours. In a pipe each row is one line, however long.
+    an empty cell; a `rich.text.Text` keeps its colours. In a pipe each row is one line, however long; in a terminal it
+    is where `cut` names the column whose texts end with … where the line does.
     """
     from rich.console import Console
     from rich.table import Table
@@ -38,11 +43,17 @@ def show_table(
         return
     table = Table(box=None, pad_edge=False, padding=(0, _GAP_CHARS, 0, 0), header_style="bold")
     widths = [max(map(len, (title, *cells))) for title, cells in zip(keys, _columns(shown), strict=True)]
+    console = Console()
+    if cut is not None and console.is_terminal:
+        place = list(keys).index(cut)
+        rest = sum(widths) - widths[place] + _GAP_CHARS * len(widths)
+        widths[place] = min(widths[place], max(console.width - rest, _LONG_CHARS))
+        for row in shown:
+            row[place].truncate(widths[place], overflow="ellipsis")
     for title, width in zip(keys, widths, strict=True):
         table.add_column(title, overflow="fold", no_wrap=width <= _LONG_CHARS)
     for row in shown:
         table.add_row(*row)
-    console = Console()
     if not console.is_terminal:
         console.width = sum(widths) + _GAP_CHARS * len(widths)
     else:

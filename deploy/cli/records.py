@@ -40,12 +40,12 @@ def register(app: typer.Typer) -> None:
         app.add_typer(group, name=name)
 
 
-def _show(answer: dict[str, Any], as_json: bool, columns: dict[str, str]) -> None:
-    """Print `items` of an answer as JSON, or as a table with `columns` {title: key}."""
+def _show(answer: dict[str, Any], as_json: bool, columns: dict[str, str], cut: str | None = None) -> None:
+    """Print `items` of an answer as JSON, or as a table with `columns` {title: key}; `cut` as `show_table` has it."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
-    show_table(answer["items"], columns)
+    show_table(answer["items"], columns, cut=cut)
     if answer.get("next_cursor"):
         typer.echo("There are more: raise --limit.", err=True)
 
@@ -63,7 +63,7 @@ def incidents_list(
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List incidents, newest first.
+    """List incidents, newest first. A summary is cut where the terminal ends; a pipe and `--json` have all of it.
 
     Example: `homeostat incidents list --state awaiting_approval`
     """
@@ -76,7 +76,7 @@ def incidents_list(
         "opened": "opened_at",
         "summary": "summary",
     }
-    _show(answer, as_json, columns)
+    _show(answer, as_json, columns, cut="summary")
 
 
 @incidents.command("show")
@@ -277,7 +277,8 @@ def actions_cancel(
 
     body: dict[str, object] = {"by": by or whoami(), "reason": reason}
     answer = _client().post(f"/actions/{action_id}/cancel", body)
-    typer.echo(f"{answer['id']} goes no further; it is {answer['state']} now.")
+    typer.echo(f"{answer['id']} goes no further: what it decided is taken back, and people go on from there.")
+    typer.echo(f"How it ends: homeostat incidents show {answer['incident_id']}", err=True)
 
 
 @actions.command("list")

@@ -17,6 +17,7 @@ from deploy.demo.session import Addresses, Session
 from deploy.demo.story import Story
 from deploy.errors import UserError
 from deploy.pieces import verify_audit
+from deploy.preflight import refuse_wrong_files
 from deploy.reports import make_report
 from deploy.settings import Settings
 from deploy.stack.lifecycle import down, status, up_detached
@@ -35,6 +36,7 @@ async def run_demo(options: DemoOptions, settings: Settings) -> int:
         raise UserError(
             f"--json is {options.json_path}: the folder {options.json_path.parent} does not exist."
         )
+    refuse_wrong_files(settings)
     scenario = load_scenario(options.data, options.seed)
     own = _own_settings(settings)
     result = DemoResult(seed=options.seed, data=scenario.title, faults=options.faults, home=str(own.home))

@@ -33,6 +33,19 @@ def test_in_a_terminal_long_texts_go_on_by_words(
         assert not any(line.rstrip().endswith((" no", " fiel")) for line in shown.splitlines())
 
 
+def test_in_a_terminal_a_text_that_may_be_cut_keeps_its_row_on_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for columns in ("90", "20"):
+        monkeypatch.setenv("COLUMNS", columns)
+        show_table(ROWS, ["model", "time", "reason"], cut="reason")
+        _, first, _ = capsys.readouterr().out.splitlines()
+        assert "car-loan-europe  2026-11-21 18:41:40  a field is not there" in first
+        assert first.rstrip().endswith("…")
+
+
 def test_nothing_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     show_table([], ["model"], "The archive is empty.")
     assert capsys.readouterr().out == "The archive is empty.\n"

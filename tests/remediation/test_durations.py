@@ -59,3 +59,15 @@ def test_the_cost_counts_the_ill_version_from_onset_to_cure() -> None:
     told = cost(INCIDENT, found)
     assert (told.rows, told.labelled) == (rows, 2 * rows)
     assert told.errors == pytest.approx(2 * rows * 0.2)
+
+
+def test_of_a_regression_the_cost_is_told_by_its_errors() -> None:
+    found = [
+        point("2", end_us=end_us, value=value, length_s=10, measure="mae")
+        for end_us, value in ((120 * S, 3.0), (130 * S, 4.0))
+    ]
+    found = [msgspec.structs.replace(each, reference=2.0) for each in found]
+    told = cost(INCIDENT, found)
+    assert (told.labelled, told.errors) == (2 * found[0].rows, 0)
+    assert told.error_rise == pytest.approx(1.5)
+    assert cost(INCIDENT, []).error_rise is None

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +289,12 @@ def test_lint_says_nothing_of_what_is_meant() -> None:
 )
 def test_a_pattern_covers_another(wide: str, narrow: str, covered: bool) -> None:
     assert covers(wide, narrow) is covered
+
+
+def test_reading_a_file_waits_for_no_compiler() -> None:
+    program = (
+        "import sys; import remediation.playbooks.files, remediation.policy; "
+        "print([each for each in ('numba', 'pandas', 'numpy') if each in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
