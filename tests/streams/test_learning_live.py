@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deploy.stack.kafka import KafkaBroker
@@ -22,7 +23,7 @@ from streams.stages import InputRecord
 from streams.topics import all_topics
 from tests.streams.learning_parts import MODEL, SECOND_US, World, sent, steady
 from tests.streams.live import Worker, collect, publish, publish_configuration
-from tests.streams.stream_data import START_US, make_reference
+from tests.streams.stream_data import START_US, make_events, make_reference, prediction_record
 from tests.streams.test_replay import wait_until_all_is_told
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
@@ -30,6 +31,11 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
 
 CHANGE_US = START_US + 60 * SECOND_US
 """From here on another reference is in force."""
+
+
+STRANGER = prediction_record(make_events(1, 1), np.arange(1), "stranger", 0)
+"""Of a model that is new, so a worker looks at what is configured before it goes on; of a batch that came before, so it
+counts nowhere else."""
 
 
 def time_of(record: InputRecord) -> int:
@@ -86,7 +92,7 @@ async def test_a_kill_while_a_reference_is_learned_changes_nothing(
     await publish(broker, records[half:sooner])
     async with KafkaBus(broker) as bus:
         await publish_reference(bus, later, CHANGE_US)
-    await asyncio.sleep(3.0)
+    await publish(broker, [STRANGER])
     await publish(broker, records[sooner:])
     await wait_until_all_is_told(broker)
     results = await collect(broker, 1)
