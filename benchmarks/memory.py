@@ -5,11 +5,14 @@
 
 Scenarios: `memory.flat.ratio` (resident memory in the last tenth of the events against that in the second fifth, when
 the label horizon and the lateness are full; medians, because fetches come and go), `memory.100x50.mb` (100 models of 50
-features with panes of 10 s, as by default: resident memory less 32 bytes per id).
+features with panes of 10 s, as by default: resident memory less 32 bytes per id), `memory.ids.N.bytes` (what the table
+of ids takes at most for each of N ids in the horizon, without segments, as it fills and as the horizon moves on).
 """
 
 import asyncio
+import json
 import statistics
+import subprocess
 import sys
 
 from benchmarks.broker import fill, running
@@ -27,8 +30,12 @@ def main() -> int:
         "--events", type=int, default=5_000_000, help="events of the flat run (default: 5,000,000)"
     )
     options.add_argument("--rows-per-model", type=int, default=20_000, help="events of each of 100 models")
+    options.add_argument(
+        "--ids", type=int, nargs="*", default=[2_000_000], help="ids in the horizon (default: 2000000)"
+    )
     given = options.parse_args()
-    found = [_flat(given.events, given.seed), _many(given.rows_per_model, given.seed)]
+    found = [_ids(ids) for ids in given.ids]
+    found += [_flat(given.events, given.seed), _many(given.rows_per_model, given.seed)]
     return show(found, as_json=given.json)
 
 
@@ -92,6 +99,20 @@ def _many(rows: int, seed: int) -> Scenario:
         higher_is_better=False,
         peers={"peak MB": peak_mb, "ids": float(ids)},
         target=500.0,
+    )
+
+
+def _ids(ids: int) -> Scenario:
+    say(f"ids: {ids:,} in the horizon")
+    command = [sys.executable, "-m", "benchmarks.memory_ids", str(ids)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return Scenario(
+        id=f"memory.ids.{ids}.bytes",
+        value=max(found["filling"], found["moving"]),
+        unit="bytes per id in the horizon",
+        higher_is_better=False,
+        peers=found,
+        target=32.0,
     )
 
 

@@ -327,6 +327,22 @@ def mark_aged(rows: Any, starts: Array, before_us: int, chosen: Array) -> int:
 
 
 @compiled
+def recode(rows: Any, used: Array, codes: Array) -> None:
+    """Give the panes in use codes without gaps, in order of their old ones. used (all False), codes:
+    by old code; which were in use, and their new ones. In place: a sorted copy of so many codes would take more memory
+    than the rows."""
+    for row in range(len(rows)):
+        used[rows[row].pane] = True
+        used[rows[row].label_pane] = True
+    count = 0
+    for code in range(len(used)):
+        codes[code] = count
+        count += used[code]
+    for row in range(len(rows)):
+        rows[row].pane, rows[row].label_pane = codes[rows[row].pane], codes[rows[row].label_pane]
+
+
+@compiled
 def keep(rows: Any, dropped: Array) -> int:
     """Move the other rows than those `dropped` to the front, in their order; how many there are."""
     kept = 0

@@ -1,8 +1,9 @@
 """The table of recent event ids of one model: predictions, and labels that wait for their prediction.
 
 One table answers all three questions of the label join: was this event seen, what was predicted for this
-label, is there a label for this prediction. A row takes 32 bytes, and 11 to 21 more in the index. Where there is a
-cold tier (`streams.profile.cold_tier`), older predictions leave the table and come back when a label asks for them.
+label, is there a label for this prediction. A row takes 32 bytes, and 11 to 21 more in the index; up to a third of the
+rows are older than anybody asks for. Where there is a cold tier (`streams.profile.cold_tier`), older predictions leave
+the table and come back when a label asks for them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +29,9 @@ _FIRST_CAPACITY = 1_024
 _GROWTH, _MOST_GROWTH = 64, 32 * 1024 * 1024
 """Room for rows is addresses, not memory, until they are there; when it is used up they are copied to other room."""
 _FULL = 0.75
-_LOOK_AGAIN = 1.125
-"""A table that was found full of recent rows is looked through again when it has grown by an eighth."""
+_SHARE_DROPPED, _SHARE_STORED = 3, 2
+"""One in so many rows must be old before they are dropped, or stored elsewhere: less often costs memory, more often
+time."""
 
 
 class Predicted(NamedTuple):
@@ -228,20 +230,23 @@ class IdTable:
     def expire(self, before_us: int) -> None:
         """Forget rows older than `before_us`, now or later: call it when nothing has changed since
         `take_changed`."""
-        found = self.aged(before_us, _FIRST_CAPACITY)
+        found = self.aged(before_us, _FIRST_CAPACITY, share=_SHARE_DROPPED)
         if found is not None:
-            self._drop(found.chosen)
+            self._drop(found.chosen, _SHARE_DROPPED)
 
-    def aged(self, before_us: int, least_rows: int, most_rows: int | None = None) -> Aged | None:
-        """Rows older than `before_us`, once they are half of the table and it has more than `least_rows`; no more than
-        `most_rows`, the oldest, where one pane does not hold more."""
+    def aged(
+        self, before_us: int, least_rows: int, most_rows: int | None = None, share: int = _SHARE_STORED
+    ) -> Aged | None:
+        """Rows older than `before_us`, once one in `share` of the table is and it has more than `least_rows`; no more
+        than `most_rows`, the oldest, where one pane does not hold more."""
         if self._count <= max(self._look_at, least_rows):
             return None
         rows = self._rows[: self._count]
         chosen = np.empty(len(rows), dtype=np.bool_)
         found = kernels.mark_aged(rows, self._starts, before_us, chosen)
-        if 2 * found < self._count:
-            self._look_at = int(_LOOK_AGAIN * self._count)
+        if share * found < self._count:
+            # So large will it be when enough is old, if as many rows are recent then as now.
+            self._look_at = share * (self._count - found) // (share - 1)
             return None
         if most_rows is not None:
             series, panes = rows["series"], rows["pane"]
@@ -257,7 +262,7 @@ class IdTable:
     def cut(self, aged: Aged, piece_rows: int) -> list[tuple[bytes, int]]:
         """Let rows go: call it when nothing has changed since `take_changed`. What the state topic must hold from now
         on instead of everything about panes before `aged.before_us`, in pieces as in `take_changed`."""
-        self._drop(aged.chosen)
+        self._drop(aged.chosen, _SHARE_STORED)
         rows = self._rows[: self._count]
         older = np.flatnonzero((rows["series"] == WAITING) & (self._starts[rows["pane"]] < aged.before_us))
         found: list[tuple[bytes, int]] = []
@@ -289,14 +294,15 @@ class IdTable:
         )
         self._index_anew(self._capacity())
 
-    def _drop(self, chosen: npt.NDArray[np.bool_]) -> None:
+    def _drop(self, chosen: npt.NDArray[np.bool_], share: int) -> None:
+        """Forget the chosen rows; the index has room until one in `share` is old again."""
         self._most = max(self._most, self._count)
         self._count = self._logged = kernels.keep(self._rows, chosen)
         self._look_at = 0
         self._forget_places()
         if self._most > max(_FIRST_CAPACITY, 4 * self._count):
             self._move(max(_FIRST_CAPACITY, 2 * self._count))
-        self._index_anew(self._capacity(2 * self._count))
+        self._index_anew(self._capacity(share * self._count // (share - 1)))
 
     def _end_of_oldest(self, panes: npt.NDArray[np.uint32], most_rows: int) -> int:
         """Before which time there are at most `most_rows` of the rows in these panes, or one pane's."""
@@ -319,13 +325,9 @@ class IdTable:
         return found
 
     def _forget_places(self) -> None:
-        rows = self._rows[: self._count]
-        starts = self._starts
-        used = np.union1d(rows["pane"], rows["label_pane"]).astype(np.int64)
-        codes = np.zeros(len(starts), dtype=np.uint32)
-        codes[used] = np.arange(len(used))
-        rows["pane"], rows["label_pane"] = codes[rows["pane"]], codes[rows["label_pane"]]
-        self._starts = starts[used]
+        used = np.zeros(len(self._starts), dtype=np.bool_)
+        kernels.recode(self._rows[: self._count], used, np.empty(len(used), dtype=np.uint32))
+        self._starts = self._starts[used]
         self._places = {start: code for code, start in enumerate(self._starts.tolist())}
 
     def _reserve(self, extra: int) -> None:

@@ -288,3 +288,18 @@ def test_room_behind_the_rows_takes_no_memory_until_it_is_filled() -> None:
         table["key"][:1_024] = 1
     assert psutil.Process().memory_info().rss - before < 16 * 1024 * 1024
     assert sum(table.nbytes for table in tables) == 128 * 1024 * 1024
+
+
+def test_a_table_that_runs_on_holds_half_as_many_again_as_the_horizon_at_most() -> None:
+    table, rng, sizes = IdTable(), np.random.default_rng(4), list[int]()
+    for now_us in range(1_000, 1_400):
+        rows, times_us = np.zeros(100, dtype=ROW), np.full(100, now_us)
+        rows["key"], rows["pane"] = rng.integers(0, 2**64, 100, dtype=np.uint64), table.codes(times_us)
+        table.admit(predicted(rows, times_us), VERSIONS, (now_us, now_us), 100, 100, 100)
+        table.take_changed(8_192)
+        table.expire(now_us - 100)
+        sizes.append(len(table))
+    assert 10_000 <= max(sizes) <= 1.5 * 10_100 + 100
+    assert min(sizes[100:]) >= 10_000
+    panes_us = table.starts_us(table.row(np.arange(len(table)))["pane"])
+    assert (np.bincount(panes_us - panes_us.min()) == 100).all()
