@@ -1,30 +1,22 @@
 """Checking entries against themselves: what every block of the log says."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 
 from db.audit.acts import ACTS
+from db.audit.columns import Columns
 from db.audit.leaves import Leaf
 from db.audit.rows import Write
-from db.audit.sealed import REDACTED, ROWS, Personal, commitment, load
-from db.tables import LeafRow
-
-COLUMNS = (
-    *(LeafRow.idx, LeafRow.leaf, LeafRow.leaf_hash, LeafRow.personal),
-    *(LeafRow.id, LeafRow.at_us, LeafRow.actor, LeafRow.action, LeafRow.subject),
-)
-"""Of a row that `read` takes, in this order."""
+from db.audit.sealed import REDACTED, ROWS, Personal, commitment, load_bytes
 
 
-class _Detail(msgspec.Struct):
+class _Detail(msgspec.Struct, gc=False):
     rows: dict[str, str] | None = None
 
 
-class _Told(msgspec.Struct):
+class _Told(msgspec.Struct, gc=False):
     """The part of a leaf that is looked at for each of a million: the rest is covered by the hash."""
 
     id: str
@@ -37,6 +29,7 @@ class _Told(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Told)
+_BESIDE = ("id", "at_us", "actor", "action", "subject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +53,42 @@ class Block:
         default_factory=dict[tuple[int | None, str], set[str]]
     )
 
-    def take(self, row: Sequence[Any]) -> None:
-        """Check one entry against itself."""
-        index, text, stored, personal, leaf_id, at_us, actor, action, subject = row
-        data = text.encode()
-        found = sha256(b"\x00" + data).digest()
-        self.hashes.append(found)
-        if found != stored:
-            self._edited(index, leaf_id, "its text does not have the hash stored with it")
-        try:
-            told, kept = _decoder.decode(data), load(personal)
-        except ValueError as error:
-            self.problems.append(f"{_name(index, leaf_id)} cannot be read: {error}.")
-            return
-        who = self._check_sealed(index, told, kept) if told.sealed or kept else told.actor
-        if (told.id, told.at_us, told.action, told.subject, who) != (leaf_id, at_us, action, subject, actor):
-            said = {"id": told.id, "at_us": told.at_us, "actor": who, "action": told.action}
-            said["subject"] = told.subject
-            for column, stands in zip(said, (leaf_id, at_us, actor, action, subject), strict=True):
-                if said[column] != stands:
-                    self._edited(
-                        index, leaf_id, f"its column {column} is {stands!r}, its text says {said[column]!r}"
-                    )
-        if told.detail.rows:
-            salt = None if not told.sealed else kept[ROWS][0] if ROWS in kept else ""
-            for key, value in told.detail.rows.items():
-                self.writes[key] = Write(value, salt, index, action)
-        if told.action in ACTS and index is not None:
-            self.acts.append(Act(index, msgspec.json.decode(data, type=Leaf)))
+    def take(self, columns: Columns) -> None:
+        """Check entries against themselves, in their order."""
+        hashes, decode = self.hashes, _decoder.decode
+        for index, data, stored, personal, leaf_id, at_us, actor, action, subject in zip(
+            *columns, strict=True
+        ):
+            found = sha256(b"\x00" + data).digest()
+            hashes.append(found)
+            if found != stored:
+                self._edited(index, leaf_id, "its text does not have the hash stored with it")
+            try:
+                told, kept = decode(data), {} if personal is None else load_bytes(personal)
+            except ValueError as error:
+                self.problems.append(f"{_name(index, leaf_id)} cannot be read: {error}.")
+                continue
+            who = self._check_sealed(index, told, kept) if told.sealed or kept else told.actor
+            said, stands = (
+                (told.id, told.at_us, who, told.action, told.subject),
+                (leaf_id, at_us, actor, action, subject),
+            )
+            if said != stands:
+                self._check_beside(index, leaf_id, said, stands)
+            if told.detail.rows:
+                salt = None if not told.sealed else kept[ROWS][0] if ROWS in kept else ""
+                for key, value in told.detail.rows.items():
+                    self.writes[key] = Write(value, salt, index, action)
+            if told.action in ACTS and index is not None:
+                self.acts.append(Act(index, msgspec.json.decode(data, type=Leaf)))
+
+    def _check_beside(
+        self, index: int | None, leaf_id: str, said: tuple[object, ...], stands: tuple[object, ...]
+    ) -> None:
+        """The columns beside the text repeat it."""
+        for column, one, other in zip(_BESIDE, said, stands, strict=True):
+            if one != other:
+                self._edited(index, leaf_id, f"its column {column} is {other!r}, its text says {one!r}")
 
     def _check_sealed(self, index: int | None, told: _Told, kept: Personal) -> str:
         sealed = told.sealed
@@ -106,11 +107,10 @@ class Block:
         self.problems.append(f"{_name(index, leaf_id)} was edited: {how}.")
 
 
-def read(rows: Sequence[Sequence[Any]]) -> Block:
+def read(columns: Columns) -> Block:
     """Check entries against themselves, in their order."""
     block = Block()
-    for row in rows:
-        block.take(row)
+    block.take(columns)
     return block
 
 

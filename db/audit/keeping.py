@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, select, update
 
 from db.audit.acts import Redaction, Restoration, Rotation, act
 from db.audit.keys import create_next, settle
-from db.audit.leaves import Leaf, append_all
+from db.audit.leaves import Leaf, append, append_all
 from db.audit.note import Note, Signer
 from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.audit.places import Place, topic_place
@@ -20,8 +20,8 @@ from db.audit.rows import bound_row, replace_row
 from db.audit.sealed import REDACTED, ROW_KEYS, ROWS, commitment, dump, load
 from db.audit.sequencer import KEY_NAME, Sequencer
 from db.audit.tree import newest_note
-from db.audit.witness import FOLDER
-from db.engine import reading
+from db.audit.witness import FOLDER, Witness
+from db.engine import reading, writing
 from db.errors import AuditError, UnknownEntry
 from db.keyfiles import locked
 from db.tables import LeafRow
@@ -35,6 +35,7 @@ class Keeper:
 
     def __init__(self, engine: Engine, key_dir: Path, witness_dir: Path | None = None) -> None:
         self._engine = engine
+        self._witness = Witness(engine, key_dir, witness_dir)
         self._witness_file = NoteFile((witness_dir or key_dir / FOLDER) / CHECKPOINTS)
         self._sequencer = Sequencer(engine, key_dir)
 
@@ -55,6 +56,22 @@ class Keeper:
             settle(folder, KEY_NAME, took_over=True)
             self._sequencer.publish()
             return told
+
+    def rotate_witness(self, *, at_us: int, actor: str, reason: str) -> Rotation:
+        """The same for the witness's key, whose chain in `witness.pub` vouches for itself; the entry is for readers.
+        Needs the witness's folder."""
+        old, new = self._witness.rotate()
+        told = Rotation(old.text, new.text)
+        with writing(self._engine) as connection:
+            append(
+                connection,
+                at_us=at_us,
+                actor=actor,
+                action="audit.witness_key_rotated",
+                subject="audit",
+                detail={**msgspec.to_builtins(told), "reason": reason},
+            )
+        return told
 
     def restored(
         self, *, at_us: int, actor: str, reason: str, topic: Sequence[str] | None = None

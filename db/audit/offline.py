@@ -111,8 +111,9 @@ def _trusted(findings: Findings, chain: Chain, key: Verifier | None) -> tuple[Ve
 def _check_witness(findings: Findings, statement: Statement, note: Note) -> str | None:
     if statement.witness is None:
         return None
-    cosigned, key = parse(statement.witness.checkpoint), Chain.parse("\n".join(statement.witness.keys)).newest
-    if not key.signed(cosigned):
+    cosigned, chain = parse(statement.witness.checkpoint), Chain.parse("\n".join(statement.witness.keys))
+    key = next((each for each in reversed(chain.keys) if each.signed(cosigned)), None)
+    if key is None:
         findings.add("The witness's checkpoint is not signed by its key.")
     old, new = cosigned.checkpoint, note.checkpoint
     proof = decoded(statement.witness.consistency)
@@ -121,7 +122,7 @@ def _check_witness(findings: Findings, statement: Statement, note: Note) -> str 
             f"The log of {new.size} entries does not begin with the {old.size} that the witness cosigned: it was "
             "forked."
         )
-    return key.text
+    return None if key is None else key.text
 
 
 def _json_parts(file: Iterable[str]) -> Iterator[Statement | Proven]:

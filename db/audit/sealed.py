@@ -66,9 +66,11 @@ def dump(personal: Personal) -> str:
 
 def load(text: str | None) -> Personal:
     """What is stored. Raises `ValueError` for anything that `dump` did not write."""
-    if text is None:
-        return {}
-    data = text.encode()
+    return {} if text is None else load_bytes(text.encode())
+
+
+def load_bytes(data: bytes) -> Personal:
+    """The same from the text's UTF-8."""
     personal = _decoder.decode(data)
     if _encoder.encode(personal) != data:
         raise ValueError("it is not in the form in which it was written")

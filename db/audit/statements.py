@@ -139,10 +139,11 @@ class Statements:
                 self._check_signed(place, note, None)
 
     def _check_order(self, place: Place) -> None:
-        before = 0
+        before, newest = 0, 0
         for _, note in place.standing(self._history.restorations):
             size = note.checkpoint.size
-            self._check_signed(place, note, self._history.key_for(size))
+            valid = self._check_signed(place, note, self._history.key_for(size))
+            newest = self._check_successor(place, note, valid, newest)
             if size <= before:
                 self._findings.add(
                     f"In {place.name} a checkpoint of {size} entries follows one of {before}: it was rewritten."
@@ -150,10 +151,10 @@ class Statements:
             before = size
             self._standing.append((place, note))
 
-    def _check_signed(self, place: Place, note: Note, log_key: Verifier | None) -> None:
-        """`log_key`: the one that must have signed; None: any of the log's."""
+    def _check_signed(self, place: Place, note: Note, log_key: Verifier | None) -> set[Verifier]:
+        """`log_key`: the one that must have signed; None: any of the log's. Returns the keys whose signature counts."""
         if self._keys.log is None:
-            return
+            return set()
         valid = self._keys.valid(note)
         wanted: list[tuple[str, set[Verifier]]] = [
             ("the log's key", set(self._keys.log.keys) if log_key is None else {log_key})
@@ -166,6 +167,21 @@ class Statements:
                     f"The checkpoint of {note.checkpoint.size} entries in {place.name} lacks a valid signature of "
                     f"{name}."
                 )
+        return valid
+
+    def _check_successor(self, place: Place, note: Note, valid: set[Verifier], newest: int) -> int:
+        """Once a key of the witness has cosigned, the ones before it must not. `newest` and what is returned: the
+        latest key in the witness's chain that has cosigned so far."""
+        if place.kind != "witness" or self._keys.witness is None:
+            return 0
+        keys = self._keys.witness.keys
+        by = [at for at, key in enumerate(keys) if key in valid]
+        if by and by[-1] < newest:
+            self._findings.add(
+                f"In {place.name} the checkpoint of {note.checkpoint.size} entries is cosigned with the key "
+                f"{keys[by[-1]].text}, which a later one had replaced before: it was stolen, or the file rewritten."
+            )
+        return max([newest, *by])
 
     def _check_same(self) -> None:
         """Every checkpoint outside the database must be in it, and be the same."""

@@ -1,19 +1,16 @@
 """Reading every entry once, in order: its hash, its columns, what it sealed, and the tree that it grows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from db.audit.blocks import COLUMNS, Act, Block, read
+from db.audit.blocks import Act, Block, read
+from db.audit.columns import Columns, sequenced, waiting
 from db.audit.findings import Findings
 from db.audit.merkle import Edge
 from db.audit.rows import LastWrites
-from db.tables import LeafRow
-
-BLOCK = 4_096
 
 
 @dataclass(slots=True)
@@ -36,14 +33,13 @@ class Walk:
     def run(self, connection: Connection, sizes: Iterable[int]) -> None:
         """One pass. After a gap the tree cannot grow any more, but the entries are still read."""
         ahead = sorted(set(sizes), reverse=True)
-        for rows in _blocks(connection):
-            block = read(rows)
+        for columns in _blocks(connection):
+            block = read(columns)
             self._take(block)
-            self._grow(block.hashes, rows, ahead)
-        waiting = select(*COLUMNS).where(LeafRow.idx.is_(None)).order_by(LeafRow.position)
-        for rows in connection.execute(waiting, execution_options={"yield_per": BLOCK}).partitions():
-            self._take(read(rows))
-            self.pending += len(rows)
+            self._grow(block.hashes, [index for index in columns.idx if index is not None], ahead)
+        for columns in waiting(connection):
+            self._take(read(columns))
+            self.pending += len(columns.leaf)
 
     def _take(self, block: Block) -> None:
         for problem in block.problems:
@@ -52,14 +48,14 @@ class Walk:
         self.acts += block.acts
         self.removed.update(block.removed)
 
-    def _grow(self, hashes: list[bytes], rows: Sequence[Any], ahead: list[int]) -> None:
-        first, self.entries = self.entries, self.entries + len(rows)
+    def _grow(self, hashes: list[bytes], indices: list[int], ahead: list[int]) -> None:
+        first, self.entries = self.entries, self.entries + len(indices)
         if not self._whole:
             return
         # Indices are unique and in order, so they follow one another when both ends are right.
-        if (rows[0][0], rows[-1][0]) != (first, first + len(rows) - 1):
-            at = next(at for at, row in enumerate(rows) if row[0] != first + at)
-            self.findings.add(_missing(first + at, rows[at][0] - 1))
+        if (indices[0], indices[-1]) != (first, first + len(indices) - 1):
+            at = next(at for at, index in enumerate(indices) if index != first + at)
+            self.findings.add(_missing(first + at, indices[at] - 1))
             self._whole = False
             hashes = hashes[:at]
         start = 0
@@ -71,17 +67,12 @@ class Walk:
         self.edge.extend(hashes[start:])
 
 
-def _blocks(connection: Connection) -> Iterator[Sequence[Any]]:
+def _blocks(connection: Connection) -> Iterator[Columns]:
     """All entries in order; the next block is fetched while this one is read."""
-
-    def fetch(after: int) -> Sequence[Any]:
-        query = select(*COLUMNS).where(LeafRow.idx > after).order_by(LeafRow.idx).limit(BLOCK)
-        return connection.execute(query).all()
-
     with ThreadPoolExecutor(1, thread_name_prefix="audit-walk") as fetcher:
-        block = fetch(-(2**62))
+        block = sequenced(connection, -(2**62))
         while block:
-            following = fetcher.submit(fetch, block[-1][0])
+            following = fetcher.submit(sequenced, connection, block.idx[-1] or 0)
             yield block
             block = following.result()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, Engine, select
 
-from db.audit.keys import Chain, create_key, load_chain, load_signer
+from db.audit.keys import Chain, create_key, create_next, load_chain, load_signer, settle, waiting_key
 from db.audit.merkle import TILE, Edge, leaf_hash
-from db.audit.note import COSIGNATURE, Note, Signer
+from db.audit.note import COSIGNATURE, Note, Signer, Verifier
 from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.audit.places import last_standing, restorations_of
 from db.audit.sequencer import KEY_NAME
@@ -69,7 +69,21 @@ class Witness:
             self._file.append([signer.sign(newest, time.time_ns() // 1_000_000_000)])
             return newest.checkpoint.size - (0 if last is None else last.checkpoint.size)
 
+    def rotate(self) -> tuple[Verifier, Verifier]:
+        """Cosign with a new key from now on: the old one and the new one. What the old one cosigned stays valid, its
+        private half is gone; a crash leaves one of the two in use. Raises `AuditError` where there is none yet."""
+        with locked(self._folder):
+            if load_signer(self._folder, WITNESS_KEY) is None:
+                raise AuditError(f"The witness in {self._folder} has no key yet: it has cosigned nothing.")
+            old = self._signer()
+            new, _ = create_next(self._folder, WITNESS_KEY, old)
+            settle(self._folder, WITNESS_KEY, took_over=True)
+            return old.verifier, new.verifier
+
     def _signer(self) -> Signer:
+        if waiting_key(self._folder, WITNESS_KEY) is not None:
+            # It was handed over before it was written, so whoever comes next ends what a crash interrupted.
+            settle(self._folder, WITNESS_KEY, took_over=True)
         signer = load_signer(self._folder, WITNESS_KEY)
         if signer is None:
             self._file.create()

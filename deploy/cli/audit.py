@@ -18,6 +18,7 @@ from deploy.errors import UserError
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
+    from db.audit.acts import Rotation
     from db.audit.keeping import Keeper
     from db.audit.proofs import Proofs
 
@@ -192,12 +193,21 @@ def audit_redact(
 
 
 @audit.command("rotate")
-def audit_rotate(reason: Why, by: By = None) -> None:
+def audit_rotate(
+    reason: Why,
+    witness: Annotated[bool, typer.Option("--witness", help="The witness's key, not the log's.")] = False,
+    by: By = None,
+) -> None:
     """Sign with a new key from now on. What the old key signed stays valid; its private half is deleted.
 
-    Example: `homeostat audit rotate --reason "yearly"`
+    Examples: `homeostat audit rotate --reason "yearly"` · `homeostat audit rotate --witness --reason "yearly"`
     """
-    told = _keeper(lambda keeper, at_us, who: keeper.rotate(at_us=at_us, actor=who, reason=reason), by)
+
+    def rotate(keeper: "Keeper", at_us: int, who: str) -> "Rotation":
+        change = keeper.rotate_witness if witness else keeper.rotate
+        return change(at_us=at_us, actor=who, reason=reason)
+
+    told = _keeper(rotate, by)
     typer.echo(f"From now on this key signs; give it to your auditors:\n{told.new}")
 
 

@@ -1,15 +1,19 @@
 """What a keeper may do to the log: a new key, a redaction, telling of a restore. Each stays visible and verifies."""
 
 import base64
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
 from db.audit import Sequencer, Witness, append, entries
 from db.audit.acts import Rotation
+from db.audit.export import Filter, export
 from db.audit.keys import create_next, load_chain, load_signer
-from db.audit.note import parse
+from db.audit.note import Note, parse
 from db.audit.notefile import NoteFile
+from db.audit.offline import verify_export
+from db.audit.proofs import Proofs
 from db.engine import reading, writing
 from db.errors import AuditError
 from db.journal import SqlJournal
@@ -95,6 +99,63 @@ def test_the_old_key_signs_nothing_more(log: Log) -> None:
     log.write()
     Sequencer(log.engine, log.folder).sequence([old])
     log.told(r"^The checkpoint of 30 entries in the database lacks a valid signature of the log's key")
+
+
+def rotate_witness(log: Log) -> Rotation:
+    return log.keeper.rotate_witness(at_us=5, actor="mira", reason="yearly")
+
+
+def test_the_witness_has_a_new_key_and_what_the_old_one_cosigned_stays_valid(
+    log: Log, tmp_path: Path
+) -> None:
+    file = NoteFile(log.folder / "witness" / "checkpoints.txt")
+    exported, told = tmp_path / "audit.jsonl", rotate_witness(log)
+    for round_ in range(2):
+        told = rotate_witness(log) if round_ else told
+        Sequencer(log.engine, log.folder).run_once()
+        # The newest cosignature is still the old key's.
+        exported.write_text("\n".join(export(Proofs(log.engine, log.folder), Filter())))
+        report = verify_export(exported)
+        assert (report.problems, report.witness) == ([], told.old)
+        log.more()
+        log.whole()
+    chain, note = load_chain(log.folder / "witness" / "witness.pub"), file.last()
+    assert chain is not None
+    assert note is not None
+    assert [key.signed(note) for key in chain.keys] == [False, False, True]
+    with reading(log.engine) as connection:
+        entry = entries(connection, action="audit.witness_key_rotated")[0]
+    assert (entry.actor, entry.detail["new"]) == ("mira", told.new)
+
+
+def test_the_witnesses_old_key_cosigns_nothing_more(log: Log) -> None:
+    folder = log.folder / "witness"
+    stolen = load_signer(folder, "witness")
+    assert stolen is not None
+    rotate_witness(log)
+    log.more(rounds=2)
+    file = NoteFile(folder / "checkpoints.txt")
+    *before, last = file.notes()
+    by_log = Note(last.checkpoint, last.signatures[:1])
+    (folder / "checkpoints.txt").write_bytes(b"")
+    file.append([*before, stolen.sign(by_log, 7)])
+    log.told(r"cosigned with the key .*, which a later one had replaced before")
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_change_of_the_witnesses_key_that_crashed_is_ended(log: Log, published: bool) -> None:
+    folder = log.folder / "witness"
+    old = load_signer(folder, "witness")
+    assert old is not None
+    new, _ = create_next(folder, "witness", old)
+    if published:
+        (folder / "witness.next.pub").replace(folder / "witness.pub")
+    log.more()
+    log.whole()
+    now = load_signer(folder, "witness")
+    assert now is not None
+    assert now.verifier == new.verifier
+    assert not list(folder.glob("*.next.*"))
 
 
 def test_a_swapped_key_is_shown(log: Log) -> None:
