@@ -219,6 +219,9 @@ def test_an_action_is_intended_once(seeded: SqlJournal) -> None:
         assert unit.actions(model="churn", states=["executing", "verifying"]) == [moved]
         assert unit.actions(incident_id="i1", states=["failed"]) == []
         assert unit.actions(model="other") == []
+        assert unit.actions(kind=moved.kind, since_us=moved.started_us) == [moved]
+        assert unit.actions(kind="shadow") == []
+        assert unit.actions(since_us=moved.started_us + 1) == []
 
 
 def test_one_epoch_after_the_other(journal: SqlJournal) -> None:
