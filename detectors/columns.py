@@ -233,7 +233,7 @@ def effective_rows(cells: Integers) -> float:
     if rows <= 0:
         return 0.0
     size = float(len(cells))
-    squares = float(np.square(cells.astype(np.float64)).sum())
+    squares = float(cells @ cells)
     repeats = (squares - rows * rows / size) * size / (size - 1.0)
     return rows * rows / min(max(repeats, rows), rows * rows)
 

@@ -14,7 +14,6 @@ from detectors.judgement import (
     Judgement,
     KindState,
     SeriesState,
-    Standing,
     Streak,
     Transition,
     Window,
@@ -28,9 +27,10 @@ from detectors.reference import Reference
 from detectors.segments import ALL, compared, own_of
 from detectors.sequential.judging import findings_surprise, judge_sequence, service_limit
 from detectors.service.judging import judge_service
-from detectors.standing import moved, renewed
-from detectors.thresholds import KINDS, false_alarm_shares, threshold
-from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor, Verdict
+from detectors.single import Told, judge
+from detectors.standing import renewed
+from detectors.thresholds import KINDS, false_alarm_shares
+from detectors.values import Alert, AlertKind, Evidence, MetricPoint, Monitor
 
 PERSISTENCE: Final = 2
 """Windows in a row: so many breaches begin an alert, so many clean windows end it."""
@@ -52,6 +52,7 @@ def decide(
     reference: Reference,
     state: SeriesState,
     profile: Profile | None = None,
+    told: Told | None = None,
 ) -> Judgement:
     """Verdicts on the measures of one window, the alerts that it begins or ends, and the next state.
 
@@ -61,7 +62,8 @@ def decide(
     Windows of label arrival are looked at for concept drift, too (see `detectors.concept.judging`), those of events
     for what is wrong with the data themselves (`detectors.quality`). An alert says what carries it
     (`detectors.attribution`). A segment is compared with its own rows of the reference (`detectors.segments`), and its
-    measures are given as compared with them.
+    measures are given as compared with them. told: which measures are read (default: all); of the others there are
+    those decisions only that an alert could rest on.
 
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
@@ -74,26 +76,26 @@ def decide(
     if own.alone:
         measurements = [compared(own, found) for found in measurements]
     chances = false_alarm_shares(monitor, own.reference, is_segment=window.segment != ALL)
-    kinds = {
+    kinds: dict[AlertKind, KindState] = {
         kind: renewed(one, [found for found in measurements if KINDS[found.measure] == kind])
         if one.standing.renew
         else one
         for kind, one in state.kinds.items()
     }
-    decisions = [
-        _judge(found, chances[KINDS[found.measure]], kinds.get(KINDS[found.measure], KindState()).standing)
-        for found in measurements
-    ]
+    found = judge(measurements, chances, kinds, told)
     sequential = judge_sequence(window, profile, monitor, reference, state.memory)
     concept = judge_concept(window, profile, monitor, own.reference, state.concept)
     judged: list[Decision] = []
     transitions: list[Transition] = []
     for kind in explain.KIND_NAMES:
-        mine = [decision for decision in decisions if decision.kind == kind]
-        if not mine:
+        if kind not in found.kinds:
             continue
-        kinds[kind], since = _remember(kinds.get(kind, KindState()), mine, window)
-        mine = [replace(one, change_us=since[_key(one)]) if one.verdict == "breach" else one for one in mine]
+        mine = [decision for decision in found.decisions if decision.kind == kind]
+        kinds[kind], since = _remember(kinds.get(kind, KindState()), mine, window, found.kinds[kind])
+        if since:
+            mine = [
+                replace(one, change_us=since[_key(one)]) if one.verdict == "breach" else one for one in mine
+            ]
         judged += mine
         if kind in sequential.kinds:
             continue
@@ -107,7 +109,7 @@ def decide(
     service = judge_service(window, profile, limit, state.service)
     tests = Part(kinds.get(QUALITY, KindState()).told, [one for one in transitions if one.kind == QUALITY])
     others_fire = tests.firing or service.firing
-    strange = any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in judged)
+    strange = any(one.measure == "ks" and (one.value or 0.0) >= MOVED for one in measurements)
     quality = judge_quality(
         window,
         profile,
@@ -202,40 +204,11 @@ def point_from(
     )
 
 
-def _judge(found: Measurement, chance: float, standing: Standing) -> Decision:
-    found, limit = moved(found, threshold(found, chance), standing)
-    effect = _effect(found, limit)
-    verdict: Verdict = "undefined" if found.value is None else "breach" if effect > 1 else "ok"
-    return Decision(
-        kind=KINDS[found.measure],
-        measure=found.measure,
-        feature=found.feature,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        naive=found.naive,
-        reference=found.reference,
-        threshold=limit,
-        rows=found.rows,
-        effect=effect,
-        verdict=verdict,
-        reason="" if verdict == "ok" else explain.sentence(found, limit),
-        detail=found.detail,
-        undefined=found.undefined,
-    )
-
-
-def _effect(found: Measurement, limit: float | None) -> float:
-    if found.value is None or limit is None:
-        return 0.0
-    start = found.reference or 0.0
-    return max(0.0, (found.value - start) / (limit - start)) if limit != start else 0.0
-
-
 def _remember(
-    before: KindState, mine: Sequence[Decision], window: Window
+    before: KindState, mine: Sequence[Decision], window: Window, is_fine: bool
 ) -> tuple[KindState, dict[str, int]]:
-    """Streaks and clean windows after this one; and for every breach since when it has lasted."""
+    """Streaks and clean windows after this one; and for every breach since when it has lasted. is_fine: whether a
+    measure of the kind is."""
     streaks: dict[str, Streak] = dict(before.streaks)
     for decision in mine:
         if decision.verdict == "breach":
@@ -246,7 +219,7 @@ def _remember(
     since = {_key(one): streaks[_key(one)].start_us for one in mine if one.verdict == "breach"}
     if streaks:
         return replace(before, streaks=streaks, clean=0), since
-    if all(decision.verdict == "undefined" for decision in mine):
+    if not is_fine:
         return before, since
     clean_us = before.clean_us if before.clean else window.start_us
     return replace(before, streaks=streaks, clean=before.clean + 1, clean_us=clean_us), since
@@ -312,4 +285,4 @@ def _evidence(decision: Decision) -> Evidence:
 
 
 def _identity(*parts: object) -> str:
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:32]
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
 """Distances between two histograms on the same bins, and between two shares."""
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,22 @@ def coarse_groups(reference_counts: Column, ordered: bool = True) -> Integers:
     middle = np.cumsum(reference_counts) - reference_counts / 2
     raw = np.floor(middle * COARSE_GROUPS / max(float(reference_counts.sum()), 1.0))
     return np.unique(np.minimum(raw, COARSE_GROUPS - 1), return_inverse=True)[1].astype(np.int64)
+
+
+class Grouped(NamedTuple):
+    """A histogram of the reference whose bins are joined: the group of each bin, what each group holds, and how many
+    hold anything."""
+
+    group: Integers
+    counts: Floats
+    occupied: int
+
+    @classmethod
+    def of(cls, counts: Floats, *, ordered: bool) -> "Grouped":
+        """Of (effective) counts by bin; see `coarse_groups`."""
+        group = coarse_groups(counts, ordered)
+        joined = np.bincount(group, weights=counts).astype(np.float64)
+        return cls(group, joined, int((joined > 0).sum()))
 
 
 @compiled

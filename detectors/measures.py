@@ -6,10 +6,10 @@ import numpy as np
 
 from detectors.before import Before, columns_of
 from detectors.columns import Integers
-from detectors.distances import most_deviant
+from detectors.distances import grouped_psi, ks, most_deviant
 from detectors.layout import CategoricalSlots, NumericSlots
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
-from detectors.output_measures import output_measures, too_few, with_ks, with_psi
+from detectors.output_measures import CONSTANT, output_measures, too_few
 from detectors.profile import Profile
 from detectors.reference import FeatureReference, Reference
 from detectors.text import watched
@@ -79,7 +79,7 @@ class _Column(NamedTuple):
         if because:
             return found + [undefined(name, self.part.spec.name, self.present, because) for name in names]
         if isinstance(self.slots, CategoricalSlots):
-            return [*found, self._new_category_rate(self.slots), self._psi(ordered=False)]
+            return [*found, self._new_category_rate(self.slots), self._psi()]
         return [*found, self._out_of_range(self.slots), self._point_mass(self.slots), self._psi(), self._ks()]
 
     def _nothing_to_measure(self) -> str | None:
@@ -140,14 +140,26 @@ class _Column(NamedTuple):
         other = int(self.counters[slots.other])
         return self._share("new_category_rate", other / self.present, self.part.other / self.before.present)
 
-    def _psi(self, ordered: bool = True) -> Measurement:
-        return with_psi(
-            self._share("psi", 0.0, 0.0),
-            self.window,
-            self.worth,
-            self.before.counts * self.reference_worth,
-            ordered,
+    def _psi(self) -> Measurement:
+        before = self.before.grouped
+        if before.occupied < 2:
+            return undefined("psi", self.part.spec.name, self.present, CONSTANT)
+        return self._distance(
+            "psi", grouped_psi(self.window, self.worth, before.group, before.counts), len(before.counts)
         )
 
     def _ks(self) -> Measurement:
-        return with_ks(self._share("ks", 0.0, 0.0), self.window, self.before.counts)
+        if not self.before.varied:
+            return undefined("ks", self.part.spec.name, self.present, CONSTANT)
+        return self._distance("ks", ks(self.window, self.before.counts))
+
+    def _distance(self, name: str, value: float, groups: int = 0) -> Measurement:
+        return Measurement(
+            measure=name,
+            feature=self.part.spec.name,
+            value=value,
+            rows=self.present,
+            size=self.present * self.worth,
+            reference_size=self.before.present * self.reference_worth,
+            groups=groups,
+        )

@@ -1,16 +1,19 @@
 """Measures of what a model said, against the reference, by its task."""
 
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Column, Floats, Integers
-from detectors.distances import coarse_groups, grouped_psi, ks
+from detectors.columns import Column, Integers
+from detectors.distances import Grouped, grouped_psi, ks
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.outcome_slots import BinarySlots, MulticlassSlots
 from detectors.profile import Profile
 from detectors.reference import Reference
+
+CONSTANT: Final = "the reference is constant"
 
 
 def output_measures(profile: Profile, reference: Reference, worth: float) -> list[Measurement]:
@@ -97,27 +100,23 @@ def with_psi(
 ) -> Measurement:
     """The measurement with the PSI of two histograms as its value, or undefined. worth: independent rows per row of the
     window; those of the reference are counted already."""
-    group, before, occupied = _grouped(reference.tobytes(), ordered)
-    if occupied < 2:
-        return undefined(base.measure, base.feature, base.rows, "the reference is constant")
-    value = grouped_psi(window, worth, group, before)
-    return replace(base, value=value, reference=None, groups=len(before))
+    before = _grouped(reference.tobytes(), ordered)
+    if before.occupied < 2:
+        return undefined(base.measure, base.feature, base.rows, CONSTANT)
+    value = grouped_psi(window, worth, before.group, before.counts)
+    return replace(base, value=value, reference=None, groups=len(before.counts))
 
 
 @lru_cache(maxsize=4_096)
-def _grouped(reference: bytes, ordered: bool) -> tuple[Integers, Floats, int]:
-    """The groups of a histogram's bins, what is in each, and how many hold anything: remembered, because every window
-    asks again."""
-    counts = np.frombuffer(reference)
-    group = coarse_groups(counts, ordered)
-    before = np.bincount(group, weights=counts).astype(np.float64)
-    return group, before, int((before > 0).sum())
+def _grouped(reference: bytes, ordered: bool) -> Grouped:
+    """Remembered, because every window asks again."""
+    return Grouped.of(np.frombuffer(reference), ordered=ordered)
 
 
 def with_ks(base: Measurement, window: Integers, reference: Integers) -> Measurement:
     """The measurement with the KS distance of two histograms as its value, or undefined."""
     if np.count_nonzero(reference) < 2:
-        return undefined(base.measure, base.feature, base.rows, "the reference is constant")
+        return undefined(base.measure, base.feature, base.rows, CONSTANT)
     return replace(base, value=ks(window, reference), reference=None)
 
 

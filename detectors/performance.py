@@ -1,6 +1,7 @@
 """How well the model did on rows whose labels are known, beside the reference."""
 
 import math
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -18,14 +19,17 @@ MINIMUM_CLASS_ROWS = 5
 """Below so many rows of a class nothing is said about that class."""
 
 
-def performance(profile: Profile, reference: Reference) -> list[Measurement]:
+def performance(
+    profile: Profile, reference: Reference, told: Callable[[str], bool] | None = None
+) -> list[Measurement]:
     """The measures of a window of labelled rows by the task of the reference; undefined "because ..." when labels
     or a class are missing.
 
     Binary: accuracy, balanced_accuracy, precision, recall, f1 and auc; multiclass and regression: see
-    `detectors.performance_tasks`. Besides, what `detectors.scorecard` knows: intervals, and scores that are shown.
+    `detectors.performance_tasks`. Besides, what `detectors.scorecard` knows: intervals, and scores that are shown;
+    told: which measures are read (default: all), for where none of these is, the card is not looked at.
     """
-    return with_scores(_decided_on(profile, reference), profile, reference)
+    return with_scores(_decided_on(profile, reference), profile, reference, told)
 
 
 def _decided_on(profile: Profile, reference: Reference) -> list[Measurement]:

@@ -105,7 +105,8 @@ def window_of(reference: Reference | None, panes: Iterable[tuple[int, Profile]])
     phases. Panes are shorter than a phase and aligned, so each lies in one."""
     season = None if reference is None else season_of(reference)
     if season is None:
-        return Profile.merged(reference, (pane for _, pane in panes))
+        found = [pane for _, pane in panes]
+        return found[0] if len(found) == 1 else Profile.merged(reference, found)
     groups: dict[int, list[Profile]] = {}
     for start_us, pane in panes:
         groups.setdefault(season.phase_of(start_us), []).append(pane)

@@ -114,6 +114,8 @@ _OUTPUT_TESTS: dict[Task, tuple[int, int]] = {"binary": (3, 4), "multiclass": (3
 """Tests of prediction drift and of performance by task."""
 _ESTIMATE_TESTS: dict[Task, int] = {"binary": 4, "multiclass": 2, "regression": 1}
 _PERFORMANCE: frozenset[AlertKind] = frozenset({"performance", "estimated_performance"})
+_WITHIN = 0.999
+"""Of a floor: nearer to it rounding would decide."""
 _TINY = 1e-300
 _HALVINGS = 24
 """Bisection steps: shares to 1e-7, well below one row."""
@@ -182,6 +184,21 @@ def threshold(measurement: Measurement, chance: float) -> float | None:
             measurement.reference - floor, _f1(_lower(_jaccard(measurement.reference), measurement, surprise))
         )
     return min(measurement.reference - floor, _lower(measurement.reference, measurement, surprise))
+
+
+def is_small(measurement: Measurement) -> bool:
+    """Whether what was measured is no breach whatever the chance: it has no threshold, or lies within its floor, which
+    no threshold is below."""
+    floor, value, reference = FLOORS.get(measurement.measure), measurement.value, measurement.reference
+    if floor is None or value is None:
+        return True
+    if measurement.measure.endswith(("ks", "psi")):
+        return value <= floor
+    if reference is None:
+        return True
+    if measurement.error > 0 or measurement.measure in _ERRORS:
+        floor *= measurement.unit
+    return abs(value - reference) <= _WITHIN * floor
 
 
 def _spread(measurement: Measurement) -> float:

@@ -1,6 +1,6 @@
 """The score card of a window as measurements: intervals for what is decided on, and scores that are only shown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -19,18 +19,25 @@ _MEMO_SIZE: Final = 256
 _memo: dict[str, dict[str, Score]] = {}
 
 
-def with_scores(found: Sequence[Measurement], profile: Profile, reference: Reference) -> list[Measurement]:
+def with_scores(
+    found: Sequence[Measurement],
+    profile: Profile,
+    reference: Reference,
+    told: Callable[[str], bool] | None = None,
+) -> list[Measurement]:
     """What was measured, each with its interval and with the score of the best answer that looks at nothing, and the
     scores of the card that were not measured yet. Scores of probabilities are left out where the reference knows none,
-    and all of them where no label has come.
+    and all of them where no label has come, or where none of them is read (told).
     """
     if profile.labelled == 0:
         return list(found)
-    card = {score.measure: score for score in score_card(profile, QUANTILES)}
     known = _of_reference(reference)
-    told = [_with_interval(one, card.get(one.measure)) for one in found]
+    if told is not None and not any(map(told, known)):
+        return list(found)
+    card = {score.measure: score for score in score_card(profile, QUANTILES)}
+    shown = [_with_interval(one, card.get(one.measure)) for one in found]
     names = {one.measure for one in found}
-    return told + [
+    return shown + [
         _measured(score, known[name])
         for name, score in card.items()
         if name not in names and name in known and known[name].rows

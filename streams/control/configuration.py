@@ -187,10 +187,10 @@ class Configuration:
 
     def monitor_revision(self, model: str, revision: int) -> Monitor:
         """The monitor of this revision; the newest where it is no longer known."""
-        known = self._monitors.get(model, [])
-        return next((monitor for monitor in known if monitor.revision == revision), None) or self.monitor(
-            model, 2**62
-        )
+        known = self._monitors.get(model)
+        if not known:
+            return Monitor(model=model)
+        return next((monitor for monitor in known if monitor.revision == revision), known[-1])
 
     def reference(self, model: str, version: str) -> Reference | None:
         """The newest reference of a version, from whenever on it counts."""

@@ -1,9 +1,11 @@
 """How the windows of a monitor are cut: by rows or by time, side by side or sliding."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
+from typing import Final
 
 from detectors.errors import MonitorInvalid
+from detectors.remembered import Remembered
 from detectors.values import Axis, Monitor
 from streams.times import MICROSECONDS
 
@@ -44,10 +46,13 @@ class WindowSpec:
         return end_us % self.length_us == 0
 
 
-@lru_cache(maxsize=4_096)
 def window_spec(monitor: Monitor, axis: Axis) -> WindowSpec:
     """The windows of a monitor on one axis. What `check_windows` would refuse is rounded up to something
     that can be cut, for a stage must go on whatever somebody has published."""
+    return _KNOWN[axis].of(monitor)
+
+
+def _cut(axis: Axis, monitor: Monitor) -> WindowSpec:
     pane_us = max(1, _us(monitor.pane_s))
     event = axis == "event"
     rows = max(1, monitor.window_rows if event else monitor.label_window_rows)
@@ -66,6 +71,12 @@ def window_spec(monitor: Monitor, axis: Axis) -> WindowSpec:
         lateness_us=lateness_us,
         ttl_us=max(_us(monitor.series_ttl_s), lateness_us, 2 * length_us),
     )
+
+
+_KNOWN: Final[dict[Axis, Remembered[Monitor, WindowSpec]]] = {
+    "event": Remembered(partial(_cut, "event")),
+    "label": Remembered(partial(_cut, "label")),
+}
 
 
 def check_windows(monitor: Monitor) -> None:

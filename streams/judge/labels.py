@@ -13,6 +13,7 @@ from detectors.judgement import Decision, Judgement, Window
 from detectors.measurement import Measurement
 from detectors.profile import Profile
 from detectors.reference import Reference
+from detectors.single import Told
 from detectors.slices.beside import between_segments
 from detectors.slices.tally import tallied
 from detectors.slices.values import Tally
@@ -49,17 +50,18 @@ def judge_labels(
     monitor: Monitor,
     reference: Reference,
     lessons: Sequence[Lesson],
+    told: Told | None = None,
 ) -> Judgement:
     """Decide on a window; its decisions on the performance tell what the version before scored, and those of all rows
-    what segments differ by."""
+    what segments differ by. told: which measures are read (default: all)."""
     errors, others, whole = list[Measurement](), list[Measurement](), context.segment == ALL
     if whole:
         lessons, errors = lesson_of(profile, reference, lessons, context.end_us)
-    found = performed(context, profile, reference)
+    found = performed(context, profile, reference, told)
     segments = _segments(axis, series.name, monitor) if whole else {}
     if segments:
         others = between_segments(segments, monitor.segments, reference.task)
-    judgement = decide(context, [*found, *errors, *others], monitor, reference, series.state, profile)
+    judgement = decide(context, [*found, *errors, *others], monitor, reference, series.state, profile, told)
     judgement = with_lessons(judgement, lessons, context.end_us)
     tally = tallied(series.state.tally, context.start_us, context.end_us, profile, found)
     versions = _versions(axis, series.name, tally)

@@ -63,6 +63,7 @@ class ModelAxis:
         self._plans = plans
         self._refused = False
         self._seen: Times | None = None
+        self._forgotten_us: int | None = None
         self._told: list[Told | Arrived] = []
 
     def take(self, snapshot: PaneSnapshot, offset: int, clock_us: int) -> Series | None:
@@ -90,10 +91,9 @@ class ModelAxis:
         series.mark_dirty(snapshot.pane_us)
         return series
 
-    def due(self, changed: Series | None, clock_us: int) -> Iterator[Series]:
+    def due(self, changed: Series | None, times: Times) -> Iterator[Series]:
         """The series that may have windows to close: all of them when time has moved, else the one that has
         changed."""
-        times = self.times(clock_us)
         if times != self._seen:
             self._seen = times
             yield from list(self.series.values())
@@ -114,15 +114,15 @@ class ModelAxis:
         time_us = memory.reached_us + max(0, clock_us - memory.reached_at_us)
         return Times(IDLE_US, time_us, time_us)
 
-    def traffic_alerts(self, clock_us: int, statements: Sequence[Statement]) -> Iterator[Alert]:
+    def traffic_alerts(self, times: Times, clock_us: int, statements: Sequence[Statement]) -> Iterator[Alert]:
         """What is to be told about the model's traffic now, and about how its events arrive. The end of a file is no
-        silence. statements: what people have said about either."""
-        memory, monitor = self.memory, self._monitor()
+        silence. times: how far the model is; statements: what people have said about either."""
+        memory = self.memory
         watched = memory.watched
         if watched.traffic is None and not watched.arrivals:
             return
+        monitor = self._monitor()
         told, self._told = self._told, []
-        times = self.times(clock_us)
         told += hear(watched, statements, times.time_us, clock_us)
         now_us = IDLE_US if self.ended else times.time_us
         told += pass_time(memory.watched, times.frontier_us, now_us, monitor)
@@ -142,12 +142,11 @@ class ModelAxis:
         series = self.series.get(SeriesName(self.memory.model, version, "all", "event"))
         return series is not None and is_told(series.state, "data_quality")
 
-    def to_learn(self, clock_us: int) -> Iterator[LearningOrder]:
+    def to_learn(self, times: Times) -> Iterator[LearningOrder]:
         """The versions that have as many sealed rows now as their reference is to be learned from."""
         if self.memory.axis != "event" or self._monitor().learning is None:
             return
-        frontier_us = self.times(clock_us).frontier_us
-        yield from orders(self.memory.learners, self.series.values(), frontier_us, self._monitor_of)
+        yield from orders(self.memory.learners, self.series.values(), times.frontier_us, self._monitor_of)
 
     def _monitor(self) -> Monitor:
         return self._monitor_of(self.memory.model, _NEWEST)
@@ -179,16 +178,20 @@ class ModelAxis:
             found[source] = min(final_us, examined_us)
         return found
 
-    def forget_silent(self) -> Iterator[Series]:
+    def forget_silent(self, changed: Series | None) -> Iterator[Series]:
         """Drop the series whose last rows are longer ago than their time to live, in time of the model's
-        events; yields each before it goes."""
+        events; yields each before it goes. Where time has not moved only the one that has changed can be one."""
         memory = self.memory
         now_us = min(min(memory.watermarks.values(), default=NEVER_US), memory.newest_us)
-        for name, series in list(self.series.items()):
+        asked = list(self.series.values())
+        if now_us == self._forgotten_us:
+            asked = [] if changed is None else [changed]
+        self._forgotten_us = now_us
+        for series in asked:
             if series.expires_us() < now_us:
                 yield series
                 memory.floor_us = max(memory.floor_us, series.memory.next_us)
-                del self.series[name]
+                del self.series[series.name]
 
     def restore(self, name: SeriesName) -> Series:
         """A series that is known to have been judged."""

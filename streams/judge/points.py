@@ -7,10 +7,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from detectors.decide import decide
 from detectors.estimation.judging import estimates_of, in_the_light_of, trust_at
 from detectors.estimation.trust import Lesson
-from detectors.judgement import Decision, Judgement, SeriesState, Window
+from detectors.judgement import Decision, Judgement, Window
 from detectors.library.judging import further_decisions
 from detectors.measurement import Measurement
 from detectors.measures import measure
@@ -20,6 +19,7 @@ from detectors.reference import Reference
 from detectors.season import expected
 from detectors.segments import compared, own_of, profile_of
 from detectors.service.measures import service_measures
+from detectors.single import Told, verdicts_alone
 from detectors.values import MetricPoint, Monitor
 from streams.control.measures import known_measures
 from streams.judge.seals import Seal
@@ -61,20 +61,25 @@ def verdicts(
     reference: Reference,
     with_drift: bool,
     lessons: Sequence[Lesson] = (),
+    told: Told | None = None,
 ) -> tuple[Decision, ...]:
-    """Verdicts on the performance, and on the rest where asked for, outside the sequence of deciding."""
-    found = performed(context, profile, reference)
+    """Verdicts on the performance, and on the rest where asked for, outside the sequence of deciding. told: which
+    measures are read (default: all)."""
+    found = performed(context, profile, reference, told)
     if with_drift:
         found = [*unlabelled(context, profile, monitor, reference, lessons), *found]
-    decisions = decide(context, found, monitor, reference, SeriesState()).decisions
+    decisions = verdicts_alone(context, found, monitor, reference, told)
     return (*decisions, *further(context, profile, monitor, reference)) if with_drift else decisions
 
 
-def performed(context: Window, profile: Profile, reference: Reference) -> list[Measurement]:
-    """How well the model did, beside the reference; of a segment that is compared with itself, beside nothing."""
+def performed(
+    context: Window, profile: Profile, reference: Reference, told: Told | None = None
+) -> list[Measurement]:
+    """How well the model did, beside the reference; of a segment that is compared with itself, beside nothing. told:
+    which measures are read (default: all)."""
     own = own_of(reference, context.segment)
-    found = performance(profile, reference if own.alone else own.reference)
-    return [compared(own, one) for one in found]
+    found = performance(profile, reference if own.alone else own.reference, told)
+    return [compared(own, one) for one in found] if own.alone else found
 
 
 def further(

@@ -2,6 +2,7 @@
 corrects."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -10,6 +11,7 @@ from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, Judgement
 from detectors.reference import Reference
 from detectors.sequential.hearing import Statement, hear
+from detectors.single import Told
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
 from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
@@ -248,14 +250,14 @@ class JudgeStage:
 
     def _close(self, axis: ModelAxis, changed: Series | None) -> None:
         times = axis.times(self._clock_us)
-        for order in axis.to_learn(self._clock_us):
+        for order in axis.to_learn(times):
             self._outputs.append(OutputRecord(CONTROL, 0, order.key, order.to_json()))
         said = self._configuration.statements_of(axis.memory.model) if axis.memory.axis == "event" else ()
-        for alert in axis.traffic_alerts(self._clock_us, said):
+        for alert in axis.traffic_alerts(times, self._clock_us, said):
             self._alert(alert)
-        for series, window in in_order(axis.due(changed, self._clock_us), times):
+        for series, window in in_order(axis.due(changed, times), times):
             self._judge(series, window)
-        for series in axis.forget_silent():
+        for series in axis.forget_silent(changed):
             self._correct_all(series)
 
     def _judge(self, series: Series, window: ClosedWindow) -> None:
@@ -279,23 +281,23 @@ class JudgeStage:
             self._emit([without_reference(name, window, self._because(name, window))])
             return
         profile = series.profile(window, reference, as_sealed=True)
-        context = context_of(name, window, profile)
+        context, told = context_of(name, window, profile), self._told(name.axis)
         if statements:
             series.state, transitions = hear(context, statements, monitor, reference, series.state)
             for transition in transitions:
                 self._alert(alert_from(context, transition, monitor, reference))
         if not window.decided:
-            shown = verdicts(context, profile, monitor, reference, True, self._lessons(name))
+            shown = verdicts(context, profile, monitor, reference, True, self._lessons(name), told)
             judgement = Judgement(decisions=(), transitions=(), state=series.state)
         elif name.axis == "event":
             series.state = begun(series, window, self._axis(name.model, name.axis).series.values())
             found = unlabelled(context, profile, monitor, reference, self._lessons(name))
-            judgement = decide(context, found, monitor, reference, series.state, profile)
-            shown = verdicts(context, profile, monitor, reference, with_drift=False)
+            judgement = decide(context, found, monitor, reference, series.state, profile, told)
+            shown = verdicts(context, profile, monitor, reference, with_drift=False, told=told)
             shown = (*shown, *further(context, profile, monitor, reference))
         else:
             axis, lessons = self._axis(name.model, name.axis), self._lessons(name)
-            judgement = judge_labels(axis, series, context, profile, monitor, reference, lessons)
+            judgement = judge_labels(axis, series, context, profile, monitor, reference, lessons, told)
             window.previous, shown = previous_of(judgement), ()
         series.state = judgement.state
         decisions = (*judgement.decisions, *shown)
@@ -347,7 +349,8 @@ class JudgeStage:
         context = context_of(series.name, window, profile)
         with_drift = series.name.axis == "event" and rows != window.rows
         window.rows = rows
-        decisions = verdicts(context, profile, monitor, reference, with_drift, self._lessons(series.name))
+        lessons, told = self._lessons(series.name), self._told(series.name.axis)
+        decisions = verdicts(context, profile, monitor, reference, with_drift, lessons, told)
         shown = self._shown(series.name.axis, beside(decisions, window.previous))
         self._emit(point_from(context, one, monitor, reference, window.revision) for one in shown)
 
@@ -360,6 +363,10 @@ class JudgeStage:
         """Those whose points somebody reads."""
         shows = self._shows
         return decisions if shows is None else [one for one in decisions if shows(axis, one.measure)]
+
+    def _told(self, axis: str) -> Told | None:
+        """The same by the name of a measure."""
+        return None if self._shows is None else partial(self._shows, axis)
 
     def _emit(self, points: Iterable[MetricPoint]) -> None:
         for point in points:
