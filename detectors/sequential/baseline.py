@@ -13,15 +13,17 @@ from detectors.layout import Layout, layout_of
 from detectors.localtime import HOME
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
-from detectors.sequential.blocks import Rows, block_size, block_sums
+from detectors.sequential.blocks import BlockSums, Rows, block_size, block_sums
 from detectors.sequential.calibrate import calibrate
 from detectors.sequential.dependence import dependence_of
 from detectors.sequential.lines import watched
 from detectors.sequential.pairs import pair_moments
 from detectors.sequential.plan import Plan, plan_of
-from detectors.sequential.values import Baseline, Dependence, Stratum
+from detectors.sequential.values import Baseline, Dependence, ScoreName, Stratum
 from detectors.values import Axis
 
+_Counted = dict[tuple[bool, tuple[ScoreName, ...]], BlockSums]
+"""The sums of blocks, by whether phases are told apart and by the scores."""
 LEAST_BLOCKS: Final = 20
 LEAST_STRATUM: Final = 50
 """Rows that a phase of a season must have in the reference."""
@@ -71,18 +73,18 @@ def build_baseline(
             note=f"with {len(rows)} rows the order of the rows tells nothing; they are taken for independent",
         )
     plans = [plan_of(reference, axis, found) for axis in _axes(rows)]
-    tracks = [track for plan in plans for track in plan.tracks]
-    blocks = [
-        one
-        for plan in plans
-        for one in block_sums(reference, rows if plan.strata else rows.as_one(), size, plan.tracks)
-    ]
+    sums_of: _Counted = {}
+    for by_phase in {bool(plan.strata) for plan in plans}:
+        tracks = [track for plan in plans if bool(plan.strata) == by_phase for track in plan.tracks]
+        blocks = block_sums(reference, rows if by_phase else rows.as_one(), size, tracks)
+        sums_of |= {(by_phase, track.names): sums for track, sums in zip(tracks, blocks, strict=True)}
     known: dict[str, Dependence] = {}
-    for track, sums in zip(tracks, blocks, strict=True):
-        known |= dependence_of(track, sums, size)
+    for plan in plans:
+        for track in plan.tracks:
+            known |= dependence_of(track, sums_of[bool(plan.strata), track.names], size)
     found = replace(found, dependence=known)
     if calibration_windows:
-        found = _calibrated(reference, rows, found, (calibration_windows, window_rows, seed))
+        found = _calibrated(reference, rows, found, sums_of, (calibration_windows, window_rows, seed))
     return found
 
 
@@ -128,11 +130,19 @@ def _axes(rows: Rows) -> tuple[Axis, ...]:
 
 
 def _calibrated(
-    reference: Reference, rows: Rows, baseline: Baseline, simulation: tuple[int, int, int]
+    reference: Reference,
+    rows: Rows,
+    baseline: Baseline,
+    counted: _Counted,
+    simulation: tuple[int, int, int],
 ) -> Baseline:
+    """counted: what is known of the blocks already; scores that are refused for their dependence leave others."""
     windows, window_rows, seed = simulation
     plan, size = plan_of(reference, "event", baseline), block_size(len(rows))
-    blocks = block_sums(reference, rows if plan.strata else rows.as_one(), size, plan.tracks)
+    by_phase = bool(plan.strata)
+    blocks = [counted[by_phase, one.names] for one in plan.tracks if (by_phase, one.names) in counted]
+    if len(blocks) < len(plan.tracks):
+        blocks = block_sums(reference, rows if by_phase else rows.as_one(), size, plan.tracks)
     batch = _batch(plan, len(rows) // size)
     return replace(baseline, calibration=calibrate(plan, blocks, size, batch, window_rows, windows, seed))
 
