@@ -179,6 +179,7 @@ class PredictionBatch(_Batch):
         class_scores: npt.ArrayLike | None = None,
         segments: Mapping[str, Sequence[str | None]] | None = None,
         traces: Sequence[str | None] | None = None,
+        keys: npt.NDArray[np.uint64] | None = None,
         traceparent: str | None = None,
         schema: str | None = None,
     ) -> "PredictionBatch":
@@ -188,12 +189,12 @@ class PredictionBatch(_Batch):
         `predictions`, `scores`, `latencies_ms` or a numeric feature, and None in a column of texts, mean
         missing; a prediction may be missing only where a status is given. A feature of shape (rows, d) is an
         embedding. `class_scores`: shape (rows, K), a probability for each class, a row of NaN where none were
-        given. Keys are computed here.
+        given. Keys are computed here, unless the caller knows those of the ids.
         """
         rows = len(ids)
         columns = [
             pa.array(ids, pa.string()),
-            pa.array(keys_of(ids), pa.uint64()),
+            pa.array(keys_of(ids) if keys is None else keys, pa.uint64()),
             pa.array(np.asarray(times_us, dtype=np.int64)).cast(TIME_TYPE),
             outcome_array(predictions),
             _optional(scores, rows, pa.float64()),
@@ -334,14 +335,15 @@ class LabelBatch(_Batch):
         ids: Sequence[str],
         times_us: npt.ArrayLike,
         values: npt.ArrayLike | Sequence[str],
+        keys: npt.NDArray[np.uint64] | None = None,
         traceparent: str | None = None,
         schema: str | None = None,
     ) -> "LabelBatch":
         """Build a batch from columns of equal length (`values`: numbers, or names of classes); keys are
-        computed here."""
+        computed here, unless the caller knows those of the ids."""
         columns = [
             pa.array(ids, pa.string()),
-            pa.array(keys_of(ids), pa.uint64()),
+            pa.array(keys_of(ids) if keys is None else keys, pa.uint64()),
             pa.array(np.asarray(times_us, dtype=np.int64)).cast(TIME_TYPE),
             outcome_array(values),
         ]

@@ -86,7 +86,7 @@ def feature_array(values: npt.ArrayLike) -> pa.Array:
         return vector_array(array.astype(np.float32))
     if array.dtype.kind in "OUT" and any(isinstance(value, str) for value in array):
         return text_array(array)
-    return pa.array(array.astype(np.float64), from_pandas=True)
+    return pa.array(array.astype(np.float64, copy=False), from_pandas=True)
 
 
 def outcome_array(values: npt.ArrayLike | Sequence[str | None]) -> pa.Array:
@@ -94,7 +94,7 @@ def outcome_array(values: npt.ArrayLike | Sequence[str | None]) -> pa.Array:
     array = np.asarray(values)
     if array.dtype.kind in "OUT" and any(isinstance(value, str) for value in array):
         return text_array(array)
-    return pa.array(array.astype(np.float64), from_pandas=True)
+    return pa.array(array.astype(np.float64, copy=False), from_pandas=True)
 
 
 def text_array(values: npt.ArrayLike | Sequence[str | None]) -> pa.Array:

@@ -166,7 +166,8 @@ class Roles:
         name = self.by_role.get(role)
         if name is None:
             return []
-        return ["" if text is None else text for text in _as_texts(batch.column(name))]
+        texts: list[str] = batch.column(name).cast(pa.string()).fill_null("").to_pylist()
+        return texts
 
 
 def _are_shares(class_scores: Floats) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from homeostat.contract import (
     encode_predictions,
     headers_of,
 )
+from homeostat.keys import keys_of
 from streams.files.cells import Cell
 from streams.files.columns import Floats, Roles, Rows, Times
 from streams.files.labels import LabelFile
@@ -64,27 +66,38 @@ class RowIndex:
         return self.rows[place] if place < len(self.rows) else self.total
 
 
+class _Ids(NamedTuple):
+    """Ids of rows, as a list and as an array, and their keys."""
+
+    texts: list[str]
+    objects: npt.NDArray[np.object_]
+    keys: npt.NDArray[np.uint64]
+
+
 @dataclass
 class _Labels:
     """Labels on their way, in no order."""
 
     ids: npt.NDArray[np.object_]
+    keys: npt.NDArray[np.uint64]
     times_us: Times
     values: Floats
 
     @classmethod
     def none(cls) -> "_Labels":
-        return cls(np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0))
+        nothing = np.zeros(0)
+        return cls(nothing.astype(object), nothing.astype(np.uint64), nothing.astype(np.int64), nothing)
 
     def plus(self, other: "_Labels") -> "_Labels":
         return _Labels(
             np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.keys, other.keys]),
             np.concatenate([self.times_us, other.times_us]),
             np.concatenate([self.values, other.values]),
         )
 
     def only(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "_Labels":
-        return _Labels(self.ids[chosen], self.times_us[chosen], self.values[chosen])
+        return _Labels(self.ids[chosen], self.keys[chosen], self.times_us[chosen], self.values[chosen])
 
 
 class Feed:
@@ -129,7 +142,7 @@ class Feed:
         self.unlike += rows.unlike
         self.index.note(np.maximum(rows.times_us, 0), self.rows)
         self.rows += batch.num_rows
-        ids = np.array(rows.ids, dtype=object)
+        ids = _Ids(rows.ids, np.array(rows.ids, dtype=object), keys_of(rows.ids))
         for chosen in self._parts(rows.times_us, self._good(rows, self.rows - batch.num_rows)):
             yield from self._predictions(rows, ids, chosen)
             self._waiting = self._waiting.plus(self._labels_of(rows, ids, chosen))
@@ -173,9 +186,7 @@ class Feed:
         cuts = np.flatnonzero(np.diff((reached - reached[0]) // self._span_us)) + 1
         yield from np.split(chosen, cuts)
 
-    def _predictions(
-        self, rows: Rows, ids: npt.NDArray[np.object_], chosen: npt.NDArray[np.int64]
-    ) -> Iterator[InputRecord]:
+    def _predictions(self, rows: Rows, ids: _Ids, chosen: npt.NDArray[np.int64]) -> Iterator[InputRecord]:
         if rows.versions is None:
             groups = [(self._version, chosen)]
         else:
@@ -186,32 +197,34 @@ class Feed:
         for version, places in groups:
             if not len(places):
                 continue
+            # A slice copies nothing.
+            part = places if len(places) < len(ids.keys) else slice(None)
             batch = PredictionBatch.of(
                 model=self._model,
                 version=version,
                 producer=_PRODUCER,
                 sequence=self._offset,
-                ids=ids[places].tolist() if len(places) < len(ids) else rows.ids,
-                times_us=rows.times_us[places],
-                predictions=rows.predictions[places],
-                scores=rows.scores[places],
-                class_scores=None if rows.class_scores is None else rows.class_scores[places],
-                features={name: column[places] for name, column in rows.features.items()},
+                ids=ids.texts if isinstance(part, slice) else ids.objects[part].tolist(),
+                keys=ids.keys[part],
+                times_us=rows.times_us[part],
+                predictions=rows.predictions[part],
+                scores=rows.scores[part],
+                class_scores=None if rows.class_scores is None else rows.class_scores[part],
+                features={name: column[part] for name, column in rows.features.items()},
                 segments={name: [texts[place] for place in places] for name, texts in rows.segments.items()},
             )
             yield self._record(encode_predictions(batch), batch)
 
-    def _labels_of(self, rows: Rows, ids: npt.NDArray[np.object_], chosen: npt.NDArray[np.int64]) -> _Labels:
+    def _labels_of(self, rows: Rows, ids: _Ids, chosen: npt.NDArray[np.int64]) -> _Labels:
         if not self._roles.has_outputs or (self._label_file is None and not self._roles.has_labels):
             return _Labels.none()
         if self._label_file is not None:
-            places, values, times_us = self._label_file.of(ids[chosen].tolist())
+            places, values, times_us = self._label_file.of(ids.objects[chosen].tolist())
             places = chosen[places]
-            found = _Labels(ids[places], np.where(times_us < 0, rows.times_us[places], times_us), values)
         else:
-            known_us = rows.label_times_us[chosen]
-            times_us = np.where(known_us < 0, rows.times_us[chosen], known_us)
-            found = _Labels(ids[chosen], times_us, rows.labels[chosen])
+            places, values, times_us = chosen, rows.labels[chosen], rows.label_times_us[chosen]
+        times_us = np.where(times_us < 0, rows.times_us[places], times_us)
+        found = _Labels(ids.objects[places], ids.keys[places], times_us, values)
         return found.only(np.isfinite(found.values))
 
     def _labels_until(self, time_us: int) -> Iterator[InputRecord]:
@@ -229,6 +242,7 @@ class Feed:
                 producer=_PRODUCER,
                 sequence=self._offset,
                 ids=part.ids.tolist(),
+                keys=part.keys,
                 times_us=part.times_us,
                 values=part.values,
             )
