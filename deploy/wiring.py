@@ -180,6 +180,7 @@ async def _run_api(settings: Settings) -> None:
     from remediation.feedback import give_feedback
     from remediation.promotion import promote
     from remediation.silencing import end_silence, set_silence
+    from remediation.turning import turn
     from remediation.watchdog import overdue
     from serving.api import ApiServices, create_api
     from serving.console import add_console
@@ -211,6 +212,7 @@ async def _run_api(settings: Settings) -> None:
                 clock,
             ),
             cancel=partial(cancel, journal, clock, policy=policy),
+            turn=partial(turn, journal, clock, policy=policy),
             give_feedback=partial(give_feedback, journal, partial(publish_statement, bus), clock),
             set_silence=partial(set_silence, journal, clock),
             end_silence=partial(end_silence, journal, clock),

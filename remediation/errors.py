@@ -15,6 +15,7 @@ RemediationError
 │   └── CancelForbidden
 ├── ReasonMissing     a reason that has to say why says nothing
 ├── AlreadyPaused     somebody else has paused all actions before
+├── TurnForbidden     the policy does not let this person pause, resume or reset
 ├── TokenRefused      a token cannot be what it was asked to be, or is not known
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
@@ -107,6 +108,10 @@ class ReasonMissing(RemediationError):
 
 class AlreadyPaused(RemediationError):
     """All actions are paused already, for another reason or by somebody else, which stays on record."""
+
+
+class TurnForbidden(RemediationError):
+    """The policy names the roles that pause and resume all actions and reset breakers, and this person has none."""
 
 
 class TokenRefused(RemediationError):

@@ -4,18 +4,15 @@ They are checked when a step is proposed, so that nobody is asked for what could
 transaction in which its action starts, where only one agent at a time passes.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from detectors.values import Value
 from remediation import actions
-from remediation.clock import US_PER_S, seconds
-from remediation.errors import AlreadyPaused
-from remediation.ports import Clock, Journal, Reader, Unit
-from remediation.reasons import stated
-from remediation.switches import PAUSE, Switch, breaker_of
+from remediation.clock import seconds
+from remediation.ports import Reader, Unit
+from remediation.switches import PAUSE, breaker_of
 from remediation.values import Action, ActionKind, Plan
 from remediation.vocabulary import ACTIONS
 
@@ -110,27 +107,6 @@ def open_breakers(unit: Reader, limits: Limits, *, now_us: int) -> dict[ActionKi
         if refused is not None:
             found[kind] = refused.reason
     return found
-
-
-def turn(journal: Journal, clock: Clock, name: str, *, on: bool, by: str, reason: str) -> Switch:
-    """Pause all actions, let them go on, or reset a breaker; on the record, with who and why. To say the same again
-    changes nothing. Raises `ReasonMissing`, and `AlreadyPaused` where another pause is in force."""
-    why = stated(reason)
-    with journal.transaction() as unit:
-        known = unit.switch(name)
-        if known is not None and known.on == on and name == PAUSE:
-            if on and (known.by, known.reason) != (by, why):
-                raise AlreadyPaused(_told(known))
-            return known
-        switch = Switch(name=name, on=on, by=by, reason=why, at_us=clock.now_us())
-        unit.set_switch(switch, actor=by)
-        return switch
-
-
-def _told(paused: Switch) -> str:
-    since = datetime.fromtimestamp(paused.at_us / US_PER_S, UTC)
-    first = f"already paused by {paused.by} since {since:%Y-%m-%d %H:%M} UTC: {paused.reason}"
-    return f"{first}; your reason was not recorded"
 
 
 def _too_many_today(unit: Reader, plan: Plan, limits: Limits, now_us: int) -> Refusal | None:

@@ -61,7 +61,8 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`people` by name; of `rules` the first that fits a plan counts; `break_glass`: roles that may act alone and in a
-    freeze, loudly. Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`; what was left
+    freeze, loudly; `operators`: roles that may pause and resume all actions and reset breakers (none given: all in the
+    file). Tickets that wait are told again `remind_every_min`, and by the steps of `escalation`; what was left
     to people, `repeat_every_min`. `channels` are told beside Slack. `limits`: how much may be done at all; `grouping`:
     how alerts are put together; `verification`: how surely a recovery has to be proven, unless a playbook's step says
     it."""
@@ -70,6 +71,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rules: tuple[Rule, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     break_glass: Names = ()
+    operators: Names = ()
     remind_every_min: Minutes | None = None
     escalation: tuple[Step, ...] = ()
     repeat_every_min: Minutes | None = None
@@ -163,6 +165,10 @@ def _problems(policy: Policy) -> list[str]:
                 f"rules[{position}] needs {rule.quorum} people with one of the roles {', '.join(rule.roles) or 'any'}, "
                 f"and there are {len(entitled)}: its plans could never be approved"
             )
+    if policy.operators and not policy.entitled(policy.operators):
+        found.append(
+            f"operators names the roles {', '.join(policy.operators)}, which nobody in people has: nobody could pause"
+        )
     for position, freeze in enumerate(policy.freezes):
         try:
             cron_trigger(freeze.schedule)

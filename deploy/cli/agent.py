@@ -101,5 +101,5 @@ def agent_reset_breaker(
 
 
 def _turn(path: str, reason: str, by: str | None) -> None:
-    found = ApiClient(Settings()).post(path, {"by": by or whoami(), "reason": reason})
+    found = ApiClient(Settings()).post(path, {"by": by or whoami(), "reason": reason, "channel": "cli"})
     typer.echo("\n".join(told(found)))

@@ -2,20 +2,21 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from remediation import actions
-from remediation.errors import AlreadyPaused
-from remediation.limits import open_breakers, turn
+from remediation.errors import AlreadyPaused, TurnForbidden
+from remediation.limits import open_breakers
 from remediation.switches import PAUSE, breaker_of
 from remediation.values import ActionKind
 from serving.api.access import Acting, Services
 from serving.api.given import Given, Why
 from serving.api.problems import Problem
 from serving.api.schemas import Name, moment
+from serving.api.services import ApiServices
 
 router = APIRouter(prefix="/agent", tags=["agent"])
 Kind = Annotated[str, Path(max_length=200, examples=["retrain"])]
@@ -26,6 +27,7 @@ class TurnIn(Given):
 
     by: Name = Field(examples=["mira"])
     reason: Why = Field(examples=["the data centre moves tonight"])
+    channel: Literal["rest", "cli"] = "rest"
 
 
 class BreakerOut(BaseModel):
@@ -67,34 +69,38 @@ def agent(services: Services) -> AgentOut:
     )
 
 
+_FORBIDDEN: dict[int | str, dict[str, Any]] = {403: {"description": "The policy does not let this person"}}
 _PAUSED: dict[int | str, dict[str, Any]] = {409: {"description": "Somebody has paused them already"}}
 
 
-@router.post("/pause", summary="Start no action any more", responses=_PAUSED)
+@router.post("/pause", summary="Start no action any more", responses=_PAUSED | _FORBIDDEN)
 def pause(services: Services, acting: Acting, asked: TurnIn) -> AgentOut:
     """Of all models. Incidents are found and diagnosed as before; what is under way is finished, verified, and taken
     back if it did not help. The first pause stays: a second one for another reason is refused."""
-    try:
-        turn(services.journal, services.clock, PAUSE, on=True, by=acting(asked.by), reason=asked.reason)
-    except AlreadyPaused as error:
-        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
-    return agent(services)
+    return _turned(services, PAUSE, acting(asked.by), asked, on=True)
 
 
-@router.post("/resume", summary="Let actions start again")
+@router.post("/resume", summary="Let actions start again", responses=_FORBIDDEN)
 def resume(services: Services, acting: Acting, asked: TurnIn) -> AgentOut:
     """What waits goes on, as far as it still fits the world."""
-    turn(services.journal, services.clock, PAUSE, on=False, by=acting(asked.by), reason=asked.reason)
-    return agent(services)
+    return _turned(services, PAUSE, acting(asked.by), asked, on=False)
 
 
-@router.post("/breakers/{kind}/reset", summary="Allow a kind of action again")
+@router.post("/breakers/{kind}/reset", summary="Allow a kind of action again", responses=_FORBIDDEN)
 def reset(services: Services, acting: Acting, kind: Kind, asked: TurnIn) -> AgentOut:
     """Its failures until now do not count any more."""
     known = {name: name for name in get_args(ActionKind)}
     if kind not in known:
         detail = f"There is no kind of action {kind!r}; there are {', '.join(known)}."
         raise Problem(HTTPStatus.NOT_FOUND, detail)
-    switch = breaker_of(known[kind])
-    turn(services.journal, services.clock, switch, on=False, by=acting(asked.by), reason=asked.reason)
+    return _turned(services, breaker_of(known[kind]), acting(asked.by), asked, on=False)
+
+
+def _turned(services: ApiServices, switch: str, by: str, asked: TurnIn, *, on: bool) -> AgentOut:
+    try:
+        services.turn(switch, on=on, by=by, reason=asked.reason, channel=asked.channel)
+    except TurnForbidden as error:
+        raise Problem(HTTPStatus.FORBIDDEN, str(error)) from error
+    except AlreadyPaused as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
     return agent(services)

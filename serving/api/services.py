@@ -15,6 +15,7 @@ from remediation.notices import Notice
 from remediation.playbooks.values import Playbooks
 from remediation.ports import Clock, Journal, Reader, Registry
 from remediation.silences import Matcher, Silence
+from remediation.switches import Switch
 from remediation.values import Action, Desired
 
 
@@ -91,6 +92,12 @@ class Stuck(Protocol):
     def __call__(self, unit: Reader, *, now_us: int) -> Sequence[Notice]: ...
 
 
+class Turn(Protocol):
+    """Turns the pause or a breaker (see `remediation.turning.turn`)."""
+
+    def __call__(self, name: str, *, on: bool, by: str, reason: str, channel: str) -> Switch: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
     """`health` tells each part's state by name; `token`, when set, is needed for every change."""
@@ -104,6 +111,7 @@ class ApiServices:
     snooze: Snooze
     promote: Promote
     cancel: Cancel
+    turn: Turn
     give_feedback: GiveFeedback
     set_silence: SetSilence
     end_silence: EndSilence

@@ -23,6 +23,7 @@ from remediation.feedback import give_feedback
 from remediation.playbooks.values import Playbooks
 from remediation.policy import Policy
 from remediation.silencing import end_silence, set_silence
+from remediation.turning import turn
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
 from remediation.watchdog import overdue
 from serving.api import ApiServices, create_api
@@ -92,6 +93,7 @@ class World:
             snooze=partial(snooze, self.journal, self.clock, policy=self.policy),
             promote=self.promote,
             cancel=partial(cancel, self.journal, self.clock, policy=self.policy),
+            turn=partial(turn, self.journal, self.clock, policy=self.policy),
             give_feedback=partial(give_feedback, self.journal, self.tell, self.clock),
             set_silence=partial(set_silence, self.journal, self.clock),
             end_silence=partial(end_silence, self.journal, self.clock),

@@ -68,3 +68,27 @@ def test_a_ticket_is_snoozed_by_who_may_decide(strict: httpx.Client, ill: World)
     ill.sequence()
     newest = strict.get("/api/v1/audit?subject=approval/apr-1-1").json()["items"][0]
     assert newest["action"] == "approval.snoozed"
+
+
+TURNS = ["/api/v1/agent/pause", "/api/v1/agent/resume", "/api/v1/agent/breakers/retrain/reset"]
+
+
+@pytest.mark.parametrize("path", TURNS)
+@pytest.mark.parametrize(
+    ("by", "status", "told"),
+    [
+        ("mira", 200, ""),
+        ("ada", 403, "needs one of approver (mira, otto)"),
+        ("eve", 403, "nobody whom the policy knows"),
+    ],
+)
+def test_who_may_pause_is_a_role(
+    ill: World, serve: Serve, path: str, by: str, status: int, told: str
+) -> None:
+    ill.policy = msgspec.structs.replace(POLICY, operators=("approver",))
+    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+        answer = client.post(path, json={"by": by, "reason": "an exercise"})
+        paused = client.get("/api/v1/agent").json()["paused"]
+    assert answer.status_code == status
+    assert told in answer.json().get("detail", "")
+    assert paused == (path == TURNS[0] and status == 200)

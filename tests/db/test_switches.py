@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine
@@ -10,9 +11,13 @@ from db.journal import SqlJournal
 from remediation import actions
 from remediation.approvals import request
 from remediation.clock import SystemClock
-from remediation.limits import Limits, start, turn
+from remediation.limits import Limits, start
+from remediation.policy import Policy
 from remediation.switches import PAUSE
+from remediation.turning import turn as turn_by_policy
 from remediation.values import Incident, Plan
+
+turn = partial(turn_by_policy, policy=Policy(), channel="cli")
 
 AGENTS = 8
 

@@ -1,5 +1,6 @@
 """How much may be done, whatever is proposed and in whatever order."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,13 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from remediation import actions
 from remediation.errors import PolicyInvalid
-from remediation.limits import Limits, open_breakers, refusal, start, turn
+from remediation.limits import Limits, open_breakers, refusal, start
 from remediation.policy import Policy, read_policy
 from remediation.switches import PAUSE, breaker_of
+from remediation.turning import turn as turn_by_policy
 from remediation.values import Action, ActionKind, ActionState, Plan, Step
 from tests.remediation.fake_journal import FakeJournal
 from tests.remediation.fakes import Faults, ManualClock, S
 from tests.remediation.world import MODEL, World, alert
+
+turn = partial(turn_by_policy, policy=Policy(), channel="cli")
 
 DAY = 86_400
 
