@@ -18,7 +18,8 @@ from typing import Any
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 os.environ["DO_NOT_TRACK"] = "1"
 # Not this script's folder, whose profile.py would hide the library's module of that name.
-sys.path[0] = os.getcwd()
+sys.path.pop(0)
+sys.path.insert(0, os.getcwd())
 
 import numpy as np
 
