@@ -83,9 +83,15 @@ def _below_chance(performance: list[Alert]) -> bool:
 
 
 def more_may_come(facts: Facts, config: DiagnosisConfig) -> bool:
-    """Whether what is unknown now may be known soon: the window in which an illness begins holds healthy rows, too, and
-    the next one tells more."""
+    """Whether soon more may be known: the window in which an illness begins holds healthy rows, too, and the next one
+    tells more. Only a bad release is worth being named without it: each of its answers is a wrong one."""
     wait_us = max(_settle_us(facts, config), seconds(config.quiet_s))
+    performance = facts.firing(*OUTCOMES)
+    if _below_chance(performance):
+        told_us = max(each.end_us for each in performance)
+        if all(each.end_us <= told_us for each in facts.windows(facts.version, "label")):
+            # Turned labels and a turned world begin alike; a whole window of labels tells them apart.
+            wait_us *= 2
     return facts.now_us - facts.incident.opened_us < wait_us
 
 

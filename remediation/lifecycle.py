@@ -100,7 +100,7 @@ class Lifecycle:
             facts = with_points(unit, facts, self.config.diagnosis)
             hypotheses = diagnose(facts, self.config.diagnosis)
             best = hypotheses[0]
-            if best.cause == "unknown" and more_may_come(facts, self.config.diagnosis):
+            if best.cause != "bad_release" and more_may_come(facts, self.config.diagnosis):
                 return None
             incidents.move(
                 unit,

@@ -154,7 +154,7 @@ class Recovery:
     def _not_recovered(self, case: _Case, why: str) -> None:
         if case.action is not None:
             self.executor.take_back(case.action.id, why)
-        elif case.verdict.outcome != "fail" or not self._taken_over(case, why):
+        elif not self._taken_over(case, why):
             self._close(case.incident.id, "escalated", why)
 
     def _taken_over(self, case: _Case, why: str) -> bool:

@@ -30,7 +30,7 @@ _LEAST_MOVED = 0.15
 _CHANCE = 2.2
 _REFINED = 3
 _EXCESS_Z = 4.0
-_EXCESS = 0.05
+_EXCESS = 0.03
 """So many more wrong answers are explained, and no fewer."""
 _LITTLE, _MOST = 0.35, 0.65
 """Parts of the wrong answers beyond the usual ones that the version before would not have given."""

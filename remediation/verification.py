@@ -12,6 +12,7 @@ from detectors.values import Alert, Value
 from remediation import betting
 from remediation.config import VerificationConfig
 from remediation.evidence import BREAK_MEASURES, OUTCOMES
+from remediation.facets import of_operation
 from remediation.levels import Level, expectation, lost
 from remediation.outcomes import Period
 from remediation.routing import still_firing
@@ -73,10 +74,14 @@ def verify(observed: Observed, config: VerificationConfig) -> Verdict:
         return stopped
     version = observed.version
     own = [each for each in still_firing(observed.alerts, version) if each.change_us >= observed.since_us]
-    performance = [each for each in own if each.kind in OUTCOMES]
-    if performance:
-        return Verdict(outcome="fail", sentence=f"version {version} is ill, too: {performance[-1].reason}")
-    known = _broken(alert for alert in observed.alerts if alert.version == observed.ill_version)
+    told = [
+        each for each in observed.alerts if each.version == observed.ill_version and each.state == "firing"
+    ]
+    beside = bool(told) and all(map(of_operation, told))
+    again = [each for each in own if each.kind in OUTCOMES or (beside and of_operation(each))]
+    if again:
+        return Verdict(outcome="fail", sentence=f"version {version} is ill, too: {again[-1].reason}")
+    known = _broken(told)
     newly = sorted(_broken(own) - known)
     if newly:
         return Verdict(

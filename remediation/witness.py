@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 _DECISION = 0.5
 _SPANS = 4
-"""Windows before the release, and after the change."""
+"""Windows before the release."""
 _LEAST_S = 60.0
 _MOST_ROWS = 200_000
 """Rows that are read at most, at the pace of the alert's window."""
@@ -47,11 +47,10 @@ class Witness:
         release, before = facts.release(), facts.predecessor()
         if release is None or before is None:
             return Testimony()
-        reach_us = _reach_us(facts)
         frame = self.archive.labelled(
             facts.incident.model,
-            since_us=release.at_us - reach_us,
-            until_us=min(facts.now_us, max(facts.incident.change_us, release.at_us) + reach_us),
+            since_us=release.at_us - _reach_us(facts, _SPANS),
+            until_us=min(facts.now_us, release.at_us + _reach_us(facts, None)),
             known_until_us=facts.now_us,
         )
         rows = _thinned(frame, before, facts.version)
@@ -76,12 +75,12 @@ class Witness:
         return (scores >= _DECISION).astype(np.float64)
 
 
-def _reach_us(facts: Facts) -> int:
-    """How far from the release rows are read."""
+def _reach_us(facts: Facts, spans: int | None) -> int:
+    """How far from the release rows are read: so many windows, at the pace of the alert's no more than `_MOST_ROWS`."""
     widest = max(facts.firing(), key=lambda each: each.end_us - each.start_us)
-    span_us = max(widest.end_us - widest.start_us, 1)
-    wanted_us = max(_SPANS * span_us, seconds(_LEAST_S))
-    return min(wanted_us, max(span_us * _MOST_ROWS // max(widest.rows, 1), seconds(_LEAST_S)))
+    span_us, least_us = max(widest.end_us - widest.start_us, 1), seconds(_LEAST_S)
+    most_us = max(span_us * _MOST_ROWS // max(widest.rows, 1), least_us)
+    return most_us if spans is None else min(max(spans * span_us, least_us), most_us)
 
 
 def _thinned(frame: pd.DataFrame, before: str, after: str) -> pd.DataFrame:

@@ -109,8 +109,10 @@ def judge_service(
 
 def begun_with(before: ServiceMemory) -> ServiceMemory | None:
     """What a version begins with that comes after one with this memory: a release that is slow from its first request
-    is no new usual. None where nothing is known yet."""
-    return None if before.own is None else ServiceMemory(usual=before.own, inherited=True)
+    is no new usual. What was not learned to its end is learned on. None where nothing is known yet."""
+    if before.own is not None:
+        return ServiceMemory(usual=before.own, inherited=True)
+    return ServiceMemory(learning=before.learning) if before.learning and not before.inherited else None
 
 
 def say(memory: ServiceMemory, said: Said, name: str) -> ServiceMemory:

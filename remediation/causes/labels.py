@@ -116,8 +116,9 @@ def _turned(facts: Facts, since: list[Window], change_us: int) -> Broken | None:
 
 
 def _below_chance(windows: list[Window]) -> Rate | None:
+    """What the newest window says; the one before it may hold labels from before the change."""
     for measure in ("auc", "balanced_accuracy"):
-        found = rate(windows[-2:], measure)
+        found = rate(windows[-1:], measure)
         if found is not None:
             error = 0.5 / math.sqrt(found.rows)
             return found if 0.5 - found.value > max(0.1, _CERTAIN_Z * error / 2) else None

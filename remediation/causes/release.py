@@ -1,6 +1,7 @@
 """Is it the version that was released? What began with it, and was not there before it, is its doing."""
 
 from detectors.values import Alert, AlertKind, Axis, MetricPoint
+from remediation.causes.inputs import breaks
 from remediation.causes.slower import worse_service
 from remediation.causes.telling import ago, count, hypothesis, told
 from remediation.clock import US_PER_S, seconds
@@ -18,6 +19,8 @@ _NO_WORSE_Z = 2.0
 _PREDECESSOR_ILL = 0.15
 _CLEARED = 0.05
 _CONVICTED = 0.9
+_EITHER = 0.55
+"""Inputs that broke with a release: whoever is asked has to know that it may be either."""
 _PARTLY = 0.65
 """A first window that moved by a smaller part of what the next one did was in order at its beginning."""
 _SHARES = frozenset(
@@ -42,8 +45,15 @@ def bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
     found = _by_windows(facts, before, config, reasons)
     if said is None or not said.sentences:
         return found
-    confidence = max(found.confidence, _CONVICTED) if said.convicts else found.confidence
-    return hypothesis("bad_release", confidence, [*said.sentences, *found.reasons])
+    if said.convicts:
+        return hypothesis("bad_release", max(found.confidence, _CONVICTED), [*said.sentences, *found.reasons])
+    broken = breaks(facts, config) if said.began == "with" else []
+    if broken:
+        either = f"or what arrives broke at the very same time: {told(broken[0])}"
+        return hypothesis(
+            "bad_release", min(found.confidence, _EITHER), [*said.sentences, either, *found.reasons]
+        )
+    return hypothesis("bad_release", found.confidence, [*said.sentences, *found.reasons])
 
 
 def _by_windows(facts: Facts, before: str, config: DiagnosisConfig, reasons: list[str]) -> Hypothesis:

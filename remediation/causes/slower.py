@@ -12,6 +12,7 @@ from remediation.values import Hypothesis
 _LAST_WINDOWS = 3
 _TYPICAL = "latency_p50_ms"
 """What of all quantiles moves in proportion to the requests that are slow."""
+_SLOWEST = "latency_p95_ms"
 _LEAST_RISE = math.log(1.3)
 _LEAST_FAILING = 0.01
 _BEGUN = 0.35
@@ -65,9 +66,7 @@ def _least(measure: str) -> float:
 def _weighed(
     facts: Facts, before: str, config: DiagnosisConfig, reasons: list[str], rise: _Rise
 ) -> Hypothesis:
-    release, old = facts.release(), _values(facts, before, rise.measure)
-    last = max((end for end, _ in old if release is not None and end <= release.at_us), default=0)
-    if any(rise.part(value) > _BEGUN for end, value in old if end >= last):
+    if _shown_before(facts, before, rise):
         told = f"version {before} showed it, too, at its end"
         return hypothesis("bad_release", _SAME, [*reasons, told])
     parts = [rise.part(value) for _, value in _values(facts, facts.version, rise.measure)]
@@ -80,6 +79,21 @@ def _weighed(
         return hypothesis("bad_release", _PARTLY, [*reasons, told])
     told = f"{_words(rise)} since its first window, and not in the last ones of version {before}"
     return hypothesis("bad_release", _CLEAR, [told, *reasons])
+
+
+def _shown_before(facts: Facts, before: str, rise: _Rise) -> bool:
+    """Whether the version before was ill of it, at its end or beside the new one. Of a window that is slow in part the
+    slowest requests are as slow as later all are; where they are not, the new version made it worse."""
+    if not _late(facts, before, rise, _BEGUN):
+        return False
+    tail = _rise(facts, before, _SLOWEST) if rise.measure == _TYPICAL else None
+    return tail is None or tail.now - tail.old < _LEAST_RISE or _late(facts, before, tail, _WHOLE)
+
+
+def _late(facts: Facts, before: str, rise: _Rise, least: float) -> bool:
+    release, old = facts.release(), _values(facts, before, rise.measure)
+    last = max((end for end, _ in old if release is not None and end <= release.at_us), default=0)
+    return any(rise.part(value) > least for end, value in old if end >= last)
 
 
 def _values(facts: Facts, version: str, measure: str) -> list[tuple[int, float]]:

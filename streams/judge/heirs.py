@@ -13,24 +13,21 @@ from streams.judge.windows import ClosedWindow, Series
 def begun(series: Series, window: ClosedWindow, others: Iterable[Series]) -> SeriesState:
     """The state of a series before it is judged on `window`. Where its service never was, it begins with what was usual
     of the version that came last before it and has learned that, in the same segment of the same model (`others`: all
-    series of its axis)."""
+    series of its axis); where none has, with the windows that one has begun to learn from."""
     state = series.state
     if state.service is not None:
         return state
     before = [
-        (known.since_us, other.name.version, known)
+        (known.own is not None, known.since_us, other.name.version, begins)
         for other in others
         if other.name.segment == series.name.segment
         and (known := other.state.service) is not None
-        and known.own is not None
         and known.since_us is not None
         and known.since_us < window.start_us
+        and (begins := begun_with(known)) is not None
     ]
-    if not before:
-        return state
-    newest = max(before, key=_age)
-    return replace(state, service=begun_with(newest[2]))
+    return replace(state, service=max(before, key=_age)[3]) if before else state
 
 
-def _age(one: tuple[int, str, ServiceMemory]) -> tuple[int, str]:
-    return one[:2]
+def _age(one: tuple[bool, int, str, ServiceMemory]) -> tuple[bool, int, str]:
+    return one[:3]

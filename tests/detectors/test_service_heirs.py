@@ -1,7 +1,6 @@
 """A new version is compared with what was usual of the one before it, and not with its own beginning."""
 
 import numpy as np
-from msgspec.structs import replace
 
 from detectors.columns import Floats
 from detectors.service.judging import begun_with
@@ -82,9 +81,12 @@ def test_an_heir_learns_what_is_usual_of_itself_for_the_next_one_but_not_while_i
     assert following == ServiceMemory(usual=own, inherited=True)
 
 
-def test_a_version_before_that_is_not_known_yet_leaves_nothing() -> None:
+def test_what_the_version_before_has_begun_to_learn_is_learned_on() -> None:
     young = Stream(3)
     young.run(LEARNED - 1, heavy)
     assert young.memory is not None
-    assert begun_with(young.memory) is None
-    assert replace(young.memory, learning=()).own is None
+    after = heir_of(young)
+    after.run(1, heavy)
+    assert after.memory is not None
+    assert (after.memory.usual is not None, after.memory.inherited) == (True, False)
+    assert begun_with(ServiceMemory()) is None
