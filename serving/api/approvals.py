@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from remediation.approvals import Decision, Result, Verdict
 from remediation.values import ApprovalState
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
-from serving.api.bodies import DecisionIn, SnoozeIn
+from serving.api.bodies import DecisionIn, RejectionIn, SnoozeIn
 from serving.api.problems import Problem
 from serving.api.schemas import ApprovalDetail, ApprovalOut, IncidentOut, Page, PlanOut
 from serving.api.services import ApiServices
@@ -63,8 +63,8 @@ def approve(services: Services, acting: Acting, approval_id: Identifier, decisio
 
 
 @router.post("/approvals/{approval_id}/reject", summary="Reject the plan", responses=_CONFLICT)
-def reject(services: Services, acting: Acting, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
-    """The incident ends without an action."""
+def reject(services: Services, acting: Acting, approval_id: Identifier, decision: RejectionIn) -> ApprovalOut:
+    """The incident ends without an action. It needs a reason."""
     return _decided(services, approval_id, "reject", decision, acting(decision.by))
 
 
@@ -76,7 +76,7 @@ def snooze(services: Services, acting: Acting, approval_id: Identifier, asked: S
 
 
 def _decided(
-    services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn, by: str
+    services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn | RejectionIn, by: str
 ) -> ApprovalOut:
     shown_hash = decision.plan_hash
     if shown_hash is None:

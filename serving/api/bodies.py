@@ -8,18 +8,29 @@ from serving.api.given import Given, Why
 from serving.api.schemas import Name
 
 
-class DecisionIn(Given):
-    """A person's decision. `plan_hash` is the hash of the plan that the person was shown (default: the
+class TicketIn(Given):
+    """Who decides about which plan. `plan_hash` is the hash of the plan that the person was shown (default: the
     ticket's own)."""
 
     by: Name = Field(examples=["mira"])
-    reason: Why | None = Field(default=None, examples=["agreed with the release team"])
     plan_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     break_glass: bool = Field(
         default=False,
         description="Act alone and in a freeze. Needs a reason and a role for it; the record says so.",
     )
     channel: Literal["rest", "cli", "console"] = "rest"
+
+
+class DecisionIn(TicketIn):
+    """A person's consent."""
+
+    reason: Why | None = Field(default=None, examples=["agreed with the release team"])
+
+
+class RejectionIn(TicketIn):
+    """A person's refusal, which always says why."""
+
+    reason: Why = Field(examples=["known campaign, ends tonight"])
 
 
 class SnoozeIn(Given):

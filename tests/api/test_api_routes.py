@@ -88,7 +88,7 @@ def test_approval_and_its_repetition(client: httpx.Client) -> None:
     )
     again = decide(client, "approve", by="noor")
     assert (again.status_code, again.json()["decided_by"]) == (200, "mira")
-    other = decide(client, "reject")
+    other = decide(client, "reject", reason="a campaign")
     assert other.status_code == 409
     assert other.headers["content-type"] == PROBLEM
     assert (other.json()["result"], other.json()["state"]) == ("already", "approved")
@@ -96,6 +96,8 @@ def test_approval_and_its_repetition(client: httpx.Client) -> None:
 
 
 def test_rejection_with_a_reason(client: httpx.Client) -> None:
+    for said in ({}, {"reason": None}):
+        assert decide(client, "reject", **said).status_code == 422
     answer = decide(client, "reject", reason="known campaign")
     assert (answer.json()["state"], answer.json()["reason"]) == ("rejected", "known campaign")
     assert client.get("/api/v1/approvals", params={"state": "rejected"}).json()["items"][0]["id"] == "apr-1-1"
