@@ -297,6 +297,20 @@ def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -
     return sorted(found, key=lambda each: (-each.effect, each.measure, each.feature or ""))
 
 
+def broken_inputs(found: Sequence[Evidence]) -> str | None:
+    """The inputs of which it is sure that they are broken, in words; None where no finding says so."""
+    sure = [each for each in found if each.measure in CERTAIN_BREAKS - ARRIVALS and not is_of_service(each)]
+    names = sorted({each.feature or "an input" for each in sure})
+    return f"{', '.join(names)} is broken ({sure[0].measure.replace('_', ' ')})" if sure else None
+
+
+def broken_by_now(unit: Reader, model: str, version: str) -> str | None:
+    """`broken_inputs` of what a version is sent, by every alert that has come until now."""
+    alerts = [alert for each in unit.incidents(model=model, limit=2) for alert in unit.alerts(each.id)]
+    burning = [each for each in _burning(alerts, version) if each.kind == "data_quality"]
+    return broken_inputs(strongest(burning))
+
+
 def _carried_over(unit: Reader, incident: Incident, own: Sequence[Alert]) -> list[Alert]:
     """Alerts of the same version that came while another incident was open and hold still: the judge tells each once.
     A feature that people were told is broken is so until it is told to be in order."""

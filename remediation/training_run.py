@@ -24,12 +24,13 @@ INCIDENT_TAG = "homeostat.incident"
 
 class RetrainParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The approved parameters of a retraining: events of [`since_us`, `until_us`) are the new world as the
-    approver was shown it."""
+    approver was shown it. `accept`: what is known to be wrong and may be learned from all the same."""
 
     since_us: int
     until_us: int
     with_past: bool
     seed: int
+    accept: tuple[str, ...] = ()
 
 
 class TrainingRun:
@@ -62,7 +63,7 @@ class TrainingRun:
     def collect(self, plan: Plan) -> str:
         """Read and split the archive: up to the plan, or, where that is too little, what has come since. What
         is dated later than now is left out. Raises `NotYet` while labels are too few."""
-        wanted = _parameters(plan)
+        wanted = parameters(plan)
         champion = self._registry.version(plan.model, plan.from_version)
         if champion is None:
             raise StepFailed(f"version {plan.from_version} of {plan.model} is not in the registry any more")
@@ -92,7 +93,7 @@ class TrainingRun:
         """Train the candidates; cancelled, it breaks the training off."""
         if self._split is None:
             raise StepFailed("train: nothing was collected")
-        self._trained = await self._trainer.train(self._split.training, seed=_parameters(plan).seed)
+        self._trained = await self._trainer.train(self._split.training, seed=parameters(plan).seed)
         tried = ", ".join(f"{name} {value:.3f}" for name, value in self._trained.candidates.items())
         return f"{self._trained.algorithm} is the best by F1 ({tried}), {self._trained.rows:,} lines"
 
@@ -157,7 +158,8 @@ class TrainingRuns:
         return next((each for each in versions if each.tags.get(ACTION_TAG) == action.id), None)
 
 
-def _parameters(plan: Plan) -> RetrainParameters:
+def parameters(plan: Plan) -> RetrainParameters:
+    """What was approved. Raises `StepFailed` where the plan is not one of a retraining."""
     try:
         return msgspec.convert(plan.parameters, RetrainParameters)
     except msgspec.ValidationError as error:

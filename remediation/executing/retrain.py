@@ -5,9 +5,11 @@ import asyncio
 import msgspec
 
 from remediation import actions
+from remediation.errors import StepFailed
+from remediation.evidence import broken_by_now
 from remediation.executing.parts import Parts
 from remediation.playbooks.proposal import controls
-from remediation.training_run import TrainingRun
+from remediation.training_run import TrainingRun, parameters
 from remediation.values import Action, Plan
 
 
@@ -31,6 +33,7 @@ class Retrain:
         if found is not None:
             await asyncio.to_thread(self._registered, action.id, found.version, found.digest)
             return
+        await asyncio.to_thread(check_inputs, self._parts, plan)
         run = self._parts.runs.of(action)
         if not run.holds(name):
             await asyncio.to_thread(self._parts.ledger.change, action.id, actions.prepared_again)
@@ -51,6 +54,17 @@ class Retrain:
 
         self._parts.ledger.change(action_id, change)
         self._parts.runs.forget(action_id)
+
+
+def check_inputs(parts: Parts, plan: Plan) -> None:
+    """Raises `StepFailed` when the inputs that a candidate learns from are known to be broken by now: labels can tell
+    of a break, and a person approve, before the window that names it is over."""
+    if plan.action != "retrain" or "broken_data" in parameters(plan).accept:
+        return
+    with parts.journal.reading() as unit:
+        why = broken_by_now(unit, plan.model, plan.from_version)
+    if why is not None:
+        raise StepFailed(f"{why}, and a candidate would learn that; `accept: [broken_data]` allows it")
 
 
 async def _prepared(run: TrainingRun, name: str, plan: Plan) -> str:

@@ -10,6 +10,7 @@ from remediation.approvals import world_moved
 from remediation.errors import NotYet, StepFailed
 from remediation.executing.endings import Endings
 from remediation.executing.parts import Parts, own_desired, superseded
+from remediation.executing.retrain import check_inputs
 from remediation.executing.states import brought_in, restored, told, wanted
 from remediation.values import Action, Desired, Plan
 
@@ -29,6 +30,7 @@ class Serve:
             raise StepFailed(f"{plan.actuator} cannot bring this about: {refusal}")
         for version, digest in brought_in(desired, plan).items():
             await asyncio.to_thread(self._check_artifact, plan.model, version, digest)
+        await asyncio.to_thread(check_inputs, self._parts, plan)
         await asyncio.to_thread(self._decide, name, action.id, plan)
 
     async def publish(self, name: str, action: Action, plan: Plan) -> None:

@@ -108,6 +108,32 @@ async def test_a_retrained_version_that_is_ill_is_taken_back() -> None:
     assert "version 2 is ill, too" in incident.outcome
 
 
+@pytest.mark.parametrize("step", ["collect", "train", "gate", "register"])
+async def test_nothing_that_learned_from_a_break_serves_though_it_was_approved_before_the_break_was_known(
+    step: str,
+) -> None:
+    world = World()
+    await world.agent.receive(await world.shifted_world())
+
+    def reached() -> bool:
+        steps = [each.name for action in world.journal.state.actions.values() for each in action.steps]
+        return step in steps
+
+    await world.run(until=reached)
+    broken = Evidence(measure="unit_change", feature="age", value=12, threshold=2, rows=500, effect=6)
+    await world.agent.receive(
+        alert("data_quality", version="1", at_us=world.clock.now_us(), evidence=(broken,))
+    )
+    await world.run()
+    assert world.serves() == "1"
+    (action,) = (
+        each for each in world.journal.state.actions.values() if "collect" in {s.name for s in each.steps}
+    )
+    assert action.state == "failed"
+    failed = next(each for each in action.steps if each.state == "failed")
+    assert "age is broken (unit change), and a candidate would learn that" in failed.detail
+
+
 async def test_without_labels_a_retraining_is_inconclusive_and_a_person_has_it_taken_back() -> None:
     world = World()
     await world.agent.receive(await world.shifted_world())

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from remediation.evidence import ARRIVALS, CERTAIN_BREAKS
+from remediation.evidence import broken_inputs
 from remediation.identity import plan_id, seed
 from remediation.plans import surely_changed_us
 from remediation.playbooks import steps as kinds
@@ -116,7 +116,8 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
             "with_past": with_past,
             "seed": seed(plan_id(facts.incident.id, attempt)),
             "gate": f"balanced accuracy and F1 on held-out groups above the champion's, by over {margin:g}",
-        },
+        }
+        | ({"accept": list(step.accept)} if step.accept else {}),
     )
 
 
@@ -124,9 +125,7 @@ def _spoiled(scene: Scene) -> str | None:
     """What is wrong with the inputs of today, whatever the cause is called; None where nothing is known of it."""
     if scene.before.imputed:
         return f"{', '.join(sorted(scene.before.imputed))} is in quarantine: what arrives is replaced"
-    found = scene.facts.quality(CERTAIN_BREAKS - ARRIVALS)
-    names = sorted({each.feature or "an input" for each in found})
-    return f"{', '.join(names)} is broken ({found[0].measure.replace('_', ' ')})" if found else None
+    return broken_inputs(scene.facts.quality())
 
 
 def _replaced(scene: Scene, target: ModelVersion, reasons: tuple[str, ...]) -> Draft:
