@@ -16,10 +16,14 @@ _NO_RELEASE = 0.02
 _HEALTHY_AFTER_RELEASE = 0.05
 _NO_WORSE_Z = 2.0
 """Standard errors below which a version is no worse than the one before it."""
+_AS_GOOD_Z = 1.0
+_ENOUGH_LABELS = 0.5
+"""Labelled rows of a version, of those of the last windows before it, from which on it can be called as good."""
+_NO_CONSEQUENCE = -0.2
 _PREDECESSOR_ILL = 0.15
 _CLEARED = 0.05
 _CONVICTED = 0.9
-_EITHER = 0.55
+_EITHER = 0.7
 """Inputs that broke with a release: whoever is asked has to know that it may be either."""
 _PARTLY = 0.65
 """A first window that moved by a smaller part of what the next one did was in order at its beginning."""
@@ -161,11 +165,12 @@ def _predecessor_was_well(facts: Facts, before: str) -> tuple[bool | None, str]:
 
 
 def _worse_than_predecessor(facts: Facts, before: str, config: DiagnosisConfig) -> tuple[float, str]:
+    usual = _last(facts.windows(before, "label"))
     if not facts.firing(*OUTCOMES):
         named = strongest(facts.firing(*_INPUTS))
-        first = told(named[0]) if named else facts.incident.summary
-        return 0.2, f"against its own reference: {first}"
-    usual = _last(facts.windows(before, "label"))
+        first = f"against its own reference: {told(named[0]) if named else facts.incident.summary}"
+        as_good = _as_good(facts, usual)
+        return (0.2, first) if as_good is None else (_NO_CONSEQUENCE, f"{first}; but {as_good}")
     for measure in RATES:
         was, now = rate(usual, measure), _ill_rate(facts, measure)
         if was is None or now is None:
@@ -177,6 +182,19 @@ def _worse_than_predecessor(facts: Facts, before: str, config: DiagnosisConfig) 
         )
         return (0.3 if z >= config.min_drop_z else -0.1 if z >= _NO_WORSE_Z else -0.35), sentence
     return 0.1, f"performance: {facts.firing('performance')[-1].reason}"
+
+
+def _as_good(facts: Facts, usual: list[Window]) -> str | None:
+    """That labels say nothing against the version although they have come; None where they do, or are few."""
+    own = facts.windows(facts.version, "label")
+    for measure in RATES:
+        was, now = rate(usual, measure), rate(own, measure)
+        if was is None or now is None or now.rows < _ENOUGH_LABELS * was.rows:
+            continue
+        if drop_z(was, now) >= _AS_GOOD_Z:
+            return None
+        return f"its {measure} is {now.value:.3f} on {now.rows:,} labelled rows, and was {was.value:.3f} before it"
+    return None
 
 
 def _ill_rate(facts: Facts, measure: str) -> Rate | None:

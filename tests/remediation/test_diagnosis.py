@@ -96,6 +96,17 @@ def test_drift_against_its_own_reference_since_its_first_window_is_a_bad_release
     assert _cause(_facts([DRIFT], points)) == "bad_release"
 
 
+@pytest.mark.parametrize(("labels", "surely"), [([0.95, 0.95], False), ([0.95], True), ([0.9, 0.92], True)])
+def test_a_release_whose_labels_are_as_good_as_before_is_not_surely_a_bad_one(
+    labels: list[float], surely: bool
+) -> None:
+    points = _inputs("1", 960, [False] * 4) + _inputs("2", 1_015, [True, True])
+    found = diagnose(_facts([DRIFT], points + HEALTHY_ONE + _labels("2", 1_015, labels)), CONFIG)
+    (release,) = (each for each in found if each.cause == "bad_release")
+    assert (release.confidence > 0.5) == surely
+    assert ("and was 0.953 before it" in " ".join(release.reasons)) != surely
+
+
 def test_a_shift_that_the_predecessor_already_saw_is_no_bad_release() -> None:
     points = _inputs("1", 960, [False, False, True, True]) + _inputs("2", 1_015, [True, True])
     assert _cause(_facts([DRIFT], points)) == "population_shift"
