@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.sequential.budget import KIND_SHARES, VOLUME
+from detectors.sequential.budget import FINDINGS, KIND_SHARES, VOLUME
 from detectors.values import MetricPoint
 from streams.files.monitor import MonitorFileInvalid
 from streams.replay.backtest import backtest
@@ -28,7 +28,7 @@ def test_windows_of_rows_take_of_the_budget_as_long_as_they_last(tmp_path: Path)
     }
     in_time, in_windows = (evidence(found) for found in by_budget.values())
     assert len(in_time) == len(in_windows) > 8
-    for_volume = 1 + KIND_SHARES[VOLUME]
+    for_volume = 1 + KIND_SHARES[VOLUME] / (1 + KIND_SHARES[FINDINGS])
     assert in_time[0].threshold == pytest.approx((in_windows[0].threshold or 0) * 50 * for_volume)
     for timed, counted in zip(in_time[:6], in_windows[:6], strict=True):
         assert (timed.value or 0) / (timed.threshold or 1) == pytest.approx(
