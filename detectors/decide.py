@@ -68,7 +68,8 @@ def decide(
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
     silent while it fires, and clears after as many windows without a breach. An undefined measure is no
-    evidence either way: it neither begins an alert nor lets one end. Kinds without a measure in this
+    evidence either way: it neither begins an alert nor lets one end; but of a segment that a new reference does not
+    know, what was estimated ends. Kinds without a measure in this
     window are left as they are.
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
@@ -99,7 +100,8 @@ def decide(
         judged += mine
         if kind in sequential.kinds:
             continue
-        kinds[kind], transition = _turn(kind, kinds[kind], mine, window)
+        unknown = own.because if kind == "estimated_performance" else ""
+        kinds[kind], transition = _turn(kind, kinds[kind], mine, window, unknown)
         transitions += [transition] if transition else []
     for kind, firing in (sequential.kinds | concept.kinds).items():
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
@@ -226,18 +228,24 @@ def _remember(
 
 
 def _turn(
-    kind: AlertKind, state: KindState, mine: Sequence[Decision], window: Window
+    kind: AlertKind, state: KindState, mine: Sequence[Decision], window: Window, unknown: str = ""
 ) -> tuple[KindState, Transition | None]:
-    """Whether this window begins or ends an alert of the kind."""
+    """Whether this window begins or ends an alert of the kind. unknown: why no window tells of it any more."""
     breaches = sorted(
         (one for one in mine if one.verdict == "breach"), key=lambda one: (-one.effect, _key(one))
     )
     if state.firing:
-        if state.clean < PERSISTENCE:
+        if state.clean < PERSISTENCE and not unknown:
             return state, None
-        reason = explain.cleared(kind, state.clean)
+        reason, change_us = explain.cleared(kind, state.clean), state.clean_us
+        if unknown:
+            name, change_us = explain.KIND_NAMES[kind], window.start_us
+            reason, state = (
+                f"{name}: nothing is told of it any more, for {unknown}.",
+                replace(state, streaks={}),
+            )
         over = replace(state, firing=False, standing=replace(state.standing, expected=False))
-        told = Transition(kind=kind, state="cleared", change_us=state.clean_us, reason=reason)
+        told = Transition(kind=kind, state="cleared", change_us=change_us, reason=reason)
         return over, told if state.told else None
     lasting = [one for one in breaches if state.streaks[_key(one)].windows >= PERSISTENCE or _gross(one)]
     if not lasting:

@@ -55,8 +55,9 @@ def judge_quality(
 
     Without a profile, on windows of labels or with fewer than 30 rows nothing is said and what was known is remembered.
     A segment is held against its own rows of the reference, and of it misaligned columns and changed units are told
-    alone, which are in two windows in a row; under a reference that does not know it they are undefined. strange:
-    whether a column of the segment is far from the reference; without one nothing is looked for.
+    alone, which are in two windows in a row; under a reference that does not know it they are undefined, and what was
+    told under another one ends. strange: whether a column of the segment is far from the reference; without one nothing
+    is looked for.
     """
     memory = _bound(memory or QualityMemory(), reference)
     if profile is None or window.axis != "event" or profile.rows < MINIMUM_ROWS:
@@ -66,7 +67,7 @@ def judge_quality(
     else:
         own = own_of(reference, window.segment)
         if own.alone:
-            return Quality(bool(memory.open), _undefined(own.because, profile.rows), None, memory)
+            return _unknown(window, own.because, profile.rows, memory, others_fire)
         own_columns = measured_of(reference, window.segment)
         everything = findings(profile, own_columns, surprise) if strange else []
         everything, memory = _lasting([one for one in everything if one.kind in OF_SEGMENTS], memory)
@@ -112,11 +113,18 @@ def _lasting(found: list[Finding], memory: QualityMemory) -> tuple[list[Finding]
     return lasting, replace(memory, before=tuple(_key(one) for one in found))
 
 
-def _undefined(because: str, rows: int) -> tuple[Decision, ...]:
-    return tuple(
+def _unknown(window: Window, because: str, rows: int, memory: QualityMemory, others_fire: bool) -> Quality:
+    """Of a segment that the reference does not know."""
+    decisions = tuple(
         Decision(kind=KIND, measure=name, rows=rows, verdict="undefined", undefined=because)
         for name in OF_SEGMENTS
     )
+    after = replace(memory, open=(), calm=0, before=())
+    if not memory.open or others_fire:
+        return Quality(False, decisions, None, after)
+    reason = f"{explain.KIND_NAMES[KIND]}: what was found is not looked for any more, for {because}."
+    ended = Transition(kind=KIND, state="cleared", change_us=window.start_us, reason=reason)
+    return Quality(False, decisions, ended, after)
 
 
 def _bound(memory: QualityMemory, reference: Reference) -> QualityMemory:

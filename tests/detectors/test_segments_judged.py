@@ -53,10 +53,14 @@ REFERENCE = built(people(np.random.default_rng(1), 6_000))
 
 
 def judged(
-    windows: Sequence[Rows], plan: str, reference: Reference = REFERENCE, every_us: int = 1_000_000
+    windows: Sequence[Rows],
+    plan: str,
+    references: Reference | Sequence[Reference] = REFERENCE,
+    every_us: int = 1_000_000,
 ) -> list[Judgement]:
     state, found = SeriesState(), list[Judgement]()
-    for number, rows in enumerate(windows):
+    each = [references] * len(windows) if isinstance(references, Reference) else references
+    for number, (rows, reference) in enumerate(zip(windows, each, strict=True)):
         profile = window_of(reference, [(number * every_us, rows.profile(reference))])
         window = Window(
             model="m", version="1", segment=f"plan={plan}", axis="event", window=str(number),
@@ -110,6 +114,23 @@ def test_of_a_segment_that_the_reference_hardly_knows_both_are_undefined_with_th
         assert {one.verdict for one in mine.values()} == {"undefined"}
         reasons = {one.undefined for one in mine.values()}
         assert reasons == {"the reference has fewer than 200 rows of plan=rare, or many segments with more"}
+
+
+@pytest.mark.parametrize("kind", ["data_quality", "estimated_performance"])
+def test_what_was_told_of_a_segment_ends_under_a_reference_that_does_not_know_it(kind: AlertKind) -> None:
+    rng = np.random.default_rng(8)
+    is_unit = kind == "data_quality"
+    drawn = [people(rng, 2_000, "gold", younger=0.0 if is_unit else 20.0) for _ in range(6)]
+    windows = [in_centimetres(one) if is_unit else one for one in drawn]
+    basic = people(rng, 6_000, "basic")
+    found = judged(windows, "gold", [REFERENCE] * 3 + [built(basic)] * 3)
+    (_, begun), *ended = told(found, kind)
+    assert begun.state == "firing"
+    ((number, over),) = ended
+    assert (number, over.state) == (3, "cleared")
+    assert over.reason.endswith(
+        "any more, for the reference has fewer than 200 rows of plan=gold, or many segments with more."
+    )
 
 
 def test_estimates_of_a_segment_are_beside_those_of_its_phase() -> None:
