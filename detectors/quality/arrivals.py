@@ -114,9 +114,11 @@ def take(
         odd = found.value >= found.least and found.odds >= SURPRISE
         after = replace(before, odd=before.odd + 1 if odd else 0, calm=0 if odd else before.calm + 1)
         if cause != "stale":
-            kept = (1 - _FADING) * before.known
-            usual = (before.usual * kept + found.value * slot.rows) / max(kept + slot.rows, 1.0)
-            after = replace(after, usual=usual, known=kept + slot.rows)
+            # What is told becomes the usual as slowly as after many slots, however little is known yet.
+            kept, rows = (1 - _FADING) * before.known, float(slot.rows)
+            rows = min(rows, _FADING * before.known) if odd else rows
+            usual = (before.usual * kept + found.value * rows) / max(kept + rows, 1.0)
+            after = replace(after, usual=usual, known=kept + rows)
         if after.told is None and after.odd >= found.wanted:
             since_us = slot.start_us - (after.odd - 1) * slot.length_us
             after = replace(after, told=since_us, muted=False)

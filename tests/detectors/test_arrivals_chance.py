@@ -28,6 +28,14 @@ def test_a_share_that_is_always_late_is_not_told_when_chance_brings_more_of_it(s
     assert [number for number, _ in found if number >= KNOWN] == []
 
 
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_a_clock_that_is_wrong_from_the_first_slot_on_is_not_called_right_while_it_is_wrong(
+    share: float,
+) -> None:
+    found = told([int(1_000 * share)] * 12, 1_000)
+    assert [(number, one.state) for number, one in found] == [(0, "firing")]
+
+
 def test_more_than_chance_brings_is_told_in_its_first_slot() -> None:
     rng = np.random.default_rng(2)
     usual = [int(rng.binomial(300, 0.005)) for _ in range(100)]
