@@ -101,7 +101,8 @@ def judge_service(
     if not _warms_up(memory, window):
         after = replace(after, shares=kept[1 - LASTING :], starts_us=starts_us[1 - LASTING :])
         after = _learned_besides(after, latencies, (told, failed))
-    after = _settled(after, plan, sums, rows)
+    if after.usual is usual:
+        after = _settled(after, plan, sums, rows)
     earlier_us = window.start_us - starts_us[0]
     reasons = _transitions(step, usual, profile, earlier_us)
     return Service(after, (_evidence(step, window, after),), reasons, usual)
@@ -144,7 +145,8 @@ def _before(memory: ServiceMemory, usual: Usual) -> Floats:
 
 
 def _learned_besides(memory: ServiceMemory, latencies: Integers, statuses: tuple[int, int]) -> ServiceMemory:
-    """An heir learns in its healthy windows what is usual of itself, for the version after it."""
+    """An heir learns in its healthy windows what is usual of itself, for the version after it; and for itself, where it
+    tells latencies or failures and the version before did not."""
     if not memory.inherited or memory.learned is not None:
         return memory
     if memory.track.opened is not None:
@@ -161,9 +163,13 @@ def _learned(memory: ServiceMemory, latencies: Integers, statuses: tuple[int, in
     if len(windows) < LEARNED:
         return replace(memory, learning=windows)
     found = usual_of([_window_of(one, len(latencies)) for one in windows])
-    if memory.inherited:
+    if not memory.inherited:
+        return replace(memory, learning=(), usual=found)
+    if memory.usual is None or not any(
+        now and not before for now, before in zip(found.rows, memory.usual.rows, strict=True)
+    ):
         return replace(memory, learning=(), learned=found)
-    return replace(memory, learning=(), usual=found)
+    return ServiceMemory(usual=found, since_us=memory.since_us)
 
 
 def _window_of(flat: tuple[int, ...], buckets: int) -> tuple[Integers, tuple[int, int]]:

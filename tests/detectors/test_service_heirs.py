@@ -81,6 +81,17 @@ def test_an_heir_learns_what_is_usual_of_itself_for_the_next_one_but_not_while_i
     assert following == ServiceMemory(usual=own, inherited=True)
 
 
+def test_an_heir_that_tells_latencies_is_judged_by_them_though_the_version_before_told_none() -> None:
+    mute = Stream(4)
+    mute.run(LEARNED + 2, lambda rng, rows: np.full(rows, np.nan))
+    after = heir_of(mute)
+    after.run(WARM + LEARNED, heavy)
+    assert after.told == []
+    after.run(10, lambda rng, rows: 3 * heavy(rng, rows))
+    ((_, told),) = after.told
+    assert told.decisions[0].measure.startswith("latency_")
+
+
 def test_what_the_version_before_has_begun_to_learn_is_learned_on() -> None:
     young = Stream(3)
     young.run(LEARNED - 1, heavy)
