@@ -38,7 +38,7 @@ LAG_SECONDS = MetricName(
 MODEL_LAG_SECONDS = MetricName(
     "homeostat_model_lag_seconds",
     "gauge",
-    "How long the model's last record had waited when it was worked on; 0 when no record of its partition waits.",
+    "How long the model's last record had waited when it was worked on; 0 since no record of its partition waited.",
     ("partition", "model"),
     "max",
 )

@@ -58,7 +58,7 @@ class Owned:
     """`lock` is held while the stage's state is written or replaced. While `free` is not set a thread works on the
     stage, and nobody else may. `unsaved_bytes`: input since the last flush. `letters` go out with the next checkpoint.
     `last_record_us` is when a record last came, `dated_us` its own time. `waited_us`: how long the last record of
-    each key, which is the model's name, had waited."""
+    each key, which is the model's name, had waited; 0 since nothing waited."""
 
     partition: int
     stage: Stage
@@ -141,6 +141,7 @@ class Owned:
         if waiting is not None:
             if waiting == 0:
                 self.caught_up_us = now
+                self.waited_us = dict.fromkeys(self.waited_us, 0)
             yield Sample(LAG_RECORDS, label, waiting)
             yield Sample(LAG_SECONDS, label, self._lag_s(waiting, now))
             for key, waited_us in self.waited_us.items():

@@ -189,6 +189,8 @@ def test_the_lag_of_each_model_is_told_and_invented_names_are_bounded() -> None:
 
     assert told(3) == {"loan": pytest.approx(30, abs=5), "churn": pytest.approx(40, abs=5)}
     assert told(0) == {"loan": 0, "churn": 0}
+    owned.took(InputRecord("t", 0, 0, b"loan", b"", (), now_us() - 20 * MICROSECONDS))
+    assert told(3) == {"loan": pytest.approx(20, abs=5), "churn": 0}
     assert told(None) == {}
     for number in range(2_000):
         owned.took(InputRecord("t", 0, 0, b"m%d" % number, b"", (), 1))
