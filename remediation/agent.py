@@ -131,7 +131,7 @@ class Agent:
             group.create_task(self._follow_acknowledgements(), name="acknowledgements")
             group.create_task(self._sweep_forever(), name="incidents")
             group.create_task(self._repeat(self.release, self._config.release_s), name="silences")
-            group.create_task(self._repeat(self.clean_up, self._config.release_s), name="cleanups")
+            group.create_task(self._repeat(self.clean_up, self._config.reconcile_s), name="cleanups")
             group.create_task(self._repeat(self.deliver, self._config.sweep_s), name="messages")
             group.create_task(self._repeat(self.reconcile, self._config.reconcile_s), name="reconciliation")
             group.create_task(self._repeat(self.watch, self._config.watch_s), name="watchdog")

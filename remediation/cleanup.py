@@ -17,14 +17,11 @@ from remediation.playbooks.proposal import controls, is_cleanup
 from remediation.ports import Clock, Journal, Reader, Unit
 from remediation.values import CLOSED_INCIDENTS, Action, ActionKind, Arrangement, Desired, Incident, Plan
 
-TEMPORARY: tuple[ActionKind, ...] = ("raise_log_detail", "shadow")
-"""Kinds that end with their incident, unless their step says `keep: true`."""
-
 _ENDS = "ends"
 _BUSY = ("awaiting_approval", "executing", "verifying")
 _ATTEMPTS = 3
 _MOST = 200
-"""Actions of each kind that are looked back at: what is older has been ended, or is kept."""
+"""Actions of each kind and model that are looked back at."""
 
 
 def clean_up(journal: Journal, clock: Clock, config: AgentConfig) -> list[Action]:
@@ -55,17 +52,30 @@ def not_ended(unit: Unit, plan: Plan, why: str, *, now_us: int) -> None:
 
 
 def _due(unit: Reader, config: AgentConfig) -> Iterator[Action]:
-    """The newest action of each kind and model counts: what an earlier one had turned on it took over."""
-    for kind in TEMPORARY:
-        seen: set[tuple[str, tuple[str, ...]]] = set()
-        for action in unit.actions(states=("succeeded",), kind=kind, limit=_MOST):
-            plan = unit.plan(action.plan_id)
-            if plan is None or is_cleanup(plan):
-                continue
-            subject = action.model, _new_shadows(plan)
-            if subject not in seen and _ready(unit, plan, config):
-                yield action
-            seen.add(subject)
+    """What is in force decides where there is anything to end, so that nothing is overlooked however much was done."""
+    for model in unit.deployed_models():
+        desired = unit.desired(model)
+        if desired is None:
+            continue
+        if desired.arrangement.detailed:
+            yield from _due_of(unit, model, "raise_log_detail", config)
+        if desired.arrangement.shadows:
+            yield from _due_of(unit, model, "shadow", config)
+
+
+def _due_of(unit: Reader, model: str, kind: ActionKind, config: AgentConfig) -> Iterator[Action]:
+    """The newest action counts: what an earlier one had turned on it took over."""
+    seen: set[tuple[str, ...]] = set()
+    for action in unit.actions(model=model, states=("succeeded",), kind=kind, limit=_MOST):
+        plan = unit.plan(action.plan_id)
+        if plan is None or is_cleanup(plan):
+            continue
+        subject = _new_shadows(plan)
+        if subject not in seen and _ready(unit, plan, config):
+            yield action
+        seen.add(subject)
+        if kind == "raise_log_detail":
+            return
 
 
 def _ready(unit: Reader, plan: Plan, config: AgentConfig) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
+import structlog
 
 from remediation import actions, incidents
 from remediation.clock import seconds
@@ -12,6 +13,8 @@ from remediation.config import AgentConfig
 from remediation.errors import BrokenOff, LeaseLost, RemediationError
 from remediation.ports import Clock, Journal, Unit
 from remediation.values import Action, Plan
+
+log = structlog.get_logger()
 
 _LOOK_S = 1.0
 """How soon what is under way hears that it is to stop."""
@@ -70,7 +73,7 @@ class Ledger:
             try:
                 while True:
                     await asyncio.sleep(pause_s)
-                    await asyncio.to_thread(self._look, action.id, breakable)
+                    await self._looked(action.id, breakable)
             except (BrokenOff, LeaseLost) as error:
                 if breakable and working is not None:
                     broken.append(error)
@@ -91,6 +94,15 @@ class Ledger:
                 await keeper
             if broken and working is not None:
                 working.uncancel()
+
+    async def _looked(self, action_id: str, breakable: bool) -> None:
+        """Look; what is under way outlives a journal that is away for a moment."""
+        try:
+            await asyncio.to_thread(self._look, action_id, breakable)
+        except RemediationError:
+            raise
+        except Exception:
+            log.exception("A lease could not be looked at, and will be again", action=action_id)
 
     def _look(self, action_id: str, breakable: bool) -> None:
         with self._journal.transaction() as unit:

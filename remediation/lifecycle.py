@@ -192,6 +192,7 @@ class Lifecycle:
     # -- awaiting_approval -> executing, rejected, expired, open -----------------------------------
 
     def _await_approval(self, incident_id: str) -> None:
+        self._hear_again(incident_id)
         with self.journal.transaction() as unit:
             incident = unit.incident(incident_id)
             found = _open_ticket(unit, incident_id)
@@ -212,6 +213,16 @@ class Lifecycle:
                     self._expired(unit, incident, plan, now_us)
                 case "void":
                     incidents.move(unit, incident, to="open", why=approval.reason or "the world moved")
+
+    def _hear_again(self, incident_id: str) -> None:
+        """An agent that was begun anew doubts no diagnosis before it knows what led to it."""
+        if incident_id in self._testimonies:
+            return
+        with self.journal.reading() as unit:
+            facts = self._facts(unit, incident_id, "awaiting_approval")
+        if facts is not None:
+            asked = needs_testimony(facts, self.config.diagnosis)
+            self._testimonies[incident_id] = self.witness.heard(facts) if asked else Testimony()
 
     def _pending(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
         moved = approvals.world_moved(unit, plan) or self._other_cause(unit, incident, now_us)

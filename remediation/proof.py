@@ -49,7 +49,7 @@ def in_plan(said: bool | Proof | None, usual: bool, policy: Proof) -> bool | dic
     if said is False or (said is None and not usual):
         return said
     proof = said.over(policy) if isinstance(said, Proof) else policy
-    return (True if said is True else None) if proof == Proof() else msgspec.to_builtins(proof)
+    return (None if said is None else True) if proof == Proof() else msgspec.to_builtins(proof)
 
 
 def _given(proof: Proof) -> dict[str, Any]:

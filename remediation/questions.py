@@ -42,6 +42,13 @@ def asked(unit: Reader, action: Action, *, step: str | None = None) -> Question 
     return Question(plan=plan, ticket=ticket) if ticket else None
 
 
+def waiting(unit: Reader, action: Action) -> list[Approval]:
+    """The tickets about an action that nobody has decided."""
+    about = {each.id for each in unit.plans(action.incident_id) if each.parameters.get(_UNDOES) == action.id}
+    found = unit.approvals(incident_id=action.incident_id, state="pending")
+    return [each for each in found if each.plan_id in about]
+
+
 def question(
     action: Action, plan: Plan, desired: Desired, *, why: str, now_us: int, step: str | None = None
 ) -> Plan | None:

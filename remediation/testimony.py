@@ -48,9 +48,10 @@ class Testimony(Value, frozen=True, kw_only=True):
 
     @property
     def clears(self) -> bool:
-        """Whether the release cannot have done it. Inputs that a release prepares otherwise are its doing, too."""
+        """Whether the release cannot have done it. Inputs that a release prepares otherwise are its doing, too; and
+        what else moved near it explains no answers that the version before would have given right."""
         if self.began in ("before", "after"):
-            return True
+            return self.blame is None or self.blame <= _MOST
         return self.blame is not None and self.blame < _LITTLE and not self.moved
 
     @property

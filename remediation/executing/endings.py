@@ -6,11 +6,12 @@ import msgspec
 
 from remediation import actions, cleanup, incidents
 from remediation.actuation import allowed_s
-from remediation.approvals import world_moved
+from remediation.approvals import settle, world_moved
 from remediation.clock import seconds
 from remediation.executing.parts import Parts
 from remediation.playbooks.proposal import controls, is_cleanup
 from remediation.ports import Unit
+from remediation.questions import waiting
 from remediation.values import Action, Plan
 
 Effect = Literal["recovered", "contained", "kept"]
@@ -95,8 +96,9 @@ class Endings:
             if actions.is_done(action, name):
                 return 0.0
             step = actions.step_of(action, name)
-            # What is being undone, and why, stands in the first step of the undo.
-            detail = step.detail if step and name.startswith("undo.") else reason
+            # What is being undone, and why, stands in the first step of the undo; who cancelled it, in that step.
+            kept = name == actions.CANCEL or name.startswith("undo.")
+            detail = step.detail if step and kept else reason
             now_us = self._parts.clock.now_us()
             counted = actions.with_step(action, name, "intended", at_us=now_us, detail=detail, failures=1)
             self._parts.ledger.save(unit, action, counted)
@@ -168,6 +170,8 @@ class Endings:
     def _over(self, unit: Unit, before: Action, after: Action, state: actions.End, outcome: str) -> None:
         now_us = self._parts.clock.now_us()
         self._parts.ledger.save(unit, before, actions.ended(after, state, now_us=now_us, outcome=outcome))
+        for ticket in waiting(unit, after):
+            settle(unit, ticket, "void", now_us=now_us, reason=f"the action is over: {outcome}")
 
     def _go_on(self, unit: Unit, action: Action, why: str) -> None:
         """The next step of the playbook is due."""

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from remediation.cancellation import cancel
 from remediation.config import ExecutionConfig, VerificationConfig
@@ -63,6 +64,43 @@ async def test_cancelling_breaks_a_training_off_and_says_so(monkeypatch: pytest.
     ]
     assert [each.version for each in world.registry.versions(MODEL)] == ["1"]
     assert world.serves() == "1"
+
+
+async def test_a_cancellation_is_heard_although_the_journal_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await _training(monkeypatch)
+    whole, looked = world.journal.transaction, asyncio.Event()
+
+    def away() -> Any:
+        looked.set()
+        raise TimeoutError("the database is away")
+
+    with capture_logs():
+        monkeypatch.setattr(world.journal, "transaction", away)
+        await asyncio.wait_for(looked.wait(), 5)
+        monkeypatch.setattr(world.journal, "transaction", whole)
+        _stop(world)
+        async with asyncio.timeout(5):
+            await world.run()
+    assert world.trainer.broken_off == 1
+    assert _action(world).outcome.startswith(f"ada cancelled it: {REASON}")
+
+
+async def test_who_cancelled_is_told_although_the_registry_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await _training(monkeypatch)
+    failures = 2
+
+    def registered(*_: object) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise TimeoutError("the registry is away")
+
+    monkeypatch.setattr("remediation.training_run.TrainingRuns.registered", registered)
+    _stop(world)
+    with capture_logs():
+        await world.run()
+    assert failures < 0
+    assert _action(world).outcome.startswith(f"ada cancelled it: {REASON}")
 
 
 async def test_who_loses_the_lease_breaks_its_training_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,16 @@ async def test_a_decision_in_between_is_respected_and_the_rest_ends_all_the_same
     assert not clinic.journal.state.notices
 
 
+async def test_what_other_models_did_since_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remediation.cleanup._MOST", 1)
+    clinic = _clinic("raise_log_detail", monkeypatch)
+    await clinic.run()
+    other = msgspec.structs.replace(clinic.action, id="act-other", model="other")
+    clinic.journal.state.actions["act-other"] = other
+    await clinic.agent.clean_up()
+    assert any(each.state in RUNNING for each in clinic.journal.state.actions.values())
+
+
 async def test_people_hear_once_that_it_could_not_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     clinic = _clinic("raise_log_detail", monkeypatch)
     clinic.actuator.unloadable.add(4)

@@ -3,8 +3,11 @@
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from remediation.approvals import decide
+from remediation.cancellation import cancel
+from remediation.policy import Policy
 from remediation.questions import is_question
 from remediation.values import Approval
 from remediation.verification import Observed, Outcome, Verdict
@@ -134,6 +137,36 @@ async def test_proof_that_comes_while_people_are_asked_voids_the_ticket(clinic: 
     await clinic.until_step("hold.2")
     (ticket,) = clinic.tickets
     assert (ticket.state, ticket.reason) == ("void", "pass in the meantime: with its share it is pass")
+
+
+async def test_a_cancellation_leaves_no_ticket_that_waits(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+    cancel(
+        clinic.journal,
+        clinic.clock,
+        clinic.action.id,
+        by="ada",
+        reason="I saw enough",
+        channel="cli",
+        policy=Policy(),
+    )
+    await clinic.run(20)
+    (ticket,) = clinic.tickets
+    assert (clinic.action.state, ticket.state) == ("reverted", "void")
+    assert "ada cancelled it: I saw enough" in (ticket.reason or "")
+
+
+async def test_a_decision_of_a_person_elsewhere_leaves_no_ticket_that_waits(clinic: Shifting) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+    decided = replace(clinic.desired, epoch=4, decided_by="grace", version="1", arrangement=BEFORE)
+    with clinic.journal.transaction() as unit:
+        assert unit.set_desired(decided, expected_epoch=3, actor="grace")
+    clinic.actuator.states[4] = decided
+    await clinic.run(20)
+    (ticket,) = clinic.tickets
+    assert (clinic.action.state, ticket.state) == ("failed", "void")
 
 
 async def test_without_verification_only_alerts_stop_it(clinic: Shifting) -> None:

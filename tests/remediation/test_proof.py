@@ -51,6 +51,7 @@ def test_the_policy_says_it_for_every_step_that_does_not() -> None:
     assert _plan("{action: rollback}", policy).parameters["verify"] == {"within_s": 600.0, "tolerance": 0.02}
     assert _plan("{action: rollback, verify: false}", policy).parameters["verify"] is False
     assert "verify" not in _plan("{action: raise_log_detail}", policy).parameters
+    assert _plan("{action: raise_log_detail, verify: {}}").parameters["verify"] is True
     assert required(None, config(policy=policy)).tolerance == 0.02
     kept = _required(plan, policy=Policy(verification=Proof(tolerance=0.5)))
     assert kept.tolerance == 0.02

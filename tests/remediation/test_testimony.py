@@ -73,6 +73,15 @@ def test_inputs_that_changed_apart_from_the_release_clear_it(
     assert words in found.sentences[0]
 
 
+@pytest.mark.parametrize("moved_from", [ROWS - 90, ROWS + 90])
+def test_inputs_that_moved_at_another_time_clear_no_version_that_errs_where_the_one_before_would_not_have(
+    moved_from: int,
+) -> None:
+    found = of(both(wrong=0.4, moved_from=moved_from))
+    assert found.began in ("before", "after")
+    assert (found.clears, found.convicts) == (False, False)
+
+
 def test_inputs_that_a_release_reads_otherwise_do_not_clear_it_though_the_one_before_would_err_on_them() -> (
     None
 ):

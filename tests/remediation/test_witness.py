@@ -15,7 +15,7 @@ from remediation.testimony import Testimony
 from remediation.witness import Witness
 from tests.remediation.fakes import FakeRegistry, FakeScorer, Faults, ManualClock, S
 from tests.remediation.test_causes import DROP, ONSET_S, SLOW, facts
-from tests.remediation.world import MODEL, point
+from tests.remediation.world import MODEL, World, point
 
 CONFIG = DiagnosisConfig()
 NEW = replace(DROP, version="2")
@@ -140,3 +140,20 @@ def test_a_busy_machine_on_which_the_version_before_is_slow_too_is_not_blamed_on
     late = replace(both[-1], start_us=ONSET_S * S, end_us=(ONSET_S + 10) * S, id="late", window="late")
     alert = replace(SLOW, version="2", end_us=(ONSET_S + 40) * S)
     assert best(facts([alert], [*both[:-1], late], "2", released=True))[0] == "serving_problem"
+
+
+async def test_an_agent_that_is_begun_anew_asks_people_no_second_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = Testimony(blame=0.0, sentences=("both are wrong on the same rows",))
+    monkeypatch.setattr(Witness, "heard", lambda *_: said)
+    world = World()
+    world.verdict = None
+    await world.agent.receive(await world.bad_release())
+    await world.run(until=lambda: bool(world.journal.state.approvals))
+    (incident,) = world.incidents()
+    assert incident.cause != "bad_release"
+    world.agent = world.new_agent()
+    for _ in range(5):
+        await world.round()
+    assert [each.state for each in world.journal.state.approvals.values()] == ["pending"]
