@@ -27,7 +27,7 @@ def main() -> int:
     """Run the scenarios."""
     options = parser(__doc__ or "")
     options.add_argument(
-        "--events", type=int, default=5_000_000, help="events of the flat run (default: 5,000,000)"
+        "--events", type=int, default=12_000_000, help="events of the flat run (default: 12,000,000)"
     )
     options.add_argument("--rows-per-model", type=int, default=20_000, help="events of each of 100 models")
     options.add_argument(

@@ -20,10 +20,11 @@ import contextlib
 import os
 import random
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any, cast
 
-import structlog
 from sqlalchemy import Engine
 
 from benchmarks import remediation_traffic
@@ -43,6 +44,7 @@ from benchmarks.remediation_parts import (
 from benchmarks.report import Scenario, parser, say, show
 from db.journal import SqlJournal
 from db.points import SqlRecordStore
+from deploy.logs import configure_logging
 from detectors.values import Alert, AlertKind
 from remediation.agent import Agent, Ports
 from remediation.approvals import decide
@@ -52,6 +54,8 @@ from remediation.promotion import promote
 from remediation.publisher import BusPublisher
 from remediation.reception import receive_alerts
 from remediation.values import Desired
+from serving.runtime import OnnxScorer
+from streams.archive.read import ParquetArchive
 
 CONFIG = AgentConfig(
     alerts_topic="alerts", acknowledgements_topic="acks", desired_topic="desired", agent_id="bench"
@@ -69,7 +73,7 @@ def main() -> int:
     options.add_argument("--rollbacks", type=int, default=20, help="approvals, 0: without (default: 20)")
     options.add_argument("--alerts", type=int, default=20_000, help="alerts to group (default: 20,000)")
     given = options.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    configure_logging("WARNING")
     scenarios: list[Scenario] = []
     with database() as engine:
         say("From alerts to tickets.")
@@ -232,14 +236,13 @@ def _mixed(count: int, now_us: int, name: str) -> list[Alert]:
 
 
 def _agent(journal: SqlJournal, bus: MemoryBus, registry: ListedRegistry, publisher: BusPublisher) -> Agent:
-    unused = cast("Any", None)
     ports = Ports(
         journal=journal,
         bus=bus,
         registry=cast("Any", registry),
-        trainer=unused,
-        archive=unused,
-        scorer=unused,
+        trainer=cast("Any", None),
+        archive=ParquetArchive(Path(tempfile.gettempdir()) / "homeostat-nothing-archived"),
+        scorer=OnnxScorer(),
         publisher=publisher,
         notifier=cast("Any", Nobody()),
         clock=SystemClock(),

@@ -44,7 +44,9 @@ from remediation.training import SklearnTrainer
 from remediation.training.candidates import CANDIDATES
 from remediation.training_values import TrainedModel, TrainingSet
 from serving.registry import MlflowRegistry
+from serving.runtime import OnnxScorer
 from streams import topics
+from streams.archive.read import ParquetArchive
 from streams.bus import KafkaBus
 from streams.control.feed import followed
 
@@ -118,7 +120,7 @@ async def _rollbacks(
                     reason="release",
                 )
             await _until(lambda each=model: _serve(client, urls, each, "2"), f"servers serve {model}")
-        running_agent = asyncio.create_task(_agent(journal, bus, registry, publisher).run())
+        running_agent = asyncio.create_task(_agent(settings, journal, bus, registry, publisher).run())
         for model in models:
             await asyncio.to_thread(past, records, model)
             await _one(found, journal, bus, load, model)
@@ -182,15 +184,16 @@ async def _one(
     found.load_s += time.monotonic() - began_s
 
 
-def _agent(journal: TimedJournal, bus: KafkaBus, registry: MlflowRegistry, publisher: Any) -> Agent:
-    unused = cast("Any", None)
+def _agent(
+    settings: Settings, journal: TimedJournal, bus: KafkaBus, registry: MlflowRegistry, publisher: Any
+) -> Agent:
     ports = Ports(
         journal=journal,
         bus=bus,
         registry=registry,
-        trainer=unused,
-        archive=unused,
-        scorer=unused,
+        trainer=cast("Any", None),
+        archive=ParquetArchive(settings.home / "archive"),
+        scorer=OnnxScorer(),
         publisher=publisher,
         notifier=cast("Any", Nobody()),
         clock=SystemClock(),

@@ -84,14 +84,20 @@ class Keyring:
         return "in use" if self._secret(key).exists() else "trusted"
 
     def signer(self) -> SigningKey:
-        """The key in use; a new one where there is none."""
-        with locked(self.folder):
-            return self._in_use() or self._created(self.keys(), reason="first use")
+        """The key in use; a new one where there is none. Raises `KeysInvalid` where the folder cannot be written."""
+        try:
+            with locked(self.folder):
+                return self._in_use() or self._created(self.keys(), reason="first use")
+        except OSError as error:
+            raise KeysInvalid(
+                f"the folder of the signing keys, {self.folder}, cannot be used: {error}"
+            ) from error
 
     def rotate(self, reason: str) -> Key:
         """Sign with a new key from now on. What the old one signed stays valid; its private half is deleted.
 
-        The list names the new key and the old one's end at once, so a crash leaves one of the two in use.
+        The list names the new key and the old one's end at once, so a crash leaves one of the two in use; a private
+        half that it left behind is deleted by who signs next.
         """
         with locked(self.folder):
             old = self._in_use()
@@ -156,7 +162,11 @@ class Keyring:
         return SigningKey(key, private)
 
     def _in_use(self) -> SigningKey | None:
-        for key in reversed(self.keys()):
+        keys = self.keys()
+        for key in keys:
+            if self.standing(key) != "in use":
+                self._secret(key).unlink(missing_ok=True)
+        for key in reversed(keys):
             if self.standing(key) != "in use":
                 continue
             try:

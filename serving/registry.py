@@ -96,8 +96,8 @@ class MlflowRegistry:
 
     def version(self, model: str, version: str) -> ModelVersion | None:
         """The version, or None when the registry has no finished one of this number."""
-        found = self._found(lambda client: client.get_model_version(model, version))
-        stored = None if found is None else self._judged(found.tags)
+        entry = self._entry(model, version)
+        stored = None if entry is None else self._judged(entry)
         return None if stored is None else stored[0]
 
     def versions(self, model: str) -> list[ModelVersion]:
@@ -105,7 +105,7 @@ class MlflowRegistry:
         quote = '"' if "'" in model else "'"
         wanted = f"name={quote}{model}{quote}"
         found = self._call(lambda client: _all_pages(client.search_model_versions, wanted))
-        cards = [stored[0] for stored in (self._judged(each.tags) for each in found) if stored is not None]
+        cards = [stored[0] for stored in map(self._judged, found) if stored is not None]
         return sorted(cards, key=lambda card: int(card.version))
 
     def models(self) -> list[str]:
@@ -129,10 +129,10 @@ class MlflowRegistry:
     def sign(self, model: str, version: str) -> ModelVersion:
         """Vouch for a version that somebody else registered, or whose signature counts no more, once every file is what
         the registry says. Raises `DigestMismatch` where one is not."""
-        card, _ = self._stored(model, version)
+        entry = self._entry(model, version)
+        card, _ = self._existing(entry, model, version)
         contents = self._contents(card, Found(card.signature, {}))
-        text = self._tags(model, version)[CARD_TAG]
-        self._call(lambda client: self._sign(client, card, text, contents))
+        self._call(lambda client: self._sign(client, card, entry.tags[CARD_TAG], contents))
         return self._stored(model, version)[0]
 
     def examine(self, model: str, version: str) -> ModelVersion:
@@ -218,24 +218,33 @@ class MlflowRegistry:
         client.set_model_version_tag(card.model, card.version, SIGNATURE_TAG, signature)
         return signature
 
-    def _judged(self, tags: Mapping[str, str]) -> tuple[ModelVersion, Found] | None:
-        """The version that the tags tell of, and what its signature is worth; None for one that was never finished."""
+    def _judged(self, entry: Any) -> tuple[ModelVersion, Found] | None:
+        """The version that an entry of the registry tells of, and what its signature is worth; None for one that was
+        never finished."""
+        tags: Mapping[str, str] = entry.tags
         if DIGEST_TAG not in tags or CARD_TAG not in tags:
             return None
-        # Whoever writes the card writes no verdict about its signature.
+        # Whoever writes the card decides neither which version it is nor what its signature is worth.
         said = msgspec.json.decode(tags[CARD_TAG], type=ModelVersion)
-        card = replace(said, digest=tags[DIGEST_TAG], signature=Signed())
+        named = {
+            "model": str(entry.name),
+            "version": str(entry.version),
+            "run_id": entry.run_id or said.run_id,
+        }
+        card = replace(said, **named, digest=tags[DIGEST_TAG], signature=Signed())
         if self._signatures is None:
             return card, Found(card.signature, {})
         found = self._signatures.judged(tags.get(SIGNATURE_TAG), card, tags[CARD_TAG])
         return _with(card, found), found
 
-    def _tags(self, model: str, version: str) -> Mapping[str, str]:
-        found = self._found(lambda client: client.get_model_version(model, version))
-        return {} if found is None else found.tags
+    def _entry(self, model: str, version: str) -> Any:
+        return self._found(lambda client: client.get_model_version(model, version))
 
     def _stored(self, model: str, version: str) -> tuple[ModelVersion, Found]:
-        stored = self._judged(self._tags(model, version))
+        return self._existing(self._entry(model, version), model, version)
+
+    def _existing(self, entry: Any, model: str, version: str) -> tuple[ModelVersion, Found]:
+        stored = None if entry is None else self._judged(entry)
         if stored is None:
             raise RegistryRefused(
                 f"the registry at {self._uri} has no version {version!r} of the model {model!r}"

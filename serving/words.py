@@ -166,6 +166,15 @@ def answers(plan: Plan) -> Answers:
     return Answers("Undo it", "Go on" if is_about_share(plan) else "Keep it")
 
 
+def refusal(plan: Plan) -> str:
+    """What follows when a person presses the second of them."""
+    if not is_question(plan):
+        return "The incident ends without an action."
+    if is_about_share(plan):
+        return "The new version gets its next share of the requests."
+    return "What was done stays as it is, and its incident is left to people."
+
+
 def _headline_of_undo(plan: Plan) -> str:
     model, now, before = plan.model, plan.from_version, plan.to_version
     gone = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))

@@ -231,6 +231,7 @@ def _buttons(plan: Plan, approval: Approval) -> Block:
             for choice, label in SNOOZES.items()
         ],
     }
-    approve = button(APPROVE, "Approve", style="primary")
-    reject = button(REJECT, "Reject …", style="danger")
+    answers = words.answers(plan)
+    approve = button(APPROVE, answers.approve, style="primary")
+    reject = button(REJECT, f"{answers.reject} …", style="danger")
     return {"type": "actions", "elements": [approve, reject, snooze, button(DETAILS, "Details")]}

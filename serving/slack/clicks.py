@@ -16,8 +16,8 @@ import structlog
 
 from remediation.approvals import Decision
 from remediation.ports import Journal
-from remediation.values import Approval
-from serving import story, words
+from remediation.values import Approval, Plan
+from serving import story
 from serving.api.services import Decide, Snooze
 from serving.slack import blocks, modals
 from serving.slack.api import Answer
@@ -174,7 +174,7 @@ class Clicks:
         about = opening.about
         try:
             if opening.opens == "rejection":
-                view = modals.rejecting(about, self._headline(about.approval))
+                view = modals.rejecting(about, self._plan(about.approval))
             else:
                 view = modals.window(self._details(about.approval))
             answer = open_view(opening.trigger_id, view)
@@ -200,11 +200,13 @@ class Clicks:
         if opening.about.response_url:
             self._respond(opening.about.response_url, post)
 
-    def _headline(self, approval_id: str) -> str:
+    def _plan(self, approval_id: str) -> Plan:
         with self._journal.reading() as unit:
             approval = unit.approval(approval_id)
             plan = unit.plan(approval.plan_id) if approval is not None else None
-        return words.headline(plan) if plan is not None else approval_id
+        if plan is None:
+            raise LookupError(f"there is no approval {approval_id!r}, or its plan is gone")
+        return plan
 
     def _details(self, approval_id: str) -> Post:
         with self._journal.reading() as unit:

@@ -30,19 +30,19 @@ class RejectionOf(Value, frozen=True, kw_only=True):
     message: str = ""
 
 
-def rejecting(about: RejectionOf, headline: str) -> Block:
+def rejecting(about: RejectionOf, plan: Plan) -> Block:
     """Asks why. Nothing is decided by closing it."""
+    label = words.answers(plan).reject
+    told = f"*{escaped(words.headline(plan))}*\n{words.refusal(plan)} Name and reason are recorded."
     return {
         "type": "modal",
         "callback_id": REJECTION,
         "private_metadata": msgspec.json.encode(about).decode(),
-        "title": plain("Reject", 24),
-        "submit": plain("Reject", 24),
+        "title": plain(label, 24),
+        "submit": plain(label, 24),
         "close": plain("Back", 24),
         "blocks": [
-            section(
-                f"*{escaped(headline)}*\nThe incident ends without an action. Name and reason are recorded."
-            ),
+            section(told),
             {
                 "type": "input",
                 "block_id": REASON,

@@ -39,6 +39,9 @@ from streams.store import Store, open_store
 
 _ATTEMPTS = 5
 _BATCH_ROWS = 65_536
+_KNOWN_BEFORE_US = 7 * 86_400 * 1_000_000
+"""A label can be known before its prediction comes, by clocks and ways that differ; who asks for a day of a model that
+has been archived for years reads a week of its labels beside it."""
 _LABELLED = ("id", "time_us", "version", "prediction", "score", "label", "label_time_us")
 
 
@@ -107,10 +110,12 @@ class ArchiveReader:
         """Archived labels that became known in [since_us, until_us), revisions included."""
         return self._table("labels", model, since_us, until_us)
 
-    def current_labels(self, model: str, *, until_us: int | None = None) -> pa.Table:
-        """The label that counts for each id, as known before `until_us`: the one that became known last, and of
-        several from the same moment the one that came last."""
-        labels = self.labels(model, until_us=until_us)
+    def current_labels(
+        self, model: str, *, since_us: int | None = None, until_us: int | None = None
+    ) -> pa.Table:
+        """The label that counts for each id, as known in [`since_us`, `until_us`): the one that became known last, and
+        of several from the same moment the one that came last."""
+        labels = self.labels(model, since_us=since_us, until_us=until_us)
         frame = labels.select([*ORDER, "id"]).to_pandas()
         last = frame.drop_duplicates("id", keep="last").index.to_numpy()
         return labels.take(pa.array(last))
@@ -127,13 +132,14 @@ class ArchiveReader:
 
         Columns id, time_us, version, prediction, score, label, label_time_us, `s.<segment>` and `f.<feature>`; one
         row per event and version. A second prediction with the same id and version is a duplicate: the first that came
-        counts. Of an id's labels the latest counts. Texts stand in `prediction` and `label` where a model speaks in
-        them.
+        counts. Of an id's labels the latest counts; one that was known a week before `since_us` belongs to none of
+        these. Texts stand in `prediction` and `label` where a model speaks in them.
         """
         frame = frame_of(self.predictions(model, since_us=since_us, until_us=until_us))
         frame = frame.sort_values(["partition", "offset", "row"], kind="stable")
         frame = frame.drop_duplicates(["version", "key"], keep="first")
-        labels = frame_of(self.current_labels(model, until_us=known_until_us))
+        known_since_us = None if since_us is None else since_us - _KNOWN_BEFORE_US
+        labels = frame_of(self.current_labels(model, since_us=known_since_us, until_us=known_until_us))
         known = pd.DataFrame(
             {
                 "id": labels["id"],

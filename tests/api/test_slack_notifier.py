@@ -12,6 +12,7 @@ from remediation.outbox import Outbox
 from remediation.ports import Notifier
 from remediation.reminders import Reminder
 from serving.slack.blocks import APPROVE, DETAILS, REJECT, SNOOZE
+from serving.slack.modals import RejectionOf, rejecting
 from tests.api.api_world import MODEL, SECOND_US, World
 from tests.api.slack_server import (
     CHANNEL_ID,
@@ -49,6 +50,18 @@ async def test_the_question_says_all_that_is_needed_to_decide(told: Told, slack:
     assert slack.files[file].startswith(b"\x89PNG")
     assert "It went from 90.5 % (version 1) to 70.2 % (version 2), between 69.4 % and 91.7 %." in text
     assert told.read()[2].slack_ts == f"{CHANNEL_ID}:{ts}:{file}"
+
+
+async def test_a_question_about_an_action_has_answers_of_its_own(told: Told, slack: SlackServer) -> None:
+    incident, plan, approval = told.read()
+    asks = msgspec.structs.replace(plan, parameters={"undoes": "act-1"})
+    assert await told.notifier.approval_requested(incident, asks, approval)
+    (message,) = slack.messages.values()
+    labels = [each["text"]["text"] for each in buttons(message) if each["type"] == "button"]
+    assert labels == ["Undo it", "Keep it …", "Details"]
+    window = json.dumps(rejecting(RejectionOf(approval=approval.id, plan_hash=asks.hash), asks))
+    assert "What was done stays as it is" in window
+    assert "ends without an action" not in window
 
 
 async def test_a_reminder_stands_in_the_thread_and_an_escalation_where_it_is_sent(

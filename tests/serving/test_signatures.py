@@ -143,6 +143,15 @@ def _moved(server: Server) -> None:
     server.set_tag(SIGNATURE_TAG, text)
 
 
+def _all_moved(server: Server) -> None:
+    """Everything that another version's tags say: its card, its digest, its signature."""
+    server.registry().register(trained(server.model, seed=2), tags={})
+    asked = {"name": server.model, "version": server.registry().versions(server.model)[-1].version}
+    found = httpx.get(f"{server.url}/api/2.0/mlflow/model-versions/get", params=asked).json()["model_version"]
+    for tag in found["tags"]:
+        server.set_tag(tag["key"], tag["value"])
+
+
 def _garbage(server: Server) -> None:
     server.set_tag(SIGNATURE_TAG, '{"manifest": 1}')
 
@@ -167,6 +176,18 @@ def _signature(server: Server) -> None:
 def test_a_changed_manifest_never_loads(server: Server, attack: Callable[[Server], None], why: str) -> None:
     attack(server)
     _refused(server, why)
+
+
+def test_all_tags_of_another_version_make_no_version_of_it(server: Server) -> None:
+    _all_moved(server)
+    card = server.found()
+    assert (card.model, card.version, card.run_id) == (server.model, "1", server.card.run_id)
+    assert card.signature.refused
+    assert "the registry says 1" in card.signature.why
+    with pytest.raises(SignatureRefused):
+        load(server.registry(), server.model, "1", digest=None)
+    with pytest.raises(DigestMismatch):
+        server.registry().sign(server.model, "1")
 
 
 def test_a_strange_key_never_loads_until_it_is_trusted(server: Server, tmp_path: Path) -> None:
@@ -202,6 +223,23 @@ def test_old_signatures_outlive_a_rotation_and_not_a_revocation(server: Server) 
     assert server.ring.signer().key.id not in (old.id, new.id)
     with pytest.raises(KeysInvalid, match="no key 'abc' is in use or trusted"):
         server.ring.revoke("abc", "x")
+
+
+def test_a_private_half_that_a_crash_left_behind_is_deleted_by_who_signs_next(tmp_path: Path) -> None:
+    ring = Keyring(tmp_path / "ring")
+    old = ring.signer().key
+    secret = ring.folder / f"{old.id}.key"
+    left = secret.read_text()
+    new = ring.rotate("yearly")
+    secret.write_text(left)
+    assert ring.signer().key == new
+    assert not secret.exists()
+
+
+def test_a_folder_of_keys_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeysInvalid, match=r"the folder of the signing keys, .*file/ring, cannot be used"):
+        Keyring(tmp_path / "file" / "ring").signer()
 
 
 def test_a_missing_signature_warns_or_is_refused(server: Server, tmp_path: Path) -> None:
