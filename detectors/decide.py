@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from detectors import explain
 from detectors.attribution.judging import attributed
 from detectors.concept.judging import judge_concept
+from detectors.estimation.judging import KIND as ESTIMATED
+from detectors.estimation.judging import never_estimated
 from detectors.judgement import (
     Decision,
     Judgement,
@@ -68,9 +70,9 @@ def decide(
     Windows of a series (model, version, segment, axis) come in order, each once. A kind of alert fires
     when one of its measures breaches in `PERSISTENCE` windows in a row (or grossly, for data quality), is
     silent while it fires, and clears after as many windows without a breach. An undefined measure is no
-    evidence either way: it neither begins an alert nor lets one end; but of a segment that a new reference does not
-    know, what was estimated ends. Kinds without a measure in this
-    window are left as they are.
+    evidence either way: it neither begins an alert nor lets one end. Kinds without a measure in this window are left as
+    they are; but what was estimated ends under a reference from which nothing can be estimated, and what the sequential
+    tests have open ends under another reference.
     Raises `MonitorInvalid` when the budget cannot be kept.
     """
     own = own_of(reference, window.segment)
@@ -100,8 +102,14 @@ def decide(
         judged += mine
         if kind in sequential.kinds:
             continue
-        unknown = own.because if kind == "estimated_performance" else ""
-        kinds[kind], transition = _turn(kind, kinds[kind], mine, window, unknown)
+        kinds[kind], transition = _turn(kind, kinds[kind], mine, window)
+        transitions += [transition] if transition else []
+    untold = kinds.get(ESTIMATED)
+    because = never_estimated(reference, own) if untold is not None and untold.firing else ""
+    if untold is not None and because:
+        kinds[ESTIMATED], transition = _end(
+            ESTIMATED, untold, explain.untold(ESTIMATED, because), window.start_us
+        )
         transitions += [transition] if transition else []
     for kind, firing in (sequential.kinds | concept.kinds).items():
         kinds[kind] = replace(kinds.get(kind, KindState()), firing=firing)
@@ -228,25 +236,16 @@ def _remember(
 
 
 def _turn(
-    kind: AlertKind, state: KindState, mine: Sequence[Decision], window: Window, unknown: str = ""
+    kind: AlertKind, state: KindState, mine: Sequence[Decision], window: Window
 ) -> tuple[KindState, Transition | None]:
-    """Whether this window begins or ends an alert of the kind. unknown: why no window tells of it any more."""
+    """Whether this window begins or ends an alert of the kind."""
     breaches = sorted(
         (one for one in mine if one.verdict == "breach"), key=lambda one: (-one.effect, _key(one))
     )
     if state.firing:
-        if state.clean < PERSISTENCE and not unknown:
+        if state.clean < PERSISTENCE:
             return state, None
-        reason, change_us = explain.cleared(kind, state.clean), state.clean_us
-        if unknown:
-            name, change_us = explain.KIND_NAMES[kind], window.start_us
-            reason, state = (
-                f"{name}: nothing is told of it any more, for {unknown}.",
-                replace(state, streaks={}),
-            )
-        over = replace(state, firing=False, standing=replace(state.standing, expected=False))
-        told = Transition(kind=kind, state="cleared", change_us=change_us, reason=reason)
-        return over, told if state.told else None
+        return _end(kind, state, explain.cleared(kind, state.clean), state.clean_us)
     lasting = [one for one in breaches if state.streaks[_key(one)].windows >= PERSISTENCE or _gross(one)]
     if not lasting:
         return state, None
@@ -258,6 +257,15 @@ def _turn(
         reason=explain.firing(kind, lasting),
         decisions=(*lasting, *(one for one in breaches if one not in lasting)),
     )
+
+
+def _end(
+    kind: AlertKind, state: KindState, reason: str, change_us: int
+) -> tuple[KindState, Transition | None]:
+    """The alert is over; what a person has called expected ends in silence."""
+    over = replace(state, firing=False, streaks={}, standing=replace(state.standing, expected=False))
+    told = Transition(kind=kind, state="cleared", change_us=change_us, reason=reason)
+    return over, told if state.told else None
 
 
 def _with_breaches(transition: Transition, judged: Sequence[Decision]) -> Transition:

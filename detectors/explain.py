@@ -117,6 +117,11 @@ def cleared(kind: AlertKind, windows: int) -> str:
     return f"{KIND_NAMES[kind]}: nothing beyond its threshold for {windows} windows in a row."
 
 
+def untold(kind: AlertKind, because: str) -> str:
+    """Why an alert of this kind ends of which no window tells any more."""
+    return f"{KIND_NAMES[kind]}: nothing is told of it any more, for {because}."
+
+
 def latency_words(measure: str, value_ms: float) -> str:
     """A quantile of the latency in words."""
     return _NUMBERS[measure].format(value=f"{value_ms:,.3g}")

@@ -14,9 +14,10 @@ from detectors.estimation.values import Estimate
 from detectors.measurement import Measurement, undefined
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.segments import ALL, own_of
-from detectors.values import Task
+from detectors.segments import ALL, Own, own_of
+from detectors.values import AlertKind, Task
 
+KIND: Final[AlertKind] = "estimated_performance"
 PREFIX: Final = "estimated_"
 """Before the name of a measure of performance: its estimate."""
 ERROR_MEASURE: Final = "estimation_error"
@@ -62,6 +63,14 @@ def estimates_of(
         _measurement(before, after, usual, unit)
         for before, after in zip(raw, reconciled(trust, raw), strict=True)
     ]
+
+
+def never_estimated(reference: Reference, own: Own) -> str:
+    """Why no window of a segment is estimated under this reference, whatever it holds; empty where some may be."""
+    lessons = reference.lessons
+    if lessons is None:
+        return "the reference has no estimator"
+    return own.because or lessons.estimator.undefined or ""
 
 
 def lesson_of(

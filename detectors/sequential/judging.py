@@ -88,14 +88,14 @@ def judge_sequence(
 ) -> Sequential:
     """Take one window. Without a profile, of an axis on which the reference can be compared with nothing, or where the
     reference has seasons and the profile does not tell them apart, the sequential tests say nothing and remember
-    what they did."""
+    what they did; but what is open under another reference ends."""
     if profile is None:
         return Sequential({}, memory=memory)
     own = own_of(reference, window.segment)
     baseline, is_segment = (None if own.alone else own.reference.baseline), window.segment != ALL
     plan = plan_for(window, monitor, reference)
     counters = list(profile.phases) if plan.strata else [profile.counters]
-    if not plan.tracks or not counters:
+    if not counters or not (plan.tracks or _is_open(memory)):
         return Sequential({}, memory=memory)
     after, steps = step(
         plan,
@@ -117,11 +117,12 @@ def judge_sequence(
     transitions: list[Transition] = []
     for one in steps:
         kind = cast(AlertKind, one.kind)
+        open_now.setdefault(kind, False)
         if one.closed_us is not None and not one.expected:
             transitions.append(closing(kind, one))
         elif one.opened is not None:
             transitions.append(opening(kind, one.opened, further=one.further))
-        if kind in open_now and one.threshold:
+        if one.threshold:
             decisions.append(decision_of(kind, one, window.rows, is_open=open_now[kind]))
     return Sequential(
         {cast(AlertKind, kind): firing for kind, firing in open_now.items()},
@@ -129,3 +130,7 @@ def judge_sequence(
         tuple(transitions),
         after,
     )
+
+
+def _is_open(memory: Memory | None) -> bool:
+    return memory is not None and any(track.opened is not None for track in memory.tracks.values())
