@@ -22,6 +22,7 @@ from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.executing.parts import Parts
 from remediation.executor import Executor
+from remediation.hearings import Hearings
 from remediation.incidents import AGENT, OPEN_STATES
 from remediation.ledger import Ledger
 from remediation.lifecycle import Lifecycle
@@ -105,8 +106,8 @@ class Agent:
             )
         )
         self._executor = executor
-        witness = Witness(ports.archive, ports.registry, ports.scorer)
-        self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config, witness)
+        hearings = Hearings(Witness(ports.archive, ports.registry, ports.scorer))
+        self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config, hearings)
         self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy, ports.channels)
         self._reconciliation = Reconciliation(
             ports.journal,
@@ -183,7 +184,14 @@ class Agent:
             if (busy is None or busy.done()) and self._not_before_us.get(action.id, 0) <= now_us:
                 self._tasks[action.id] = asyncio.create_task(self._end(action), name=action.id)
         self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+        self._forget_all_but({each.id for each in found}, {each.id for each in cleanups})
         self._swept_us = now_us
+
+    def _forget_all_but(self, incidents: set[str], cleanups: set[str]) -> None:
+        self._lifecycle.keep(incidents)
+        known = incidents | cleanups | self._tasks.keys()
+        self._not_before_us = {key: at for key, at in self._not_before_us.items() if key in known}
+        self._failures = {key: times for key, times in self._failures.items() if key in known}
 
     async def release(self) -> None:
         """Let alerts go whose silence is over."""

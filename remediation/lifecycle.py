@@ -1,7 +1,7 @@
 """One step of an incident, from its state in the journal: all memory is there, so any agent can take the next
 one."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,6 +13,7 @@ from remediation.config import AgentConfig
 from remediation.diagnosis import diagnose, more_may_come, needs_testimony, ready, summary
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
+from remediation.hearings import Hearings
 from remediation.observed import Remembered
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import next_step
@@ -22,9 +23,7 @@ from remediation.ports import Clock, Journal, Reader, Registry, Unit
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
 from remediation.targets import flaw, gone_features
-from remediation.testimony import Testimony
 from remediation.values import Approval, Incident, ModelVersion, Plan
-from remediation.witness import Witness
 
 log = structlog.get_logger()
 
@@ -39,9 +38,8 @@ class Lifecycle:
     executor: Executor
     clock: Clock
     config: AgentConfig
-    witness: Witness
+    hearings: Hearings
     _considered: dict[str, int] = field(default_factory=dict[str, int])
-    _testimonies: dict[str, Testimony] = field(default_factory=dict[str, Testimony])
     _past: Remembered = field(default_factory=Remembered)
 
     def step(self, incident_id: str) -> None:
@@ -64,6 +62,13 @@ class Lifecycle:
             case _:
                 return
 
+    def keep(self, incident_ids: Set[str]) -> None:
+        """Forget what was thought about all other incidents: they are over."""
+        self.hearings.keep(incident_ids)
+        for one in [*self._considered]:
+            if one not in incident_ids:
+                self._considered.pop(one, None)
+
     def give_up(self, incident_id: str, reason: str) -> None:
         """No plan can be made because of a failing part (the registry, say): after a while people have to
         know."""
@@ -79,15 +84,15 @@ class Lifecycle:
     # -- open -> diagnosed -------------------------------------------------------------------------
 
     def _diagnose(self, incident_id: str) -> None:
-        self._testimonies.pop(incident_id, None)
         unheard = self._diagnosed(incident_id)
         if unheard is not None:
             # What the rows say takes a while to read: nobody's transaction waits for it.
-            self._testimonies[incident_id] = self.witness.heard(unheard)
-            self._diagnosed(incident_id)
+            self.hearings.hear(unheard)
+            self._diagnosed(incident_id, heard=True)
 
-    def _diagnosed(self, incident_id: str) -> Facts | None:
-        """Diagnose, if the time has come; the facts, where the rows around a release have to be heard first."""
+    def _diagnosed(self, incident_id: str, *, heard: bool = False) -> Facts | None:
+        """Diagnose, if the time has come; the facts, where the rows around a release have to be heard first (again).
+        heard: they were, just now."""
         with self.journal.transaction() as unit:
             facts = self._facts(unit, incident_id, "open")
             if facts is None or self._ended_by_itself(unit, facts) or self._replaced_by_people(unit, facts):
@@ -95,7 +100,10 @@ class Lifecycle:
             why = ready(facts, self.config.diagnosis)
             if why is None:
                 return None
-            if facts.testimony is None and needs_testimony(facts, self.config.diagnosis):
+            if not needs_testimony(facts, self.config.diagnosis):
+                facts = msgspec.structs.replace(facts, testimony=None)
+                self.hearings.forget(incident_id)
+            elif not heard and self.hearings.outdated(facts):
                 return facts
             facts = with_points(unit, facts, self.config.diagnosis)
             hypotheses = diagnose(facts, self.config.diagnosis)
@@ -192,17 +200,26 @@ class Lifecycle:
     # -- awaiting_approval -> executing, rejected, expired, open -----------------------------------
 
     def _await_approval(self, incident_id: str) -> None:
-        self._hear_again(incident_id)
+        unheard = self._awaited(incident_id)
+        if unheard is not None:
+            self.hearings.hear(unheard, near=needs_testimony(unheard, self.config.diagnosis))
+            self._awaited(incident_id, heard=True)
+
+    def _awaited(self, incident_id: str, *, heard: bool = False) -> Facts | None:
+        """Look what became of the ticket; the facts, where a diagnosis may be doubted only after rows were heard."""
         with self.journal.transaction() as unit:
             incident = unit.incident(incident_id)
             found = _open_ticket(unit, incident_id)
             if incident is None or incident.state != "awaiting_approval" or found is None:
-                return
+                return None
             plan, approval = found
             now_us = self.clock.now_us()
             match approval.state:
                 case "pending":
-                    self._pending(unit, incident, plan, approval, now_us)
+                    facts = self._gathered(unit, incident, now_us)
+                    if not heard and self.hearings.told_since(facts):
+                        return facts
+                    self._pending(unit, facts, plan, approval)
                 case "approved":
                     self._approved(unit, incident, plan, approval, now_us)
                 case "rejected":
@@ -213,19 +230,11 @@ class Lifecycle:
                     self._expired(unit, incident, plan, now_us)
                 case "void":
                     incidents.move(unit, incident, to="open", why=approval.reason or "the world moved")
+        return None
 
-    def _hear_again(self, incident_id: str) -> None:
-        """An agent that was begun anew doubts no diagnosis before it knows what led to it."""
-        if incident_id in self._testimonies:
-            return
-        with self.journal.reading() as unit:
-            facts = self._facts(unit, incident_id, "awaiting_approval")
-        if facts is not None:
-            asked = needs_testimony(facts, self.config.diagnosis)
-            self._testimonies[incident_id] = self.witness.heard(facts) if asked else Testimony()
-
-    def _pending(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
-        moved = approvals.world_moved(unit, plan) or self._other_cause(unit, incident, now_us)
+    def _pending(self, unit: Unit, facts: Facts, plan: Plan, approval: Approval) -> None:
+        incident, now_us = facts.incident, facts.now_us
+        moved = approvals.world_moved(unit, plan) or self._other_cause(unit, facts)
         if moved is not None:
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
                 incidents.move(unit, incident, to="open", why=moved)
@@ -255,9 +264,9 @@ class Lifecycle:
         outcome = f"Nobody decided about the {plan.action} within {self.config.approval_ttl_s:g} s."
         incidents.close(unit, incident, to="expired", outcome=outcome, now_us=now_us)
 
-    def _other_cause(self, unit: Unit, incident: Incident, now_us: int) -> str | None:
+    def _other_cause(self, unit: Unit, facts: Facts) -> str | None:
         """Alerts that came after the diagnosis and turn it over make the plan another one."""
-        facts = self._gathered(unit, incident, now_us)
+        incident = facts.incident
         if self._considered.get(incident.id) == len(facts.alerts):
             return None
         self._considered[incident.id] = len(facts.alerts)
@@ -278,7 +287,7 @@ class Lifecycle:
 
     def _gathered(self, unit: Reader, incident: Incident, now_us: int) -> Facts:
         facts = gather(unit, incident, now_us=now_us, near_s=self.config.diagnosis.near_change_s)
-        return msgspec.structs.replace(facts, testimony=self._testimonies.get(incident.id))
+        return msgspec.structs.replace(facts, testimony=self.hearings.of(incident.id))
 
 
 def _sound(found: Proposal | NoPlan) -> Proposal | NoPlan:

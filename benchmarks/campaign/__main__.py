@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.campaign.plant import play
-from benchmarks.campaign.scenarios import Scenario, scenarios
+from benchmarks.campaign.scenarios import CAUSE_OF, Scenario, scenarios
 from benchmarks.campaign.score import Outcome, confusion, outcome, wilson
-from benchmarks.campaign.stack import StackOptions
+from benchmarks.campaign.stack import BY_WEEKS, StackOptions
 from benchmarks.campaign.stack import play as play_on_stack
 from benchmarks.report import Scenario as Figure
 from benchmarks.report import parser, say, show
@@ -85,12 +85,21 @@ def main() -> int:
     options = parser("The fault campaign: generated illnesses, diagnosed and treated in process.")
     options.add_argument("--scenarios", type=int, default=200, help="how many (default: 200)")
     options.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
-    options.add_argument("--only", default="", help="only scenarios with this fault")
+    options.add_argument(
+        "--only",
+        default="",
+        choices=("control", *CAUSE_OF),
+        help="only scenarios with this fault, or controls",
+    )
     options.add_argument("--stack", type=int, default=0, help="play so many on the embedded stack instead")
     options.add_argument("--at-once", type=int, default=5, help="so many at a time on the stack (default: 5)")
     options.add_argument("--window-s", type=float, default=6.0, help="of a window on the stack (default: 6)")
     options.add_argument("--home", type=Path, help="folder of the stack, which is then kept")
     chosen = options.parse_args()
+    if chosen.stack and chosen.only in BY_WEEKS:
+        options.error(
+            f"argument --only: {chosen.only} is told by hours of the week, and not played on a stack"
+        )
     if chosen.stack:
         return on_stack(
             StackOptions(

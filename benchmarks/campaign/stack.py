@@ -32,7 +32,7 @@ from deploy.stack.lifecycle import down, up_detached
 from deploy.stack.state import EventKind, StackEvent
 
 _CAMPAIGN = 200
-_BY_WEEKS = ("surge",)
+BY_WEEKS = ("surge",)
 """What is usual in an hour of the week takes weeks to know, and half an hour to be told: virtual time only."""
 _UP_S = 300.0
 _APART_S = 5.0
@@ -75,7 +75,7 @@ def chosen(count: int, seed: int, only: str = "") -> list[Scenario]:
     controls = [each for each in pool if each.fault is None]
     quiet = max(1, count // 4)
     picked = [controls[one] for one in rng.permutation(len(controls))[:quiet]]
-    faults = rng.permutation([each for each in CAUSE_OF if each not in _BY_WEEKS])
+    faults = rng.permutation([each for each in CAUSE_OF if each not in BY_WEEKS])
     for number in range(count - quiet):
         ill = [each for each in pool if each.fault == faults[number % len(faults)] and each not in picked]
         picked.append(ill[int(rng.integers(len(ill)))])

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from benchmarks.campaign.__main__ import main
 from benchmarks.campaign.plant import play
 from benchmarks.campaign.scenarios import CAUSE_OF, Fault, Scenario, scenarios
 from benchmarks.campaign.score import confusion, outcome, wilson
@@ -48,3 +49,24 @@ def test_a_share_has_an_interval_and_mistakes_have_a_table() -> None:
     assert (round(low, 3), round(high, 3)) == (0.786, 0.957)
     assert wilson(0, 0) == (0.0, 1.0)
     assert confusion([]) == ["|  |", "|---|"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            ["--stack", "2", "--only", "units"],
+            "invalid choice: 'units' (choose from 'control', 'wrong_model'",
+        ),
+        (["--only", "units"], "invalid choice: 'units'"),
+        (["--stack", "2", "--only", "surge"], "surge is told by hours of the week"),
+    ],
+)
+def test_a_fault_that_is_unknown_or_cannot_be_played_is_an_error_that_says_which_can(
+    asked: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["campaign", *asked])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
