@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from remediation.playbooks.values import Playbooks
     from remediation.policy import Policy
     from serving.registry import MlflowRegistry
+    from serving.signatures import Signatures
     from streams.archive.upkeep import UpkeepConfig
     from streams.bus import KafkaBus
     from streams.control.configuration import Configuration
@@ -49,11 +50,17 @@ def registry(settings: Settings) -> "MlflowRegistry":
 
 def registry_at(address: str, settings: Settings) -> "MlflowRegistry":
     """The registry at an address that is known otherwise."""
-    from serving.keyring import Keyring
     from serving.registry import MlflowRegistry
+
+    return MlflowRegistry(address, signatures(settings))
+
+
+def signatures(settings: Settings) -> "Signatures":
+    """Who vouches for model versions, and what is done where nobody does."""
+    from serving.keyring import Keyring
     from serving.signatures import Signatures
 
-    return MlflowRegistry(address, Signatures(Keyring(settings.signing_path), settings.signatures))
+    return Signatures(Keyring(settings.signing_path), settings.signatures)
 
 
 def _set(value: str | None, name: str, what: str) -> str:

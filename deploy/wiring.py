@@ -157,6 +157,7 @@ async def _run_serving(settings: Settings) -> None:
             desired_topic=topics.DESIRED,
             acknowledgements_topic=topics.ACKNOWLEDGEMENTS,
             log_predictions=homeostat.log,
+            signatures=pieces.signatures(settings),
         )
         await _serve_http(app, settings.serving_port, "HOMEOSTAT_SERVING_PORT")
     homeostat.close()

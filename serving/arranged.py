@@ -72,6 +72,11 @@ class Served:
         voices = [self.decided, *(voice for voice, _ in self.shares), *self.shadows]
         return list({voice.loaded.version: voice.loaded for voice in voices}.values())
 
+    @property
+    def answering(self) -> list[Loaded]:
+        """The versions whose answers requests get."""
+        return [self.decided.loaded, *(voice.loaded for voice, _ in self.shares)]
+
     @cached_property
     def _bounds(self) -> npt.NDArray[np.float64]:
         bounds = np.cumsum([share for _, share in self.shares])

@@ -12,6 +12,7 @@ from remediation.values import Acknowledgement, Desired
 from serving.arranged import Served, Voice, arranged, wanted
 from serving.loading import Loaded, load, load_champion
 from serving.model_errors import ServingError
+from serving.signatures import Signatures
 from serving.standby import Standby
 
 log = structlog.get_logger()
@@ -35,16 +36,25 @@ class ServedModels:
     registry, bus: where versions and decisions come from. models: what this server is for; empty: whatever is
     decided.
     server: its name in acknowledgements.
+    signatures: looked at again before a version that only stayed in memory answers; None: nobody looks.
     """
 
     def __init__(
-        self, registry: Registry, bus: Bus, models: tuple[str, ...], *, topics: Topics, server: str
+        self,
+        registry: Registry,
+        bus: Bus,
+        models: tuple[str, ...],
+        *,
+        topics: Topics,
+        server: str,
+        signatures: Signatures | None = None,
     ) -> None:
         self._registry = registry
         self._bus = bus
         self._configured = models
         self._topics = topics
         self._server = server
+        self._signatures = signatures
         self._served: dict[str, Served] = {}
         self._standby = Standby()
         self._wanted: dict[str, Desired] = {}
@@ -174,15 +184,32 @@ class ServedModels:
         await self._acknowledge(desired, loaded=True, detail="")
 
     async def _version(self, model: str, version: str, digest: str) -> Loaded:
-        """The version with these bytes: one in memory, or a fresh one."""
+        """The version with these bytes: one that answers now, one that was in memory and may still serve, or a fresh
+        one."""
         current = self._served.get(model)
-        for known in current.versions if current is not None else ():
-            if (known.version, known.digest) == (version, digest):
-                return known
-        kept = self._standby.find(model, version, digest)
-        if kept is not None:
+        same = [
+            each
+            for each in (current.versions if current is not None else ())
+            if (each.version, each.digest) == (version, digest)
+        ]
+        if current is not None and any(each in current.answering for each in same):
+            return same[0]
+        kept = same[0] if same else self._standby.find(model, version, digest)
+        if kept is not None and await asyncio.to_thread(self._may_serve, kept):
             return kept
         return await asyncio.to_thread(load, self._registry, model, version, digest=digest)
+
+    def _may_serve(self, kept: Loaded) -> bool:
+        """Whether its signature still counts; where it does not, the registry has the last word."""
+        found = kept.signature if self._signatures is None else self._signatures.still(kept.signature)
+        if found.refused:
+            log.warning(
+                "A version in memory is not vouched for any more; the registry is asked.",
+                model=kept.model,
+                version=kept.version,
+                reason=found.why,
+            )
+        return not found.refused
 
     def _swap(self, served: Served) -> None:
         before = self._served.get(served.model)

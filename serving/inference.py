@@ -21,6 +21,7 @@ from serving.inference_metrics import InferenceMetrics
 from serving.inference_problems import BODIES, add_problems, add_schemas, body_of
 from serving.prediction import Batch, Part, RequestInvalid, answer, batch, decoded, scored
 from serving.shadows import PredictionLog, Shadows
+from serving.signatures import Signatures
 
 log = structlog.get_logger()
 
@@ -42,15 +43,19 @@ def create_inference_app(
     log_predictions: PredictionLog,
     server: str | None = None,
     max_instances: int = MAX_INSTANCES,
+    signatures: Signatures | None = None,
 ) -> FastAPI:
     """The application; its lifespan follows the desired state.
 
     models: what it serves (empty: every model that is decided to serve). server: its name in
-    acknowledgements, by default host and process id. Errors are problem+json (RFC 9457).
+    acknowledgements, by default host and process id. signatures: looked at before a version that only stayed in
+    memory answers again. Errors are problem+json (RFC 9457).
     """
     name = server or f"{socket.gethostname()}-{os.getpid()}"
     topics = Topics(desired=desired_topic, acknowledgements=acknowledgements_topic)
-    served_models = ServedModels(registry, bus, tuple(models), topics=topics, server=name)
+    served_models = ServedModels(
+        registry, bus, tuple(models), topics=topics, server=name, signatures=signatures
+    )
     metrics = InferenceMetrics(served_models.all)
     shadows = Shadows(log_predictions, metrics)
 

@@ -1,25 +1,36 @@
-"""The registry of model versions on an MLflow server. The only file of this room that knows MLflow."""
+"""The registry of model versions on an MLflow server."""
 
-import hashlib
 import json
-import logging
-import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 import structlog
-from msgspec.structs import replace
 
 from detectors.errors import ReferenceInvalid
 from detectors.reference import Reference
 from remediation.training_values import TrainedModel
-from remediation.values import ModelVersion, Signed
-from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable, SignatureRefused
+from remediation.values import ModelVersion
+from serving.cards import (
+    CARD_TAG,
+    DIGEST_TAG,
+    SIGNATURE_TAG,
+    is_finished,
+    judged,
+    under_version,
+    with_signature,
+)
+from serving.mlflow_server import MlflowServer, all_pages, made
+from serving.model_errors import (
+    DigestMismatch,
+    RegistryRefused,
+    RegistryUnreachable,
+    ServingError,
+    SignatureRefused,
+)
 from serving.signatures import Found, Signatures, digest_of
 
 log = structlog.get_logger()
@@ -28,24 +39,6 @@ CHAMPION = "champion"
 FOLDER = "model"
 ONNX_FILE, REFERENCE_FILE, CARD_FILE = "model.onnx", "reference.json", "model_card.json"
 FILES = (ONNX_FILE, REFERENCE_FILE, CARD_FILE)
-DIGEST_TAG, CARD_TAG, SIGNATURE_TAG = "homeostat.digest", "homeostat.card", "homeostat.signature"
-"""Tags of a version. The digest is written last: a version without it was never finished, and does not exist
-here."""
-
-_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-"""MLflow's own defaults keep a caller waiting for minutes while its server is away; retries are the caller's
-here."""
-
-_IN_TROUBLE = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
-_ABSENT, _EXISTS = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
-
-T = TypeVar("T")
 
 
 class MlflowRegistry:
@@ -61,16 +54,17 @@ class MlflowRegistry:
     """
 
     def __init__(self, tracking_uri: str, signatures: Signatures | None = None) -> None:
-        self._uri = tracking_uri
+        self._server = MlflowServer(tracking_uri)
         self._signatures = signatures
-        self._opening = threading.Lock()
-        self._opened: Any = None
 
     def register(self, trained: TrainedModel, *, tags: Mapping[str, str]) -> ModelVersion:
         """A new version of `trained.model`. Its reference gets the version's number and a revision that says
-        so."""
-        run_id, version = self._call(lambda client: self._begin(client, trained))
-        reference = _under_version(trained.reference, version)
+        so. What could not be finished is taken out of the registry again."""
+        if self._vouching is not None:
+            # Keys that cannot be used are found before there is anything to take back.
+            self._vouching.keyring.signer()
+        run_id, version = self._server.call(lambda client: self._begin(client, trained))
+        reference = under_version(trained.reference, version)
         card = ModelVersion(
             model=trained.model,
             version=version,
@@ -84,7 +78,10 @@ class MlflowRegistry:
             run_id=run_id,
             tags=dict(tags),
         )
-        card = self._call(lambda client: self._finish(client, trained, card, reference))
+        try:
+            card = self._server.call(lambda client: self._finish(client, trained, card, reference))
+        except ServingError as error:
+            card = self._finished_or_removed(card, error)
         log.info(
             "A model version is registered.",
             model=card.model,
@@ -104,14 +101,14 @@ class MlflowRegistry:
         """All finished versions, oldest first."""
         quote = '"' if "'" in model else "'"
         wanted = f"name={quote}{model}{quote}"
-        found = self._call(lambda client: _all_pages(client.search_model_versions, wanted))
+        found = self._server.call(lambda client: all_pages(client.search_model_versions, wanted))
         cards = [stored[0] for stored in map(self._judged, found) if stored is not None]
         return sorted(cards, key=lambda card: int(card.version))
 
     def models(self) -> list[str]:
         """The names of all registered models."""
         return sorted(
-            each.name for each in self._call(lambda client: _all_pages(client.search_registered_models))
+            each.name for each in self._server.call(lambda client: all_pages(client.search_registered_models))
         )
 
     def onnx(self, model: str, version: str) -> bytes:
@@ -132,19 +129,24 @@ class MlflowRegistry:
         entry = self._entry(model, version)
         card, _ = self._existing(entry, model, version)
         contents = self._contents(card, Found(card.signature, {}))
-        self._call(lambda client: self._sign(client, card, entry.tags[CARD_TAG], contents))
+        self._server.call(lambda client: self._sign(client, card, entry.tags[CARD_TAG], contents))
         return self._stored(model, version)[0]
 
-    def examine(self, model: str, version: str) -> ModelVersion:
-        """The version with every file fetched and checked. Raises `DigestMismatch` for one that was changed."""
+    def examine(self, model: str, version: str) -> tuple[ModelVersion, list[str]]:
+        """The version, and what is wrong with each of its files: lost, or not what was registered."""
         card, found = self._stored(model, version)
-        self._contents(card, found)
-        return card
+        wrong: list[str] = []
+        for look in (self._onnx, self._reference, self._card):
+            try:
+                look(card, found)
+            except (DigestMismatch, RegistryRefused) as error:
+                wrong.append(str(error))
+        return card, wrong
 
     def set_champion(self, model: str, version: str) -> None:
         """Point the alias `champion` at the version, and read it back: MLflow's last writer wins silently."""
         self._stored(model, version)
-        self._call(lambda client: client.set_registered_model_alias(model, CHAMPION, version))
+        self._server.call(lambda client: client.set_registered_model_alias(model, CHAMPION, version))
         found = self.champion(model)
         if found != version:
             raise RegistryRefused(
@@ -154,13 +156,13 @@ class MlflowRegistry:
 
     def champion(self, model: str) -> str | None:
         """The version that the alias `champion` names, or None."""
-        found = self._found(lambda client: client.get_registered_model(model))
+        found = self._server.found(lambda client: client.get_registered_model(model))
         return None if found is None else cast("dict[str, Any]", found.aliases).get(CHAMPION)
 
     def _begin(self, client: Any, trained: TrainedModel) -> tuple[str, str]:
         from mlflow.entities import Metric, Param
 
-        experiment_id = _made(client.create_experiment, trained.model)
+        experiment_id = made(client.create_experiment, trained.model)
         if experiment_id is None:
             experiment_id = client.get_experiment_by_name(trained.model).experiment_id
         # MLflow's page shows a JSON file as a table when the run names it under this tag.
@@ -178,7 +180,7 @@ class MlflowRegistry:
         )
         table = {"columns": ["candidate", "f1"], "data": [list(row) for row in trained.candidates.items()]}
         client.log_dict(run_id, table, "candidates.json")
-        _made(client.create_registered_model, trained.model)
+        made(client.create_registered_model, trained.model)
         created = client.create_model_version(
             trained.model, source=f"runs:/{run_id}/{FOLDER}", run_id=run_id, await_creation_for=0
         )
@@ -207,49 +209,71 @@ class MlflowRegistry:
             client.set_model_version_tag(card.model, card.version, name, value)
         signature = self._sign(client, card, text, contents)
         client.set_model_version_tag(card.model, card.version, DIGEST_TAG, card.digest)
-        return (
-            card if self._signatures is None else _with(card, self._signatures.judged(signature, card, text))
-        )
+        if self._signatures is None:
+            return card
+        return with_signature(card, self._signatures.judged(signature, card, text))
+
+    def _finished_or_removed(self, card: ModelVersion, error: ServingError) -> ModelVersion:
+        """The version, if only the last answer was lost; otherwise it is removed, and `error` raised."""
+        told = {"model": card.model, "version": card.version, "reason": str(error)}
+        try:
+            entry = self._entry(card.model, card.version)
+            if entry is not None and is_finished(entry.tags):
+                return self._stored(card.model, card.version)[0]
+            if entry is not None:
+                self._server.call(lambda client: client.delete_model_version(card.model, card.version))
+            self._server.call(lambda client: client.set_terminated(card.run_id, "FAILED"))
+        except ServingError as problem:
+            log.warning(
+                "A model version could not be finished and is still in the registry; it serves nowhere.",
+                **told,
+                not_removed=str(problem),
+                remedy="delete it in MLflow",
+            )
+        else:
+            log.warning("A model version could not be finished and is removed from the registry.", **told)
+        raise error
 
     def _sign(self, client: Any, card: ModelVersion, text: str, contents: Mapping[str, bytes]) -> str | None:
-        if self._signatures is None or self._signatures.mode == "off":
+        if self._vouching is None:
             return None
-        signature = self._signatures.made(card, text, contents, now_us=time.time_ns() // 1_000)
+        signature = self._vouching.made(card, text, contents, now_us=time.time_ns() // 1_000)
         client.set_model_version_tag(card.model, card.version, SIGNATURE_TAG, signature)
         return signature
 
+    @property
+    def _vouching(self) -> Signatures | None:
+        """What signs, where anything shall be signed."""
+        return None if self._signatures is None or self._signatures.mode == "off" else self._signatures
+
     def _judged(self, entry: Any) -> tuple[ModelVersion, Found] | None:
-        """The version that an entry of the registry tells of, and what its signature is worth; None for one that was
-        never finished."""
-        tags: Mapping[str, str] = entry.tags
-        if DIGEST_TAG not in tags or CARD_TAG not in tags:
-            return None
-        # Whoever writes the card decides neither which version it is nor what its signature is worth.
-        said = msgspec.json.decode(tags[CARD_TAG], type=ModelVersion)
-        named = {
-            "model": str(entry.name),
-            "version": str(entry.version),
-            "run_id": entry.run_id or said.run_id,
-        }
-        card = replace(said, **named, digest=tags[DIGEST_TAG], signature=Signed())
-        if self._signatures is None:
-            return card, Found(card.signature, {})
-        found = self._signatures.judged(tags.get(SIGNATURE_TAG), card, tags[CARD_TAG])
-        return _with(card, found), found
+        return judged(
+            entry.tags,
+            model=str(entry.name),
+            version=str(entry.version),
+            run_id=entry.run_id,
+            signatures=self._signatures,
+        )
 
     def _entry(self, model: str, version: str) -> Any:
-        return self._found(lambda client: client.get_model_version(model, version))
+        return self._server.found(lambda client: client.get_model_version(model, version))
 
     def _stored(self, model: str, version: str) -> tuple[ModelVersion, Found]:
         return self._existing(self._entry(model, version), model, version)
 
     def _existing(self, entry: Any, model: str, version: str) -> tuple[ModelVersion, Found]:
         stored = None if entry is None else self._judged(entry)
-        if stored is None:
+        if stored is not None:
+            return stored
+        if entry is None:
             raise RegistryRefused(
-                f"the registry at {self._uri} has no version {version!r} of the model {model!r}"
+                f"the registry at {self._server.uri} has no version {version!r} of the model {model!r}"
             )
-        return stored
+        raise RegistryRefused(
+            f"version {version} of {model!r} in the registry at {self._server.uri} was not registered by Homeostat: "
+            "without card, digest and reference there is nothing to vouch for, and it serves nowhere; register its "
+            f"ONNX file instead: homeostat models register {model} --onnx FILE --monitor FILE --reason WHY"
+        )
 
     def _onnx(self, card: ModelVersion, found: Found) -> bytes:
         content = self._file(card, ONNX_FILE, found)
@@ -276,14 +300,30 @@ class MlflowRegistry:
     def _contents(self, card: ModelVersion, found: Found) -> dict[str, bytes]:
         """Every file of the version, each checked as far as the registry and the signature speak of it."""
         self._reference(card, found)
-        contents = {name: self._file(card, name, found) for name in (REFERENCE_FILE, CARD_FILE)}
-        return {ONNX_FILE: self._onnx(card, found), **contents}
+        reference = self._file(card, REFERENCE_FILE, found)
+        return {
+            ONNX_FILE: self._onnx(card, found),
+            REFERENCE_FILE: reference,
+            CARD_FILE: self._card(card, found),
+        }
+
+    def _card(self, card: ModelVersion, found: Found) -> bytes:
+        return self._file(card, CARD_FILE, found)
 
     def _file(self, card: ModelVersion, name: str, found: Found) -> bytes:
         with tempfile.TemporaryDirectory(prefix="homeostat-fetch-") as folder:
-            path = self._call(
-                lambda client: client.download_artifacts(card.run_id, f"{FOLDER}/{name}", folder)
-            )
+            try:
+                path = self._server.call(
+                    lambda client: client.download_artifacts(card.run_id, f"{FOLDER}/{name}", folder)
+                )
+            except RegistryUnreachable as error:
+                # MLflow tells a file that is not there and a store that is away by the same error.
+                if self._has(card, name):
+                    raise
+                raise RegistryRefused(
+                    f"{card.model!r} version {card.version}: {FOLDER}/{name} is not in the artifact store any more; "
+                    "restore it, or register the model again"
+                ) from error
             content = Path(path).read_bytes()
         signed = found.files.get(name, digest_of(content))
         if signed != digest_of(content):
@@ -293,72 +333,7 @@ class MlflowRegistry:
             )
         return content
 
-    def _found(self, ask: Callable[[Any], T]) -> T | None:
-        """What was asked for, or None when the server says that it does not exist."""
-        try:
-            return self._call(ask)
-        except RegistryRefused as error:
-            if getattr(error.__cause__, "error_code", None) in (_ABSENT, "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-
-    def _call(self, ask: Callable[[Any], T]) -> T:
-        """Run `ask` with MLflow's client; its errors become this room's."""
-        client = self._client()
-        from mlflow.exceptions import MlflowException, RestException
-        from requests import RequestException
-
-        try:
-            return ask(client)
-        except RestException as error:
-            if error.error_code in _IN_TROUBLE:
-                raise RegistryUnreachable(f"the registry at {self._uri} is in trouble: {error}") from error
-            raise RegistryRefused(f"the registry at {self._uri} refused: {error}") from error
-        except (MlflowException, RequestException, OSError) as error:
-            raise RegistryUnreachable(f"the registry at {self._uri} does not answer: {error}") from error
-
-    def _client(self) -> Any:
-        with self._opening:
-            if self._opened is None:
-                for name, value in _SETTINGS.items():
-                    os.environ.setdefault(name, value)
-                from mlflow.tracking import MlflowClient
-
-                logging.getLogger("mlflow").setLevel(logging.WARNING)
-                self._opened = MlflowClient(self._uri, registry_uri=self._uri)
-            return self._opened
-
-
-def _made(make: Callable[[str], T], name: str) -> T | None:
-    """What was made, or None when somebody had made it before."""
-    from mlflow.exceptions import RestException
-
-    try:
-        return make(name)
-    except RestException as error:
-        if error.error_code != _EXISTS:
-            raise
-        return None
-
-
-def _with(card: ModelVersion, found: Found) -> ModelVersion:
-    return replace(card, signature=found.signed)
-
-
-def _all_pages(search: Callable[..., Any], filter_string: str = "") -> list[Any]:
-    found: list[Any] = []
-    token: str | None = None
-    while True:
-        page = search(filter_string=filter_string, page_token=token)
-        found.extend(page)
-        token = page.token
-        if not token:
-            return found
-
-
-def _under_version(reference: Reference, version: str) -> Reference:
-    """The reference with the version's number, and the revision that names its new content (`from_json`
-    checks it)."""
-    blank = replace(reference, version=version, revision="")
-    revision = hashlib.sha256(msgspec.json.encode(blank)).hexdigest()[:16]
-    return Reference.from_json(replace(blank, revision=revision).to_json())
+    def _has(self, card: ModelVersion, name: str) -> bool:
+        """Whether the artifact store lists the file. Raises `RegistryUnreachable` while nobody can say."""
+        listed = self._server.call(lambda client: client.list_artifacts(card.run_id, FOLDER))
+        return f"{FOLDER}/{name}" in {each.path for each in listed}

@@ -110,6 +110,23 @@ class Signatures:
             Signed(state="valid", key=key.id, signed_us=found.manifest.signed_us), found.manifest.files
         )
 
+    def still(self, signed: Signed) -> Signed:
+        """What a verdict of before is worth now, by the keys of today alone: for a version in memory, whose files were
+        checked when it was loaded, while no registry has to be asked."""
+        if self.mode == "off" or signed.state != "valid":
+            return signed
+        try:
+            listed = self.keyring.keys()
+        except KeysInvalid as error:
+            return Signed(state="unchecked", refused=True, why=str(error))
+        key = next((each for each in listed if each.id == signed.key), None)
+        if key is None:
+            return _wrong(
+                signed.key, f"the key {signed.key} that signed it is no longer in {self.keyring.path}"
+            )
+        why = _closed(key, signed.signed_us)
+        return signed if why is None else _wrong(key.id, why)
+
     def _lacking(self, state: Literal["unsigned", "unchecked"], why: str) -> Signed:
         if self.mode != "require":
             return Signed(state=state, why=why)
@@ -121,11 +138,19 @@ def digest_of(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _refusal(key: Key, found: Signature, signature: bytes) -> str | None:
+def _closed(key: Key, signed_us: int) -> str | None:
+    """Why a key's word of that time does not count."""
     if key.revoked_us is not None:
         return f"the key {key.id} that signed it was revoked ({key.reason})"
-    if key.ended_us is not None and found.manifest.signed_us > key.ended_us:
+    if key.ended_us is not None and signed_us > key.ended_us:
         return f"it is said to be signed after the end of the key {key.id}"
+    return None
+
+
+def _refusal(key: Key, found: Signature, signature: bytes) -> str | None:
+    closed = _closed(key, found.manifest.signed_us)
+    if closed is not None:
+        return closed
     if not key.public.valid(signature, _message(found.manifest)):
         return f"it is not what the key {key.id} signed: its manifest or its signature was changed"
     return None

@@ -1,14 +1,16 @@
-"""Commands over signatures: vouch for a model version, check it, and keep the keys."""
+"""Commands over signatures: register a model version or vouch for one, check it, and keep the keys."""
 
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from deploy.cli import reasons
 from deploy.cli.client import whoami
+from deploy.cli.files import checked, monitor_file
 from deploy.cli.printing import show_table
 from deploy.cli.records import models
 from deploy.errors import UserError
@@ -41,15 +43,63 @@ def register(app: typer.Typer) -> None:
     models.add_typer(keys, name="keys")
 
 
+@models.command("register")
+def models_register(
+    model: str,
+    onnx: Annotated[Path, typer.Option(help="The model: input `features`, output `probabilities`.")],
+    monitor: Annotated[Path, typer.Option(help="A monitor file that names the file of its reference.")],
+    reason: Why,
+    algorithm: Annotated[str, typer.Option(help="What it is, for people.")] = "registered by hand",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model that was trained elsewhere as the next version, with its reference, and sign it.
+
+    The file's metadata name its columns under `homeostat.features`; docs/signatures.md shows how. It serves once it is
+    promoted.
+
+    Example: `homeostat models register churn --onnx churn.onnx --monitor churn.yaml --reason "CI run 4711"`
+    """
+    from serving.brought import brought
+    from streams.control.monitor_build import reference_of
+
+    described = monitor_file(monitor)
+    if described.model != model:
+        raise typer.BadParameter(
+            f"is of the model {described.model!r}, not {model!r}", param_hint="--monitor"
+        )
+    reference, _ = checked(lambda: reference_of(described))
+    content = onnx.read_bytes()
+    card = _asked(
+        lambda registry: registry.register(
+            brought(model, content, reference, algorithm=algorithm), tags={"homeostat.reason": reason}
+        )
+    )
+    _on_record(
+        by,
+        action="model.registered",
+        subject=f"{model}/{card.version}",
+        detail={"digest": card.digest, "key": card.signature.key, "reason": reason},
+    )
+    if as_json:
+        typer.echo(json.dumps(_shown(card, []), indent=2))
+    else:
+        typer.echo(
+            f"{model} version {card.version} is registered ({card.signature.told or 'not signed'}). It serves after: "
+            f"homeostat models promote {model} {card.version} --reason WHY"
+        )
+
+
 @models.command("sign")
 def models_sign(model: str, version: str, reason: Why, by: By = None, as_json: AsJson = False) -> None:
     """Vouch for a registered version with this installation's key, once each of its files is what the registry says.
 
-    For a version that was registered without a key, elsewhere, or with a key that was revoked.
+    For a version that Homeostat registered without a key, in another installation, or with a key that was revoked. A
+    model that something else registered is brought here by `homeostat models register`.
 
     Example: `homeostat models sign churn 7 --reason "built by CI run 4711, looked at"`
     """
-    card = _asked(lambda registry: [registry.sign(model, version)])[0]
+    card = _asked(lambda registry: registry.sign(model, version))
     _on_record(
         by,
         action="model.signed",
@@ -57,7 +107,7 @@ def models_sign(model: str, version: str, reason: Why, by: By = None, as_json: A
         detail={"digest": card.digest, "key": card.signature.key, "reason": reason},
     )
     if as_json:
-        typer.echo(json.dumps(_shown(card, None), indent=2))
+        typer.echo(json.dumps(_shown(card, []), indent=2))
     else:
         typer.echo(f"{model} version {version} is {card.signature.told}.")
 
@@ -68,19 +118,20 @@ def models_verify(
     version: Annotated[str | None, typer.Argument(help="Default: every version of the model.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch every file of a version and check digests and signature; exit 1 where one must not serve.
+    """Fetch every file of a version and check digests and signature; exit 1 where one must not serve or cannot be
+    looked at. Every version and every file is told.
 
     Examples: `homeostat models verify churn` · `homeostat models verify churn 7 --json`
     """
-    from serving.model_errors import DigestMismatch
+    from serving.model_errors import ServingError
 
     def examined(registry: "MlflowRegistry") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        for card in _wanted(registry, model, version):
+        for each in _wanted(registry, model, version):
             try:
-                found.append(_shown(registry.examine(model, card.version), None))
-            except DigestMismatch as error:
-                found.append(_shown(card, str(error)))
+                found.append(_shown(*registry.examine(model, each)))
+            except ServingError as error:
+                found.append({"version": each, "ok": False, "signature": None, "problem": str(error)})
         return found
 
     items = _asked(examined)
@@ -162,29 +213,24 @@ def keys_revoke(key_id: KeyId, reason: Why, by: By = None) -> None:
     typer.echo(f"Nothing that the key {found.id} signed counts. Sign what is sound: homeostat models sign")
 
 
-def _wanted(registry: "MlflowRegistry", model: str, version: str | None) -> "list[ModelVersion]":
-    if version is None:
-        found = registry.versions(model)
-    else:
-        card = registry.version(model, version)
-        found = [] if card is None else [card]
+def _wanted(registry: "MlflowRegistry", model: str, version: str | None) -> list[str]:
+    found = [version] if version is not None else [each.version for each in registry.versions(model)]
     if not found:
-        wanted = "no version" if version is None else f"no version {version!r}"
-        raise UserError(f"The registry has {wanted} of the model {model!r}.")
+        raise UserError(f"The registry has no version of the model {model!r} that Homeostat registered.")
     return found
 
 
-def _shown(card: "ModelVersion", changed: str | None) -> dict[str, Any]:
-    """`changed`: which of the files is not what was registered."""
+def _shown(card: "ModelVersion", wrong: list[str]) -> dict[str, Any]:
+    """`wrong`: which of the files are not what was registered, and why."""
     signature = card.signature
     return {
         "version": card.version,
-        "ok": changed is None and not signature.refused,
+        "ok": not wrong and not signature.refused,
         "signature": signature.state,
         "key": signature.key or None,
         "signed": _day(signature.signed_us),
         "digest": card.digest,
-        "problem": changed or signature.why or None,
+        "problem": " · ".join([*wrong, *([signature.why] if signature.why else [])]) or None,
     }
 
 

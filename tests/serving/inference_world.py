@@ -13,6 +13,7 @@ import uvicorn
 from remediation.training_values import TrainedModel
 from remediation.values import Acknowledgement, Arrangement, Desired, ModelVersion
 from serving.inference import create_inference_app
+from serving.signatures import Signatures
 
 from .conftest import MemoryBus
 
@@ -56,7 +57,11 @@ class Calls:
 
 @contextlib.asynccontextmanager
 async def served(
-    registry: Any, bus: MemoryBus, calls: Calls | None = None, model: str = "m"
+    registry: Any,
+    bus: MemoryBus,
+    calls: Calls | None = None,
+    model: str = "m",
+    signatures: Signatures | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A uvicorn of its own on a free port."""
     app = create_inference_app(
@@ -68,6 +73,7 @@ async def served(
         log_predictions=calls or Calls(),
         server="s1",
         max_instances=50,
+        signatures=signatures,
     )
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     running = asyncio.create_task(server.serve())

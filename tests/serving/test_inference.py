@@ -2,14 +2,19 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from remediation.ports import Registry
 from remediation.training_values import TrainedModel
-from serving.model_errors import DigestMismatch, RegistryUnreachable
+from remediation.values import ModelVersion, Signed
+from serving.keyring import Keyring
+from serving.model_errors import DigestMismatch, RegistryUnreachable, SignatureRefused
 from serving.registry import MlflowRegistry
+from serving.signatures import Signatures
 
 from .conftest import MemoryBus, trained
 from .inference_world import Calls, MemoryRegistry, acknowledged, body, decide, served, until, until_version
@@ -187,6 +192,42 @@ async def test_going_back_waits_for_no_registry(
         await decide(bus, "1", wrong.digest, 5)
         await until(lambda: len(acknowledged(bus)) == 5)
     assert [each.loaded for each in acknowledged(bus)] == [True, True, True, True, False]
+
+
+async def test_an_undo_brings_back_no_version_whose_key_was_revoked(
+    right: TrainedModel, wrong: TrainedModel, bus: MemoryBus, tmp_path: Path
+) -> None:
+    """The bytes are in memory; the registry, which would refuse them, has the last word."""
+    ring = Keyring(tmp_path)
+    signatures, key = Signatures(ring), ring.signer().key
+
+    class Signing(MemoryRegistry):
+        def version(self, model: str, version: str) -> ModelVersion | None:
+            card = super().version(model, version)
+            signed = Signed(state="valid", key=key.id, signed_us=key.since_us)
+            return card and msgspec.structs.replace(card, signature=signatures.still(signed))
+
+        def onnx(self, model: str, version: str) -> bytes:
+            card = self.version(model, version)
+            if card is not None and card.signature.refused:
+                raise SignatureRefused(card.signature.why)
+            return super().onnx(model, version)
+
+    async with served(Signing(right, wrong), bus, signatures=signatures) as client:
+        await decide(bus, "1", right.digest, 1)
+        await until_version(client, "1", 1)
+        await decide(bus, "2", wrong.digest, 2)
+        await until_version(client, "2", 2)
+        await decide(bus, "1", right.digest, 3)
+        await until_version(client, "1", 3)
+        ring.revoke(key.id, "laptop stolen")
+        await decide(bus, "1", right.digest, 4)
+        await until_version(client, "1", 4)
+        await decide(bus, "2", wrong.digest, 5)
+        await until(lambda: len(acknowledged(bus)) == 5)
+        await until_version(client, "1", 4)
+    assert [each.loaded for each in acknowledged(bus)] == [True, True, True, True, False]
+    assert "was revoked (laptop stolen)" in acknowledged(bus)[-1].detail
 
 
 async def test_a_start_without_the_registry_is_ridden_out(right: TrainedModel, bus: MemoryBus) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
 import structlog.testing
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
 from db.engine import connect, reading
@@ -285,9 +288,97 @@ def test_the_commands_sign_verify_and_keep_keys(
     listed = json.loads(said("keys", "list", "--json"))["items"]
     assert [each["is"] for each in listed] == ["revoked", "in use"]
     (server.files / "model_card.json").write_text("{}")
-    assert "model_card.json has digest" in said("verify", server.model, code=1)
+    (server.files / "model.onnx").unlink()
+    server.registry().register(trained(server.model, seed=3), tags={})
+    told = json.loads(said("verify", server.model, "--json", code=1))["items"]
+    assert "model.onnx is not in the artifact store any more" in told[0]["problem"]
+    assert "model_card.json has digest" in told[0]["problem"]
+    assert told[-1]["ok"]
     engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
     with reading(engine) as connection:
         told = connection.exec_driver_sql("SELECT action FROM audit_leaves ORDER BY position").scalars().all()
     engine.dispose()
     assert told == ["signing_key.rotated", "signing_key.revoked", "model.signed"]
+
+
+def test_a_version_that_nobody_can_sign_is_not_left_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise KeysInvalid("the disk of the keys is full")
+
+    before, model = _all_versions(server), trained(server.model)
+    monkeypatch.setattr(Signatures, "made", refused)
+    with structlog.testing.capture_logs() as logs, pytest.raises(KeysInvalid, match="is full"):
+        server.registry().register(model, tags={})
+    assert _all_versions(server) == before
+    assert [each["event"] for each in logs] == [
+        "A model version could not be finished and is removed from the registry."
+    ]
+    server.ring.path.write_text("[{}]")
+    with pytest.raises(KeysInvalid, match="cannot be read"):
+        server.registry().register(model, tags={})
+    assert _all_versions(server) == before
+
+
+def test_a_version_whose_last_answer_was_lost_is_registered(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry has taken everything, and who registered was told nothing."""
+    registry, send = server.registry(), MlflowClient.set_model_version_tag
+
+    def lost(client: MlflowClient, name: str, version: str, key: str, value: str) -> None:
+        send(client, name, version, key, value)
+        if key == "homeostat.digest":
+            raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(MlflowClient, "set_model_version_tag", lost)
+    card = registry.register(trained(server.model, seed=4), tags={})
+    assert registry.version(server.model, card.version) == card
+    assert card.signature.state == "valid"
+
+
+def test_a_model_from_elsewhere_is_told_how_it_comes_here(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    rows = np.random.default_rng(5).normal(1, 1, (120, 2))
+    table = pd.DataFrame(rows, columns=["b", "a"]).assign(said=(rows[:, 0] > 1).astype(int), was=1)
+    table.to_csv(tmp_path / "reference.csv", index=False)
+    (tmp_path / "model.onnx").write_bytes(trained("elsewhere").onnx)
+    (tmp_path / "elsewhere.yaml").write_text(
+        "model: elsewhere\ntask: binary\nreference: {file: reference.csv}\n"
+        "columns: {prediction: said, label: was, features: [b, a]}\n"
+    )
+    client = MlflowClient(server.url, registry_uri=server.url)
+    client.create_registered_model("elsewhere")
+    client.create_model_version("elsewhere", source="s3://theirs/churn")
+
+    def said(*words: str, code: int = 0) -> str:
+        found = CliRunner().invoke(app, ["models", *words])
+        assert found.exit_code == code, (found.output, found.exception)
+        return found.stdout + str(found.exception or "")
+
+    assert "homeostat models register elsewhere --onnx" in said(
+        "sign", "elsewhere", "1", "--reason", "x", code=1
+    )
+    assert "was not registered by Homeostat" in said("verify", "elsewhere", "1", code=1)
+    files = ("--onnx", str(tmp_path / "model.onnx"), "--monitor", str(tmp_path / "elsewhere.yaml"))
+    with structlog.testing.capture_logs():
+        item = json.loads(said("register", "elsewhere", *files, "--reason", "CI run 4711", "--json"))
+    assert (item["version"], item["ok"], item["signature"]) == ("2", True, "valid")
+    assert load(server.registry("require"), "elsewhere", "2", digest=None).onnx.features == ("b", "a")
+    (tmp_path / "elsewhere.yaml").write_text(
+        (tmp_path / "elsewhere.yaml").read_text().replace("[b, a]", "[b]")
+    )
+    assert "the model takes a, which the reference does not have" in said(
+        "register", "elsewhere", *files, "--reason", "again", code=1
+    )
+
+
+def _all_versions(server: Server) -> list[str]:
+    """Also those that were never finished."""
+    asked = {"filter": f"name='{server.model}'"}
+    found = httpx.get(f"{server.url}/api/2.0/mlflow/model-versions/search", params=asked).json()
+    return sorted(each["version"] for each in found["model_versions"])
