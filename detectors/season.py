@@ -3,7 +3,6 @@ clocks of a place show it."""
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,13 +13,13 @@ from msgspec.structs import replace
 from detectors.columns import Integers
 from detectors.errors import ReferenceInvalid
 from detectors.layout import Layout, layout_of
-from detectors.localtime import HOME, check_timezone, grain_us, local, local_one
+from detectors.localtime import UTC, grain_us, local, local_one
 from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile
 from detectors.recounted import columns_of, said_of
 from detectors.reference_values import Reference
 from detectors.sequential.values import Stratum
-from detectors.values import Learning
+from detectors.values import Clocks, Learning
 
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
@@ -33,17 +32,17 @@ _MEMO_SIZE: Final = 256
 
 
 class Season(NamedTuple):
-    """A cycle of phases of equal length by the clocks of a time zone, the first of which began in 1970."""
+    """A cycle of phases of equal length by the clocks of a place, the first of which began in 1970."""
 
     name: str
     phase_us: int
     phases: tuple[str, ...]
     first: int = 0
-    timezone: str = HOME
+    clocks: Clocks = UTC
 
     def phases_of(self, times_us: npt.ArrayLike) -> Integers:
         """The number of the phase of each moment, microseconds since the epoch."""
-        shown = local(self.timezone, np.asarray(times_us, dtype=np.int64))
+        shown = local(self.clocks, np.asarray(times_us, dtype=np.int64))
         return (shown // self.phase_us + self.first) % len(self.phases)
 
     def phase_of(self, time_us: int) -> int:
@@ -52,12 +51,12 @@ class Season(NamedTuple):
 
     def stretch_of(self, time_us: int) -> int:
         """A number that is the same for all moments of an unbroken stretch of one phase, and for no others near by."""
-        return local_one(self.timezone, time_us) // self.phase_us
+        return local_one(self.clocks, time_us) // self.phase_us
 
     @property
     def pane_us(self) -> int:
         """What a pane's length must go into without a rest, so that no pane lies in two phases."""
-        return math.gcd(self.phase_us, grain_us(self.timezone))
+        return math.gcd(self.phase_us, grain_us(self.clocks))
 
 
 _HOURS: Final = tuple(f"{hour:02}:00" for hour in range(24))
@@ -74,20 +73,18 @@ SEASONS: Final = {
 _BY_PHASES: Final = {season.phases: name for name, season in SEASONS.items()}
 
 
-@lru_cache(maxsize=256)
-def season_named(name: str, timezone: str = HOME) -> Season:
+def season_named(name: str, clocks: Clocks = UTC) -> Season:
     """Raises `ReferenceInvalid` for names that there are not."""
     if name not in SEASONS:
         raise ReferenceInvalid(f"season is {name!r}; it must be one of {', '.join(SEASONS)}")
-    check_timezone(timezone)
-    return SEASONS[name]._replace(timezone=timezone)
+    return SEASONS[name]._replace(clocks=clocks)
 
 
 def season_learned(learning: Learning | None) -> Season | None:
     """The season of a reference that is learned as events come, if it is to have one."""
     if learning is None or not learning.season:
         return None
-    return season_named(learning.season, learning.timezone)
+    return season_named(learning.season, learning.clocks)
 
 
 def season_of(reference: Reference) -> Season | None:
@@ -96,8 +93,8 @@ def season_of(reference: Reference) -> Season | None:
     if baseline is None or not baseline.strata:
         return None
     name = _BY_PHASES.get(tuple(one.name for one in baseline.strata))
-    timezone = HOME if isinstance(baseline.timezone, msgspec.UnsetType) else baseline.timezone
-    return None if name is None else season_named(name, timezone)
+    clocks = UTC if isinstance(baseline.clocks, msgspec.UnsetType) else baseline.clocks
+    return None if name is None else season_named(name, clocks)
 
 
 def window_of(reference: Reference | None, panes: Iterable[tuple[int, Profile]]) -> Profile:

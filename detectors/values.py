@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from detectors.errors import ReferenceInvalid
+
 Axis = Literal["event", "label"]
 """`event`: panes of prediction time. `label`: panes of the time at which labels became known."""
 
@@ -48,14 +50,32 @@ class Budget(Value, frozen=True, kw_only=True):
     every_s: float = 0.0
 
 
+class Clocks(Value, frozen=True, kw_only=True):
+    """The clocks of a place: how many seconds ahead of UTC they are before any change (the first of `ahead_s`), and
+    from each of `since` on, in whole quarters of an hour since the epoch. `name`: of the IANA database. Which changes
+    there are is told once, by who sets up a monitor or builds a reference, so that all who read it tell the same hour.
+    Raises `ReferenceInvalid` for changes that are not in order, or have not one difference each."""
+
+    name: str = "UTC"
+    since: tuple[int, ...] = ()
+    ahead_s: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        if len(self.ahead_s) != len(self.since) + 1 or list(self.since) != sorted(set(self.since)):
+            raise ReferenceInvalid(
+                f"clocks of {self.name!r} have {len(self.since)} changes and {len(self.ahead_s)} differences from UTC; "
+                "changes must come in order, and there must be one difference more"
+            )
+
+
 class Learning(Value, frozen=True, kw_only=True):
     """A reference that is learned as events come: of the first sealed panes of a version that hold `rows` rows.
-    `classes`: of a multiclass model; `season`, `timezone`: see `detectors.season`."""
+    `classes`: of a multiclass model; `season`, `clocks`: see `detectors.season`."""
 
     rows: int
     classes: tuple[str, ...] = ()
     season: str = ""
-    timezone: str = "UTC"
+    clocks: Clocks = Clocks()
 
 
 class Monitor(Value, frozen=True, kw_only=True):

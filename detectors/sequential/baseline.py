@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from detectors.codec import pack
 from detectors.errors import ReferenceInvalid
 from detectors.layout import Layout, layout_of
-from detectors.localtime import HOME
+from detectors.localtime import UTC
 from detectors.reference import Reference
 from detectors.reference_values import revision_of
 from detectors.sequential.blocks import BlockSums, Rows, block_size, block_sums
@@ -20,7 +20,7 @@ from detectors.sequential.lines import watched
 from detectors.sequential.pairs import pair_moments
 from detectors.sequential.plan import Plan, plan_of
 from detectors.sequential.values import Baseline, Dependence, ScoreName, Stratum
-from detectors.values import Axis
+from detectors.values import Axis, Clocks
 
 _Counted = dict[tuple[bool, tuple[ScoreName, ...]], BlockSums]
 """The sums of blocks, by whether phases are told apart and by the scores."""
@@ -34,7 +34,7 @@ def build_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
-    timezone: str = HOME,
+    clocks: Clocks = UTC,
     outcomes_by_phase: bool = True,
     ordered: bool = True,
     calibration_windows: int = 0,
@@ -44,7 +44,7 @@ def build_baseline(
     """The baseline of a reference, from the rows that it was built of, in order of time.
 
     phases: names of the strata of `rows.phases`, for a reference by season (hour of day, day of week): windows are
-    then compared with the rows of their own phase. timezone: by whose clocks. outcomes_by_phase: whether labels are
+    then compared with the rows of their own phase. clocks: those that told them. outcomes_by_phase: whether labels are
     known in the phase of their prediction; where not, outcomes are compared with those of all phases. ordered: False
     where neighbours are not those of the stream, such as rows that were repeated by weight: then nothing is read from
     their order.
@@ -62,8 +62,8 @@ def build_baseline(
     found = Baseline(pairs=tuple(watched(pair_moments(layout, rows.features))))
     if phases:
         counted = rows if outcomes_by_phase else rows.unlabelled()
-        zone = msgspec.UNSET if timezone == HOME else timezone
-        found = replace(found, strata=_strata(reference, counted, phases), timezone=zone)
+        kept = msgspec.UNSET if clocks == UTC else clocks
+        found = replace(found, strata=_strata(reference, counted, phases), clocks=kept)
     size = block_size(len(rows))
     if not ordered:
         return replace(found, note="the order of the rows was not looked at; they are taken for independent")
@@ -93,7 +93,7 @@ def with_baseline(
     rows: Rows,
     *,
     phases: Sequence[str] = (),
-    timezone: str = HOME,
+    clocks: Clocks = UTC,
     outcomes_by_phase: bool = True,
     ordered: bool = True,
     calibration_windows: int = 0,
@@ -105,7 +105,7 @@ def with_baseline(
         reference,
         rows,
         phases=phases,
-        timezone=timezone,
+        clocks=clocks,
         outcomes_by_phase=outcomes_by_phase,
         ordered=ordered,
         calibration_windows=calibration_windows,

@@ -6,7 +6,7 @@ import msgspec
 
 from detectors.codec import unpack
 from detectors.columns import Integers
-from detectors.values import Value
+from detectors.values import Clocks, Value
 
 
 class ScoreName(Value, frozen=True, kw_only=True, order=True):
@@ -67,15 +67,15 @@ class Stratum(Value, frozen=True, kw_only=True):
 
 class Baseline(Value, frozen=True, kw_only=True):
     """What a reference must know besides its histograms to be judged against; see `build_baseline`.
-    `dependence` by `ScoreName.key`; what is not named there has independent rows. `timezone`: of the season whose
-    phases the strata are, where it is not UTC."""
+    `dependence` by `ScoreName.key`; what is not named there has independent rows. `clocks`: those that tell the
+    phases that the strata are, where it is not UTC."""
 
     pairs: tuple[PairMoments, ...] = ()
     dependence: dict[str, Dependence] = msgspec.field(default_factory=dict[str, Dependence])
     calibration: Calibration | None = None
     strata: tuple[Stratum, ...] = ()
     note: str = ""
-    timezone: str | msgspec.UnsetType = msgspec.UNSET
+    clocks: Clocks | msgspec.UnsetType = msgspec.UNSET
 
 
 class Opened(Value, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from detectors.concept.choice import check_names
 from detectors.contamination import contamination, in_words
 from detectors.learning import with_learned
 from detectors.library import alibi
-from detectors.localtime import HOME
+from detectors.localtime import UTC
 from detectors.ranks import answers
 from detectors.reference import Reference, build_reference
 from detectors.sampling import with_sample
@@ -32,6 +32,7 @@ from streams.control.window_spec import check_windows
 from streams.files.columns import Roles, Times, text_columns
 from streams.files.monitor import Alarms, FeatureColumn, MonitorFile, MonitorFileInvalid, WindowShape, seconds
 from streams.files.tables import FileInvalid, TableFile
+from streams.files.timezones import clocks_of
 from streams.times import MICROSECONDS
 
 _log = structlog.get_logger()
@@ -168,7 +169,7 @@ def _rows_of(roles: Roles, table: pa.Table) -> tuple[Rows, tuple[Times, Times]]:
 def season_asked(file: MonitorFile) -> Season | None:
     """The season that a monitor file asks for, if any."""
     name = file.reference.seasonal
-    return None if name is None else season_named(name, file.timezone)
+    return None if name is None else season_named(name, clocks_of(file.timezone))
 
 
 def _season(file: MonitorFile, roles: Roles) -> Season | None:
@@ -205,7 +206,7 @@ def complete_reference(
         with_learned(reference, known),
         known,
         phases=() if season is None else season.phases,
-        timezone=HOME if season is None else season.timezone,
+        clocks=UTC if season is None else season.clocks,
         outcomes_by_phase=outcomes_by_phase,
         calibration_windows=CALIBRATION,
     )
@@ -257,7 +258,10 @@ def _learning(file: MonitorFile) -> Learning | None:
     if wanted is None:
         return None
     return Learning(
-        rows=wanted, classes=tuple(file.classes), season=file.reference.seasonal or "", timezone=file.timezone
+        rows=wanted,
+        classes=tuple(file.classes),
+        season=file.reference.seasonal or "",
+        clocks=clocks_of(file.timezone),
     )
 
 
@@ -269,7 +273,7 @@ def _check_pane(monitor: Monitor, file: MonitorFile) -> None:
         raise MonitorFileInvalid(
             f"monitor of {monitor.model!r}: pane is {monitor.pane_s:g} s; with reference.seasonal: {season.name} it "
             f"must go into {season.pane_us / MICROSECONDS:,.0f} s without a rest, so that no pane lies in two "
-            f"phases (timezone {season.timezone})"
+            f"phases (timezone {season.clocks.name})"
         )
 
 

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from detectors.localtime import HOME, check_timezone
+from detectors.localtime import UTC
+from streams.files.timezones import check_timezone
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"
@@ -252,7 +253,7 @@ class MonitorFile(_Part):
 
     @model_validator(mode="after")
     def _only_seasons_go_by_clocks(self) -> "MonitorFile":
-        if self.timezone != HOME and self.reference.seasonal is None:
+        if self.timezone != UTC.name and self.reference.seasonal is None:
             raise ValueError(
                 f"timezone is {self.timezone!r}: only reference.seasonal goes by it, which is not set; leave it out"
             )

@@ -17,7 +17,8 @@ from detectors.reference import Reference, build_reference
 from detectors.season import SEASONS, expected, season_named, season_of, window_of
 from detectors.sequential.baseline import with_baseline
 from detectors.sequential.blocks import Rows
-from detectors.values import FeatureSpec, Monitor
+from detectors.values import Clocks, FeatureSpec, Monitor
+from streams.files.timezones import clocks_of
 
 HOUR_US = 3_600_000_000
 SPECS = tuple(FeatureSpec(name=name) for name in ("x", "y"))
@@ -122,7 +123,7 @@ def test_hours_and_days_are_those_of_utc() -> None:
 
 
 def test_the_clocks_of_a_place_tell_the_phase_summer_time_included() -> None:
-    hours, days = (season_named(name, "Europe/Berlin") for name in ("hour_of_day", "day_of_week"))
+    hours, days = (season_named(name, clocks_of("Europe/Berlin")) for name in ("hour_of_day", "day_of_week"))
     summer, winter = moment_us("2026-10-24T22:30Z"), moment_us("2026-10-25T22:30Z")
     assert hours.phases_of([summer, winter]).tolist() == [0, 23]
     assert [days.phases[days.phase_of(one)] for one in (summer, winter)] == ["Sunday", "Sunday"]
@@ -140,40 +141,34 @@ def test_panes_are_short_enough_for_the_clocks() -> None:
         "Asia/Kolkata": HOUR_US // 2,
         "Asia/Kathmandu": HOUR_US // 4,
     }
-    assert {zone: season_named("day_of_week", zone).pane_us for zone in asked} == asked
+    assert {zone: season_named("day_of_week", clocks_of(zone)).pane_us for zone in asked} == asked
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.integers(moment_us("1980-01-01T00:00Z"), moment_us("2060-01-01T00:00Z")), st.sampled_from(ZONES))
 def test_one_moment_and_many_are_told_alike_and_as_the_library_does(time_us: int, zone: str) -> None:
-    season = season_named("hour_of_week", zone)
+    season = season_named("hour_of_week", clocks_of(zone))
     shown = datetime.fromtimestamp(time_us // 1_000_000, UTC).astimezone(ZoneInfo(zone))
     assert season.phases[season.phase_of(time_us)] == f"{shown:%A %H}:00"
     assert season.phases_of([time_us, time_us]).tolist() == [season.phase_of(time_us)] * 2
 
 
-@pytest.mark.parametrize(
-    ("wrong", "meant"),
-    [
-        ("Europe/Berlim", "Europe/Berlin"),
-        ("berlin", "Europe/Berlin"),
-        ("New York", "America/New_York"),
-        ("utc", "UTC"),
-    ],
-)
-def test_a_timezone_that_there_is_not_is_named_with_the_nearest(wrong: str, meant: str) -> None:
-    with pytest.raises(ReferenceInvalid, match=f"timezone is '{wrong}'.*did you mean {meant}"):
-        season_named("hour_of_day", wrong)
+@pytest.mark.parametrize("since", [(8, 4), (4, 4), (4,)])
+def test_clocks_whose_changes_are_out_of_order_or_lack_a_difference_are_refused(
+    since: tuple[int, ...],
+) -> None:
+    with pytest.raises(ReferenceInvalid, match=f"'here' have {len(since)} changes and 3 differences"):
+        Clocks(name="here", since=since, ahead_s=(0, 3_600, 0))
 
 
-def test_a_reference_keeps_its_timezone_and_one_in_utc_reads_as_before() -> None:
+def test_a_reference_keeps_its_clocks_and_one_in_utc_reads_as_before() -> None:
     times_us, columns = table(np.random.default_rng(1), 4)
-    for season in (season_named("hour_of_day", "Asia/Tokyo"), DAYS):
+    for season in (season_named("hour_of_day", clocks_of("Europe/Lisbon")), DAYS):
         rows = Rows(columns, phases=season.phases_of(times_us))
         plain = build_reference("m", "1", columns, SPECS)
-        found = with_baseline(plain, rows, phases=season.phases, timezone=season.timezone)
+        found = with_baseline(plain, rows, phases=season.phases, clocks=season.clocks)
         assert season_of(Reference.from_json(found.to_json())) == season
-        assert (b'"timezone"' in found.to_json()) == (season is not DAYS)
+        assert (b'"clocks"' in found.to_json()) == (season is not DAYS)
 
 
 def test_an_hour_without_rows_is_named() -> None:
