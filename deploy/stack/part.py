@@ -18,7 +18,8 @@ class Part:
 
     `ready` says whether it does its work; `depends_on` names the parts that must be ready before its first
     start; `prepare` runs before every start, in a thread, and must be idempotent. `env` is the whole
-    environment. `ports`, `url` and `version` are only shown.
+    environment. `ports`, `url` and `version` are only shown. `chore` is a command that is run once when the whole
+    stack is healthy, and may be cut off; it writes to the part's log.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Part:
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     url: str | None = None
     version: str | None = None
+    chore: Sequence[str] = ()
 
 
 def start_levels(parts: Sequence[Part]) -> list[list[Part]]:

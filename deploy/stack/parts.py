@@ -11,6 +11,7 @@ from deploy.stack.kafka import KafkaBroker
 from deploy.stack.part import Part
 from deploy.stack.ports import LOOPBACK
 from deploy.stack.probe import HeartbeatProbe, HttpProbe
+from deploy.stack.startup_cache import making
 
 _FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 """glibc keeps a pool of freed memory per thread: too much for ten processes on a small machine."""
@@ -30,6 +31,7 @@ def kafka_part(home: Path, broker: KafkaBroker) -> Part:
         ports={"broker": broker.port, "controller": broker.controller_port},
         url=broker.bootstrap,
         version=KAFKA_VERSION,
+        chore=making(broker.startup_cache),
     )
 
 

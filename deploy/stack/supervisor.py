@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.stack.chores import Chores
 from deploy.stack.part import Part, start_levels
 from deploy.stack.runner import PartRunner
 from deploy.stack.state import EventKind, StackEvent, StackState, write_state
@@ -35,6 +36,7 @@ class Supervisor:
         self._stop_wanted = asyncio.Event()
         self._runners = {part.name: PartRunner(part, home, self._tell) for part in parts}
         self._told_healthy = False
+        self._chores = Chores(home, parts)
         state.parts = [runner.state for runner in self._runners.values()]
 
     def request_stop(self) -> None:
@@ -63,6 +65,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         self._state.stopping = True
         self._tell(EventKind.STOPPING, None, "stopping")
+        await asyncio.to_thread(self._chores.stop)
         for level in reversed(self._levels):
             await asyncio.gather(*(self._runners[part.name].stop() for part in level))
             for part in level:
@@ -78,3 +81,5 @@ class Supervisor:
         if kind is EventKind.HEALTHY and not self._told_healthy and self._state.healthy:
             self._told_healthy = True
             self._tell(EventKind.HEALTHY, None, "everything is healthy")
+            if not self._state.stopping:
+                self._chores.start()

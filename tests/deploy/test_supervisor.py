@@ -1,5 +1,6 @@
 """The supervisor inside this process: events and state as a foreground `up` sees them."""
 
+import dataclasses
 import os
 import signal
 import socket
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.slow
 BEATING = "import pathlib, sys, time\nwhile True:\n    pathlib.Path(sys.argv[1]).touch()\n    time.sleep(.05)"
 DYING_ONCE = "import pathlib, sys\nif not pathlib.Path(sys.argv[1] + '.seen').exists():\n"
 DYING_ONCE += "    pathlib.Path(sys.argv[1] + '.seen').touch()\n    sys.exit('out of luck')\n"
+CHORE = """import os, signal, subprocess, time
+child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+while os.nice(0) < 19:
+    time.sleep(.01)
+print("at the lowest priority", flush=True)
+os.kill(os.getppid(), signal.SIGINT)
+child.wait()
+"""
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
@@ -175,3 +184,17 @@ def test_every_process_carries_the_mark_of_its_home_and_part(tmp_path: Path) -> 
     supervise(tmp_path, lambda: [_part(tmp_path, "first", BEATING)], Reading(EventKind.HEALTHY, None))
     assert [mark[PART_VARIABLE] for mark in marks] == ["first"]
     assert marks[0][STACK_VARIABLE] == str(tmp_path)
+
+
+def test_a_chore_begins_when_all_is_healthy_and_ends_with_the_stack(tmp_path: Path) -> None:
+    chore = [sys.executable, "-S", "-c", CHORE]
+    parts = [
+        dataclasses.replace(_part(tmp_path, "first", BEATING), chore=chore),
+        dataclasses.replace(_part(tmp_path, "second", BEATING), chore=["/no/such/program"]),
+    ]
+    watcher = Watcher(EventKind.DIED, "nobody")
+    supervise(tmp_path, lambda: parts, watcher)
+    assert watcher.told(None) == [EventKind.HEALTHY, EventKind.STOPPING, EventKind.STOPPED]
+    assert parts[0].log.read_text() == "at the lowest priority\n"
+    assert "/no/such/program" in parts[1].log.read_text()
+    assert marked_processes(tmp_path) == []
