@@ -125,7 +125,8 @@ def ingest_routes(settings: Settings, bus: "KafkaBus", registered: "Configuratio
 def policy(settings: Settings) -> "Policy":
     """Who may decide, as the file says."""
     from remediation.errors import PolicyInvalid
-    from remediation.policy import Policy, read_policy
+    from remediation.policy import Policy
+    from remediation.policy_file import read_policy
 
     if settings.policy is None:
         return Policy()

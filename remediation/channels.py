@@ -4,7 +4,7 @@ A secret never stands in the file: it names the environment variable that holds 
 """
 
 from fnmatch import fnmatchcase
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -116,19 +116,6 @@ class PagerDutyChannel(Channel, frozen=True, kw_only=True, forbid_unknown_fields
 
 AnyChannel = EmailChannel | WebhookChannel | TeamsChannel | PagerDutyChannel
 """The kinds there are; `kind` in the file says which."""
-
-
-def hint(problem: str) -> str:
-    """What would be right, for what the decoder says is wrong with `channels`; empty for anything else."""
-    if "$.channels" not in problem:
-        return ""
-    if ".kind`" in problem:
-        return " (there are: email, webhook, teams, pagerduty)"
-    if ".events" in problem:
-        return f" (there are: {', '.join(get_args(Event))})"
-    if "unknown field" in problem:
-        return " (a secret is named by its environment variable: `secret_env`, `url_env`, `key_env`)"
-    return ""
 
 
 def ending(incident: Incident) -> Event:

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, cast
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 import msgspec
+import yaml
 from msgspec import inspect
 
 FromText = Callable[[Any, Any], Any]
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 """The pattern of the name of an environment variable."""
+_VARIABLES = "^[A-Za-z_][A-Za-z0-9_]"
+"""How every such pattern begins, also one that says how long the name may be."""
 _NO_VARIABLE = (
     "Expected the name of an environment variable, such as TICKETS_URL; what is in it, an address or a secret, does "
     "not stand in the file"
@@ -34,19 +38,63 @@ def mistake(
     return None
 
 
+def mistakes(
+    raw: object, kind: Any, path: str = "", from_text: FromText | None = None
+) -> Iterator[tuple[str, str]]:
+    """Everything that is wrong in `raw`, field by field, each as `mistake` gives it; for what is wrong only as a whole,
+    that."""
+    whole = mistake(raw, kind, path, from_text)
+    if whole is None:
+        return
+    found = False
+    for what in _names_wrong(raw, kind):
+        found = True
+        yield what, path
+    for part, inner, place in _parts(raw, kind, path):
+        for each in mistakes(part, inner, place, from_text):
+            found = True
+            yield each
+    if not found:
+        yield whole
+
+
+def line_of(content: bytes, path: str) -> int | None:
+    """In which line of a YAML file that stands which a path of `mistakes` leads to, or the innermost of what is around
+    it; None where the file cannot be read."""
+    try:
+        node: Any = yaml.compose(content, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return None
+    if node is None:
+        return None
+    line: int = node.start_mark.line
+    for name, index in _KEY.findall(path):
+        if isinstance(node, yaml.MappingNode) and name:
+            below = next((pair for pair in node.value if pair[0].value == name), None)
+            if below is None:
+                break
+            line, node = below[0].start_mark.line, below[1]
+        elif isinstance(node, yaml.SequenceNode) and index.isdigit() and int(index) < len(node.value):
+            node = node.value[int(index)]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
+
 def told(what: str, path: str, raw: object, kind: Any) -> tuple[str, str]:
     """The value at `path` of `raw` as people are shown it, empty where it is no single one, and what is wrong with it
     together with what would be right. `kind`: the type that `raw` should have."""
-    if VARIABLE in what:
+    if _VARIABLES in what:
         return "", _NO_VARIABLE
     value, choices = at(raw, path), _choices(kind, path, raw)
     unknown, missing = _UNKNOWN.match(what), _MISSING.match(what)
     if unknown is not None:
-        what += _offer(unknown["name"], _fields(kind, path, raw), "known are")
+        what += offer(unknown["name"], _fields(kind, path, raw), "known are")
     elif missing is not None:
-        what += _offer(None, _choices(kind, f"{path}.{missing['name']}", raw), "there are")
+        what += offer(None, _choices(kind, f"{path}.{missing['name']}", raw), "there are")
     elif choices:
-        what += _offer(value, choices, "there are")
+        what += offer(value, choices, "there are")
     shown = "" if value is None or isinstance(value, (dict, list)) else _short(value)
     return shown, what
 
@@ -79,11 +127,67 @@ def emptied(raw: object, *names: str) -> object:
     }
 
 
-def _offer(value: object, choices: Iterable[str], lead: str) -> str:
+def offer(value: object, choices: Iterable[str], lead: str) -> str:
+    """What the value may have been meant to be, and what there is; empty where nothing is."""
     known = list(choices)
     near = get_close_matches(value, known, n=1) if isinstance(value, str) else []
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return f"{meant} ({lead}: {', '.join(known)})" if known else ""
+
+
+def _names_wrong(raw: object, kind: Any) -> Iterator[str]:
+    struct = _struct(raw, kind)
+    if struct is None or not isinstance(raw, dict):
+        return
+    tag = struct.__struct_config__.tag_field
+    fields = msgspec.structs.fields(struct)
+    known = {each.encode_name for each in fields} | ({tag} if tag else set())
+    said = cast("dict[object, object]", raw)
+    if struct.__struct_config__.forbid_unknown_fields:
+        yield from (f"Object contains unknown field `{name}`" for name in said if name not in known)
+    for each in fields:
+        if each.required and each.encode_name not in said:
+            yield f"Object missing required field `{each.encode_name}`"
+
+
+def _parts(raw: object, kind: Any, path: str) -> Iterator[tuple[object, Any, str]]:
+    """What is inside, each with its type and path; nothing for what has no parts, or may be of several kinds."""
+    struct = _struct(raw, kind)
+    if isinstance(raw, dict):
+        said = cast("dict[Any, object]", raw)
+        if struct is not None:
+            for each in msgspec.structs.fields(struct):
+                if each.encode_name in said:
+                    yield said[each.encode_name], each.type, f"{path}.{each.encode_name}"
+        elif get_origin(_plain(kind)) is dict:
+            for name, value in said.items():
+                yield value, get_args(_plain(kind))[1], f"{path}.{name}"
+    elif isinstance(raw, list) and get_origin(_plain(kind)) in (tuple, list):
+        for position, value in enumerate(cast("list[object]", raw)):
+            yield value, get_args(_plain(kind))[0], f"{path}[{position}]"
+
+
+def _struct(raw: object, kind: Any) -> type[msgspec.Struct] | None:
+    """The type of struct that a mapping is meant to be, of those that `kind` allows."""
+    plain = _plain(kind)
+    members = get_args(plain) if get_origin(plain) in (Union, UnionType) else (plain,)
+    structs = [each for each in members if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    if len(structs) == 1:
+        return structs[0]
+    for each in structs:
+        config = each.__struct_config__
+        if (
+            config.tag_field
+            and isinstance(raw, dict)
+            and cast("Any", raw).get(config.tag_field) == config.tag
+        ):
+            return each
+    return None
+
+
+def _plain(kind: Any) -> Any:
+    """The type without what `Annotated` says of it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _short(value: object) -> str:

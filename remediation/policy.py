@@ -7,15 +7,13 @@ by name, every surface maps its own identities to them, and a rule says whose co
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from remediation.channels import AnyChannel, channel_problems, hint
+from remediation.channels import AnyChannel
 from remediation.clock import US_PER_S
 from remediation.crontab import cron_trigger
-from remediation.errors import PolicyInvalid, ScheduleError
 from remediation.grouping import Grouping
 from remediation.limits import Limits
 from remediation.proof import Proof
@@ -119,65 +117,3 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if until is not None:
                 return freeze, until
         return None
-
-
-def read_policy(path: Path) -> Policy:
-    """The policy in a YAML file. Raises `PolicyInvalid` with the place and what would be right."""
-    try:
-        policy = msgspec.yaml.decode(path.read_bytes(), type=Policy)
-    except OSError as error:
-        raise PolicyInvalid(f"{path} cannot be read: {error.strerror or error}") from error
-    except msgspec.DecodeError as error:
-        raise PolicyInvalid(f"{path}: {error}{hint(str(error))}") from error
-    problems = _problems(policy)
-    if problems:
-        raise PolicyInvalid(f"{path}: " + "; ".join(problems))
-    return policy
-
-
-def _unknown_people(policy: Policy) -> list[str]:
-    found: list[str] = []
-    for position, step in enumerate(policy.escalation):
-        found += [
-            f"escalation[{position}] names {name!r}, who is not in people"
-            for name in step.people
-            if name not in policy.people
-        ]
-        if step.on_call and policy.on_call is None:
-            found.append(f"escalation[{position}] calls who is on call, and on_call says nobody")
-    if policy.on_call is not None:
-        found += [
-            f"on_call names {name!r}, who is not in people"
-            for name in policy.on_call.people
-            if name not in policy.people
-        ]
-    return found
-
-
-def _problems(policy: Policy) -> list[str]:
-    found: list[str] = []
-    if policy.rules and not policy.people:
-        found.append("rules need people: name at least one person under `people`")
-    for position, rule in enumerate(policy.rules):
-        entitled = policy.entitled(rule.roles)
-        if policy.people and len(entitled) < rule.quorum:
-            found.append(
-                f"rules[{position}] needs {rule.quorum} people with one of the roles {', '.join(rule.roles) or 'any'}, "
-                f"and there are {len(entitled)}: its plans could never be approved"
-            )
-    if policy.operators and not policy.entitled(policy.operators):
-        found.append(
-            f"operators names the roles {', '.join(policy.operators)}, which nobody in people has: nobody could pause"
-        )
-    for position, freeze in enumerate(policy.freezes):
-        try:
-            cron_trigger(freeze.schedule)
-        except ScheduleError as error:
-            found.append(f"freezes[{position}].schedule: {error}")
-    found += _unknown_people(policy)
-    found += channel_problems(policy.channels)
-    slack = [person.slack for person in policy.people.values() if person.slack]
-    twice = sorted({each for each in slack if slack.count(each) > 1})
-    if twice:
-        found.append(f"two people have the Slack id {', '.join(twice)}: one person would count as two")
-    return found

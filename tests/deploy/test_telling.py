@@ -19,7 +19,7 @@ from deploy.errors import UserError
 from deploy.settings import Settings
 from remediation.clock import SystemClock
 from remediation.errors import PolicyInvalid
-from remediation.policy import read_policy
+from remediation.policy_file import read_policy
 from serving.slack.blocks import APPROVE
 from tests.api.api_world import World
 from tests.api.conftest import _served
@@ -111,7 +111,10 @@ async def test_clicks_are_heard_where_slack_is_set_up(tmp_path: Path) -> None:
         ("{name: a, kind: fax}", "there are: email, webhook, teams, pagerduty"),
         ("{name: a, kind: teams, url: https://x}", "a secret is named by its environment variable"),
         ("{name: a, kind: email, to: [nobody]}", "channels"),
-        ("{name: a, kind: teams, url_env: X, send: [{events: [resolved]}]}", "there are: approval_requested"),
+        (
+            "{name: a, kind: teams, url_env: X, send: [{events: [resolved]}]}",
+            "there are: approval_decided",
+        ),
         ("{name: a, kind: teams, url_env: X}, {name: a, kind: email, to: [b@c]}", "two have the name 'a'"),
     ],
 )

@@ -7,7 +7,8 @@ import pytest
 
 from remediation.approvals import Result, decide, request
 from remediation.errors import PolicyInvalid
-from remediation.policy import Freeze, Person, Policy, Rule, read_policy
+from remediation.policy import Freeze, Person, Policy, Rule
+from remediation.policy_file import read_policy
 from remediation.values import Desired, Incident, Plan
 from tests.remediation.fake_journal import FakeJournal
 from tests.remediation.fakes import Faults, ManualClock, S
@@ -154,6 +155,70 @@ def test_a_policy_that_could_never_work_is_refused(tmp_path: Path, text: str, to
     file.write_text(text)
     with pytest.raises(PolicyInvalid, match=told):
         read_policy(file)
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        """
+people:
+  mira: {roles: [approver], slak: U1}
+  otto:
+    roles: approver
+rules:
+  - {models: "*", actions: [rolback, retrain], quorum: 0}
+  - models: "a*"
+    quorm: 2
+freezes:
+  - {schedule: "0 18 * * 5", lasts_h: 9999}
+channels:
+  - {name: mail, kind: emial, to: [a@b.c]}
+  - {name: ERP, kind: webhook, url: "https://erp.example.com", secret_env: "no name"}
+limits:
+  at_once: none
+"""
+    )
+    with pytest.raises(PolicyInvalid) as refused:
+        read_policy(file)
+    told = str(refused.value)
+    for expected in (
+        "line 3, people.mira: Object contains unknown field `slak`; did you mean 'slack'?",
+        "line 5, people.otto.roles is 'approver': Expected `array`, got `str`",
+        "line 7, rules[0].actions[0] is 'rolback': Invalid enum value 'rolback'; did you mean 'rollback'?",
+        "line 7, rules[0].quorum is 0: Expected `int` >= 1",
+        "line 9, rules[1]: Object contains unknown field `quorm`; did you mean 'quorum'?",
+        "line 11, freezes[0]: Object missing required field `reason`",
+        "line 11, freezes[0].lasts_h is 9999: Expected `float` <= 8784",
+        "line 13, channels[0].kind is 'emial': Invalid value 'emial'; did you mean 'email'?",
+        "line 14, channels[1].name is 'ERP'",
+        "line 14, channels[1].secret_env: Expected the name of an environment variable",
+        "line 16, limits.at_once is 'none': Expected `int`, got `str`",
+    ):
+        assert expected in told, told
+    assert told.count("line ") == 11
+    file.write_text(
+        """
+people:
+  mira: {roles: [approver]}
+rules:
+  - {roles: [aprover]}
+operators: [admin]
+escalation:
+  - {after_min: 5, people: [mria]}
+on_call: {people: [tom], starts: 2026-11-23T08:00:00Z}
+"""
+    )
+    with pytest.raises(PolicyInvalid) as refused:
+        read_policy(file)
+    told = str(refused.value)
+    for expected in (
+        "line 5, rules[0] needs 1 people with one of the roles aprover",
+        "did you mean 'approver'?",
+        "line 6, operators names the roles admin, which nobody in people has",
+        "line 8, escalation[0] names 'mria', who is not in people; did you mean 'mira'?",
+        "line 9, on_call names 'tom', who is not in people (there are: mira)",
+    ):
+        assert expected in told, told
 
 
 def test_the_policy_of_the_documentation_is_one(tmp_path: Path) -> None:

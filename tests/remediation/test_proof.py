@@ -13,7 +13,8 @@ from remediation.playbooks.files import parse_playbooks
 from remediation.playbooks.lint import lint
 from remediation.playbooks.planner import next_step
 from remediation.playbooks.proposal import Proposal
-from remediation.policy import Policy, read_policy
+from remediation.policy import Policy
+from remediation.policy_file import read_policy
 from remediation.proof import Proof
 from remediation.proving import required
 from remediation.values import Plan
