@@ -118,8 +118,10 @@ def cancelled(action: Action) -> Step | None:
 
 def forward(plan: Plan) -> tuple[str, ...]:
     """The steps of a plan in order. Traffic is shifted in stages: a share each, watched before the next; the last one
-    is verified as a whole."""
+    is verified as a whole. A shadow that has to do well is watched until that is known."""
     steps = RULES[plan.action].steps
+    if plan.action == "shadow" and proven(plan):
+        return (*steps, "hold")
     if plan.action != "shift_traffic":
         return steps
     stages = range(1, len(controls(plan).shares or (1.0,)) + 1)
@@ -143,10 +145,15 @@ def next_step(action: Action, plan: Plan) -> str | None:
     return next((name for name in order if not is_done(action, name)), None)
 
 
-def verified(plan: Plan) -> bool:
-    """Recovery has to be proven after the plan's last step."""
+def proven(plan: Plan) -> bool:
+    """That it does well has to be proven of what the plan brings about."""
     said = controls(plan).verify
     return RULES[plan.action].verified if said is None else said is not False
+
+
+def verified(plan: Plan) -> bool:
+    """The model's recovery has to be proven after the plan's last step: not after what changes no answer."""
+    return proven(plan) and plan.action != "shadow"
 
 
 def undone_by(plan: Plan, failed_step: str) -> bool:

@@ -70,7 +70,7 @@ def _due_of(unit: Reader, model: str, kind: ActionKind, config: AgentConfig) -> 
         plan = unit.plan(action.plan_id)
         if plan is None or is_cleanup(plan):
             continue
-        subject = _new_shadows(plan)
+        subject = plan.new_shadows
         if subject not in seen and _ready(unit, plan, config):
             yield action
         seen.add(subject)
@@ -144,15 +144,10 @@ def _ended(now: Arrangement, plan: Plan) -> Arrangement:
     """How the model answers without what the plan had turned on."""
     if plan.action == "raise_log_detail":
         return msgspec.structs.replace(now, detailed=plan.from_arrangement.detailed)
-    return without_shadows(now, _new_shadows(plan))
-
-
-def _new_shadows(plan: Plan) -> tuple[str, ...]:
-    before = plan.from_arrangement.shadows
-    return tuple(each for each in plan.arrangement.shadows if each not in before)
+    return without_shadows(now, plan.new_shadows)
 
 
 def _told(plan: Plan) -> str:
     if plan.action == "raise_log_detail":
         return f"Logging the requests of {plan.model} as before"
-    return f"An end of version {', '.join(_new_shadows(plan))} scoring the requests of {plan.model}"
+    return f"An end of version {', '.join(plan.new_shadows)} scoring the requests of {plan.model}"

@@ -70,9 +70,10 @@ class Executor:
         if self._ledger.claim(action_id) is not None:
             self._endings.fail(action_id, actions.CANCEL if asked else "verify", reason)
 
-    def succeed(self, action_id: str, sentence: str, end: Effect = "recovered") -> bool:
-        """End an action that did what it should, and its incident; False when somebody else holds it."""
-        return self._endings.succeed(action_id, sentence, end)
+    def succeed(self, action_id: str, sentence: str, end: Effect = "recovered", *, epoch: int) -> bool:
+        """End an action that did what it should in the state of `epoch`, and its incident; False when somebody else
+        holds it, or decided another state since."""
+        return self._endings.succeed(action_id, sentence, end, epoch=epoch)
 
     async def _wait(self, action_id: str, name: str, reason: str) -> float:
         """Look again soon, less often the longer it takes."""

@@ -11,7 +11,7 @@ from remediation import actions, incidents
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.errors import BrokenOff, LeaseLost, RemediationError
-from remediation.ports import Clock, Journal, Unit
+from remediation.ports import Clock, Journal, Reader, Unit
 from remediation.values import Action, Plan
 
 log = structlog.get_logger()
@@ -113,7 +113,7 @@ class Ledger:
         if breakable and asked is not None:
             raise BrokenOff(asked.detail)
 
-    def held(self, unit: Unit, action_id: str) -> Action:
+    def held(self, unit: Reader, action_id: str) -> Action:
         """The action, while this agent has its lease. Raises `LeaseLost`."""
         action = unit.action(action_id)
         if action is None or action.lease_by != self._config.agent_id or action.state not in actions.RUNNING:

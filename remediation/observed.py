@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from msgspec.structs import replace
+
 from detectors.values import Alert, Axis, MetricPoint, Value
 from remediation.clock import seconds
 from remediation.config import AgentConfig, VerificationConfig
@@ -11,6 +13,7 @@ from remediation.levels import lost
 from remediation.outcomes import MEASURES, Period, period
 from remediation.ports import Reader
 from remediation.routing import still_firing
+from remediation.tenures import began_us, only_scored, shadowed_before
 from remediation.values import Arrangement, Desired, Incident
 from remediation.verification import Observed, Segment, Signal
 
@@ -47,26 +50,42 @@ class Observer:
 
     def observe(self, unit: Reader, incident: Incident, desired: Desired) -> Observed:
         """What is known now about the version that serves."""
-        new = not _answered_before(unit, incident, desired.version, desired.epoch)
-        return self._observe(unit, incident, desired, desired.version, new)
+        return self._of_answers(unit, incident, desired, desired.version, desired.epoch)
 
     def of_share(
         self, unit: Reader, incident: Incident, desired: Desired, version: str, epoch: int
     ) -> Observed:
         """The same of a version that answers a share of the requests since an epoch after `epoch`."""
-        new = not _answered_before(unit, incident, version, epoch + 1)
-        return self._observe(unit, incident, desired, version, new)
+        return self._of_answers(unit, incident, desired, version, epoch + 1)
+
+    def of_shadow(self, unit: Reader, incident: Incident, desired: Desired, version: str) -> Observed:
+        """The same of a version that scores the requests beside the one that answers, since that was decided. Whether
+        it is asked before anybody is answered, or a constant is answered instead, makes no difference to it."""
+        alone = replace(desired.arrangement, constant=None, paused=False)
+        decided = replace(desired, arrangement=alone)
+        return self._observe(unit, incident, decided, version, (desired.at_us, "event"))
+
+    def _of_answers(
+        self, unit: Reader, incident: Incident, desired: Desired, version: str, epoch: int
+    ) -> Observed:
+        """Of what it answered since `epoch`. Labels still arrive for what a version said before, to somebody or beside
+        somebody else: its new answers are told by window of events."""
+        deployments = unit.deployments(incident.model)
+        since: tuple[int, Axis] = (_acted_us(incident, desired), "event")
+        if not _answered_before(deployments, incident, version, epoch):
+            began = began_us(deployments, version, epoch)
+            shadowed = began is not None and shadowed_before(deployments, version, epoch)
+            since = (began, "event") if shadowed and began is not None else (0, "label")
+        return self._observe(unit, incident, desired, version, since)
 
     def _observe(
-        self, unit: Reader, incident: Incident, desired: Desired, version: str, new: bool
+        self, unit: Reader, incident: Incident, desired: Desired, version: str, since: tuple[int, Axis]
     ) -> Observed:
-        """new: it had not answered before the action."""
+        """since: from when on its windows count, of events or of labels."""
         alerts = unit.alerts(incident.id)
         ill = still_firing(alerts, incident.version)
         acted_us = _acted_us(incident, desired)
-        since_us = 0 if new else acted_us
-        # Labels still arrive for what a version answered before: its new answers are told by window of events.
-        axis: Axis = "label" if new else "event"
+        since_us, axis = since
         own = [
             point
             for point in unit.points(
@@ -131,14 +150,20 @@ class Observer:
         known = self._remembered.get((incident.id, epoch))
         if known is not None:
             return known
-        labels = unit.points(
-            incident.model,
-            measures=MEASURES,
-            axis="label",
-            since_us=incident.change_us - seconds(self._config.diagnosis.history_s),
-            until_us=acted_us + 1,
-            limit=_MANY,
-        )
+        deployments = unit.deployments(incident.model)
+        beside = {version for each in deployments for version in each.arrangement.shadows}
+        labels = [
+            point
+            for point in unit.points(
+                incident.model,
+                measures=MEASURES,
+                axis="label",
+                since_us=incident.change_us - seconds(self._config.diagnosis.history_s),
+                until_us=acted_us + 1,
+                limit=_MANY,
+            )
+            if point.version not in beside or not only_scored(deployments, point.version, point.end_us)
+        ]
         last = self._needed.healthy_windows
         names = ("all", *sorted({each.segment for each in ill if each.kind in OUTCOMES} - {"all"}))
         known = tuple(
@@ -161,9 +186,9 @@ def _acted_us(incident: Incident, desired: Desired) -> int:
     return incident.acted_us or desired.at_us if decided_before else desired.at_us
 
 
-def _answered_before(unit: Reader, incident: Incident, version: str, epoch: int) -> bool:
+def _answered_before(deployments: Sequence[Desired], incident: Incident, version: str, epoch: int) -> bool:
     """Whether the version had answered requests before what was decided in `epoch`."""
-    earlier = [each for each in unit.deployments(incident.model) if each.epoch < epoch]
+    earlier = [each for each in deployments if each.epoch < epoch]
     named = {name for each in earlier for name in (each.version, *each.arrangement.shares)}
     return version in {*named, incident.version}
 

@@ -27,11 +27,16 @@ def judged(
     remembered: Remembered,
     share_of: str | None = None,
 ) -> Verdict:
-    """The verdict on the version that serves; with `share_of` on a version that answers only a share as yet."""
+    """The verdict on the version that serves; with `share_of` on a version that answers only a share as yet, or, where
+    that is what the plan does, only scores beside it."""
     if desired is None:
         return Verdict(outcome="inconclusive", sentence=f"no version of {incident.model} is decided")
     needed = required(plan, config)
     observer = Observer(config, needed, remembered)
     if share_of is None or plan is None:
-        return verify(observer.observe(unit, incident, desired), needed)
-    return verify(observer.of_share(unit, incident, desired, share_of, plan.epoch), needed)
+        observed = observer.observe(unit, incident, desired)
+    elif plan.action == "shadow":
+        observed = observer.of_shadow(unit, incident, desired, share_of)
+    else:
+        observed = observer.of_share(unit, incident, desired, share_of, plan.epoch)
+    return verify(observed, needed)

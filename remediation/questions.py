@@ -27,7 +27,7 @@ def is_question(plan: Plan) -> bool:
 
 
 def is_about_share(plan: Plan) -> bool:
-    """Whether a question is about a share of the traffic that is held."""
+    """Whether a question is about a step that is held: a share of the traffic, or a shadow."""
     return _STEP in plan.parameters
 
 
@@ -53,10 +53,10 @@ def question(
     action: Action, plan: Plan, desired: Desired, *, why: str, now_us: int, step: str | None = None
 ) -> Plan | None:
     """The plan that takes `action` back, which carried out `plan`; None where nothing can. With `step` the question is
-    whether to go on with the next share of the traffic."""
+    whether to go on with the next share of the traffic, or after a shadow."""
     if not actions.backward(plan):
         return None
-    moved = desired.version != plan.from_version or step is not None
+    moved = desired.version != plan.from_version or (step is not None and not plan.new_shadows)
     return Plan(
         id=f"{plan.id}-undo" if step is None else f"{plan.id}-undo.{actions.stage_of(step)}",
         incident_id=plan.incident_id,
@@ -91,15 +91,20 @@ def _asks(plan: Plan, why: str) -> tuple[str, ...]:
 
 
 def _asks_share(plan: Plan, why: str) -> tuple[str, ...]:
+    version, what, after = plan.to_version, "with its share", "with the next share"
+    if plan.new_shadows:
+        version, what, after = ", ".join(plan.new_shadows), "as a shadow", "with the playbook"
     return (
-        f"Go on or undo? Version {plan.to_version} could not be proven to do well with its share: {why}.",
-        "Approve to undo it, reject to go on with the next share. Until somebody decides, proof is still looked for.",
+        f"Go on or undo? Version {version} could not be proven to do well {what}: {why}.",
+        f"Approve to undo it, reject to go on {after}. Until somebody decides, proof is still looked for.",
     )
 
 
 def _rejected(plan: Plan, desired: Desired, step: str | None) -> str:
     if step is None:
         return f"version {desired.version} goes on as it is"
+    if plan.new_shadows:
+        return f"version {', '.join(plan.new_shadows)} stays a shadow, and the playbook goes on"
     return f"version {plan.to_version} gets its next share of the requests"
 
 

@@ -26,6 +26,11 @@ class _Case:
     patience_us: int
 
     @property
+    def epoch(self) -> int:
+        """Of the state that was judged."""
+        return self.desired.epoch if self.desired else 0
+
+    @property
     def superseded(self) -> str | None:
         """Who decided otherwise since the action; None when nobody did."""
         if self.action is None or self.plan is None or self.desired is None:
@@ -59,8 +64,7 @@ class Recovery:
             self._answered(case, case.question.ticket)
         elif case.verdict.outcome == "inconclusive":
             self._unproven(case)
-        else:
-            self._settled(case, f"{case.verdict.outcome} in the meantime: {sentence}")
+        elif self._settled(case, f"{case.verdict.outcome} in the meantime: {sentence}"):
             self._decided(case)
 
     def _case(self, unit: Reader, incident_id: str) -> _Case | None:
@@ -86,13 +90,14 @@ class Recovery:
         verdict, action = case.verdict, case.action
         match verdict.outcome:
             case "pass" if action is not None:
-                self.executor.succeed(action.id, verdict.sentence)
+                self.executor.succeed(action.id, verdict.sentence, epoch=case.epoch)
             case "pass":
-                self._close(case.incident.id, "resolved", verdict.sentence)
+                self._close(case, "resolved", verdict.sentence)
             case "contained" if action is not None:
-                self.executor.succeed(action.id, f"Contained, not cured: {verdict.sentence}", "contained")
+                told = f"Contained, not cured: {verdict.sentence}"
+                self.executor.succeed(action.id, told, "contained", epoch=case.epoch)
             case "contained":
-                self._close(case.incident.id, "escalated", f"Contained, not cured: {verdict.sentence}")
+                self._close(case, "escalated", f"Contained, not cured: {verdict.sentence}")
             case _:
                 self._not_recovered(case, verdict.sentence)
 
@@ -105,8 +110,9 @@ class Recovery:
         action, ticket = case.action, case.question.ticket if case.question else None
         if action is None or (ticket is None and not self._ask(case, why)):
             self._not_recovered(case, why)
-        elif ticket is not None and (ticket.state != "pending" or now_us >= ticket.expires_us):
-            self._settled(case, "nobody decided in time", expired=True)
+            return
+        over = ticket is not None and (ticket.state != "pending" or now_us >= ticket.expires_us)
+        if over and self._settled(case, "nobody decided in time", expired=True):
             self._not_recovered(case, f"{why}; nobody said whether to keep it or to undo it")
 
     def _answered(self, case: _Case, ticket: Approval) -> None:
@@ -120,7 +126,7 @@ class Recovery:
         if undone:
             self.executor.take_back(case.action.id, sentence, asked=True)
         else:
-            self.executor.succeed(case.action.id, sentence, "kept")
+            self.executor.succeed(case.action.id, sentence, "kept", epoch=case.epoch)
 
     def _ask(self, case: _Case, why: str) -> bool:
         """Open the ticket; False where there is nothing that could be undone."""
@@ -141,21 +147,23 @@ class Recovery:
                 unit.add_plan(plan, ticket, actor=incidents.AGENT)
         return True
 
-    def _settled(self, case: _Case, why: str, *, expired: bool = False) -> None:
-        """End a ticket that waits for an answer nobody needs any more."""
+    def _settled(self, case: _Case, why: str, *, expired: bool = False) -> bool:
+        """End a ticket that waits for an answer nobody needs any more; False when somebody has answered meanwhile: then
+        that counts."""
         if case.question is None or case.question.ticket.state != "pending":
-            return
+            return True
         with self.journal.transaction() as unit:
             ticket = unit.approval(case.question.ticket.id)
-            if ticket is not None and ticket.state == "pending":
-                state = "expired" if expired else "void"
-                approvals.settle(unit, ticket, state, now_us=self.clock.now_us(), reason=why)
+            if ticket is None or ticket.state != "pending":
+                return False
+            state = "expired" if expired else "void"
+            return approvals.settle(unit, ticket, state, now_us=self.clock.now_us(), reason=why) is not None
 
     def _not_recovered(self, case: _Case, why: str) -> None:
         if case.action is not None:
             self.executor.take_back(case.action.id, why)
         elif not self._taken_over(case, why):
-            self._close(case.incident.id, "escalated", why)
+            self._close(case, "escalated", why)
 
     def _taken_over(self, case: _Case, why: str) -> bool:
         """Whether what people released in the meantime is ill of the same, and is treated from now on."""
@@ -166,8 +174,10 @@ class Recovery:
             now_us = self.clock.now_us()
             return taken_over(unit, incident, case.desired, why, now_us=now_us, config=self.config.diagnosis)
 
-    def _close(self, incident_id: str, to: incidents.Ending, outcome: str) -> None:
+    def _close(self, case: _Case, to: incidents.Ending, outcome: str) -> None:
+        """End the incident, unless another state is decided by now than the one that was judged."""
         with self.journal.transaction() as unit:
-            incident = unit.incident(incident_id)
-            if incident is not None and incident.state == "verifying":
+            incident, desired = unit.incident(case.incident.id), unit.desired(case.incident.model)
+            same = (desired.epoch if desired else 0) == case.epoch
+            if incident is not None and incident.state == "verifying" and same:
                 incidents.close(unit, incident, to=to, outcome=outcome, now_us=self.clock.now_us())

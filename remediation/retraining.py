@@ -170,6 +170,7 @@ def _lines(events: pd.DataFrame, features: tuple[str, ...], since_us: int) -> _L
     missing = [name for name in features if f"{_PREFIX}{name}" not in events.columns]
     if missing or not features:
         raise StepFailed(f"the archive lacks the features {missing or 'of the model: none are registered'}")
+    events = _one_per_request(events, [f"{_PREFIX}{name}" for name in features])
     label = events["label"].to_numpy(dtype=np.float64, na_value=np.nan)
     known = ~np.isnan(label)
     columns = [
@@ -197,6 +198,14 @@ def _lines(events: pd.DataFrame, features: tuple[str, ...], since_us: int) -> _L
         newest_us=newest_us,
     )
     return lines.only(np.lexsort((lines.label, lines.group, -newest_us)))
+
+
+def _one_per_request(events: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A request that several versions scored is one row: that of the version that took most of the features."""
+    missing = events.loc[:, columns].isna().sum(axis=1).to_numpy()
+    order = np.argsort(missing, kind="stable")
+    first = np.sort(order[~events["id"].iloc[order].duplicated().to_numpy()])
+    return events.iloc[first]
 
 
 def _segments(events: pd.DataFrame) -> tuple[pd.DataFrame, list[Integers]]:

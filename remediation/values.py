@@ -155,6 +155,12 @@ class Plan(Value, frozen=True, kw_only=True):
         canonical = msgspec.json.encode(msgspec.to_builtins(self), order="sorted")
         return hashlib.sha256(canonical).hexdigest()
 
+    @property
+    def new_shadows(self) -> tuple[str, ...]:
+        """The versions that score every request from now on."""
+        before = self.from_arrangement.shadows
+        return tuple(each for each in self.arrangement.shadows if each not in before)
+
 
 class Vote(Value, frozen=True, kw_only=True):
     """One person's consent to a plan."""

@@ -1,5 +1,6 @@
 """Where the rows around a release come from: the archive, scored once more by the version before."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,9 @@ import structlog
 from remediation.clock import seconds
 from remediation.evidence import Facts
 from remediation.ports import Archive, Registry, Scorer
+from remediation.tenures import scores_only
 from remediation.testimony import Both, Floats, Testimony, weigh
+from remediation.values import Desired
 
 log = structlog.get_logger()
 
@@ -53,7 +56,7 @@ class Witness:
             until_us=min(facts.now_us, release.at_us + _reach_us(facts, None)),
             known_until_us=facts.now_us,
         )
-        rows = _thinned(frame, before, facts.version)
+        rows = _thinned(frame, (before, facts.version), facts.deployments)
         if not len(rows):
             return Testimony()
         new = (rows["version"] == facts.version).to_numpy(bool)
@@ -83,9 +86,15 @@ def _reach_us(facts: Facts, spans: int | None) -> int:
     return most_us if spans is None else min(max(spans * span_us, least_us), most_us)
 
 
-def _thinned(frame: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
+def _thinned(frame: pd.DataFrame, versions: tuple[str, str], deployments: Sequence[Desired]) -> pd.DataFrame:
+    """Some of the rows that the versions answered; what they only scored beside another one says nothing of a
+    release."""
     kept: list[pd.DataFrame] = []
-    for version in (before, after):
+    starts_us = np.array([each.at_us for each in deployments], dtype=np.int64)
+    for version in versions:
         rows = frame.loc[frame["version"] == version]
+        beside = [False, *(scores_only(each, version) for each in deployments)]
+        places = np.searchsorted(starts_us, rows["time_us"].to_numpy(np.int64), side="right")
+        rows = rows.loc[~np.array(beside)[places]]
         kept.append(rows.iloc[:: max(len(rows) // _EACH, 1)])
     return pd.concat(kept).sort_values("time_us", kind="stable", ignore_index=True)

@@ -47,8 +47,8 @@ class _Waiting:
 class Shadows:
     """A bounded queue, and one thread that works it off beside the answers.
 
-    A shadow's event is its own: `ID@VERSION`, because an id belongs to one event of a model. Nothing here raises
-    into a request or makes it wait.
+    A shadow's event has the id of the request: events are told apart by model, version and id, and a label belongs to
+    all that have its id. Nothing here raises into a request or makes it wait.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Shadows:
         self._log(
             loaded.model,
             version=loaded.version,
-            id=[f"{id}@{loaded.version}" for id in asked.ids],
+            id=asked.ids,
             features=voice.rows_of(asked.matrix),
             prediction=(scores >= THRESHOLD).astype("int64"),
             score=scores,

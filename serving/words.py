@@ -140,8 +140,7 @@ def headline(plan: Plan) -> str:
             shares = [f"{share * 100:g} %" for share in plan.parameters.get("shares", ())]
             return f"Send {', then '.join(shares) or 'more'} of {model}'s requests to version {good} instead of {ill}"
         case "shadow":
-            new = [each for each in plan.arrangement.shadows if each not in plan.from_arrangement.shadows]
-            return f"Let version {', '.join(new) or good} score {model}'s requests beside version {ill}"
+            return f"Let version {', '.join(plan.new_shadows) or good} score {model}'s requests beside version {ill}"
         case "fall_back" if good is not None:
             return f"Fall back to version {good} of {model} instead of {ill}"
         case "fall_back":
@@ -171,7 +170,10 @@ def refusal(plan: Plan) -> str:
     if not is_question(plan):
         return "The incident ends without an action."
     if is_about_share(plan):
-        return "The new version gets its next share of the requests."
+        shadow = plan.action == "shadow"
+        return (
+            f"{'The playbook goes on' if shadow else 'The new version gets its next share of the requests'}."
+        )
     return "What was done stays as it is, and its incident is left to people."
 
 
@@ -180,6 +182,7 @@ def _headline_of_undo(plan: Plan) -> str:
     gone = sorted(set(plan.from_arrangement.shares) - set(plan.arrangement.shares))
     if now != before:
         return f"{model} version {now} instead of {before}"
+    gone = gone or [each for each in plan.from_arrangement.shadows if each not in plan.arrangement.shadows]
     if gone:
         return f"{model} version {', '.join(gone)} beside {before}"
     return f"How {model} version {now} answers"
@@ -272,7 +275,8 @@ def _notification(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
 
 
 def _silence(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
-    what = "Silence ended" if verb == "ended" else f"Silenced until {moment(detail.get('until_us'))} UTC"
+    lead = "Silence extended" if verb == "extended" else "Silenced"
+    what = "Silence ended" if verb == "ended" else f"{lead} until {moment(detail.get('until_us'))} UTC"
     return _with(f"{what}: {detail.get('covers')}", detail.get("why")), toned("", "still")
 
 

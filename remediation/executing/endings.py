@@ -43,15 +43,16 @@ class Endings:
             if not is_cleanup(plan):
                 self._go_on(unit, done, f"{plan.action}: {sentence}")
 
-    def succeed(self, action_id: str, sentence: str, end: Effect = "recovered") -> bool:
-        """End an action that did what it should, with what became of the illness; False when somebody else holds it, or
-        a person has cancelled it. Only what has recovered is resolved: of the rest people are told, and what is
-        contained can go on."""
+    def succeed(self, action_id: str, sentence: str, end: Effect = "recovered", *, epoch: int) -> bool:
+        """End an action that did what it should, with what became of the illness; False when somebody else holds it, a
+        person has cancelled it, or another state than that of `epoch`, which was judged, is decided by now. Only what
+        has recovered is resolved: of the rest people are told, and what is contained can go on."""
         if self._parts.ledger.claim(action_id) is None:
             return False
         with self._parts.journal.transaction() as unit:
             action = self._parts.ledger.held(unit, action_id)
-            if actions.cancelled(action) is not None:
+            desired = unit.desired(action.model)
+            if actions.cancelled(action) is not None or (desired.epoch if desired else 0) != epoch:
                 return False
             done = self._parts.ledger.stepped(action, "verify", "done", sentence)
             self._over(unit, action, done, "succeeded", sentence)

@@ -1,6 +1,9 @@
-"""Between two shares of the traffic: the new version has to do well with the one before it gets the next."""
+"""A version has to do well before it gets more: between two shares of the traffic, and as a shadow before it answers
+anybody."""
 
 import asyncio
+from dataclasses import dataclass
+from typing import Literal
 
 from remediation import actions, approvals, incidents
 from remediation.clock import US_PER_S, seconds
@@ -9,12 +12,32 @@ from remediation.executing.endings import Endings
 from remediation.executing.parts import Parts, own_desired
 from remediation.observed import patience_us
 from remediation.playbooks.proposal import controls
-from remediation.ports import Unit
+from remediation.ports import Reader, Unit
 from remediation.proving import judged, required
 from remediation.questions import Question, asked, question
 from remediation.routing import still_firing
 from remediation.values import Action, Desired, Incident, Plan
 from remediation.verification import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one look has shown. `question`: what people are asked about it, if they are."""
+
+    action: Action
+    desired: Desired
+    verdict: Verdict
+    question: Question | None
+    patience_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What follows from a look, and what becomes of the ticket that waits, with the reason."""
+
+    next: Literal["go on", "fail", "wait", "ask"]
+    why: str
+    settled: tuple[Literal["void", "expired"], str] | None = None
 
 
 class Hold:
@@ -40,97 +63,108 @@ class Hold:
                 ledger.save(unit, action, ledger.stepped(action, name, "intended"))
 
     def _look(self, name: str, action_id: str, plan: Plan) -> None:
-        waits: str | None = None
-        failed: str | None = None
-        with self._parts.journal.transaction() as unit:
-            action = self._parts.ledger.held(unit, action_id)
-            desired, incident = own_desired(unit, action, plan), unit.incident(plan.incident_id)
-            if incident is None:
-                raise StepFailed(f"incident {plan.incident_id} is not in the journal any more")
-            verdict = self._verdict(unit, incident, desired, plan)
-            ticket = asked(unit, action, step=name)
-            if verdict.outcome != "inconclusive":
-                self._settle(unit, ticket, f"{verdict.outcome} in the meantime: {verdict.sentence}")
-            if verdict.outcome == "fail":
-                failed = verdict.sentence
-            else:
-                told = self._goes_on(unit, name, action, plan, verdict, ticket)
-                if told is not None:
-                    ledger = self._parts.ledger
-                    ledger.save(unit, action, ledger.stepped(action, name, "done", told))
-                else:
-                    waits, failed = self._waits(unit, name, action, plan, desired, verdict, ticket)
+        with self._parts.journal.reading() as unit:
+            seen = self._seen(unit, name, action_id, plan)
+        found = self._found(name, plan, seen)
+        if found.next != "wait" or found.settled is not None:
+            self._write(name, action_id, plan, seen, found)
         # What was written of the ticket stays also when the step does not go on.
-        if failed is not None:
-            raise StepFailed(failed)
-        if waits is not None:
-            raise NotYet(waits)
+        if found.next == "fail":
+            raise StepFailed(found.why)
+        if found.next != "go on":
+            raise NotYet(found.why)
 
-    def _verdict(self, unit: Unit, incident: Incident, desired: Desired, plan: Plan) -> Verdict:
-        version = plan.to_version or desired.version
+    def _seen(self, unit: Reader, name: str, action_id: str, plan: Plan) -> _Seen:
+        action = self._parts.ledger.held(unit, action_id)
+        desired, incident = own_desired(unit, action, plan), unit.incident(plan.incident_id)
+        if incident is None:
+            raise StepFailed(f"incident {plan.incident_id} is not in the journal any more")
+        return _Seen(
+            action=action,
+            desired=desired,
+            verdict=self._verdict(unit, incident, desired, plan),
+            question=asked(unit, action, step=name),
+            patience_us=patience_us(unit.alerts(plan.incident_id), required(plan, self._parts.config)),
+        )
+
+    def _verdict(self, unit: Reader, incident: Incident, desired: Desired, plan: Plan) -> Verdict:
+        version = _subject(plan, desired)
+        how = "as a shadow" if plan.action == "shadow" else "with its share"
         alerts = still_firing(unit.alerts(plan.incident_id), version)
         ill = [each for each in alerts if each.end_us > desired.at_us]
         if ill:
-            return Verdict(
-                outcome="fail", sentence=f"version {version} is ill with its share: {ill[0].reason}"
-            )
-        if not actions.verified(plan):
+            return Verdict(outcome="fail", sentence=f"version {version} is ill {how}: {ill[0].reason}")
+        if not actions.proven(plan):
             return Verdict(outcome="pass", sentence=f"no alert of version {version}")
         parts = self._parts
         found = judged(
             unit, incident, desired, plan, config=parts.config, remembered=parts.remembered, share_of=version
         )
-        return Verdict(outcome=found.outcome, sentence=f"with its share {found.sentence}")
+        return Verdict(outcome=found.outcome, sentence=f"{how} {found.sentence}")
 
-    def _goes_on(
-        self, unit: Unit, name: str, action: Action, plan: Plan, verdict: Verdict, ticket: Question | None
-    ) -> str | None:
-        """Why the next share is due; None when it is not."""
-        if ticket is not None and ticket.ticket.state == "rejected":
-            why = f" ({ticket.ticket.reason})" if ticket.ticket.reason else ""
-            return f"{ticket.ticket.decided_by} decided to go on{why}, not proven: {verdict.sentence}"
-        if verdict.outcome == "inconclusive" or self._held_us(name, action) < seconds(controls(plan).hold_s):
-            return None
-        return verdict.sentence
+    def _found(self, name: str, plan: Plan, seen: _Seen) -> _Found:
+        """What the look comes to. What a person has said counts, unless the version is proven to be ill."""
+        verdict, ticket = seen.verdict, seen.question.ticket if seen.question else None
+        known = None
+        if verdict.outcome != "inconclusive":
+            known = ("void", f"{verdict.outcome} in the meantime: {verdict.sentence}")
+        if verdict.outcome == "fail":
+            return _Found("fail", verdict.sentence, known)
+        said = f" ({ticket.reason})" if ticket is not None and ticket.reason else ""
+        known_as = "proven" if known is not None else "not proven"
+        if ticket is not None and ticket.state == "rejected":
+            why = f"{ticket.decided_by} decided to go on{said}, {known_as}: {verdict.sentence}"
+            return _Found("go on", why)
+        if ticket is not None and ticket.state == "approved":
+            why = f"{ticket.decided_by} decided to undo it{said}, {known_as}: {verdict.sentence}"
+            return _Found("fail", why)
+        held_us, hold_us = self._held_us(name, seen.action), seconds(controls(plan).hold_s)
+        if known is not None and held_us >= hold_us:
+            return _Found("go on", verdict.sentence, known)
+        if ticket is None:
+            limit_us = max(hold_us, seen.patience_us)
+            if known is not None or held_us < limit_us:
+                return _Found("wait", verdict.sentence)
+            return _Found("ask", f"not proven in {limit_us / US_PER_S:g} s: {verdict.sentence}")
+        if ticket.state != "pending" or self._parts.clock.now_us() >= ticket.expires_us:
+            nobody = f"{verdict.sentence}; nobody said whether to go on or to undo it"
+            return _Found("fail", nobody, ("expired", "nobody decided in time"))
+        return _Found("wait", verdict.sentence, known)
 
-    def _waits(
-        self,
-        unit: Unit,
-        name: str,
-        action: Action,
-        plan: Plan,
-        desired: Desired,
-        verdict: Verdict,
-        ticket: Question | None,
-    ) -> tuple[str | None, str | None]:
-        """What it waits for, or why it waits no longer."""
-        now_us = self._parts.clock.now_us()
-        if ticket is not None and ticket.ticket.state == "approved":
-            why = f" ({ticket.ticket.reason})" if ticket.ticket.reason else ""
-            return None, f"{ticket.ticket.decided_by} decided to undo it{why}, not proven: {verdict.sentence}"
-        if ticket is not None and (ticket.ticket.state != "pending" or now_us >= ticket.ticket.expires_us):
-            self._settle(unit, ticket, "nobody decided in time", expired=True)
-            return None, f"{verdict.sentence}; nobody said whether to go on or to undo it"
-        limit_us = max(seconds(controls(plan).hold_s), self._patience_us(unit, plan))
-        if verdict.outcome != "inconclusive" or self._held_us(name, action) < limit_us or ticket is not None:
-            return verdict.sentence, None
-        why = f"not proven in {limit_us / US_PER_S:g} s: {verdict.sentence}"
+    def _write(self, name: str, action_id: str, plan: Plan, seen: _Seen, found: _Found) -> None:
+        """Write what follows, where the world is still the one that was looked at. Raises `NotYet` where somebody has
+        answered meanwhile: then that counts."""
+        ledger, now_us = self._parts.ledger, self._parts.clock.now_us()
+        with self._parts.journal.transaction() as unit:
+            action = ledger.held(unit, action_id)
+            own_desired(unit, action, plan)
+            if asked(unit, action, step=name) != seen.question:
+                raise NotYet("the ticket has changed while the version was judged")
+            waits = seen.question.ticket if seen.question is not None else None
+            if found.settled is not None and waits is not None and waits.state == "pending":
+                state, reason = found.settled
+                approvals.settle(unit, waits, state, now_us=now_us, reason=reason)
+            if found.next == "go on":
+                self._go_on(unit, name, action, plan, found.why)
+            elif found.next == "ask":
+                self._ask(unit, name, action, plan, seen.desired, found.why)
+
+    def _go_on(self, unit: Unit, name: str, action: Action, plan: Plan, why: str) -> None:
+        done, now_us = self._parts.ledger.stepped(action, name, "done", why), self._parts.clock.now_us()
+        self._endings.step_done(unit, action, done, plan, why, now_us)
+
+    def _ask(self, unit: Unit, name: str, action: Action, plan: Plan, desired: Desired, why: str) -> None:
+        now_us, config = self._parts.clock.now_us(), self._parts.config
         asks = question(action, plan, desired, why=why, now_us=now_us, step=name)
-        config = self._parts.config
         if asks is not None and approvals.world_moved(unit, asks) is None:
             new = approvals.request(asks, now_us=now_us, ttl_s=config.approval_ttl_s, policy=config.policy)
             unit.add_plan(asks, new, actor=incidents.AGENT)
-        return f"a person is asked: {why}", None
-
-    def _patience_us(self, unit: Unit, plan: Plan) -> int:
-        return patience_us(unit.alerts(plan.incident_id), required(plan, self._parts.config))
 
     def _held_us(self, name: str, action: Action) -> int:
         step = actions.step_of(action, name)
         return self._parts.clock.now_us() - step.at_us if step else 0
 
-    def _settle(self, unit: Unit, asked: Question | None, why: str, *, expired: bool = False) -> None:
-        if asked is not None and asked.ticket.state == "pending":
-            state = "expired" if expired else "void"
-            now_us = self._parts.clock.now_us()
-            approvals.settle(unit, asked.ticket, state, now_us=now_us, reason=why)
+
+def _subject(plan: Plan, desired: Desired) -> str:
+    """The version that is watched."""
+    return plan.to_version or next(iter(plan.new_shadows), desired.version)

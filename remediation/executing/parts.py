@@ -9,7 +9,7 @@ from remediation.errors import StepFailed
 from remediation.ledger import Ledger
 from remediation.observed import Remembered
 from remediation.playbooks.proposal import controls
-from remediation.ports import Actuator, Caller, Clock, Journal, Registry, Unit
+from remediation.ports import Actuator, Caller, Clock, Journal, Reader, Registry
 from remediation.training_run import TrainingRuns
 from remediation.values import Action, Desired, Plan
 
@@ -43,7 +43,7 @@ class Parts:
         return self.config.execution.step_s if said is None else said
 
 
-def own_desired(unit: Unit, action: Action, plan: Plan) -> Desired:
+def own_desired(unit: Reader, action: Action, plan: Plan) -> Desired:
     """The state that this action decided last. Raises `StepFailed` when somebody decided another one since: that is
     theirs to bring about."""
     desired = unit.desired(plan.model)

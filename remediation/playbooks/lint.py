@@ -187,6 +187,9 @@ def _always_runs(step: kinds.Step) -> bool:
 
 
 def _ends(step: kinds.Step) -> bool:
+    """Whether no step comes after it, however it ends; what a shadow has proven is for the next one."""
+    if isinstance(step, kinds.Shadow):
+        return False
     verified = RULES[step.kind].verified if step.verify is None else step.verify is not False
     return verified and (step.on_failure or "stop") != "next"
 
@@ -214,7 +217,9 @@ def _of_consent(
 
 
 def _of_proof(step: kinds.Step, place: str) -> Iterator[Finding]:
-    """Recovery can be proven after anything, but hardly comes of what only informs."""
+    """Recovery can be proven after anything, but hardly comes of what only informs; a shadow's proof is its own."""
+    if isinstance(step, kinds.Shadow):
+        return
     if step.verify not in (None, False) and not RULES[step.kind].verified and step.kind not in _MAY_MEND:
         text = "it says `verify`, and changes nothing that could recover: the incident waits for a proof after it"
         yield Finding(level="warning", place=place, text=text)

@@ -62,7 +62,7 @@ class Common(
     answers never is). `act`: a risky step that is done without asking where the model's autonomy is `act`. `approval`:
     whose consent it takes. `timeout_s`, `retries`: of each attempt at an effect. `on_failure`: `next` step, `stop` and
     tell people, or `undo` also what a failed verification would leave, and stop. `verify`: whether recovery must be
-    proven after it (none given: as its kind is), or how surely.
+    proven after it (none given: as its kind is), or how surely; of a shadow: that it does well.
     """
 
     only_if: Conditions = Conditions()
@@ -110,7 +110,7 @@ class ShiftTraffic(Common, frozen=True, kw_only=True, tag="shift_traffic"):
 
 class Shadow(Common, frozen=True, kw_only=True, tag="shadow"):
     """The version `to` scores every request beside the one that answers, until the incident ends; with `keep` also
-    after it."""
+    after it. With `verify` the next step waits until the shadow is proven to do well, on the labels of the requests."""
 
     to: Version
     keep: bool = False

@@ -16,6 +16,7 @@ CASES: list[tuple[str, Ending, dict[str, Any]]] = [
     *((kind, "does not help", {"undo": {"url": "x"}, "verify": True}) for kind in CALLS[2:]),
     ("shift_traffic", "helps", {"shares": [0.1, 0.5, 1], "hold_s": 3}),
     ("shift_traffic", "does not help", {"shares": [0.1, 0.5, 1]}),
+    ("shadow", "helps", {"verify": True}),
 ]
 INTERLEAVED: list[tuple[str, Ending, dict[str, Any]]] = [
     ("rollback", "helps", {}),

@@ -1,6 +1,8 @@
 """Between two shares of the traffic: proven goes on, disproven is undone, neither is asked."""
 
-from typing import Any, cast
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -9,7 +11,7 @@ from remediation.approvals import decide
 from remediation.cancellation import cancel
 from remediation.policy import Policy
 from remediation.questions import is_question
-from remediation.values import Approval
+from remediation.values import Action, Approval
 from remediation.verification import Observed, Outcome, Verdict
 from serving.words import headline
 from tests.remediation.counted import Threads
@@ -35,7 +37,7 @@ class Shifting(Clinic):
     def say(self, verdict: Any) -> None:
         ticket = self.tickets[-1]
         decided = decide(
-            cast(Any, self.journal),
+            self.journal,
             self.clock,
             ticket.id,
             verdict,
@@ -51,6 +53,7 @@ class Shifting(Clinic):
             await self.turn()
 
     async def until_step(self, name: str) -> None:
+        actions: list[Action] = []
         for _ in range(40):
             actions = list(self.journal.state.actions.values())
             if actions and any(step.name == name for step in actions[0].steps):
@@ -173,3 +176,89 @@ async def test_without_verification_only_alerts_stop_it(clinic: Shifting) -> Non
     clinic.parameters["verify"] = False
     await clinic.run(120)
     assert (clinic.action.state, clinic.desired.version) == ("succeeded", "1")
+
+
+@pytest.fixture
+def shadowing(monkeypatch: pytest.MonkeyPatch) -> Shifting:
+    monkeypatch.setattr("asyncio.to_thread", Threads().to_thread)
+    clinic = Shifting("shadow", parameters={"verify": {"within_s": 90}})
+    clinic.use(monkeypatch)
+    return clinic
+
+
+async def test_a_shadow_that_has_to_do_well_is_watched_before_the_playbook_goes_on(
+    shadowing: Shifting,
+) -> None:
+    await shadowing.until_step("hold")
+    await shadowing.live(20)
+    assert shadowing.desired.arrangement.shadows == ("1",)
+    assert (shadowing.action.state, shadowing.incident.state) == ("awaiting_ack", "executing")
+    shadowing.says = "pass"
+    await shadowing.live(3)
+    assert (shadowing.action.state, shadowing.incident.state) == ("succeeded", "escalated")
+    assert "as a shadow it is pass" in shadowing.action.outcome
+
+
+async def test_a_shadow_that_does_badly_is_taken_back_and_people_are_told(shadowing: Shifting) -> None:
+    await shadowing.until_step("hold")
+    shadowing.says = "fail"
+    await shadowing.run(20)
+    assert shadowing.action.state == "reverted"
+    assert (shadowing.desired.version, shadowing.desired.arrangement) == ("2", BEFORE)
+    assert "as a shadow it is fail" in shadowing.incident.outcome
+
+
+async def test_people_are_asked_about_a_shadow_that_stays_unproven(shadowing: Shifting) -> None:
+    await shadowing.until_step("hold")
+    await shadowing.live(95)
+    (ticket,) = shadowing.tickets
+    plan = shadowing.journal.state.plans[ticket.plan_id]
+    assert "Version 1 could not be proven to do well as a shadow" in plan.evidence[0]
+    assert headline(plan) == "Undo it, or go on? churn version 1 beside 2"
+    assert (plan.action, plan.arrangement) == ("shadow", BEFORE)
+    shadowing.say("approve")
+    await shadowing.run(20)
+    assert (shadowing.action.state, shadowing.desired.arrangement) == ("reverted", BEFORE)
+
+
+async def test_nobody_waits_for_the_database_while_a_share_is_judged(
+    clinic: Shifting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, writing = clinic.journal, [0]
+    begin = journal.transaction
+
+    @contextmanager
+    def transaction() -> Generator[Any]:
+        with begin() as unit:
+            writing[0] += 1
+            try:
+                yield unit
+            finally:
+                writing[0] -= 1
+
+    def verdict(observed: Observed, *_: Any) -> Verdict:
+        assert not writing[0]
+        return clinic.verdict(observed)
+
+    monkeypatch.setattr(journal, "transaction", transaction)
+    monkeypatch.setattr("remediation.proving.verify", verdict)
+    clinic.says = "pass"
+    await clinic.run(200)
+    assert (clinic.desired.version, clinic.incident.state) == ("1", "resolved")
+
+
+async def test_an_answer_that_comes_while_a_share_is_judged_counts(
+    clinic: Shifting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+
+    def verdict(observed: Observed, *_: Any) -> Verdict:
+        if clinic.tickets[-1].state == "pending":
+            clinic.say("approve")
+        return Verdict(outcome="pass", sentence="it is pass")
+
+    monkeypatch.setattr("remediation.proving.verify", verdict)
+    await clinic.run(20)
+    assert (clinic.tickets[-1].state, clinic.action.state) == ("approved", "reverted")
+    assert "ada decided to undo it" in clinic.action.outcome

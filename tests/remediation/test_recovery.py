@@ -7,6 +7,7 @@ import pytest
 
 from remediation.questions import is_question
 from remediation.values import Approval
+from remediation.verification import Verdict
 from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, World
 
@@ -124,3 +125,46 @@ async def test_two_agents_ask_once() -> None:
         await other.idle()
     questions = [each for each in world.journal.state.plans.values() if is_question(each)]
     assert len(questions) == 1
+
+
+async def test_a_verdict_on_a_state_that_somebody_has_replaced_meanwhile_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    await world.agent.receive(await world.bad_release())
+    await world.run(until=lambda: world.incidents()[0].state == "verifying")
+    world.registry.add(MODEL, "3", "other")
+    looks: list[int] = []
+
+    def judged_while_somebody_decides(*_: Any, **__: Any) -> Verdict:
+        looks.append(world.journal.state.desired[MODEL].epoch)
+        if len(looks) == 1:
+            now = world.journal.state.desired[MODEL]
+            other = msgspec.structs.replace(now, version="3", epoch=now.epoch + 1, decided_by="ada")
+            with world.journal.transaction() as unit:
+                assert unit.set_desired(other, expected_epoch=now.epoch, actor="ada")
+        return Verdict(outcome="pass", sentence="it is well")
+
+    monkeypatch.setattr("remediation.recovery.judged", judged_while_somebody_decides)
+    world.verdict = None
+    await world.run()
+    (incident,) = world.incidents()
+    assert (incident.state, len(looks)) == ("escalated", 2)
+    assert "superseded: ada made 3 serve" in incident.outcome
+
+
+async def test_who_answers_while_it_is_judged_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await _unproven()
+    ticket = _question(world)
+    assert ticket is not None
+
+    def judged_while_somebody_answers(*_: Any, **__: Any) -> Verdict:
+        if world.journal.state.approvals[ticket.id].state == "pending":
+            world.say(ticket.id, "approve")
+        return Verdict(outcome="pass", sentence="it is well")
+
+    monkeypatch.setattr("remediation.recovery.judged", judged_while_somebody_answers)
+    await world.run()
+    (incident,) = world.incidents()
+    assert incident.state == "escalated"
+    assert "ada decided to undo it" in incident.outcome

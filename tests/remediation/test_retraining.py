@@ -22,6 +22,11 @@ def _split(
     return split("m", events, FEATURES, since_us=CHANGE_US, with_past=with_past, seed=seed, config=config)
 
 
+def _anew(events: pd.DataFrame, tag: str) -> pd.DataFrame:
+    """The same people once more."""
+    return events.assign(id=events["id"] + tag)
+
+
 def _rows(data: TrainingSet) -> set[tuple[float, ...]]:
     return {tuple(row) for row in data.features.to_numpy().tolist()}
 
@@ -45,15 +50,18 @@ def test_the_same_seed_gives_the_same_split_and_another_one_another() -> None:
 
 def test_a_person_seen_before_and_since_is_held_out_altogether() -> None:
     events = FakeArchive(CHANGE_US).labelled("m")
-    earlier = events[events["time_us"] >= CHANGE_US].assign(time_us=CHANGE_US - 5 * S)
+    earlier = _anew(events.loc[events["time_us"] >= CHANGE_US, :], "earlier").assign(
+        time_us=CHANGE_US - 5 * S
+    )
     found = _split(pd.concat([events, earlier], ignore_index=True))
     assert not _rows(found.training) & _rows(found.holdout)
 
 
 def test_the_past_lends_volume_but_never_the_majority() -> None:
     events = FakeArchive(CHANGE_US).labelled("m")
-    past = events[events["time_us"] < CHANGE_US]
-    found = _split(pd.concat([events, *[past] * 9], ignore_index=True)).training
+    past = events.loc[events["time_us"] < CHANGE_US, :]
+    more = [_anew(past, str(time)) for time in range(9)]
+    found = _split(pd.concat([events, *more], ignore_index=True)).training
     assert found.weights is not None
     assert found.reference_rows is not None
     recent = found.weights[found.reference_rows].sum()
@@ -61,6 +69,14 @@ def test_the_past_lends_volume_but_never_the_majority() -> None:
     only = _split(events, with_past=False).training
     assert only.reference_rows is not None
     assert only.reference_rows.all()
+
+
+def test_a_request_that_a_shadow_scored_too_is_one_row_with_all_that_was_sent() -> None:
+    events = FakeArchive(CHANGE_US).labelled("m")
+    copies = events.assign(**{"version": "0", "f.texture": np.nan})
+    alone, both = _split(events), _split(pd.concat([copies, events], ignore_index=True))
+    assert both.told == alone.told
+    assert _rows(both.training) == _rows(alone.training)
 
 
 def test_missing_values_and_negative_zero_do_not_make_two_people_of_one() -> None:
@@ -75,7 +91,8 @@ def test_missing_values_and_negative_zero_do_not_make_two_people_of_one() -> Non
 
 def test_lines_know_their_segments_and_a_person_in_two_of_them_stands_on_one_side() -> None:
     events = FakeArchive(CHANGE_US).labelled("m")
-    twice = pd.concat([events.assign(**{"s.plan": plan}) for plan in ("gold", None)], ignore_index=True)
+    plans = [_anew(events, str(plan)).assign(**{"s.plan": plan}) for plan in ("gold", None)]
+    twice = pd.concat(plans, ignore_index=True)
     found, plain = _split(twice), _split(events)
     for part, without in ((found.training, plain.training), (found.holdout, plain.holdout)):
         assert part.segments is not None

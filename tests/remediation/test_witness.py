@@ -12,6 +12,7 @@ from remediation.config import DiagnosisConfig
 from remediation.diagnosis import diagnose, needs_testimony
 from remediation.evidence import Facts
 from remediation.testimony import Testimony
+from remediation.values import Arrangement
 from remediation.witness import Witness
 from tests.remediation.fakes import FakeRegistry, FakeScorer, Faults, ManualClock, S
 from tests.remediation.test_causes import DROP, ONSET_S, SLOW, facts
@@ -74,6 +75,22 @@ def test_the_version_before_tells_a_bad_release_from_a_world_that_turned() -> No
     assert (cause, confidence >= 0.9) == ("bad_release", True)
     assert best(released(testimony=world))[0] == "concept_shift"
     assert best(released(testimony=Testimony()))[0] == "bad_release"
+
+
+def test_what_a_version_scored_as_a_shadow_before_its_release_is_not_what_it_answered() -> None:
+    found = released()
+    beside = Arrangement(shadows=("2",), digests={"2": "sha256:2"})
+    deployments = tuple(
+        replace(each, arrangement=beside if each.version == "1" else each.arrangement)
+        for each in found.deployments
+    )
+    archive = Rows()
+    frame = archive.labelled(MODEL)
+    shadow = frame.loc[frame["version"] == "1"].assign(version="2")
+    archive.labelled = lambda model, **asked: pd.concat([shadow, frame])  # type: ignore[method-assign]
+    alone = witness(Rows()).heard(found)
+    assert alone.convicts
+    assert witness(archive).heard(replace(found, deployments=deployments)) == alone
 
 
 def test_rows_are_asked_for_around_the_release_and_up_to_now() -> None:
