@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from detectors.values import MetricPoint
 from remediation.config import AgentConfig
 from remediation.observed import Observer
+from remediation.silences import Link
 from remediation.tenures import began_us, only_scored, shadowed_before
 from remediation.values import Arrangement, Desired, Incident
 from remediation.verification import Observed, verify
@@ -61,7 +62,8 @@ def observer_of(
     ill = Incident(id="i", model=MODEL, version="1", change_us=CHANGE_S * S, opened_us=(CHANGE_S + 50) * S)
     with journal.transaction() as unit:
         unit.add_incident(ill, actor="agent")
-        unit.link_alert(alert(version="1", at_us=(CHANGE_S + 10) * S, change_us=CHANGE_S * S), ill.id)
+        told = alert(version="1", at_us=(CHANGE_S + 10) * S, change_us=CHANGE_S * S)
+        unit.link_alerts([Link(alert=told, incident_id=ill.id)])
     return Observer(CONFIG, CONFIG.verification, {}), journal, ill, deployments[-1]
 
 
