@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from remediation.ports import Clock
 
 LINKER = "agent"
-"""The actor of `link_alert`: only the agent links alerts."""
+"""The actor of `link_alerts`: only the agent links alerts."""
 
 
 class SqlUnit(SqlReader):
@@ -96,18 +96,9 @@ class SqlUnit(SqlReader):
         self._audit("incident", verb_of(expected, incident.state), incident, actor, detail)
         return True
 
-    def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
-        """Keep the alert with its incident, or with the silence that holds it; False when this alert was linked
-        before."""
-        link = Link(alert=alert, incident_id=incident_id, silence_id=silence_id)
-        if not self._insert(AlertLinkRow, link_fields(link), ignore=True):
-            return False
-        self._audit("alert", "linked", alert, LINKER, link_detail(link), table=AlertLinkRow)
-        return True
-
     def link_alerts(self, links: Sequence[Link]) -> int:
-        """The same for many at once; how many were not linked before. With fewer than all of them the transaction must
-        be given up: the audit log would tell of all."""
+        """Keep each alert with its incident, or with the silence that holds it; how many were not linked before. With
+        fewer than all of them the transaction must be given up: the audit log would tell of all."""
         if not links:
             return 0
         linked = insert_links(self._connection, [link_fields(each) for each in links])
@@ -190,6 +181,13 @@ class SqlUnit(SqlReader):
         """A new silence, by its author. Raises `StoreError` when the id is taken."""
         self._insert(SilenceRow, silence_fields(silence))
         self._audit("silence", "set", silence, silence.author, silence_detail(silence))
+
+    def extend_silence(self, silence: Silence, *, by: str, why: str) -> bool:
+        """Replace a silence by itself with a later end; False when somebody has ended it before."""
+        if not self._replace(SilenceRow, silence_fields(silence), "set"):
+            return False
+        self._audit("silence", "extended", silence, by, silence_detail(silence) | {"why": why})
+        return True
 
     def end_silence(self, silence: Silence) -> bool:
         """Replace a silence by itself with an end; False when somebody has ended it before."""

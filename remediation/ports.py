@@ -181,13 +181,9 @@ class Unit(Reader, Protocol):
         """Replace the incident if its state still is `expected`; False when somebody was faster."""
         ...
 
-    def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
-        """Keep the alert with its incident, or with the silence that holds it; False when this alert was linked
-        before."""
-        ...
-
     def link_alerts(self, links: Sequence[Link]) -> int:
-        """The same for many at once; returns how many were not linked before."""
+        """Keep each alert with its incident, or with the silence that holds it; how many were not linked before. With
+        fewer than all of them the transaction must be given up."""
         ...
 
     def release_alert(self, held: Held, *, incident_id: str | None, silence_id: str | None, why: str) -> bool:
@@ -214,6 +210,10 @@ class Unit(Reader, Protocol):
         ...
 
     def add_silence(self, silence: Silence) -> None: ...
+    def extend_silence(self, silence: Silence, *, by: str, why: str) -> bool:
+        """Replace a silence by itself with a later end; False when somebody has ended it before."""
+        ...
+
     def end_silence(self, silence: Silence) -> bool:
         """Replace a silence by itself with an end; False when somebody has ended it before."""
         ...

@@ -53,6 +53,8 @@ def silences_set(
 ) -> None:
     """Keep alerts from becoming incidents; when it is over, those that still fire do.
 
+    A silence that covers the same already is extended instead of set again.
+
     Example: `homeostat silences set model=churn kind=data_drift --for 2h --reason "campaign"`
 
     Example: `homeostat silences set 'model=*' --for 90d --schedule "0 2 * * 0" --each 2h --reason "nightly batch"`
@@ -67,8 +69,12 @@ def silences_set(
         "reason": reason,
     }
     silence = ApiClient(Settings()).post("/silences", body)
+    already = {
+        "known": f"{silence['id']} of {silence['author']} covers all of this already. It",
+        "extended": f"{silence['id']} of {silence['author']} covers the same; it is extended. It",
+    }
     typer.echo(
-        f"{silence['id']} is {silence['state']}, and over at {silence['ends_at']}. "
+        f"{already.get(silence['outcome'], silence['id'])} is {silence['state']}, and over at {silence['ends_at']}. "
         f"End it before: homeostat silences end {silence['id']}"
     )
 

@@ -15,6 +15,7 @@ from remediation.notices import Notice
 from remediation.playbooks.values import Playbooks
 from remediation.ports import Clock, Journal, Reader, Registry
 from remediation.silences import Matcher, Silence
+from remediation.silencing import Told
 from remediation.switches import Switch
 from remediation.values import Action, Desired
 
@@ -77,7 +78,7 @@ class SetSilence(Protocol):
         starts_us: int | None = None,
         schedule: str | None = None,
         lasts_s: float | None = None,
-    ) -> Silence: ...
+    ) -> Told: ...
 
 
 class EndSilence(Protocol):

@@ -4,11 +4,12 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from remediation.errors import SilenceRefused, UnknownSilence
 from remediation.silences import Matcher, Silence, parse_matcher
+from remediation.silencing import Outcome
 from serving.api.access import Acting, Cursor, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.given import Given, Why
 from serving.api.problems import Problem
@@ -58,6 +59,11 @@ class SilenceOut(BaseModel):
     ended_at: datetime | None
     ended_by: str | None
     holds: int
+    outcome: Outcome | None = Field(
+        default=None,
+        description="Of the one that was asked for: `set`, `extended` (one that covers the same lasts longer now), or "
+        "`known` (it covers all of this already).",
+    )
 
     @classmethod
     def of(cls, silence: Silence, now_us: int, holds: int) -> "SilenceOut":
@@ -96,11 +102,17 @@ def list_silences(
     return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
 
 
-@router.post("/silences", summary="Silence alerts for a while", status_code=HTTPStatus.CREATED)
-def set_silence(services: Services, acting: Acting, asked: SilenceIn) -> SilenceOut:
-    """Alerts that fit are kept and become no incidents. When the silence is over and they still fire, they do."""
+@router.post(
+    "/silences",
+    summary="Silence alerts for a while",
+    status_code=HTTPStatus.CREATED,
+    responses={200: {"model": SilenceOut, "description": "One covers the same, and lasts as long now"}},
+)
+def set_silence(services: Services, acting: Acting, asked: SilenceIn, response: Response) -> SilenceOut:
+    """Alerts that fit are kept and become no incidents. When the silence is over and they still fire, they do. One that
+    covers the same already is answered with, and extended where it would end before."""
     try:
-        silence = services.set_silence(
+        told = services.set_silence(
             matchers=_parsed(asked.matchers),
             starts_us=None if asked.starts_at is None else microseconds(asked.starts_at),
             ends_us=microseconds(asked.ends_at),
@@ -111,7 +123,12 @@ def set_silence(services: Services, acting: Acting, asked: SilenceIn) -> Silence
         )
     except SilenceRefused as error:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-    return SilenceOut.of(silence, services.clock.now_us(), 0)
+    if told.outcome != "set":
+        response.status_code = HTTPStatus.OK
+    with services.journal.reading() as unit:
+        holds = sum(each.silence_id == told.silence.id for each in unit.held())
+    shown = SilenceOut.of(told.silence, services.clock.now_us(), holds)
+    return shown.model_copy(update={"outcome": told.outcome})
 
 
 @router.get("/silences/{silence_id}", summary="One silence")

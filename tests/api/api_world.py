@@ -22,6 +22,7 @@ from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
 from remediation.playbooks.values import Playbooks
 from remediation.policy import Policy
+from remediation.silences import Link
 from remediation.silencing import end_silence, set_silence
 from remediation.turning import turn
 from remediation.values import Action, Desired, Hypothesis, Incident, ModelVersion, Plan, Step
@@ -141,7 +142,7 @@ class World:
                 unit.set_desired(_desired(1, "1", START_US - 900 * SECOND_US), expected_epoch=0, actor="mira")
                 unit.set_desired(_desired(2, "2", START_US - 200 * SECOND_US), expected_epoch=1, actor="mira")
             unit.add_incident(incident, actor="agent")
-            unit.link_alert(fired, incident.id)
+            unit.link_alerts([Link(alert=fired, incident_id=incident.id)])
             unit.add_plan(plan, request(plan, now_us=START_US, ttl_s=3_600, policy=policy), actor="agent")
         self.sequence()
         return plan

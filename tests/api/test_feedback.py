@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from detectors.sequential.hearing import Saying
+from remediation.silences import Link
 from tests.api.api_world import MODEL, START_US, World, alert
 from tests.api.conftest import Serve
 
@@ -69,7 +70,7 @@ def test_what_cannot_be_is_refused(client: httpx.Client, incident: str, said: Sa
 def test_nothing_is_said_about_what_is_over(client: httpx.Client, ill: World) -> None:
     over = msgspec.structs.replace(alert(2, START_US), state="cleared")
     with ill.journal.transaction() as unit:
-        unit.link_alert(over, "inc-1")
+        unit.link_alerts([Link(alert=over, incident_id="inc-1")])
     answer = say(client, "expected")
     assert answer.status_code == 409
     assert "none of its alerts still fires of incident inc-1" in answer.json()["detail"]

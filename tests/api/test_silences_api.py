@@ -49,6 +49,18 @@ def test_a_silence_is_set_holds_and_is_ended(client: httpx.Client, world: World)
     assert world.services().verify_audit().problems == []
 
 
+def test_the_same_silence_again_is_the_first_one(client: httpx.Client, world: World) -> None:
+    first = ask(client).json()
+    again = ask(client, by="otto")
+    assert (again.status_code, again.json()["outcome"], again.json()["id"]) == (200, "known", first["id"])
+    longer = ask(client, by="otto", ends_at=(NOW + timedelta(hours=3)).isoformat()).json()
+    assert (first["outcome"], longer["outcome"], longer["author"]) == ("set", "extended", "mira")
+    assert longer["ends_at"] > first["ends_at"]
+    assert len(client.get("/api/v1/silences").json()["items"]) == 1
+    world.sequence()
+    assert world.services().verify_audit().problems == []
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

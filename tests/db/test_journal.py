@@ -17,6 +17,7 @@ from db.errors import StoreError
 from db.journal import SqlJournal
 from db.points import SqlRecordStore
 from db.tables import LeafRow
+from remediation.silences import Link
 from remediation.values import AuditEntry, Hypothesis, Step
 from tests.db.values import action, alert, approval, desired, incident, plan, point
 
@@ -240,12 +241,11 @@ def test_one_epoch_after_the_other(journal: SqlJournal) -> None:
 
 
 def test_an_alert_is_linked_once(seeded: SqlJournal) -> None:
+    links = [Link(alert=alert(2), incident_id="i1"), Link(alert=alert(3))]
     with seeded.transaction() as unit:
-        assert unit.link_alert(alert(2), "i1")
-        assert not unit.link_alert(alert(2), "i1")
-        assert unit.link_alert(alert(1), "i1")
-        assert unit.link_alert(alert(3), None)
-        assert not unit.link_alert(alert(3), "i1")
+        assert unit.link_alerts(links) == 2
+        assert unit.link_alerts([*links, Link(alert=alert(1), incident_id="i1")]) == 1
+        assert unit.link_alerts([Link(alert=alert(3), incident_id="i1")]) == 0
         assert unit.alerts("i1") == [alert(1), alert(2)]
 
 
@@ -319,7 +319,7 @@ def test_every_write_has_an_entry(seeded: SqlJournal, engine: Engine, tmp_path: 
             action(plan(), state="executing", steps=(step,), outcome="ok"), expected="intended", actor=ACTOR
         )
         unit.set_desired(desired(1, "1"), expected_epoch=0, actor=ACTOR)
-        unit.link_alert(alert(), "i1")
+        unit.link_alerts([Link(alert=alert(), incident_id="i1")])
         unit.audit(actor="ann", action="login", subject="person/ann", detail={"from": "console"})
     entries = leaves(engine)
     assert [(entry.action, entry.subject, entry.actor) for entry in entries] == [

@@ -1,14 +1,14 @@
 """Alerts that a silence holds, on both databases."""
 
 from db.journal import SqlJournal
+from remediation.silences import Link
 from tests.db.values import alert
 
 
 def test_held_alerts_are_found_by_model_and_let_go_once(journal: SqlJournal) -> None:
     with journal.transaction() as unit:
-        unit.link_alert(alert(1), None, "sil-1")
-        unit.link_alert(alert(2, model="loans"), None, "sil-1")
-        unit.link_alert(alert(3), None)
+        held = [Link(alert=each, silence_id="sil-1") for each in (alert(1), alert(2, model="loans"))]
+        unit.link_alerts([*held, Link(alert=alert(3))])
     with journal.transaction() as unit:
         (held,) = unit.held(model="loans")
         assert [each.alert.id for each in unit.held()] == [alert(1).id, alert(2).id]

@@ -79,18 +79,15 @@ class FakeUnit:
         ]
         return found[:limit]
 
-    def link_alert(self, alert: Alert, incident_id: str | None, silence_id: str | None = None) -> bool:
-        assert incident_id is None or incident_id in self.state.incidents
-        if alert.id in self.state.alerts:
-            return False
-        self.state.alerts[alert.id] = (alert, incident_id)
-        if silence_id is not None:
-            self.state.holds[alert.id] = silence_id
-        self._log("agent", "alert.linked", alert.id)
-        return True
-
     def link_alerts(self, links: Sequence[Link]) -> int:
-        return sum(self.link_alert(each.alert, each.incident_id, each.silence_id) for each in links)
+        fresh = [each for each in links if each.alert.id not in self.state.alerts]
+        for each in fresh:
+            assert each.incident_id is None or each.incident_id in self.state.incidents
+            self.state.alerts[each.alert.id] = (each.alert, each.incident_id)
+            if each.silence_id is not None:
+                self.state.holds[each.alert.id] = each.silence_id
+            self._log("agent", "alert.linked", each.alert.id)
+        return len(fresh)
 
     def situations(self, models: Sequence[str]) -> dict[str, Situation]:
         return {
@@ -198,6 +195,11 @@ class FakeUnit:
     def add_silence(self, silence: Silence) -> None:
         self.state.silences[silence.id] = silence
         self._log(silence.author, "silence.set", silence.id)
+
+    def extend_silence(self, silence: Silence, *, by: str, why: str) -> bool:
+        self.state.silences[silence.id] = silence
+        self._log(by, "silence.extended", silence.id, {"why": why})
+        return True
 
     def end_silence(self, silence: Silence) -> bool:
         self.state.silences[silence.id] = silence

@@ -12,6 +12,7 @@ from remediation.evidence import Facts
 from remediation.experience import Precedent, name_cause, precedents
 from remediation.facets import of_operation
 from remediation.routing import route
+from remediation.silences import Link
 from remediation.values import Desired, Incident
 from tests.remediation.fake_journal import FakeJournal
 from tests.remediation.fakes import Faults, ManualClock, S
@@ -265,7 +266,7 @@ def test_what_a_person_said_of_an_incident_that_showed_the_same_is_told_and_coun
             )
             unit.add_incident(past, actor="agent")
             seen = alert(version="1", at_us=10 * S, model=model, name=model)
-            assert unit.link_alert(seen, past.id)
+            assert unit.link_alerts([Link(alert=seen, incident_id=past.id)]) == 1
         assert precedents(unit, now.incident, now.alerts) == ()
     name_cause(journal, incident_id="past-other", cause="traffic_change", by="ben")
     name_cause(journal, incident_id=f"past-{MODEL}", cause="concept_shift", by="ada")

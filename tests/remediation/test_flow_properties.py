@@ -21,6 +21,7 @@ from remediation.incidents import TRANSITIONS
 from remediation.plans import NoPlan
 from remediation.playbooks.proposal import Proposal, Tried
 from remediation.policy import Person, Policy, Rule
+from remediation.silences import Link
 from remediation.values import CLOSED_INCIDENTS, Action, ActionKind, Desired, Hypothesis
 from tests.remediation.counted import Threads
 from tests.remediation.fakes import Faults, Killed, digest_of
@@ -61,7 +62,7 @@ class Flow(RuleBasedStateMachine):
         self.patch.setattr("remediation.lifecycle.diagnose", lambda *_: found)
         ill = alert(model=MODEL, version="2", at_us=self.clinic.clock.now_us())
         with self.clinic.journal.transaction() as unit:
-            unit.link_alert(ill, INCIDENT)
+            unit.link_alerts([Link(alert=ill, incident_id=INCIDENT)])
 
     def next_step(self, facts: Facts, past: Sequence[Tried]) -> Proposal | NoPlan:
         if len(past) >= len(self.steps):

@@ -19,7 +19,7 @@ from remediation.incidents import AGENT
 from remediation.inhibition import explaining, explanations
 from remediation.reception import receive_alert, receive_alerts, release_alerts
 from remediation.routing import Route
-from remediation.silences import Matcher, Silence
+from remediation.silences import Link, Matcher, Silence
 from remediation.values import Desired, Incident
 from tests.remediation.fake_journal import FakeJournal, State
 from tests.remediation.fakes import Faults, ManualClock, S
@@ -73,8 +73,7 @@ def _begun(held: list[Alert], ends_s: int, past: str | None) -> FakeJournal:
                 expected_epoch=0,
                 actor="ada",
             )
-        for each in held:
-            unit.link_alert(each, None, "sil-churn-data_*")
+        unit.link_alerts([Link(alert=each, silence_id="sil-churn-data_*") for each in held])
         if past is not None:
             ended = Incident(
                 id="inc-past",
@@ -87,7 +86,7 @@ def _begun(held: list[Alert], ends_s: int, past: str | None) -> FakeJournal:
             )
             unit.add_incident(ended, actor=AGENT)
             told = alert("data_quality", model="churn", at_us=START_US - 25 * S, name="told")
-            unit.link_alert(told, "inc-past")
+            unit.link_alerts([Link(alert=told, incident_id="inc-past")])
     clock.advance(60)
     return journal
 

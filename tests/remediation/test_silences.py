@@ -1,6 +1,7 @@
 """Silences: what they cover and when, and that nothing that they hold is ever lost."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -105,12 +106,12 @@ class _Desk:
         self.clock = ManualClock(1_000 * S)
         self.journal = FakeJournal(self.clock, Faults())
 
-    def silence(self, for_s: int = HOUR_S) -> Silence:
+    def silence(self, for_s: int = HOUR_S, also: str = "model=*") -> Silence:
         ends_us = self.clock.now_us() + for_s * S
-        matchers = (parse_matcher(f"model={MODEL}"),)
+        matchers = (parse_matcher(f"model={MODEL}"), parse_matcher(also))
         return set_silence(
             self.journal, self.clock, matchers=matchers, ends_us=ends_us, author="mira", reason="campaign"
-        )
+        ).silence
 
     def take(self, incoming: Alert) -> str:
         found = receive_alert(self.journal, incoming, now_us=self.clock.now_us(), config=CONFIG)
@@ -120,6 +121,37 @@ class _Desk:
         return [
             each.decision for each in release_alerts(self.journal, now_us=self.clock.now_us(), config=CONFIG)
         ]
+
+
+def test_what_is_silenced_already_is_not_silenced_twice() -> None:
+    desk = _Desk()
+    now_us = desk.clock.now_us()
+
+    def ask(*matchers: str, last_s: int = HOUR_S, starts_s: int = 0, **more: Any) -> tuple[str, str, int]:
+        told = set_silence(
+            desk.journal,
+            desk.clock,
+            matchers=tuple(parse_matcher(each) for each in matchers),
+            starts_us=now_us + starts_s * S,
+            ends_us=now_us + last_s * S,
+            author="otto",
+            reason="again",
+            **more,
+        )
+        return told.outcome, told.silence.id, (told.silence.ends_us - now_us) // S
+
+    outcome, first, _ = ask("model=a", "kind=data_drift")
+    assert outcome == "set"
+    assert ask("kind=data_drift", "model=a", last_s=60) == ("known", first, HOUR_S)
+    assert ask("model=a", "kind=data_drift", last_s=2 * HOUR_S) == ("extended", first, 2 * HOUR_S)
+    assert ask("model=a", "kind=data_drift", starts_s=HOUR_S, last_s=3 * HOUR_S)[:2] == ("extended", first)
+    assert ask("model=a")[0] == "set"
+    assert ask("model=a", "kind=data_drift", starts_s=4 * HOUR_S, last_s=5 * HOUR_S)[0] == "set"
+    weekly = {"schedule": "0 2 * * 0", "lasts_s": 60.0}
+    assert [ask("model=a", **weekly)[0] for _ in range(2)] == ["set", "known"]
+    assert [each.action for each in desk.journal.state.audit].count("silence.extended") == 2
+    end_silence(desk.journal, desk.clock, silence_id=first, by="mira")
+    assert ask("model=a", "kind=data_drift")[0] == "set"
 
 
 def test_an_alert_that_still_fires_when_its_silence_is_over_becomes_an_incident() -> None:
@@ -160,7 +192,7 @@ def test_an_alert_goes_from_one_silence_to_the_next() -> None:
     desk = _Desk()
     desk.silence()
     desk.take(alert("data_drift", version="2", at_us=1_000 * S))
-    second = desk.silence(3 * HOUR_S)
+    second = desk.silence(3 * HOUR_S, also="kind=data_*")
     desk.clock.advance(HOUR_S)
     assert desk.release() == ["hold"]
     assert list(desk.journal.state.holds.values()) == [second.id]

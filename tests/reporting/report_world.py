@@ -9,6 +9,7 @@ from db.journal import SqlJournal
 from db.migrate import upgrade
 from db.points import SqlRecordStore
 from detectors.values import Accounting, Alert, AlertKind, Evidence, MetricPoint
+from remediation.silences import Link
 from remediation.values import Action, ActionKind, Approval, Cause, Desired, Incident, Plan, Step
 
 SECOND_US = 1_000_000
@@ -237,8 +238,7 @@ def _incident(
 
     with world.journal.transaction() as unit:
         unit.add_incident(opened, actor="agent")
-        for alert in alerts:
-            unit.link_alert(alert, name)
+        unit.link_alerts([Link(alert=alert, incident_id=name) for alert in alerts])
         unit.add_plan(plan, ticket, actor="agent")
         approved = replace(
             ticket,

@@ -127,8 +127,7 @@ function named(form) {
 async function told(form, path, body, text) {
   const answer = form.querySelector(".answer");
   try {
-    await post(path, body);
-    announce(text);
+    announce(text(await post(path, body)));
     form.reset();
     refresh();
   } catch (problem) {
@@ -142,18 +141,24 @@ function silence(form) {
   const fields = form.elements;
   const matchers = ["model", "kind", "feature"].filter((name) => fields[name].value.trim()).map((name) => `${name}=${fields[name].value.trim()}`);
   const ends_at = new Date(Date.now() + 3600e3 * Number(fields.hours.value)).toISOString();
-  told(form, "/api/v1/silences", { matchers, ends_at, by, reason: fields.reason.value.trim() }, `Silenced: ${matchers.join(" and ")}.`);
+  told(form, "/api/v1/silences", { matchers, ends_at, by, reason: fields.reason.value.trim() }, (made) => {
+    const what = matchers.join(" and ");
+    if (made.outcome === "set") return `Silenced: ${what}.`;
+    const until = new Date(made.ends_at).toLocaleString();
+    if (made.outcome === "known") return `${made.id} of ${made.author} silences ${what} already, until ${until}.`;
+    return `${made.id} of ${made.author} silences ${what} already, and lasts until ${until} now.`;
+  });
 }
 
 function endSilence(form) {
   const by = named(form);
-  if (by) told(form, `/api/v1/silences/${encodeURIComponent(form.dataset.key)}/end`, { by }, "Ended.");
+  if (by) told(form, `/api/v1/silences/${encodeURIComponent(form.dataset.key)}/end`, { by }, () => "Ended.");
 }
 
 function stop(form) {
   const by = named(form);
   const path = `/api/v1/actions/${encodeURIComponent(form.dataset.key)}/cancel`;
-  if (by) told(form, path, { by, reason: form.elements.why.value.trim() }, "It goes no further.");
+  if (by) told(form, path, { by, reason: form.elements.why.value.trim() }, () => "It goes no further.");
 }
 
 document.addEventListener("submit", (event) => {
