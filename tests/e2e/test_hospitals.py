@@ -1,4 +1,8 @@
-"""`homeostat demo --data DIR --approve`: other data, an upstream break, and people who decide."""
+"""`homeostat demo --data DIR --approve`: other data, an upstream break, and people who decide.
+
+A second whole run of what test_demo.py shows, so it runs with the soak tests. In every run its parts are tested by
+themselves: the data in test_demo_data.py, who decides in test_demo_watching.py, approvals over REST and from the
+command line in test_agent_api.py, the diagnosis and what follows from it in the room of remediation."""
 
 import json
 import os
@@ -16,7 +20,7 @@ import pytest
 from deploy.stack.lifecycle import status
 from tests.e2e.conftest import assert_nothing_runs, homeostat
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(600)]
 
 SIZES = {"cleveland": 300, "hungarian": 120, "switzerland": 120, "va": 160}
 BROKEN = ("switzerland", "va")
