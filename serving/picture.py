@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from detectors.values import Alert, MetricPoint
 from remediation.clock import seconds
 from remediation.ports import Journal
 from remediation.values import Incident
 from serving import words
+
+log = structlog.get_logger()
 
 _BEFORE_S = 3_600.0
 """How much of the time before the change is shown; more where that holds too few windows."""
@@ -43,6 +47,17 @@ class Drawn:
 
     png: bytes = field(repr=False)
     alt: str
+
+
+def drawn_of(journal: Journal, incident: Incident, alerts: Sequence[Alert], *, until_us: int) -> Drawn | None:
+    """The chart that goes with a question; None where there is nothing to draw, or it cannot be drawn."""
+    try:
+        picture = picture_of(journal, incident, alerts, until_us=until_us)
+        return picture.draw() if picture is not None else None
+    except Exception:
+        # Drawing is a library's work on whatever was measured; people are asked all the same.
+        log.exception("A chart could not be drawn", incident=incident.id)
+        return None
 
 
 def picture_of(

@@ -31,6 +31,7 @@ _LATER = (
     "InternalFailure",
     "ResourceInUse",
 )
+_MAY_EXIST = ("ValidationException", "ResourceInUse")
 _IN_PROGRESS = re.compile(r"in.progress|Updating|Creating", re.IGNORECASE)
 
 
@@ -136,10 +137,13 @@ class SageMaker:
             for key, one in wanted.items()
         ]
         kept = {key: config[key] for key in ("DataCaptureConfig", "KmsKeyId") if config.get(key)}
+        from botocore.exceptions import ClientError
+
         try:
             client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **kept)
-        except Exception as error:
-            if "already exist" not in str(error):
+        except ClientError as error:
+            # An attempt whose answer was lost has made it; SageMaker says so by a code that means other things, too.
+            if _code(error) not in _MAY_EXIST or not _exists(client, name):
                 raise
 
     def _observe(self, desired: Desired, patience: Patience) -> Standing:
@@ -189,12 +193,30 @@ class SageMaker:
         try:
             return work(*args)
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
+            code = _code(error)
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             again = status >= 500 or any(each in code for each in _LATER) or _IN_PROGRESS.search(str(error))
             raise (PeerTrouble if again else StepFailed)(f"SageMaker: {error}") from None
         except BotoCoreError as error:
             raise PeerTrouble(f"SageMaker: {error}") from None
+
+
+def _code(error: Any) -> str:
+    """The code of a `ClientError`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _exists(client: Any, config: str) -> bool:
+    """Whether there is an endpoint configuration of this name: it says the content, too."""
+    from botocore.exceptions import ClientError
+
+    try:
+        client.describe_endpoint_config(EndpointConfigName=config)
+    except ClientError as error:
+        if any(each in _code(error) for each in _LATER):
+            raise
+        return False
+    return True
 
 
 def boto_client(reach: SageMakerReach) -> Any:

@@ -14,7 +14,7 @@ from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
 from serving.channels import bulletin as bulletins
 from serving.channels.bulletin import Bulletin
-from serving.picture import Drawn, picture_of
+from serving.picture import Drawn, drawn_of
 
 log = structlog.get_logger()
 
@@ -101,13 +101,7 @@ class Teller:
         bulletin = bulletins.asking(incident, plan, approval, alerts, self._console_url())
         if not self._transport.shows_pictures:
             return bulletin, None
-        try:
-            picture = picture_of(self._journal, incident, alerts, until_us=approval.requested_us)
-            return bulletin, picture.draw() if picture is not None else None
-        except Exception:
-            # Drawing is a library's work on whatever was measured; people are asked all the same.
-            log.exception("A chart could not be drawn", incident=incident.id)
-            return bulletin, None
+        return bulletin, drawn_of(self._journal, incident, alerts, until_us=approval.requested_us)
 
     async def _send(self, bulletin: Bulletin, picture: Drawn | None = None) -> bool:
         if self._elapsed_s() < self._quiet_until_s:

@@ -21,7 +21,7 @@ from remediation.policy import Policy
 from remediation.ports import Journal
 from remediation.reminders import Reminder
 from remediation.values import Approval, Incident, Plan
-from serving.picture import Drawn, picture_of
+from serving.picture import Drawn, drawn_of, picture_of
 from serving.slack import blocks
 from serving.slack.api import Answer, SlackApi, SlackConfig
 from serving.slack.blocks import Chart
@@ -237,7 +237,8 @@ class SlackNotifier:
         if not self._charts or approval.id in self._uploaded:
             return self._uploaded.get(approval.id)
         if approval.id not in self._drawn:
-            self._drawn[approval.id] = self._draw(incident, alerts, approval)
+            until_us = approval.requested_us
+            self._drawn[approval.id] = drawn_of(self._journal, incident, alerts, until_us=until_us)
         drawn = self._drawn[approval.id]
         if drawn is None:
             return None
@@ -249,15 +250,6 @@ class SlackNotifier:
             return None
         chart = self._uploaded[approval.id] = Chart(file=answer.place, alt=drawn.alt)
         return chart
-
-    def _draw(self, incident: Incident, alerts: Sequence[Alert], approval: Approval) -> Drawn | None:
-        try:
-            picture = picture_of(self._journal, incident, alerts, until_us=approval.requested_us)
-            return picture.draw() if picture is not None else None
-        except Exception:
-            # Drawing is a library's work on whatever was measured; people are asked all the same.
-            log.exception("A chart could not be drawn", incident=incident.id)
-            return None
 
     def _shown(
         self, place: _Place, incident: Incident, alerts: Sequence[Alert], approval: Approval

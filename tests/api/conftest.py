@@ -97,7 +97,7 @@ def told(ill: World, slack: SlackServer) -> Told:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No chart: drawing takes longer than all the rest."""
-    monkeypatch.setattr("serving.slack.notifier.picture_of", lambda *_, **__: None)
+    monkeypatch.setattr("serving.slack.notifier.drawn_of", lambda *_, **__: None)
 
 
 @pytest.fixture

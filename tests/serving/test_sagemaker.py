@@ -48,7 +48,7 @@ def aws() -> Iterator[str]:
 def reach(aws: str, request: pytest.FixtureRequest) -> SageMakerReach:
     name = str(abs(hash(request.node.name)))[:10]
     return SageMakerReach(
-        name="aws", models="*", region=REGION, endpoint=f"{{model}}-{name}", endpoint_url=aws, timeout_s=5.0
+        name="aws", models="*", region=REGION, endpoint=f"{{model}}-{name}", endpoint_url=aws, timeout_s=30.0
     )
 
 
@@ -154,6 +154,29 @@ async def test_a_lost_answer_is_one_effect(client: Any, reach: SageMakerReach, l
     await actuator.apply(desired("2", 5))
     assert counting.called.count("update_endpoint") == 1
     assert (await _state(actuator, desired("2", 5)))[0] == "loaded"
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ResourceInUse"])
+async def test_a_configuration_that_is_there_is_known_by_its_name_and_not_by_words(
+    client: Any, reach: SageMakerReach, code: str
+) -> None:
+    from botocore.exceptions import ClientError
+
+    class Refusing(Counting):
+        made = True
+
+        def create_endpoint_config(self, **arguments: Any) -> None:
+            if self.made:
+                client.create_endpoint_config(**arguments)
+            raise ClientError({"Error": {"Code": code, "Message": "la configuration est connue"}}, "Create")
+
+    refusing = Refusing(client)
+    wanted = desired("2", 5)
+    await SageMaker(reach, lambda: refusing).apply(wanted)
+    assert (await _state(SageMaker(reach, lambda: client), wanted))[0] == "loaded"
+    refusing.made = False
+    with pytest.raises((StepFailed, PeerTrouble), match="la configuration est connue"):
+        await SageMaker(reach, lambda: refusing).apply(desired("3", 6))
 
 
 async def test_servers_are_scaled(client: Any, reach: SageMakerReach) -> None:
