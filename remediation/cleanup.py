@@ -20,6 +20,7 @@ from remediation.values import CLOSED_INCIDENTS, Action, ActionKind, Arrangement
 _ENDS = "ends"
 _BUSY = ("awaiting_approval", "executing", "verifying")
 _ATTEMPTS = 3
+"""So many fail by themselves, each told; and after so many that others overtook people are told."""
 _MOST = 200
 """Actions of each kind and model that are looked back at."""
 
@@ -86,7 +87,9 @@ def _ready(unit: Reader, plan: Plan, config: AgentConfig) -> bool:
         return False
     if _ended(desired.arrangement, plan) == desired.arrangement:
         return False
-    if unit.incidents(model=plan.model, states=_BUSY, limit=1) or _attempts(unit, plan) >= _ATTEMPTS:
+    tried = _tried(unit, plan)
+    in_vain = len(tried) - len(_overtaken(unit, tried, desired))
+    if in_vain >= _ATTEMPTS or unit.incidents(model=plan.model, states=_BUSY, limit=1):
         return False
     return limits.held_up(unit, plan.model, config.policy.limits) is None
 
@@ -99,18 +102,46 @@ def _begin(unit: Unit, action: Action, now_us: int, config: AgentConfig) -> Acti
     desired, incident = unit.desired(plan.model), unit.incident(plan.incident_id)
     if desired is None or incident is None:
         return None
-    attempt = _attempts(unit, plan) + 1
-    ending = _plan(action, plan, desired, incident, attempt=attempt, now_us=now_us)
+    tried = _tried(unit, plan)
+    ending = _plan(action, plan, desired, incident, attempt=len(tried) + 1, now_us=now_us)
     ticket = approvals.request(ending, now_us=now_us, ttl_s=config.approval_ttl_s)
     unit.add_plan(ending, ticket, actor=incidents.AGENT)
     approvals.decided_by_playbook(unit, ticket, ending, now_us=now_us)
+    overtaken = len(_overtaken(unit, tried, desired))
+    if overtaken and overtaken % _ATTEMPTS == 0:
+        unit.add_notice(_told_overtaken(plan, overtaken, now_us))
     begun = actions.new_action(ending, now_us=now_us)
     return begun if unit.add_action(begun, actor=incidents.AGENT) else None
 
 
-def _attempts(unit: Reader, plan: Plan) -> int:
+def _tried(unit: Reader, plan: Plan) -> list[Plan]:
     ended = actions.new_action(plan, now_us=0).id
-    return sum(each.parameters.get(_ENDS) == ended for each in unit.plans(plan.incident_id))
+    return [each for each in unit.plans(plan.incident_id) if each.parameters.get(_ENDS) == ended]
+
+
+def _overtaken(unit: Reader, tried: list[Plan], desired: Desired) -> list[Plan]:
+    """Those that decided nothing because somebody else had: nothing speaks against trying them again."""
+    found: list[Plan] = []
+    for each in tried:
+        action = unit.action(actions.new_action(each, now_us=0).id)
+        if action is not None and not actions.decisions(action) and each.epoch != desired.epoch:
+            found.append(each)
+    return found
+
+
+def _told_overtaken(plan: Plan, times: int, now_us: int) -> Notice:
+    text = (
+        f"{_told(plan)} is due since incident {plan.incident_id} ended, and is not in force yet: {times} times "
+        f"somebody else decided about {plan.model} first. It is tried again."
+    )
+    return Notice(
+        id=f"cleanup/{plan.id}/overtaken-{times}",
+        kind="cleanup_failed",
+        model=plan.model,
+        incident_id=plan.incident_id,
+        text=text,
+        at_us=now_us,
+    )
 
 
 def _plan(

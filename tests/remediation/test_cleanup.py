@@ -129,6 +129,28 @@ async def test_a_decision_in_between_is_respected_and_the_rest_ends_all_the_same
     assert not clinic.journal.state.notices
 
 
+async def test_who_is_overtaken_again_and_again_says_so_and_does_not_give_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clinic = _clinic("shadow", monkeypatch)
+    await clinic.run()
+    for epoch in range(4, 9):
+        await clinic.agent.clean_up()
+        decided = msgspec.structs.replace(clinic.desired, epoch=epoch, decided_by="ada")
+        with clinic.journal.transaction() as unit:
+            assert unit.set_desired(decided, expected_epoch=epoch - 1, actor="ada")
+        clinic.actuator.states[epoch] = decided
+        while any(each.state in RUNNING for each in clinic.journal.state.actions.values()):
+            await clinic.turn()
+    await _live(clinic, until_epoch=9)
+    state = clinic.journal.state
+    assert [each.state for each in state.actions.values()] == ["succeeded", *["failed"] * 5, "succeeded"]
+    assert clinic.desired.arrangement == Arrangement()
+    (notice,) = state.notices.values()
+    assert notice.kind == "cleanup_failed"
+    assert "3 times somebody else decided about churn first. It is tried again." in notice.text
+
+
 async def test_what_other_models_did_since_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("remediation.cleanup._MOST", 1)
     clinic = _clinic("raise_log_detail", monkeypatch)
