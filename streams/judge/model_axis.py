@@ -17,7 +17,7 @@ from streams.judge.seals import Planned
 from streams.judge.traffic import Watched, count, pass_time, volume_alert
 from streams.judge.voices import hear
 from streams.judge.windows import NEVER_US, MonitorOf, Series, SeriesName, Times
-from streams.times import IDLE_US
+from streams.times import IDLE_US, MICROSECONDS
 
 _log = structlog.get_logger()
 
@@ -124,8 +124,11 @@ class ModelAxis:
         monitor = self._monitor()
         told, self._told = self._told, []
         told += hear(watched, statements, times.time_us, clock_us)
-        now_us = IDLE_US if self.ended else times.time_us
-        told += pass_time(memory.watched, times.frontier_us, now_us, monitor)
+        # What a source has seen lately it tells after the delay, with the pane that is sealed then.
+        held_us = int(monitor.watermark_delay_s * MICROSECONDS)
+        frontier_us = times.frontier_us - held_us if times.frontier_us < IDLE_US else IDLE_US
+        now_us = IDLE_US if self.ended else times.time_us - held_us
+        told += pass_time(memory.watched, frontier_us, now_us, monitor)
         for one in told:
             if isinstance(one, Told):
                 yield volume_alert(memory.model, watched, one, monitor)

@@ -14,7 +14,8 @@ from streams.replay.inprocess import Results
 from streams.stages import InputRecord
 from streams.times import IDLE_US
 from streams.topics import PROFILES
-from tests.streams.stream_data import make_monitor, make_reference
+from tests.streams.learning_parts import World, sent
+from tests.streams.stream_data import make_events, make_monitor, make_reference
 
 MODEL = "loan"
 SECOND_US = 1_000_000
@@ -89,6 +90,27 @@ def two_days(bench: Bench) -> int:
     end_us = START_US + 2 * 24 * HOUR_US
     bench.idle(end_us + 5 * SECOND_US)
     return end_us
+
+
+def test_panes_that_are_sealed_late_are_no_silence() -> None:
+    """Three events a minute; what is sealed an hour late is told an hour late."""
+    rows = 26 * 60 * 3
+    events = make_events(rows, 3)
+    events.times_us[:] = START_US + np.arange(rows) * 20 * SECOND_US
+    events.label_times_us[:] = events.times_us + SECOND_US
+    told: dict[bool, list[Alert]] = {}
+    for has_gap in (False, True):
+        if has_gap:
+            events.times_us[-200:] += 6 * HOUR_US
+        world = World(
+            pane_s=600.0, watermark_delay_s=3_600.0, lateness_s=7_200.0, window_rows=rows, learning=None
+        )
+        world.feed([one for one in sent(events) if dict(one.headers)["kind"] == b"predictions"])
+        world.end()
+        told[has_gap] = world.results.alerts
+    assert told[False] == []
+    assert [(one.kind, one.state) for one in told[True]] == [("volume", "firing"), ("volume", "cleared")]
+    assert told[True][0].change_us <= events.times_us[-201] + 600 * SECOND_US
 
 
 def test_silence_is_told_after_half_an_hour_of_the_clock_and_ends_with_the_next_event() -> None:
