@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import time_ns
+from time import time_ns as now_ns
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self
 from weakref import WeakSet
@@ -29,7 +29,8 @@ from homeostat.config import Config
 from homeostat.delivery import Delivery
 from homeostat.errors import ContractError
 from homeostat.exposition import exposition
-from homeostat.lanes import MAX_PLAIN_ID_CHARS
+from homeostat.intake import Intake
+from homeostat.lanes import MAX_PLAIN_ID_CHARS, Lane
 from homeostat.ledger import Ledger, Stats
 from homeostat.tracing import TRACE_MODULE, current_trace
 
@@ -52,12 +53,15 @@ class _Running:
     config: Config
     ledger: Ledger
     delivery: Delivery
+    intake: Intake
+    lanes: dict[str, dict[Any, Lane]]
 
     @classmethod
     def of(cls, config: Config) -> "_Running":
         ledger = Ledger(config.max_rows, config.max_bytes)
         producer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
-        return cls(config, ledger, Delivery(config, ledger, producer))
+        delivery = Delivery(config, ledger, producer)
+        return cls(config, ledger, delivery, delivery.intake, delivery.intake.lanes)
 
 
 def _with_face(face: Callable[P, None]) -> Callable[[Callable[..., None]], Callable[P, None]]:
@@ -177,9 +181,9 @@ class Client:
         elif first is not _MISSING:
             extra = (first, *extra)
         try:
-            # The usual call, one event of numbers and texts, written out: every function called here would show.
-            lanes = running.delivery.intake.lanes
-            lane = lanes[model, version] if segments is None else lanes[model, version, *segments]
+            # The usual call, one event of numbers, written out: every function called here would show.
+            lanes = running.lanes[model]
+            lane = lanes[version] if segments is None else lanes[version, *segments]
             if (
                 type(features) is dict
                 and len(features) == lane.width
@@ -189,39 +193,31 @@ class Client:
                 and not rare
                 and not extra
             ):
-                at_us = time_ns() // 1000 if time is None else time_us(time)
+                time_ns = now_ns() if time is None else 1_000 * time_us(time)
                 trace = current_trace() if TRACE_MODULE in _modules else None
-                packed, extra_bytes = lane.packed, 0
-                if packed:
-                    numbers = lane.pack(
-                        at_us,
+                if running.ledger.sheds and running.ledger.shed():
+                    return
+                line = lane.numbers
+                if line is not None and prediction is not None:
+                    fixed = (
+                        time_ns,
                         prediction,
                         _NAN if score is None else score,
                         _NAN if latency_ms is None else latency_ms,
-                        *lane.values_of(features),
                     )
-                    row = (id, status, trace, numbers)
+                    row = (id, status, trace, lane.pack(*(fixed + lane.values_of(features))))
                 else:
+                    line = lane.mixed
                     row, extra_bytes = lane.flat_row(
-                        id, status, trace, at_us, prediction, score, latency_ms, features, segments
+                        id, status, trace, time_ns // 1_000, prediction, score, latency_ms, features, segments
                     )
-                ledger = running.ledger
-                with ledger.lock:
-                    chunk = lane.chunk
-                    if ledger.rows >= ledger.max_rows or ledger.nbytes >= ledger.max_bytes:
-                        if ledger.sheds:
-                            ledger.logged += 1
-                            ledger.shed += 1
-                            return
-                    elif chunk is not None and chunk.packed is packed:
-                        ledger.logged += 1
-                        ledger.rows += 1
-                        ledger.nbytes += chunk.row_bytes + extra_bytes
-                        chunk.extra_bytes += extra_bytes
-                        chunk.line.extend(row)
-                        if len(chunk.line) >= chunk.full:
-                            running.delivery.intake.close_lane(lane)
+                    if extra_bytes > 0:
+                        running.intake.row(line, row, extra_bytes)
                         return
+                values = line.values
+                if len(values) < line.limit or running.intake.promise(line):
+                    values.extend(row)
+                    return
         except Exception:  # noqa: BLE001 - the slow way finds out what is wrong, and says so
             pass
         given = Prediction(
@@ -251,10 +247,10 @@ class Client:
         try:
             _check_call(extra, unknown, model=model, id=id, value=value)
             if is_many(id):
-                running.delivery.intake.block(many_labels(Label(model, id, value, time), _now_us()))
+                running.intake.block(many_labels(Label(model, id, value, time), _now_us()))
             else:
                 at_us = _now_us() if time is None else time_us(time)
-                running.delivery.intake.label(Label(model, id, value, at_us))
+                running.intake.label(Label(model, id, value, at_us))
         except ContractError as error:
             running.ledger.refused_call(error.field, error.found, error.expected, label=True)
         except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
@@ -265,7 +261,7 @@ class Client:
         running = self._running
         if running is None:
             return True
-        running.delivery.intake.close_lanes(older_than_s=0)
+        running.intake.close()
         running.delivery.wake()
         return running.ledger.wait_settled(timeout_s)
 
@@ -324,9 +320,9 @@ def _log_slowly(running: _Running, extra: tuple[Any, ...], rare: dict[str, Any],
         given = given._replace(class_scores=rare.get("scores"), trace=rare.get("trace_id") or current_trace())
         names = rare.get("feature_names") or running.config.feature_names_of(given.model)
         if is_many(given.id):
-            running.delivery.intake.block(many_predictions(given, names, _now_us()))
+            running.intake.block(many_predictions(given, names, _now_us()))
         else:
-            running.delivery.intake.event(one_prediction(given, names, _now_us()))
+            running.intake.event(one_prediction(given, names, _now_us()))
     except ContractError as error:
         running.ledger.refused_call(error.field, error.found, error.expected, label=False)
     except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
@@ -359,7 +355,7 @@ def _import_everything() -> None:
 
 
 def _now_us() -> int:
-    return time_ns() // 1000
+    return now_ns() // 1_000
 
 
 _modules = sys.modules

@@ -125,7 +125,7 @@ class Delivery:
             for target, quiet in filters:
                 target.removeFilter(quiet)
             if self._config.spool_dir is not None:
-                self.intake.close_lanes(older_than_s=0)
+                self.intake.close()
                 while (unit := self.intake.take()) is not None:
                     self._outbox.add(parcels_of_unit(unit, self._config, self._ledger))
                 self._outbox.spool_waiting(longer_than_s=0)
@@ -151,7 +151,7 @@ class Delivery:
         linger_s = self._config.linger_s
         look_s = min(linger_s, LOOK_EVERY_S)
         while not self._stopping:
-            self.intake.close_lanes(older_than_s=linger_s - look_s)
+            self.intake.look(older_than_s=linger_s - look_s)
             while not self._stopping and (unit := self.intake.take()) is not None:
                 # No await between taking a unit and keeping its parcels: a session may end at any await.
                 self._outbox.add(parcels_of_unit(unit, self._config, self._ledger))

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition, RLock
 
+from homeostat.lines import Line
+
 logger = logging.getLogger("homeostat")
 
 # Reasons may name a feature, and a host can invent names without end.
 _MAX_TOLD_REASONS = 256
+# No line is promised more than this part of the room, or others would find none while it is not used.
+_PROMISED_SHARE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,10 @@ class Holding:
 class Ledger:
     """The count of all rows. Every method is safe to call from any thread.
 
-    Rows enter with `enter` (the fast path of `log` does it by hand, under `lock`) and belong, once their batch is
-    closed, to a ticket; who settles rows of a ticket (`acknowledged`, `dropped`, `refused`) pays it back.
-    `sheds`: what finds no place may be counted as `shed` and forgotten, for it has been told.
+    Rows enter with `enter`, or find room that was promised to their line (one of `lines`): `rows` and `nbytes` count
+    what was promised as well. Once their batch is cut they are counted, and belong to a ticket; who settles rows of a
+    ticket (`acknowledged`, `dropped`, `refused`) pays it back. `sheds`: nothing is promised, and what finds no room
+    may be counted and forgotten, for it has been told.
     """
 
     def __init__(self, max_rows: int, max_bytes: int) -> None:
@@ -67,11 +72,12 @@ class Ledger:
         self.changed = Condition(self.lock)
         self.rows = 0
         self.nbytes = 0
-        self.logged = 0
-        self.labelled = 0
         self.closed = False
-        self.shed = 0
         self.sheds = False
+        self.lines: list[Line] = []
+        self._logged = 0
+        self._labelled = 0
+        self._shed = 0
         self._spooled = 0
         self._adopted = 0
         self._adopted_processes = 0
@@ -98,9 +104,9 @@ class Ledger:
         """So many rows were given to `log` or `label`."""
         with self.lock:
             if label:
-                self.labelled += rows
+                self._labelled += rows
             else:
-                self.logged += rows
+                self._logged += rows
 
     def enter(self, rows: int, nbytes: int) -> None:
         """So many rows wait in memory from now on."""
@@ -108,12 +114,55 @@ class Ledger:
             self.rows += rows
             self.nbytes += nbytes
 
+    def watch(self, *lines: Line) -> None:
+        """Count the rows of these lines, too."""
+        with self.lock:
+            self.lines += lines
+
+    def promise(self, line: Line, most_rows: int) -> bool:
+        """Promise the line room for so many more rows at most; False when there is none."""
+        with self.lock:
+            self.take_back(line)
+            free = min(self.max_rows - self.rows, (self.max_bytes - self.nbytes) // line.row_bytes)
+            if free <= 0:
+                return False
+            rows = min(most_rows, max(1, free // _PROMISED_SHARE))
+            self.sheds = False
+            self.enter(rows, rows * line.row_bytes)
+            line.limit += rows * line.stride
+            return True
+
+    def take_back(self, line: Line) -> None:
+        """Nothing more is promised to the line. Threads may have put a row too much into it between two steps of
+        another: it is counted here.
+        """
+        with self.lock:
+            rows = line.promised
+            line.limit -= rows * line.stride
+            self.enter(-rows, -rows * line.row_bytes)
+
+    def take_back_all(self) -> None:
+        """Nothing more is promised to any line."""
+        with self.lock:
+            for line in self.lines:
+                self.take_back(line)
+
+    def shed(self) -> bool:
+        """Count a row that finds no room, where that is all there is to do."""
+        with self.lock:
+            if not (self.sheds and self.full):
+                return False
+            self._logged += 1
+            self._shed += 1
+            return True
+
     def open_ticket(self, rows: int) -> int:
         """What so many waiting rows are paid back with, one after the other or all at once."""
         with self.lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-            self._tickets[ticket] = rows
+            if not self.closed:
+                self._tickets[ticket] = rows
             return ticket
 
     def release(self, nbytes: int) -> None:
@@ -218,11 +267,11 @@ class Ledger:
     def close(self) -> int:
         """Drop what still waits in memory and refuse what comes; how many rows that cost."""
         with self.lock:
+            self.take_back_all()
             lost, self.rows = self.rows, 0
             if lost:
                 self._dropped["closed"] += lost
             self.closed = True
-            # The fast path of `log` looks at nothing else.
             self.max_rows, self.sheds = 0, False
             self._tickets.clear()
             self._droppable.clear()
@@ -238,17 +287,22 @@ class Ledger:
     def stats(self) -> Stats:
         """The counters, all of one moment."""
         with self.lock:
-            dropped = self._dropped + Counter(memory_full=self.shed)
+            logged, labelled, pending = self._logged, self._labelled, self.rows
+            for line in self.lines:
+                rows = line.rows
+                pending -= line.limit // line.stride - rows
+                logged, labelled = (logged, labelled + rows) if line.label else (logged + rows, labelled)
+            dropped = self._dropped + Counter(memory_full=self._shed)
             return Stats(
-                logged=self.logged,
-                labelled=self.labelled,
+                logged=logged,
+                labelled=labelled,
                 adopted=self._adopted,
                 adopted_processes=self._adopted_processes,
                 sent=self._sent,
                 acknowledged=self._acknowledged,
                 dropped=dict(dropped),
                 rejected=self._rejected,
-                pending=self.rows,
+                pending=pending,
                 spooled=self._spooled,
             )
 

@@ -15,7 +15,7 @@ NOBODY = "127.0.0.1:1"
 
 
 def drained(intake: Intake, config: Config, ledger: Ledger) -> list[Parcel]:
-    intake.close_lanes(older_than_s=0)
+    intake.close()
     parcels: list[Parcel] = []
     while (unit := intake.take()) is not None:
         parcels += parcels_of_unit(unit, config, ledger)

@@ -1,13 +1,16 @@
 """Memory keeps to its bounds: what makes room, what is dropped and counted, and that no caller waits for it."""
 
 import asyncio
+import sys
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from homeostat import Client
+from homeostat import Client, Stats
+from homeostat.intake import Unit
 from tests.sdk.intake_parts import NOBODY, Quiet, log_rows, rows
 
 
@@ -109,8 +112,73 @@ def test_threads_and_a_packer_keep_every_count(policy: str) -> None:
     stats = client.stats()
     assert (stats.logged, stats.labelled) == (4_500, 450)
     assert stats.logged + stats.labelled == stats.pending + sum(stats.dropped.values())
-    assert stats.pending <= 3_000
+    assert stats.pending <= 3_000 + len(threads)
     client.close(timeout_s=0)
+
+
+def test_rows_put_down_while_others_are_cut_off_are_all_there_once() -> None:
+    quiet = Quiet(max_rows=20_000, batch_rows=50)
+    before_s = sys.getswitchinterval()
+
+    def work(name: int) -> None:
+        for i in range(2_000):
+            features = {"x": 1.0} if i % 3 else {"x": "text"}
+            quiet.client.log("m", version=str(i % 2), id=f"{name}-{i}", features=features, prediction=1)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
+    units: list[Unit | None] = []
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            quiet.intake.look(older_than_s=0)
+            units += iter(quiet.intake.take, None)
+            stats = quiet.client.stats()
+            assert stats.logged == stats.pending
+    finally:
+        sys.setswitchinterval(before_s)
+        for thread in threads:
+            thread.join()
+    quiet.intake.close()
+    units += iter(quiet.intake.take, None)
+    ids = Counter(id for unit in units if unit is not None for block in unit.blocks() for id in block.ids)
+    assert ids == Counter(f"{name}-{i}" for name in range(3) for i in range(2_000))
+    assert quiet.ledger.rows == quiet.client.stats().logged == 6_000
+    assert sum(unit.nbytes for unit in units if unit is not None) == quiet.ledger.nbytes
+    quiet.client.close(timeout_s=0)
+
+
+def test_room_that_one_model_does_not_use_is_there_for_another() -> None:
+    quiet = Quiet(max_rows=1_000, batch_rows=100)
+    for i in range(1_010):
+        model = f"m{i}" if i < 20 else "m"
+        quiet.client.log(model, version="1", id=str(i), features={"x": 1.0}, prediction=1)
+    assert quiet.client.stats().dropped == {"memory_full": 10}
+    assert quiet.client.stats().pending == 1_000
+    log_rows(quiet.client, 0, 1)
+    assert quiet.client.stats().dropped == {"memory_full": 11}
+    for parcel in quiet.parcels():
+        assert quiet.ledger.take(parcel)
+        quiet.ledger.acknowledged(parcel)
+    log_rows(quiet.client, 0, 10)
+    assert (quiet.client.stats().pending, quiet.client.stats().dropped) == (10, {"memory_full": 11})
+    quiet.intake.look(older_than_s=60)
+    quiet.parcels()
+    quiet.intake.look(older_than_s=60)
+    assert quiet.ledger.rows == 10
+    quiet.client.close(timeout_s=0)
+
+
+def test_close_counts_rows_that_were_put_down_without_a_word() -> None:
+    quiet = Quiet(max_rows=1_000, batch_rows=100)
+    log_rows(quiet.client, 0, 7)
+    assert quiet.ledger.close() == 7
+    assert quiet.ledger.stats() == Stats(logged=7, dropped={"closed": 7})
+    quiet.parcels()
+    log_rows(quiet.client, 7, 9)
+    assert quiet.ledger.stats() == Stats(logged=9, dropped={"closed": 9})
+    quiet.client.close(timeout_s=0)
 
 
 async def test_in_an_event_loop_nothing_waits() -> None:

@@ -213,6 +213,7 @@ def test_what_settles_after_close_counts_once() -> None:
     ticket = ledger.open_ticket(1)
     assert ledger.close() == 1
     ledger.acknowledged(Holding(ticket=ticket, rows=1, nbytes=0))
+    ledger.drop(ledger.open_ticket(1), 1, "oldest")
     stats = ledger.stats()
     assert (stats.dropped, stats.pending, stats.acknowledged) == ({"closed": 1}, 0, 0)
     assert ledger.wait_settled(0) is True

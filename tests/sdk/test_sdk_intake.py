@@ -1,5 +1,6 @@
 """The way in: however an event is put down, the same batch comes out, and no call ever raises."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,30 @@ def test_numbers_then_texts_then_other_names(quiet: Quiet) -> None:
         quiet.client.log("m", version="1", id=str(len(str(features))), features=features, prediction=1)
     found = [row.get("f.x", "-") for parcel in quiet.parcels() for row in rows(parcel)]
     assert sorted(map(str, found)) == ["-", "1.0", "4.0", "5.0", "None"]
+
+
+def test_a_failed_request_leaves_the_others_packed(quiet: Quiet) -> None:
+    """Most of a model's requests have a prediction: what they cost must not depend on those that failed."""
+    for i, prediction in enumerate((1, None, 0.5, None)):
+        quiet.client.log(
+            "m", version="1", id=str(i), features={"x": 1.0}, prediction=prediction, status="timeout"
+        )
+    (lane,) = quiet.intake.lanes["m"].values()
+    assert lane.numbers is not None
+    assert (lane.numbers.rows, lane.mixed.rows) == (2, 2)
+    found = {row["id"]: row["prediction"] for parcel in quiet.parcels() for row in rows(parcel)}
+    assert found == {"0": 1, "1": None, "2": 0.5, "3": None}
+
+
+def test_times_keep_their_microseconds_to_the_last_year(quiet: Quiet) -> None:
+    times = [datetime(year, 6, 1, 12, 0, 0, 123_457, tzinfo=UTC) for year in (1970, 2026, 2500, 9999, 2027)]
+    for year in times:
+        quiet.client.log("m", version="1", id=str(year), features={"x": 1.0}, prediction=1, time=year)
+    before = datetime.now(tz=UTC).replace(microsecond=0)
+    quiet.client.log("m", version="1", id="now", features={"x": 1.0}, prediction=1)
+    found = {row["id"]: row["time"] for parcel in quiet.parcels() for row in rows(parcel)}
+    assert before <= found.pop("now") <= datetime.now(tz=UTC)
+    assert found == {str(time): time for time in times}
 
 
 def test_batches_hold_batch_rows_at_most(quiet: Quiet) -> None:
