@@ -25,6 +25,7 @@ from tests.streams.learning_parts import MODEL, SECOND_US, World, sent, steady
 from tests.streams.live import Worker, collect, publish, publish_configuration
 from tests.streams.stream_data import START_US, make_events, make_reference, prediction_record
 from tests.streams.test_replay import wait_until_all_is_told
+from tests.streams.test_timezone_followed import BERLIN, summer_and_night, watching
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
 
@@ -101,5 +102,36 @@ async def test_a_kill_while_a_reference_is_learned_changes_nothing(
     after = [one for one in results.points.values() if one.reference_revision == later.revision]
     assert min(one.start_us for one in after) == CHANGE_US
     assert max(one.end_us for one in measured if one.axis == "event") <= CHANGE_US
+    found = check(await replay(broker, Stretch()))
+    assert found.holds, found.as_dict()
+
+
+async def test_a_season_by_the_clocks_of_a_place_is_learned_and_followed_by_workers(
+    kafka_broker: KafkaBroker, workers: list[Worker], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Over the night in which the clocks are set back; a worker is killed in that night."""
+    monkeypatch.setattr("tests.streams.test_replay.PARTITIONS", 1)
+    broker = kafka_broker.bootstrap
+    await ensure_topics(broker, all_topics(1))
+    whole = watching(tmp_path, BERLIN, idle_s=60.0)
+    records = summer_and_night()
+    await publish_configuration(broker, [whole.configuration.monitor(MODEL, 0)], [])
+    for worker in workers:
+        worker.start()
+    learned, night = len(records) * 16 // 25, len(records) * 19 // 25
+    await publish(broker, records[:learned])
+    configuration = await learned_by(broker)
+    whole.feed(records[:learned])
+    assert configuration.reference(MODEL, "1") == whole.configuration.reference(MODEL, "1")
+    await publish(broker, records[learned:night])
+    for worker in workers:
+        worker.stop()
+        worker.start()
+    await publish(broker, records[night:])
+    await wait_until_all_is_told(broker)
+    results = await collect(broker, 1)
+    measured = [one for one in results.points.values() if one.measure == "ks" and one.feature == "age"]
+    assert max(one.end_us for one in measured) > time_of(records[night])
+    assert [one for one in results.alerts if one.kind == "data_drift"] == []
     found = check(await replay(broker, Stretch()))
     assert found.holds, found.as_dict()

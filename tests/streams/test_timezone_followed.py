@@ -111,13 +111,22 @@ def test_the_night_is_the_same_hours_live_in_a_backtest_and_in_a_replay(tmp_path
     assert backtest(path, watched(tmp_path, "UTC")).incidents
 
 
-def learned(folder: Path, timezone: str) -> World:
-    """The summer is learned from, by a judge that starts anew now and then; then comes the night."""
+def watching(folder: Path, timezone: str, **changes: object) -> World:
+    """A model whose reference by season is learned live from as many rows as the summer has."""
     file = watched(folder, timezone)
     source = file.reference.model_copy(update={"file": None, "rows": len(SUMMER)})
     learning = build_monitor(file.model_copy(update={"reference": source}), ()).learning
-    world = World(pane_s=1_800.0, window_rows=120, silence_s=0.0, learning=learning)
-    for number, record in enumerate(in_batches(events_in(pd.concat([SUMMER, NIGHT], ignore_index=True)))):
+    return World(pane_s=1_800.0, window_rows=120, silence_s=0.0, learning=learning, **changes)
+
+
+def summer_and_night() -> list[InputRecord]:
+    return in_batches(events_in(pd.concat([SUMMER, NIGHT], ignore_index=True)))
+
+
+def learned(folder: Path, timezone: str) -> World:
+    """The summer is learned from, by a judge that starts anew now and then; then comes the night."""
+    world = watching(folder, timezone)
+    for number, record in enumerate(summer_and_night()):
         world.feed([record])
         if number % 9 == 0:
             world.restart_judge()
