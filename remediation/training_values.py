@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from detectors.reference_values import Reference
 
-from detectors.reference import Reference
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +23,12 @@ class TrainingSet:
     """
 
     model: str
-    features: pd.DataFrame
-    labels: pd.Series
-    groups: pd.Series
-    weights: pd.Series | None = None
-    segments: pd.DataFrame | None = None
-    reference_rows: pd.Series | None = None
+    features: "pd.DataFrame"
+    labels: "pd.Series"
+    groups: "pd.Series"
+    weights: "pd.Series | None" = None
+    segments: "pd.DataFrame | None" = None
+    reference_rows: "pd.Series | None" = None
     held_out: "TrainingSet | None" = None
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.reference import Reference
+from detectors.reference_values import Reference
 from remediation.training_values import TrainedModel
 from serving.model_errors import ModelInvalid
 from serving.runtime import OnnxModel

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from detectors.reference import Reference
+from detectors.reference_values import Reference
 from remediation.values import ModelVersion, Signed
 from serving.signatures import Found, Signatures
 

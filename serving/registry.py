@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from detectors.errors import ReferenceInvalid
-from detectors.reference import Reference
+from detectors.reference_values import Reference
 from remediation.training_values import TrainedModel
 from remediation.values import ModelVersion
 from serving.cards import (

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,27 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)
+
+
+def test_help_and_small_commands_wait_for_no_large_library(tmp_path: Path) -> None:
+    """What a person types a hundred times a day answers at once; what a command needs it imports itself."""
+    program = """
+import sys
+from deploy.cli import main
+for words in (["--help"], ["models", "--help"], ["models", "keys", "list"], ["silences", "set", "--help"]):
+    sys.argv = ["homeostat", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, (words, ended.code)
+large = ("aiokafka", "faust", "lightgbm", "matplotlib", "mlflow", "numba", "numpy", "onnxruntime", "pandas", "pyarrow")
+print([name for name in (*large, "scipy", "sklearn", "sqlalchemy", "torch") if name in sys.modules], file=sys.stderr)
+"""
+    environment = {**os.environ, "HOMEOSTAT_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stderr.strip() == "[]"
 
 
 def test_brackets_in_data_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
