@@ -26,6 +26,7 @@ from remediation.hearings import Hearings
 from remediation.incidents import AGENT, OPEN_STATES
 from remediation.ledger import Ledger
 from remediation.lifecycle import Lifecycle
+from remediation.looks import Looks
 from remediation.outbox import Outbox
 from remediation.ports import (
     Actuator,
@@ -91,11 +92,13 @@ class Agent:
         self._config = config
         self._acknowledgements = Acknowledgements()
         own = OwnServing(ports.publisher, self._acknowledgements, config.execution)
+        looks = Looks(ports.registry, ports.clock, seconds(config.execution.look_s))
         executor = Executor(
             Parts(
                 journal=ports.journal,
                 ledger=Ledger(ports.journal, ports.clock, config),
                 registry=ports.registry,
+                looks=looks,
                 runs=TrainingRuns(
                     ports.registry, ports.archive, ports.trainer, ports.scorer, ports.clock, config.retraining
                 ),
@@ -107,7 +110,9 @@ class Agent:
         )
         self._executor = executor
         hearings = Hearings(Witness(ports.archive, ports.registry, ports.scorer))
-        self._lifecycle = Lifecycle(ports.journal, ports.registry, executor, ports.clock, config, hearings)
+        self._lifecycle = Lifecycle(
+            ports.journal, ports.registry, executor, ports.clock, config, hearings, looks
+        )
         self._outbox = Outbox(ports.journal, ports.notifier, ports.clock, config.policy, ports.channels)
         self._reconciliation = Reconciliation(
             ports.journal,

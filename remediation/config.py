@@ -86,7 +86,8 @@ class ExecutionConfig:
 
     A server that is silent for `acknowledge_grace_s` after another one has acknowledged is taken for gone,
     and the outcome says so. A failed attempt is repeated after `retry_s`, then after twice as long each time, up to
-    `longest_retry_s`.
+    `longest_retry_s`. The file of a version that was looked at less than `look_s` ago is not read again before the
+    version serves.
     """
 
     lease_s: float = 10.0
@@ -96,6 +97,7 @@ class ExecutionConfig:
     acknowledge_grace_s: float = 15.0
     retry_s: float = 1.0
     longest_retry_s: float = 30.0
+    look_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from remediation.diagnosis import diagnose, more_may_come, needs_testimony, read
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
 from remediation.hearings import Hearings
+from remediation.looks import Looks
 from remediation.observed import Remembered
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import next_step
@@ -39,7 +40,9 @@ class Lifecycle:
     clock: Clock
     config: AgentConfig
     hearings: Hearings
+    looks: Looks
     _considered: dict[str, int] = field(default_factory=dict[str, int])
+    _waiting: dict[str, Plan] = field(default_factory=dict[str, Plan])
     _past: Remembered = field(default_factory=Remembered)
 
     def step(self, incident_id: str) -> None:
@@ -187,7 +190,7 @@ class Lifecycle:
         versions, references = self._versions(facts), self.registry.reference
         while True:
             found = _sound(next_step(facts, past, versions, config=self.config, references=references))
-            if isinstance(found, NoPlan) or (why := flaw(self.registry, found.plan)) is None:
+            if isinstance(found, NoPlan) or (why := flaw(self.registry, self.looks, found.plan)) is None:
                 return found
             version = found.plan.to_version or ""
             if version in facts.unsound:
@@ -204,6 +207,9 @@ class Lifecycle:
         if unheard is not None:
             self.hearings.hear(unheard, near=needs_testimony(unheard, self.config.diagnosis))
             self._awaited(incident_id, heard=True)
+        plan = self._waiting.pop(incident_id, None)
+        if plan is not None and (why := self.looks.again(plan)) is not None:
+            self._unsound(plan, why)
 
     def _awaited(self, incident_id: str, *, heard: bool = False) -> Facts | None:
         """Look what became of the ticket; the facts, where a diagnosis may be doubted only after rows were heard."""
@@ -219,6 +225,7 @@ class Lifecycle:
                     facts = self._gathered(unit, incident, now_us)
                     if not heard and self.hearings.told_since(facts):
                         return facts
+                    self._waiting[incident_id] = plan
                     self._pending(unit, facts, plan, approval)
                 case "approved":
                     self._approved(unit, incident, plan, approval, now_us)
@@ -242,6 +249,18 @@ class Lifecycle:
             unit, approval, "expired", now_us=now_us, reason="nobody decided in time"
         ):
             self._expired(unit, incident, plan, now_us)
+
+    def _unsound(self, plan: Plan, why: str) -> None:
+        """What waits to serve cannot be made to: nobody is to approve that."""
+        with self.journal.transaction() as unit:
+            incident, found = unit.incident(plan.incident_id), _open_ticket(unit, plan.incident_id)
+            if incident is None or incident.state != "awaiting_approval" or found is None:
+                return
+            waiting, approval = found
+            if waiting.id != plan.id or approval.state != "pending":
+                return
+            if approvals.settle(unit, approval, "void", now_us=self.clock.now_us(), reason=why):
+                incidents.move(unit, incident, to="open", why=why)
 
     def _approved(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
         moved = approvals.world_moved(unit, plan)

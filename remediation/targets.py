@@ -1,12 +1,12 @@
 """Which version is safe to go back to? Decided from values, with the reasons; what it consists of is looked at once it
 is chosen."""
 
-import hashlib
 from collections.abc import Mapping
 
 from remediation.clock import seconds
 from remediation.errors import Unusable
 from remediation.evidence import Facts
+from remediation.looks import Looks
 from remediation.ports import Reader, Registry
 from remediation.values import ModelVersion, Plan
 
@@ -89,7 +89,7 @@ def gone_features(unit: Reader, facts: Facts) -> frozenset[str]:
     )
 
 
-def flaw(registry: Registry, plan: Plan) -> str | None:
+def flaw(registry: Registry, looks: Looks, plan: Plan) -> str | None:
     """Why the version that a plan makes serve cannot be used: its file is gone or is not the one of the digest, or it
     takes a feature for another kind of value than the version that serves. None when it can, or the plan names none.
 
@@ -98,10 +98,9 @@ def flaw(registry: Registry, plan: Plan) -> str | None:
     version, digest = plan.to_version, plan.to_digest
     if version is None or digest is None or version == plan.from_version:
         return None
+    if (why := looks.flaw(plan.model, version, digest)) is not None:
+        return why
     try:
-        found = "sha256:" + hashlib.sha256(registry.onnx(plan.model, version)).hexdigest()
-        if found != digest:
-            return f"its file has the digest {found}, registered is {digest}"
         now, then = (_kinds(registry, plan.model, each) for each in (plan.from_version, version))
     except Unusable as error:
         return f"what it consists of cannot be used: {error}"

@@ -7,6 +7,7 @@ from remediation import actions
 from remediation.config import AgentConfig
 from remediation.errors import StepFailed
 from remediation.ledger import Ledger
+from remediation.looks import Looks
 from remediation.observed import Remembered
 from remediation.playbooks.proposal import controls
 from remediation.ports import Actuator, Caller, Clock, Journal, Reader, Registry
@@ -21,6 +22,7 @@ class Parts:
     journal: Journal
     ledger: Ledger
     registry: Registry
+    looks: Looks
     runs: TrainingRuns
     actuators: Mapping[str, Actuator]
     caller: Caller | None

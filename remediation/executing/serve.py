@@ -68,7 +68,10 @@ class Serve:
             raise StepFailed(f"version {version} has the digest {registered.digest}, approved was {digest}")
         if registered.signature.refused:
             raise StepFailed(f"version {version} must not serve: {registered.signature.why}")
-        self._parts.registry.onnx(model, version)
+        if not self._parts.looks.is_fresh(model, version, digest):
+            why = self._parts.looks.flaw(model, version, digest)
+            if why is not None:
+                raise StepFailed(f"version {version} cannot be made to serve: {why}")
 
     def _decide(self, name: str, action_id: str, plan: Plan) -> None:
         ledger = self._parts.ledger

@@ -7,10 +7,11 @@ import msgspec
 from detectors.reference import FeatureReference, Reference
 from detectors.values import FeatureSpec
 from remediation.errors import Unusable
+from remediation.looks import Looks
 from remediation.targets import flaw, rollback_target
 from remediation.values import Plan, Signed
 from tests.remediation.facts import VERSIONS, facts, points
-from tests.remediation.fakes import S
+from tests.remediation.fakes import ManualClock, S
 from tests.remediation.world import MODEL, World, point
 
 
@@ -129,16 +130,17 @@ def _plan(**changes: Any) -> Plan:
 
 def test_what_a_version_consists_of_is_looked_at() -> None:
     registry: Any = _Registry({"1": "numeric", "2": "numeric"})
-    told = flaw(registry, _plan()) or ""
+    looks = Looks(registry, ManualClock(), 300 * S)
+    told = flaw(registry, looks, _plan()) or ""
     assert "its file has the digest sha256:" in told
     good = _plan(to_digest=told.split()[5].rstrip(","))
-    assert flaw(registry, good) is None
+    assert flaw(registry, looks, good) is None
     registry.kinds["2"] = "categorical"
-    assert flaw(registry, good) == "it takes x for numeric (today it is categorical)"
+    assert flaw(registry, looks, good) == "it takes x for numeric (today it is categorical)"
     registry.file = None
-    assert "has no file of cancer version 1" in (flaw(registry, good) or "")
-    assert flaw(registry, _plan(to_version=None)) is None
-    assert flaw(registry, _plan(to_version="2")) is None
+    assert "has no file of cancer version 1" in (flaw(registry, looks, good) or "")
+    assert flaw(registry, looks, _plan(to_version=None)) is None
+    assert flaw(registry, looks, _plan(to_version="2")) is None
 
 
 async def test_a_target_whose_file_was_changed_is_not_proposed() -> None:
