@@ -4,6 +4,7 @@ Each is an entry that the log's key signs, so each needs the log's folder; each 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, Engine, select, update
 from db.audit.acts import Redaction, Restoration, Rotation, act
 from db.audit.keys import create_next, settle
 from db.audit.leaves import Leaf, append, append_all
+from db.audit.leftovers import Leftovers, leftovers
 from db.audit.note import Note, Signer
 from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.audit.places import Place, topic_place
@@ -25,6 +27,16 @@ from db.engine import reading, writing
 from db.errors import AuditError, UnknownEntry
 from db.keyfiles import locked
 from db.tables import LeafRow
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A redaction, of an entry that tells of `action` about `subject`, and where its words still stand."""
+
+    told: Redaction
+    action: str
+    subject: str
+    leftovers: Leftovers
 
 
 class Keeper:
@@ -110,7 +122,7 @@ class Keeper:
             self._sequencer.publish()
             return told
 
-    def redact(self, index: int, fields: Sequence[str], *, at_us: int, actor: str, reason: str) -> Redaction:
+    def redact(self, index: int, fields: Sequence[str], *, at_us: int, actor: str, reason: str) -> Removed:
         """Remove the values of `fields` (`actor`, `detail.reason`, ...) and their salts from an entry.
 
         What the same values say in the state rows that the entry wrote last is replaced there too, and the new entry
@@ -120,13 +132,14 @@ class Keeper:
         with locked(self._sequencer.folder):
             signer = self._signer()
             self._sequencer.run_locked(signer)
-            done: list[Redaction] = []
+            done: list[Removed] = []
 
             def write(connection: Connection) -> None:
-                told, rows = _remove(connection, index, fields)
+                leaf, told, words, rows = _remove(connection, index, fields)
+                left = leftovers(connection, words)
                 entry = act(signer, told, at_us=at_us, actor=actor, reason=reason, rows=rows)
                 append_all(connection, [entry])
-                done.append(told)
+                done.append(Removed(told, leaf.action, leaf.subject, left))
 
             self._sequencer.sequence([signer], write)
             self._sequencer.publish()
@@ -155,7 +168,10 @@ def _check_older(place: Place, newest: Note | None, before: Sequence[Restoration
         )
 
 
-def _remove(connection: Connection, index: int, fields: Sequence[str]) -> tuple[Redaction, Mapping[str, Any]]:
+def _remove(
+    connection: Connection, index: int, fields: Sequence[str]
+) -> tuple[Leaf, Redaction, set[str], Mapping[str, Any]]:
+    """The entry, what was removed from it, the words, and the rows that lost them."""
     row = connection.execute(
         select(LeafRow.position, LeafRow.leaf, LeafRow.personal).where(LeafRow.idx == index)
     ).one_or_none()
@@ -183,7 +199,7 @@ def _remove(connection: Connection, index: int, fields: Sequence[str]) -> tuple[
     if "actor" in fields:
         changes["actor"] = REDACTED
     connection.execute(update(LeafRow).where(LeafRow.position == row.position).values(changes))
-    return Redaction(index, leaf.id, tuple(fields)), rows
+    return leaf, Redaction(index, leaf.id, tuple(fields)), values, rows
 
 
 def _without(value: dict[str, Any], values: set[str]) -> dict[str, Any]:

@@ -177,19 +177,28 @@ def audit_redact(
         list[str] | None, typer.Option("--field", help="Such as `actor` or `detail.reason`; may be repeated.")
     ] = None,
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove personal data from an entry for good. The log keeps a salted hash, so that every proof stays valid.
 
-    The redaction is an entry of its own. Rows of the database that the entry wrote lose the same words.
+    The redaction is an entry of its own. Rows of the database that the entry wrote lose the same words. Where they
+    still stand, and what no command reaches, is told.
 
     Example: `homeostat audit redact 17 --field actor --field detail.reason --reason "request 2026-81"`
     """
-    told = _keeper(
+    from deploy.redaction import remaining
+
+    done = _keeper(
         lambda keeper, at_us, who: keeper.redact(entry, fields or [], at_us=at_us, actor=who, reason=reason),
         by,
     )
-    removed = ", ".join(field for field in told.fields if field in (fields or []))
-    typer.echo(f"Entry {told.entry}: {removed} is removed. Backups still hold it.")
+    removed, left = [each for each in done.told.fields if each in (fields or [])], list(remaining(done))
+    if as_json:
+        typer.echo(json.dumps({"entry": done.told.entry, "removed": removed, "remaining": left}, indent=2))
+    else:
+        typer.echo(
+            "\n".join([f"Entry {done.told.entry}: {', '.join(removed)} is removed.", *_indented(left)])
+        )
 
 
 @audit.command("rotate")

@@ -182,7 +182,10 @@ def test_a_redaction_leaves_every_proof_as_it_is(log: Log) -> None:
     told = log.keeper.redact(
         3, ["actor", "detail.reason", "detail.decided_by"], at_us=9, actor="dpo", reason="art. 17"
     )
-    assert told.fields == ("actor", "detail.reason", "detail.decided_by", "rows")
+    assert told.told.fields == ("actor", "detail.reason", "detail.decided_by", "rows")
+    assert (told.action, told.subject) == ("approval.approved", "approval/a1")
+    assert (told.leftovers.entries, told.leftovers.first[:2]) == (20, (8, 9))
+    assert told.leftovers.rows == {"desired": 1, "deployments": 2}, "what ann decided besides"
     report = log.whole()
     assert topic(log)[: len(before)] == before
     assert report.notices == [

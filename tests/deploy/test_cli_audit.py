@@ -39,7 +39,10 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_the_life_of_a_log(log: Log, tmp_path: Path) -> None:
     """Verified, handed out, kept, tampered with."""
     assert f"intact: {ENTRIES} entries" in run("verify")
-    assert "actor is removed" in run("redact", "3", "--field", "actor", "--reason", "art. 17", "--by", "dpo")
+    told = run("redact", "3", "--field", "actor", "--reason", "art. 17", "--by", "dpo")
+    assert "actor is removed" in told
+    assert "The same words stand in 21 entries of the log (3, 8, " in told
+    assert "Backups of the database from before now" in told
     key = run("rotate", "--reason", "yearly").splitlines()[-1]
     log.sequence()
     told = json.loads(run("verify", "--json"))

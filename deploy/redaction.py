@@ -1,0 +1,51 @@
+"""What a redaction cannot reach, for whoever has to see to it: what left the database before, or lies in Kafka."""
+
+from collections.abc import Iterator
+
+from db.audit.keeping import Removed
+
+_DESIRED = "homeostat.serving.desired"
+_CONTROL = "homeostat.control"
+
+
+def remaining(removed: Removed) -> Iterator[str]:
+    """Sentences about what still holds the words: first what a command can change, then what lies outside."""
+    left = removed.leftovers
+    if left.entries:
+        places = ", ".join(map(str, left.first)) + (" ..." if left.entries > len(left.first) else "")
+        yield (
+            f"The same words stand in {left.entries} entries of the log ({places}): redact each of them, too "
+            "(homeostat audit redact ENTRY)."
+        )
+    if left.rows:
+        told = ", ".join(f"{count} of {table}" for table, count in sorted(left.rows.items()))
+        yield (
+            f"Rows of the database hold them: {told}. They go with the entries that wrote them last; alerts with their "
+            "retention."
+        )
+    yield from out_of_reach(removed.action, removed.subject)
+
+
+def out_of_reach(action: str, subject: str) -> Iterator[str]:
+    """What no command reaches, of an entry that tells of `action` about `subject`."""
+    if action == "model.desired":
+        model = subject.partition("/")[2]
+        yield (
+            f"Kafka, topic {_DESIRED}, key {model}: the last decision names who made it and why, until the next one "
+            f"about {model} and the broker's compaction after that."
+        )
+    elif action == "incident.feedback":
+        yield (
+            f"Kafka, topic {_CONTROL}: what was said stays there for good, with its author and reason. Write a record "
+            "without a value under its key (docs/audit.md); a replay of that time then no longer hears it."
+        )
+    elif action == "model.registered" or subject.startswith("action/"):
+        yield "MLflow: the tag homeostat.reason of a version that was registered may repeat the reason; edit it there."
+    yield (
+        "Backups of the database from before now: delete them, or redact again after one of them was restored "
+        "(homeostat audit verify then says that a value was put back)."
+    )
+    yield (
+        "What was handed out or sent: exports, reports, post-mortems, mail, Slack, Teams, PagerDuty, webhooks; and the "
+        "log files of agent and API."
+    )
