@@ -1,5 +1,6 @@
 """Real parts that tests of every room share."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# Hundreds of processes start in a run: each would compile all that it imports where the environment forbids to keep it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _SCHEMAS = count(1)
 _ROOT = Path(__file__).parents[1]
