@@ -17,7 +17,7 @@ from remediation.causes.telling import hypothesis, scaled
 from remediation.changes import POPULATION, UPSTREAM, ChangeKind
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
-from remediation.evidence import OUTCOMES, Facts, is_plain
+from remediation.evidence import OUTCOMES, Facts, is_plain, of_model
 from remediation.values import Cause, Hypothesis
 
 _SPOKEN_FOR_BY: dict[Cause, frozenset[ChangeKind]] = {
@@ -61,8 +61,9 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
 
 
 def needs_testimony(facts: Facts, config: DiagnosisConfig) -> bool:
-    """Whether the rows around a release can tell if it is the release: near one, and of a model that is ill itself."""
-    ill = facts.firing("data_drift", "prediction_drift", *OUTCOMES) or facts.quality()
+    """Whether the rows around a release can tell if it is the release: near one, and of a model or a service that is
+    ill."""
+    ill = of_model(facts) or facts.service()
     return bool(ill) and facts.predecessor() is not None and near_release(facts, config)
 
 

@@ -10,7 +10,7 @@ from remediation.changes import Change, near
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
 from remediation.experience import Precedent, precedents
-from remediation.facets import is_of_service, of_operation
+from remediation.facets import concerns, is_of_service, of_operation
 from remediation.ports import Reader
 from remediation.testimony import Testimony
 from remediation.values import Desired, Incident
@@ -244,7 +244,7 @@ def drop_z(before: Rate, after: Rate) -> float:
 def _burning(alerts: Iterable[Alert], version: str) -> list[Alert]:
     found: dict[tuple[str, str, str], list[Alert]] = {}
     for alert in sorted(alerts, key=lambda each: (each.end_us, each.state == "firing", each.id)):
-        if alert.version == version:
+        if concerns(alert, version):
             told = found.setdefault((alert.segment, alert.kind, alert.axis), [])
             if alert.state == "firing":
                 told.append(alert)
@@ -295,6 +295,11 @@ def strongest(alerts: Iterable[Alert], measures: frozenset[str] | None = None) -
         each for alert in alerts for each in alert.evidence if measures is None or each.measure in measures
     ]
     return sorted(found, key=lambda each: (-each.effect, each.measure, each.feature or ""))
+
+
+def of_model(facts: Facts) -> bool:
+    """Whether the ill version is ill itself, its inputs or its answers, and not only the service around it."""
+    return bool(facts.firing("data_drift", "prediction_drift", *OUTCOMES) or facts.quality())
 
 
 def broken_inputs(found: Sequence[Evidence]) -> str | None:

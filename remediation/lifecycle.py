@@ -13,6 +13,7 @@ from remediation.config import AgentConfig
 from remediation.diagnosis import diagnose, more_may_come, needs_testimony, ready, summary
 from remediation.evidence import Facts, gather, with_points
 from remediation.executor import Executor
+from remediation.facets import of_traffic
 from remediation.hearings import Hearings
 from remediation.looks import Looks
 from remediation.observed import Remembered
@@ -61,9 +62,14 @@ class Lifecycle:
             case "awaiting_approval":
                 self._await_approval(incident_id)
             case "verifying":
-                Recovery(self.journal, self.executor, self.clock, self.config, self._past).step(incident_id)
+                self._recovery().step(incident_id)
             case _:
                 return
+
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            self.journal, self.executor, self.clock, self.config, self._past, hearings=self.hearings
+        )
 
     def keep(self, incident_ids: Set[str]) -> None:
         """Forget what was thought about all other incidents: they are over."""
@@ -137,6 +143,9 @@ class Lifecycle:
         """Somebody made another version serve in the meantime: what is left is to see whether that helped."""
         desired = facts.desired
         if desired is None or facts.version in (desired.version, *desired.arrangement.shares):
+            return False
+        if all(map(of_traffic, facts.firing())):
+            # No version brings events: what serves in the meantime is as silent, and proves nothing.
             return False
         why = f"{desired.decided_by} made version {desired.version} serve: {desired.reason}"
         incidents.move(unit, facts.incident, to="verifying", why=why, acted_us=desired.at_us)

@@ -276,6 +276,11 @@ class Archive(Protocol):
         segments that events name (missing where one is in none); one row per event."""
         ...
 
+    def requests(self, model: str, *, since_us: int, until_us: int) -> "pd.DataFrame":
+        """Requests of [`since_us`, `until_us`) in order of time, labelled or not. Columns time_us, version, latency_ms,
+        failed (1 or 0); missing where nobody told."""
+        ...
+
 
 class Trainer(Protocol):
     """Trains several candidates and returns the best by F1."""

@@ -11,6 +11,7 @@ import msgspec
 
 from detectors.values import Alert
 from remediation.config import AgentConfig
+from remediation.facets import of_traffic
 from remediation.identity import incident_id
 from remediation.incidents import AGENT
 from remediation.notices import Notice
@@ -133,7 +134,10 @@ class _Desk:
         if found.incident_id is None:
             found = _held_by(silencing(self._silences_now(), alert, self._now_us), found)
         if found.decision == "open":
-            opened = _opened_by(alert, incident_id(alert.id, self._now_us), self._now_us, note)
+            version = alert.version
+            if of_traffic(alert) and situation.desired is not None:
+                version = situation.desired.version
+            opened = _opened_by(alert, version, incident_id(alert.id, self._now_us), self._now_us, note)
             self._unit.add_incident(opened, actor=AGENT)
             self._note(alert.model, opened)
             return msgspec.structs.replace(found, incident_id=opened.id)
@@ -212,14 +216,14 @@ def _burning(silence_id: str, burns: Sequence[tuple[Alert, Route, str]], now_us:
     )
 
 
-def _opened_by(alert: Alert, identity: str, now_us: int, note: str) -> Incident:
+def _opened_by(alert: Alert, version: str, identity: str, now_us: int, note: str) -> Incident:
     told = f"{alert.reason}; {note}, and it still fires" if note else alert.reason
     return Incident(
         id=identity,
         model=alert.model,
-        version=alert.version,
+        version=version,
         severity=_severity(alert),
-        summary=f"{alert.model} version {alert.version}: {told}",
+        summary=f"{alert.model} version {version}: {told}",
         change_us=alert.change_us,
         opened_us=now_us,
     )

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from remediation import actions, approvals, incidents
 from remediation.clock import US_PER_S
 from remediation.config import AgentConfig
+from remediation.diagnosis import needs_testimony
 from remediation.executor import Executor
+from remediation.hearings import Hearings
 from remediation.observed import Remembered, patience_us
 from remediation.ports import Clock, Journal, Reader
 from remediation.proving import judged, required
 from remediation.questions import Question, asked, question
-from remediation.succession import taken_over
+from remediation.succession import of_successor, taken_over
 from remediation.values import Action, Approval, Desired, Incident, Plan
 from remediation.verification import Verdict
 
@@ -49,6 +53,7 @@ class Recovery:
     clock: Clock
     config: AgentConfig
     remembered: Remembered
+    hearings: Hearings
 
     def step(self, incident_id: str) -> None:
         """Look whether the action has helped, and end the incident where that is known."""
@@ -167,12 +172,20 @@ class Recovery:
 
     def _taken_over(self, case: _Case, why: str) -> bool:
         """Whether what people released in the meantime is ill of the same, and is treated from now on."""
+        config, now_us = self.config.diagnosis, self.clock.now_us()
+        if case.desired is None:
+            return False
+        with self.journal.reading() as unit:
+            facts = of_successor(unit, case.incident, case.desired, now_us=now_us, config=config)
+        if facts is None:
+            return False
+        said = self.hearings.hear(facts, near=needs_testimony(facts, config))
+        facts = msgspec.structs.replace(facts, testimony=said)
         with self.journal.transaction() as unit:
-            incident = unit.incident(case.incident.id)
-            if incident is None or incident.state != "verifying" or case.desired is None:
+            incident, desired = unit.incident(case.incident.id), unit.desired(case.incident.model)
+            if incident is None or incident.state != "verifying" or desired != case.desired:
                 return False
-            now_us = self.clock.now_us()
-            return taken_over(unit, incident, case.desired, why, now_us=now_us, config=self.config.diagnosis)
+            return taken_over(unit, incident, facts, why, config=config)
 
     def _close(self, case: _Case, to: incidents.Ending, outcome: str) -> None:
         """End the incident, unless another state is decided by now than the one that was judged."""

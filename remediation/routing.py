@@ -5,7 +5,7 @@ from typing import Literal
 
 from detectors.values import Alert, AlertKind, Value
 from remediation.clock import seconds
-from remediation.facets import of_operation
+from remediation.facets import concerns, of_operation, of_traffic
 from remediation.inhibition import explaining
 from remediation.silences import Held
 from remediation.values import Desired, Incident
@@ -45,8 +45,9 @@ def still_firing(alerts: Sequence[Alert], version: str | None = None) -> list[Al
     """The alerts, of `version` if given, that fired and were not cleared later: the last one per series."""
     last: dict[tuple[str, str, AlertKind, str], Alert] = {}
     for alert in sorted(alerts, key=lambda each: (each.end_us, each.state == "firing", each.id)):
-        if version is None or alert.version == version:
-            last[alert.version, alert.segment, alert.kind, alert.axis] = alert
+        if version is None or concerns(alert, version):
+            of = "" if of_traffic(alert) else alert.version
+            last[of, alert.segment, alert.kind, alert.axis] = alert
     return [alert for alert in last.values() if alert.state == "firing"]
 
 
@@ -73,7 +74,7 @@ def route(
         return _without_history(alert, desired)
     if alert.state == "cleared":
         return _attach(last_closed, "all clear after the incident was closed")
-    if desired is not None and alert.version != desired.version:
+    if desired is not None and not concerns(alert, desired.version):
         return _attach(last_closed, f"version {alert.version} no longer serves, {desired.version} does")
     if _is_another_matter(alert, last_closed, closed_alerts):
         return Route(decision="open", reason=f"{last_closed.id} was not about the model and its data")
@@ -91,7 +92,9 @@ def route(
 def _without_history(alert: Alert, desired: Desired | None) -> Route:
     if alert.state == "cleared":
         return Route(decision="keep", reason="all clear, and no incident that it belongs to")
-    if desired is not None and alert.version not in (desired.version, *desired.arrangement.shares):
+    if desired is not None and not any(
+        concerns(alert, each) for each in (desired.version, *desired.arrangement.shares)
+    ):
         return Route(
             decision="keep", reason=f"version {alert.version} does not serve, {desired.version} does"
         )
@@ -111,7 +114,7 @@ def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bo
     """A late window. Of the version that was ill: its change lies before the end of the incident. Of the
     version that cured it: it ended before the end, or its change lies before that version came back. (The
     judge tells an illness once; what is attached here by mistake would never be told again.)"""
-    if alert.version == incident.version:
+    if concerns(alert, incident.version):
         return alert.start_us < closed_us and alert.change_us < closed_us
     return alert.end_us <= closed_us or (
         incident.acted_us is not None and alert.change_us < incident.acted_us
@@ -121,7 +124,7 @@ def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bo
 def _held_on(incident: Incident, alert: Alert, now_us: int, uncured_hold_s: float) -> bool:
     """Whether a closed incident, as one that cured nothing, can explain later alerts of its version: those that are no
     graver than what it told, and what comes of that, for as long as one of its alerts goes on firing."""
-    if incident.state == "resolved" or incident.version != alert.version or incident.closed_us is None:
+    if incident.state == "resolved" or not concerns(alert, incident.version) or incident.closed_us is None:
         return False
     return now_us - incident.closed_us <= seconds(uncured_hold_s)
 

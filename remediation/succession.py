@@ -5,19 +5,22 @@ from msgspec.structs import replace
 from remediation import incidents
 from remediation.config import DiagnosisConfig
 from remediation.diagnosis import diagnose, summary
-from remediation.evidence import gather, with_points
-from remediation.ports import Unit
+from remediation.evidence import Facts, gather, with_points
+from remediation.ports import Reader, Unit
 from remediation.values import Desired, Incident
 
 
-def taken_over(
-    unit: Unit, incident: Incident, desired: Desired, why: str, *, now_us: int, config: DiagnosisConfig
-) -> bool:
-    """Diagnose `incident` anew as one of the version that serves; False where that version tells of no cause."""
+def of_successor(
+    unit: Reader, incident: Incident, desired: Desired, *, now_us: int, config: DiagnosisConfig
+) -> Facts | None:
+    """The facts of `incident` as one of the version that serves; None where that version is not ill."""
     successor = replace(incident, version=desired.version)
     facts = gather(unit, successor, now_us=now_us, near_s=config.near_change_s)
-    if desired.version == incident.version or not facts.firing():
-        return False
+    return None if desired.version == incident.version or not facts.firing() else facts
+
+
+def taken_over(unit: Unit, incident: Incident, facts: Facts, why: str, *, config: DiagnosisConfig) -> bool:
+    """Diagnose `incident` anew from the facts of a successor; False where they tell of no cause."""
     facts = with_points(unit, facts, config)
     hypotheses = diagnose(facts, config)
     best = hypotheses[0]
@@ -28,12 +31,12 @@ def taken_over(
         incident,
         to="diagnosed",
         why=f"{best.cause} ({best.confidence:.2f}), with version {incident.version} and the one after it: {why}",
-        version=desired.version,
+        version=facts.version,
         cause=best.cause,
         confidence=best.confidence,
         hypotheses=hypotheses,
         summary=summary(facts, best),
-        diagnosed_us=now_us,
+        diagnosed_us=facts.now_us,
         acted_us=None,
     )
     return moved is not None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from detectors.values import Value
+from remediation.requests import ServiceSaid
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -39,12 +40,13 @@ _LITTLE, _MOST = 0.35, 0.65
 class Testimony(Value, frozen=True, kw_only=True):
     """`blame`: the part of the new wrong answers that the version before would not have given on the same rows (None:
     not known); `began`: when the inputs changed beside the release (None: they did not, or it is not known).
-    `sentences` say both."""
+    `sentences` say both; `service`: what single requests say."""
 
     blame: float | None = None
     began: Began | None = None
     moved: bool = False
     sentences: tuple[str, ...] = ()
+    service: ServiceSaid = ServiceSaid()
 
     @property
     def clears(self) -> bool:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pandas as pd
 import structlog
 
 from remediation.clock import seconds
-from remediation.evidence import Facts
+from remediation.evidence import Facts, of_model
 from remediation.ports import Archive, Registry, Scorer
+from remediation.requests import ServiceSaid, weigh_requests
 from remediation.tenures import scores_only
 from remediation.testimony import Both, Floats, Testimony, weigh
 from remediation.values import Desired
@@ -35,9 +37,15 @@ class Witness:
     scorer: Scorer
 
     def heard(self, facts: Facts) -> Testimony:
-        """What the rows around the release of the ill version say; nothing where there are none with labels."""
+        """What the rows around the release of the ill version say; nothing where there are none."""
         try:
-            return self._heard(facts)
+            release, before = facts.release(), facts.predecessor()
+            if release is None or before is None:
+                return Testimony()
+            said = self._heard(facts, release.at_us, before) if of_model(facts) else Testimony()
+            if not facts.service():
+                return said
+            return msgspec.structs.replace(said, service=self._requests(facts, release.at_us, before))
         except Exception:
             log.exception(
                 "The rows around a release could not be compared; it is diagnosed without them",
@@ -46,14 +54,21 @@ class Witness:
             )
             return Testimony()
 
-    def _heard(self, facts: Facts) -> Testimony:
-        release, before = facts.release(), facts.predecessor()
-        if release is None or before is None:
-            return Testimony()
+    def _requests(self, facts: Facts, released_us: int, before: str) -> ServiceSaid:
+        frame = self.archive.requests(
+            facts.incident.model,
+            since_us=released_us - _reach_us(facts, _SPANS),
+            until_us=min(facts.now_us, released_us + _reach_us(facts, _SPANS)),
+        )
+        versions = (before, facts.version)
+        answered = [_answered(frame, version, facts.deployments) for version in versions]
+        return weigh_requests(pd.concat(answered, ignore_index=True), versions)
+
+    def _heard(self, facts: Facts, released_us: int, before: str) -> Testimony:
         frame = self.archive.labelled(
             facts.incident.model,
-            since_us=release.at_us - _reach_us(facts, _SPANS),
-            until_us=min(facts.now_us, release.at_us + _reach_us(facts, None)),
+            since_us=released_us - _reach_us(facts, _SPANS),
+            until_us=min(facts.now_us, released_us + _reach_us(facts, None)),
             known_until_us=facts.now_us,
         )
         rows = _thinned(frame, (before, facts.version), facts.deployments)
@@ -87,14 +102,18 @@ def _reach_us(facts: Facts, spans: int | None) -> int:
 
 
 def _thinned(frame: pd.DataFrame, versions: tuple[str, str], deployments: Sequence[Desired]) -> pd.DataFrame:
-    """Some of the rows that the versions answered; what they only scored beside another one says nothing of a
-    release."""
+    """Some of the rows of both versions, in order of time."""
     kept: list[pd.DataFrame] = []
-    starts_us = np.array([each.at_us for each in deployments], dtype=np.int64)
     for version in versions:
-        rows = frame.loc[frame["version"] == version]
-        beside = [False, *(scores_only(each, version) for each in deployments)]
-        places = np.searchsorted(starts_us, rows["time_us"].to_numpy(np.int64), side="right")
-        rows = rows.loc[~np.array(beside)[places]]
+        rows = _answered(frame, version, deployments)
         kept.append(rows.iloc[:: max(len(rows) // _EACH, 1)])
     return pd.concat(kept).sort_values("time_us", kind="stable", ignore_index=True)
+
+
+def _answered(frame: pd.DataFrame, version: str, deployments: Sequence[Desired]) -> pd.DataFrame:
+    """The rows that a version answered; what it only scored beside another one says nothing of a release."""
+    starts_us = np.array([each.at_us for each in deployments], dtype=np.int64)
+    rows = frame.loc[frame["version"] == version]
+    beside = [False, *(scores_only(each, version) for each in deployments)]
+    places = np.searchsorted(starts_us, rows["time_us"].to_numpy(np.int64), side="right")
+    return rows.loc[~np.array(beside)[places]]

@@ -35,6 +35,7 @@ class LoggedEvents:
         """Keep what a version answered."""
         columns: dict[str, Any] = {"id": ids, "time_us": rows.times_us, "version": version}
         columns |= {"prediction": rows.predictions, "score": rows.scores}
+        columns |= {"latency_ms": rows.latencies_ms, "failed": rows.failed.astype(np.float64)}
         columns |= {f"f.{name}": rows.features[name] for name in FEATURES}
         self._parts.append(pd.DataFrame(columns))
 
@@ -63,6 +64,15 @@ class LoggedEvents:
         chosen = (times_us >= (since_us or 0)) & (times_us < (until_us or 2**62))
         chosen &= known_us < (known_until_us or 2**62)
         return frame.iloc[np.flatnonzero(chosen)].reset_index(drop=True)
+
+    def requests(self, model: str, *, since_us: int, until_us: int) -> pd.DataFrame:
+        """See `remediation.ports.Archive`."""
+        del model
+        frame = pd.concat(self._parts, ignore_index=True)
+        chosen = frame[(frame["time_us"] >= since_us) & (frame["time_us"] < until_us)]
+        return chosen.loc[:, ["time_us", "version", "latency_ms", "failed"]].sort_values(
+            "time_us", kind="stable"
+        )
 
 
 class Regression:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.campaign.plant import Plant
-from benchmarks.campaign.scenarios import Scenario
+from benchmarks.campaign.scenarios import CAUSE_OF, Scenario
 from remediation.values import CLOSED_INCIDENTS, Action, ActionKind, Cause, Incident
 
 CONTROL = "control"
@@ -39,8 +39,8 @@ _NO_TRAINING: frozenset[Cause] = frozenset({"upstream_data_break", "label_proble
 
 @dataclass(frozen=True)
 class Outcome:
-    """One scenario. `found`: the last diagnosis since the fault began; `acted`: what was done since, in order; `harm`:
-    sentences; `endless`: incidents that are still open."""
+    """One scenario. `found`: the last diagnosis since the fault began, without those of an illness from before;
+    `acted`: what was done since, in order; `harm`: sentences; `endless`: incidents that are still open."""
 
     scenario: Scenario
     found: str
@@ -98,12 +98,20 @@ def outcome(plant: Plant) -> Outcome:
     told = min((each.opened_us for each in later), default=None)
     return Outcome(
         scenario=scenario,
-        found=later[-1].cause if later else NOTHING,
+        found=of_the_fault(scenario, later)[-1].cause if later else NOTHING,
         acted=tuple(each.kind for each in actions),
         harm=tuple(harm(scenario, map(Done.of, plant.journal.state.actions.values()))),
         endless=sum(each.state not in CLOSED_INCIDENTS for each in incidents),
         delay=None if told is None else (told - onset_us) / plant.window_us,
     )
+
+
+def of_the_fault(scenario: Scenario, later: list[Incident]) -> list[Incident]:
+    """Incidents since the fault began, without those that name the illness that was there before, where there are
+    others: both are right."""
+    if scenario.first is None:
+        return later
+    return [each for each in later if each.cause != CAUSE_OF[scenario.first[0]]] or later
 
 
 def _is_about(incident: Incident, onset_us: int) -> bool:

@@ -6,8 +6,19 @@ from remediation.causes.slower import worse_service
 from remediation.causes.telling import ago, count, hypothesis, told
 from remediation.clock import US_PER_S, seconds
 from remediation.config import DiagnosisConfig
-from remediation.evidence import OUTCOMES, RATES, Facts, Rate, Window, drop_z, not_seen_again, rate, strongest
-from remediation.facets import of_operation
+from remediation.evidence import (
+    OUTCOMES,
+    RATES,
+    Facts,
+    Rate,
+    Window,
+    drop_z,
+    is_plain,
+    not_seen_again,
+    rate,
+    strongest,
+)
+from remediation.facets import of_operation, of_traffic
 from remediation.values import Hypothesis
 
 _INPUTS: tuple[AlertKind, ...] = ("data_drift", "data_quality", "prediction_drift")
@@ -25,6 +36,7 @@ _CLEARED = 0.05
 _CONVICTED = 0.9
 _EITHER = 0.7
 """Inputs that broke with a release: whoever is asked has to know that it may be either."""
+_TRAFFIC = 0.3
 _PARTLY = 0.65
 """A first window that moved by a smaller part of what the next one did was in order at its beginning."""
 _SHARES = frozenset(
@@ -39,6 +51,8 @@ def bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
         return hypothesis("bad_release", _NO_RELEASE, [f"version {facts.version} replaced no other version"])
     age_s = (facts.incident.change_us - release.at_us) / US_PER_S
     reasons = [f"version {facts.version} replaced version {before} {ago(age_s)}"]
+    if facts.firing() and all(map(of_traffic, facts.firing())):
+        return _of_traffic_alone(facts, release.at_us, config, reasons)
     if not _of_model(facts, *_INPUTS, *OUTCOMES):
         slower = worse_service(facts, before, config, reasons)
         if slower is not None:
@@ -58,6 +72,19 @@ def bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
             "bad_release", min(found.confidence, _EITHER), [*said.sentences, either, *found.reasons]
         )
     return hypothesis("bad_release", found.confidence, [*said.sentences, *found.reasons])
+
+
+def _of_traffic_alone(
+    facts: Facts, released_us: int, config: DiagnosisConfig, reasons: list[str]
+) -> Hypothesis:
+    """A version chooses not how many events come; but one that cannot be reached logs none."""
+    if facts.incident.change_us < released_us:
+        return hypothesis("bad_release", _CLEARED, [*reasons, "but the traffic had changed before"])
+    if not near_release(facts, config):
+        return hypothesis("bad_release", _CLEARED, [*reasons, "but events came as usual after its release"])
+    return hypothesis(
+        "bad_release", _TRAFFIC, [*reasons, "the traffic changed with it, and nothing else did"]
+    )
 
 
 def _by_windows(facts: Facts, before: str, config: DiagnosisConfig, reasons: list[str]) -> Hypothesis:
@@ -82,9 +109,19 @@ def _by_windows(facts: Facts, before: str, config: DiagnosisConfig, reasons: lis
     weight, sentence = _worse_than_predecessor(facts, before, config)
     reasons.insert(0, sentence)
     confidence += weight
-    if (doubt := not_seen_again(facts)) is not None:
+    if (doubt := not_seen_again(facts) or _faint(facts)) is not None:
         return hypothesis("bad_release", confidence / 2, [*reasons, doubt])
     return hypothesis("bad_release", confidence if healthy == 0 else confidence / 2, reasons)
+
+
+def _faint(facts: Facts) -> str | None:
+    """Inputs or answers that hardly moved, and of which nothing came: one of many windows does that by chance."""
+    moved = _of_model(facts, *_INPUTS)
+    if not moved or facts.firing(*OUTCOMES) or is_plain(moved):
+        return None
+    return (
+        "but that is hardly more than chance brings now and then, and no label says that anything came of it"
+    )
 
 
 def _healthy_windows_before_change(facts: Facts, before: str, config: DiagnosisConfig) -> int:

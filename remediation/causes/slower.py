@@ -7,14 +7,13 @@ from typing import NamedTuple
 from remediation.causes.telling import count, hypothesis
 from remediation.config import DiagnosisConfig
 from remediation.evidence import Facts, Window
+from remediation.requests import LEAST_FAILING, LEAST_RISE, ServiceSaid
 from remediation.values import Hypothesis
 
 _LAST_WINDOWS = 3
 _TYPICAL = "latency_p50_ms"
 """What of all quantiles moves in proportion to the requests that are slow."""
 _SLOWEST = "latency_p95_ms"
-_LEAST_RISE = math.log(1.3)
-_LEAST_FAILING = 0.01
 _BEGUN = 0.35
 """A window that rose by more than this part of the whole rise belongs to the illness."""
 _WHOLE = 0.7
@@ -37,7 +36,12 @@ def worse_service(
     facts: Facts, before: str, config: DiagnosisConfig, reasons: list[str]
 ) -> Hypothesis | None:
     """The hypothesis that version `before` was replaced by a slower or failing one; None where no window of both tells.
-    reasons: what is told first."""
+    Single requests are believed before windows. reasons: what is told first."""
+    said = facts.testimony.service if facts.testimony is not None else ServiceSaid()
+    if said.blames == "release":
+        return hypothesis("bad_release", _CLEAR, [said.sentence, *reasons])
+    if said.blames == "other":
+        return hypothesis("bad_release", _HEALTHY_AFTER, [*reasons, f"but {said.sentence}"])
     measures = dict.fromkeys([_TYPICAL, *(each.measure for each in facts.service())])
     found = [rise for name in measures if (rise := _rise(facts, before, name)) is not None]
     if not found:
@@ -60,7 +64,7 @@ def _rise(facts: Facts, before: str, measure: str) -> _Rise | None:
 
 
 def _least(measure: str) -> float:
-    return _LEAST_RISE if measure.startswith("latency") else _LEAST_FAILING
+    return LEAST_RISE if measure.startswith("latency") else LEAST_FAILING
 
 
 def _weighed(
@@ -87,7 +91,7 @@ def _shown_before(facts: Facts, before: str, rise: _Rise) -> bool:
     if not _late(facts, before, rise, _BEGUN):
         return False
     tail = _rise(facts, before, _SLOWEST) if rise.measure == _TYPICAL else None
-    return tail is None or tail.now - tail.old < _LEAST_RISE or _late(facts, before, tail, _WHOLE)
+    return tail is None or tail.now - tail.old < LEAST_RISE or _late(facts, before, tail, _WHOLE)
 
 
 def _late(facts: Facts, before: str, rise: _Rise, least: float) -> bool:

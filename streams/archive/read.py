@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -35,6 +36,7 @@ from streams.archive.tables import (
     readable,
     times_of,
 )
+from streams.statuses import is_fine
 from streams.store import Store, open_store
 
 _ATTEMPTS = 5
@@ -152,6 +154,19 @@ class ArchiveReader:
         rest = [name for name in joined_frame.columns if name.startswith((SEGMENT_PREFIX, FEATURE_PREFIX))]
         ordered = joined_frame.sort_values(["time_us", "id", "version"], kind="stable", ignore_index=True)
         return ordered.loc[:, [*_LABELLED, *rest]]
+
+    def requests(self, model: str, *, since_us: int, until_us: int) -> pd.DataFrame:
+        """Predictions of [since_us, until_us) as requests, in order of time: columns time_us, version, latency_ms and
+        failed (1 or 0), missing where nobody told. A redelivery is counted twice."""
+        columns = ["version", "latency_ms", "status"]
+        parts = [
+            frame_of(table) for _, table in self.batches(model, ["predictions"], since_us, until_us, columns)
+        ]
+        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*columns, "time_us"])
+        codes, statuses = pd.factorize(frame["status"])
+        failed = [*(float(not is_fine(str(one))) for one in statuses), float("nan")]
+        frame["failed"] = np.array(failed)[codes]
+        return frame.loc[:, ["time_us", "version", "latency_ms", "failed"]]
 
     def _live(self, model: str, kind: Kind, start_us: int | None, end_us: int | None) -> list[ArchiveFile]:
         return in_days(split_live(list_files(self._store, kind, model_part(model)))[0], start_us, end_us)

@@ -3,7 +3,7 @@
 # pyarrow ships no types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,7 @@ from detectors.service.measures import count_latencies, count_statuses
 from homeostat.batches import PredictionBatch
 from homeostat.contract_dense import LATENCY, STATUS
 from streams.profile.id_table import Indices
-
-FINE: Final = frozenset(
-    {"", "ok", "success", "succeeded", "successful", "completed", "done", "true", "constant"}
-)
-"""Statuses, in lower case, of requests that did not fail; so are the codes 100 to 399. `constant`: a score that was
-decided was answered."""
+from streams.statuses import is_fine
 
 
 class Service(NamedTuple):
@@ -47,12 +42,7 @@ def service_of(batch: PredictionBatch) -> Service | None:
     codes = None
     if told:
         encoded = status.dictionary_encode()
-        names = [0 if _is_fine(str(name)) else 1 for name in encoded.dictionary.to_pylist()]
+        names = [0 if is_fine(str(name)) else 1 for name in encoded.dictionary.to_pylist()]
         places = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
         codes = np.array([*names, -1], dtype=np.int8)[places]
     return Service(batch.latencies_ms if timed else None, codes)
-
-
-def _is_fine(status: str) -> bool:
-    text = status.strip().lower()
-    return text in FINE or (len(text) == 3 and text.isdigit() and text[0] in "123")

@@ -264,6 +264,9 @@ class FakeArchive:
         frame = pd.concat(parts, ignore_index=True)
         return frame[frame["time_us"] >= (since_us or 0)].reset_index(drop=True)
 
+    def requests(self, model: str, *, since_us: int, until_us: int) -> pd.DataFrame:
+        return pd.DataFrame({name: [] for name in ("time_us", "version", "latency_ms", "failed")})
+
     def _part(self, generator: np.random.Generator, start_us: int, shift: float) -> pd.DataFrame:
         people = generator.normal(shift, 1.0, size=(self.people, 2))
         visits = people[generator.integers(self.people, size=self.rows)]

@@ -1,13 +1,15 @@
 """A few scenarios of the fault campaign, with little history: from events to the end of the incident."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.campaign.__main__ import main
 from benchmarks.campaign.plant import play
 from benchmarks.campaign.scenarios import CAUSE_OF, Fault, Scenario, scenarios
-from benchmarks.campaign.score import confusion, outcome, wilson
+from benchmarks.campaign.score import confusion, of_the_fault, outcome, wilson
+from remediation.values import Incident
 
 ONSET = 6.0
 
@@ -42,6 +44,17 @@ def test_scenarios_are_the_same_for_the_same_seed_and_every_fourth_is_a_control(
     assert [each.cause is None for each in found[:8]] == [False, False, False, True] * 2
     assert {each.fault for each in found} == {None, *CAUSE_OF}
     assert scenarios(80, 6) != found
+
+
+def test_a_diagnosis_of_what_was_ill_before_counts_only_where_it_is_the_only_one() -> None:
+    shift, service = (
+        Incident(id=cause, model="loan", version="1", cause=cause, change_us=0, opened_us=0)
+        for cause in ("population_shift", "serving_problem")
+    )
+    ill_before = replace(scenario("shift_with_loss"), first=("latency", ONSET - 2))
+    assert of_the_fault(ill_before, [shift, service]) == [shift]
+    assert of_the_fault(ill_before, [service]) == [service]
+    assert of_the_fault(scenario("shift_with_loss"), [shift, service]) == [shift, service]
 
 
 def test_a_share_has_an_interval_and_mistakes_have_a_table() -> None:

@@ -286,3 +286,42 @@ def test_what_a_person_said_of_an_incident_that_showed_the_same_is_told_and_coun
 
 def _with(known: Facts, found: Precedent) -> Facts:
     return replace(known, precedents=(found,))
+
+
+def faint(effect: float, **more: Any) -> Alert:
+    shown = Evidence(
+        measure="location",
+        feature="tenure",
+        value=0.15,
+        reference=0.0,
+        threshold=0.18,
+        rows=860,
+        effect=effect,
+    )
+    return alert(
+        "data_drift",
+        version="2",
+        at_us=(ONSET_S + 20) * S,
+        change_us=ONSET_S * S,
+        evidence=(shown,),
+        **more,
+    )
+
+
+def test_a_release_is_not_undone_for_inputs_that_hardly_moved() -> None:
+    before = labels(0.9, 0.9, 0.9, ONSET_S - 10)
+    for effect, cause in ((0.9, "unknown"), (3.0, "bad_release")):
+        best = diagnose(facts([faint(effect)], before, "2", released=True), CONFIG)[0]
+        assert best.cause == cause
+    followed = [faint(0.9), replace(DROP, version="2")]
+    assert diagnose(facts(followed, before, "2", released=True), CONFIG)[0].cause == "bad_release"
+
+
+@pytest.mark.parametrize(("change_s", "release"), [(-60, 0.05), (20, 0.3), (5_000, 0.05)])
+def test_a_silence_is_hardly_the_doing_of_a_release(change_s: int, release: float) -> None:
+    silent = replace(
+        SILENCE, version="2", change_us=(ONSET_S + change_s) * S, start_us=(ONSET_S + change_s) * S
+    )
+    found = diagnose(facts([silent], version="2", released=True), CONFIG)
+    assert found[0].cause == "traffic_change"
+    assert next(each.confidence for each in found if each.cause == "bad_release") == release

@@ -128,3 +128,45 @@ async def test_after_the_cure_old_windows_are_attached_and_a_new_illness_is_new(
 
 def _fields(incident: Incident) -> dict[str, object]:
     return {name: getattr(incident, name) for name in incident.__struct_fields__}
+
+
+SILENT = alert("volume", version="1", at_us=190 * S, change_us=160 * S, evidence=())
+
+
+@pytest.mark.parametrize("closed", [None, CLOSED], ids=["first", "after another"])
+def test_a_silence_is_told_though_another_version_serves_than_the_one_that_spoke_last(
+    closed: Incident | None,
+) -> None:
+    assert _decision(SILENT, closed, serving="2") == "open"
+    slow = alert("data_quality", version="1", at_us=190 * S, change_us=160 * S)
+    assert _decision(slow, closed, serving="2") == ("attach" if closed else "keep")
+
+
+def test_a_silence_ends_when_another_version_is_asked() -> None:
+    over = alert("volume", version="2", at_us=200 * S, state="cleared", evidence=())
+    assert still_firing([SILENT], "2") == still_firing([SILENT], "1") == [SILENT]
+    assert still_firing([SILENT, over], "1") == []
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+async def test_a_version_that_is_released_into_a_silence_does_not_cure_it(told_first: bool) -> None:
+    world = World()
+    await world.healthy_release()
+    world.registry.add(MODEL, "2", "good")
+    told = alert(
+        "volume",
+        version="1",
+        at_us=world.clock.now_us(),
+        change_us=world.clock.now_us() - 600 * S,
+        evidence=(),
+    )
+    if told_first:
+        await world.agent.receive(told)
+    await world.deploy("2")
+    if not told_first:
+        await world.agent.receive(told)
+    await world.run()
+    (incident,) = world.incidents()
+    assert (incident.state, incident.cause) == ("escalated", "traffic_change")
+    assert incident.version == ("1" if told_first else "2")
+    assert not world.journal.state.actions

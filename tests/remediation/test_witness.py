@@ -15,7 +15,7 @@ from remediation.testimony import Testimony
 from remediation.values import Arrangement
 from remediation.witness import Witness
 from tests.remediation.fakes import FakeRegistry, FakeScorer, Faults, ManualClock, S
-from tests.remediation.test_causes import DROP, ONSET_S, SLOW, facts
+from tests.remediation.test_causes import DROP, ONSET_S, SILENCE, SLOW, facts
 from tests.remediation.world import MODEL, World, point
 
 CONFIG = DiagnosisConfig()
@@ -46,10 +46,16 @@ class Rows:
             }
         )
 
+    def requests(self, model: str, **asked: Any) -> pd.DataFrame:
+        self.asked = {"model": model, **asked}
+        return pd.DataFrame({name: [] for name in ("time_us", "version", "latency_ms", "failed")})
+
 
 class Away:
     def labelled(self, model: str, **asked: Any) -> pd.DataFrame:
         raise OSError("the store is away")
+
+    requests = labelled
 
 
 def witness(archive: Any) -> Witness:
@@ -107,9 +113,9 @@ def test_an_archive_that_is_away_and_a_version_that_is_gone_are_done_without() -
     assert gone.heard(released()).blame is None
 
 
-def test_nobody_is_asked_without_a_release_or_about_the_service_alone() -> None:
+def test_nobody_is_asked_without_a_release_or_about_the_traffic_alone() -> None:
     assert not needs_testimony(facts([DROP]), CONFIG)
-    assert not needs_testimony(facts([replace(SLOW, version="2")], version="2", released=True), CONFIG)
+    assert not needs_testimony(facts([replace(SILENCE, version="2")], version="2", released=True), CONFIG)
 
 
 def slow(*windows: tuple[str, float]) -> list[MetricPoint]:

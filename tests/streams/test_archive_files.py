@@ -206,6 +206,10 @@ def test_everything_that_contract_2_carries_comes_back(store: Store) -> None:
         assert table["f.big"] == [2.0**60, 1, 2, None]
         assert (table["offset"], table["row"], table["partition"]) == ([0, 0, 0, 2], [0, 1, 2, 0], [0] * 4)
         assert ArchiveReader(store).labels("churn").column("value_text").to_pylist() == ["cat"] * 3
+        asked = ArchiveReader(store).requests("churn", since_us=0, until_us=2 * START_US)
+        assert asked["failed"].tolist()[:3] == [0.0, 1.0, 0.0]
+        assert asked["failed"].isna().tolist() == [False, False, False, True]
+        assert ArchiveReader(store).requests("churn", since_us=0, until_us=1).empty
         frame = ArchiveReader(store).labelled("churn")
         assert frame["label"].tolist() == ["cat"] * 3
         assert frame["prediction"].tolist()[::2] == ["cat", "dog"]

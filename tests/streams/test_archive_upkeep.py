@@ -78,6 +78,10 @@ def test_compaction_keeps_every_row_and_the_order(store: Store) -> None:
     assert len(list_files(store)) == 7, "six days of predictions, one of labels"
     assert reader.predictions("churn").equals(before)
     pd.testing.assert_frame_equal(reader.labelled("churn"), labelled)
+    requests = reader.requests("churn", since_us=START_US, until_us=START_US + DAY_US)
+    assert list(requests.columns) == ["time_us", "version", "latency_ms", "failed"]
+    assert requests["time_us"].is_monotonic_increasing
+    assert 0 < len(requests) < 600
     assert Upkeep(store, UpkeepConfig()).run(NOW_S).merged == 0
     status = {one.kind: one.to_data() for one in status_of(store)}
     assert (status["predictions"]["rows"], status["labels"]["rows"]) == (600, 120)
