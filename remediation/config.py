@@ -66,8 +66,7 @@ class RetrainingConfig:
 
     `min_groups` recent groups, of which `holdout_share` are held out; at least `min_groups_per_class` of
     either class on both sides. `max_lines` bounds the training set (newest first). `collect_s`: how long to
-    wait for labels. `margin`: by how much balanced accuracy and F1 of the candidate must beat those of the
-    champion.
+    wait for labels.
     """
 
     min_rows: int = 200
@@ -77,7 +76,6 @@ class RetrainingConfig:
     max_lines: int = 50_000
     history_s: float | None = None
     collect_s: float = 120.0
-    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

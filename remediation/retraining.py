@@ -1,4 +1,4 @@
-"""From archived, labelled events to a training set and an honest gate.
+"""From archived, labelled events to a training set and what an honest gate takes.
 
 One person who comes fifty times is fifty events, but not fifty proofs: rows with the same features are one
 group, and no group stands on both sides of a split. The candidate has never seen a held-out group; whether
@@ -14,12 +14,10 @@ import pandas as pd
 
 from remediation.config import RetrainingConfig
 from remediation.errors import NotYet, StepFailed
-from remediation.ports import Scorer
 from remediation.training_values import TrainingSet
 
 _PREFIX = "f."
 _SEGMENT_PREFIX = "s."
-_DECISION = 0.5
 
 
 Floats = npt.NDArray[np.float64]
@@ -34,35 +32,6 @@ class Split:
     training: TrainingSet
     holdout: TrainingSet
     told: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """Balanced accuracy and F1 of class 1 at P >= 0.5."""
-
-    balanced_accuracy: float
-    f1: float
-
-    def __str__(self) -> str:
-        return f"balanced accuracy {self.balanced_accuracy:.3f}, F1 {self.f1:.3f}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """The comparison on held-out groups."""
-
-    candidate: Score
-    champion: Score
-    groups: int
-    passed: bool
-
-    @property
-    def told(self) -> str:
-        """One sentence."""
-        verb = "beat" if self.passed else "did not beat"
-        return (
-            f"candidate ({self.candidate}) {verb} champion ({self.champion}) on {self.groups} held-out groups"
-        )
 
 
 def split(
@@ -104,15 +73,6 @@ def split(
         holdout=held_out,
         told=told,
     )
-
-
-def gate(candidate: bytes, champion: bytes, holdout: TrainingSet, scorer: Scorer, *, margin: float) -> Gate:
-    """Compare two ONNX models on held-out groups, each counted once."""
-    features, truth = _one_line_per_group(holdout)
-    ours = _score(truth, scorer.score(candidate, features))
-    theirs = _score(truth, scorer.score(champion, features))
-    passed = ours.balanced_accuracy > theirs.balanced_accuracy + margin and ours.f1 > theirs.f1 + margin
-    return Gate(candidate=ours, champion=theirs, groups=len(truth), passed=passed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,27 +221,3 @@ def _held_out_groups(recent: _Lines, seed: int, config: RetrainingConfig) -> Int
     return np.concatenate(
         [generator.permutation(side)[: round(config.holdout_share * len(side))] for side in sides]
     )
-
-
-def _one_line_per_group(lines: TrainingSet) -> tuple[pd.DataFrame, Integers]:
-    """A group whose rows carry both labels counts once, with the label that most of its rows have (a tie is
-    0)."""
-    group, label = lines.groups.to_numpy(np.int64), lines.labels.to_numpy(np.int64)
-    rows = np.ones(len(group)) if lines.weights is None else lines.weights.to_numpy(np.float64)
-    _, pair = np.unique(np.column_stack([group, label]), axis=0, return_inverse=True)
-    weight = np.bincount(pair.reshape(-1), weights=rows)[pair.reshape(-1)]
-    order = np.lexsort((label, -weight, group))
-    chosen = order[np.unique(group[order], return_index=True)[1]]
-    return lines.features.iloc[chosen].reset_index(drop=True), label[chosen]
-
-
-def _score(truth: npt.NDArray[np.int64], probability: npt.NDArray[np.float64]) -> Score:
-    said = (np.asarray(probability) >= _DECISION).astype(np.int64)
-    hit = int(((truth == 1) & (said == 1)).sum())
-    miss = int(((truth == 1) & (said == 0)).sum())
-    alarm = int(((truth == 0) & (said == 1)).sum())
-    quiet = int(((truth == 0) & (said == 0)).sum())
-    sensitivity = hit / (hit + miss) if hit + miss else 0.0
-    specificity = quiet / (quiet + alarm) if quiet + alarm else 0.0
-    f1 = 2 * hit / (2 * hit + alarm + miss) if hit + alarm + miss else 0.0
-    return Score(balanced_accuracy=(sensitivity + specificity) / 2, f1=f1)

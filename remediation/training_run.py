@@ -9,10 +9,12 @@ import pandas as pd
 import structlog
 
 from remediation.config import RetrainingConfig
+from remediation.demands import Demand
 from remediation.errors import NotYet, StepFailed
+from remediation.gating import Gate, gate
 from remediation.identity import action_id
 from remediation.ports import Archive, Clock, Registry, Scorer, Trainer
-from remediation.retraining import Gate, Split, gate, split
+from remediation.retraining import Split, split
 from remediation.training_values import TrainedModel
 from remediation.values import Action, ModelVersion, Plan
 
@@ -24,13 +26,15 @@ INCIDENT_TAG = "homeostat.incident"
 
 class RetrainParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The approved parameters of a retraining: events of [`since_us`, `until_us`) are the new world as the
-    approver was shown it. `accept`: what is known to be wrong and may be learned from all the same."""
+    approver was shown it. `accept`: what is known to be wrong and may be learned from all the same. `demand`: what the
+    candidate has to be better by."""
 
     since_us: int
     until_us: int
     with_past: bool
     seed: int
     accept: tuple[str, ...] = ()
+    demand: Demand = Demand()
 
 
 class TrainingRun:
@@ -102,9 +106,8 @@ class TrainingRun:
         if self._split is None or self._trained is None:
             raise StepFailed("gate: nothing was trained")
         champion = self._registry.onnx(plan.model, plan.from_version)
-        found = gate(
-            self._trained.onnx, champion, self._split.holdout, self._scorer, margin=self._config.margin
-        )
+        wanted = parameters(plan).demand
+        found = gate(self._trained.onnx, champion, self._split.holdout, self._scorer, wanted)
         if not found.passed:
             raise StepFailed(f"gate: {found.told}")
         self._gate = found

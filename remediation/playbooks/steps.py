@@ -5,6 +5,7 @@ from typing import Annotated, Literal, cast
 import msgspec
 
 from remediation.changes import ChangeKind
+from remediation.demands import Measure
 from remediation.file_errors import VARIABLE
 from remediation.playbooks.proposal import OnFailure
 from remediation.policy import Names
@@ -84,12 +85,23 @@ class Rollback(Common, frozen=True, kw_only=True, tag="rollback"):
     """Back to the version that served last, was in order, and fits today's traffic."""
 
 
+class Better(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a candidate has to do on held-out cases. It is better by the measure `better` (none given: the one that
+    alarmed the most, F1 where none did) by more than `by`, and worse by no other by more than `not_worse` says (0.02
+    for balanced accuracy, F1, and what alarmed besides)."""
+
+    better: Measure | None = None
+    by: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    not_worse: dict[Measure, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
+
+
 class Retrain(Common, frozen=True, kw_only=True, tag="retrain"):
     """A candidate is trained and serves if it beats the version that serves. `with_past`: also on rows from before the
     change (none given: unless the concept changed). `accept`: it may learn from data that are known to be broken or
-    from labels that cannot be trusted; without it the step is passed over then."""
+    from labels that cannot be trusted; without it the step is passed over then. `gate`: by what it has to be better."""
 
     with_past: bool | None = None
+    gate: Better = Better()
     accept: tuple[Literal["broken_data", "bad_labels"], ...] = ()
 
 

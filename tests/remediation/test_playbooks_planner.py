@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from detectors.reference import FeatureReference, Reference
-from detectors.values import FeatureSpec
+from detectors.values import Evidence, FeatureSpec
 from remediation.changes import Change
+from remediation.demands import Demand
 from remediation.plans import NoPlan
 from remediation.playbooks.planner import consider, next_step
 from remediation.playbooks.proposal import Proposal, Tried, controls
 from remediation.policy import Freeze, Person, Policy, Rule
+from remediation.training_run import parameters
 from remediation.values import Action, ActionKind, Arrangement, Plan, Step
 from tests.remediation.facts import (
     MODEL,
@@ -262,6 +264,22 @@ def test_a_plan_that_the_world_overtook_is_proposed_again() -> None:
     moved = replace(facts(), desired=replace(facts().deployments[-1], epoch=9))
     again = proposed("", moved, tried(first.plan, "failed"), Tried(plan=first.plan))
     assert (again.plan.action, again.plan.step, again.plan.epoch) == ("rollback", 0, 9)
+
+
+def test_a_candidate_has_to_be_better_by_what_alarmed_or_by_what_the_playbook_says() -> None:
+    recall = Evidence(measure="recall", value=0.5, threshold=0.7, rows=500, effect=9.0)
+    known = facts("concept_shift", alerts=(fired("performance", recall),))
+    plan = proposed(one("{action: retrain}"), known).plan
+    asked = parameters(plan).demand
+    assert (asked.better, asked.not_worse) == ("recall", {"balanced_accuracy": 0.02, "f1": 0.02})
+    assert plan.parameters["gate"].startswith(
+        "recall on held-out groups better than the champion's by over 0"
+    )
+    gate = "{better: precision, by: 0.01, not_worse: {recall: 0.1}}"
+    said = parameters(proposed(one(f"{{action: retrain, gate: {gate}}}"), known).plan).demand
+    assert (said.better, said.by, said.not_worse["recall"]) == ("precision", 0.01, 0.1)
+    drift = facts("population_shift", alerts=(fired("data_drift", recall),))
+    assert parameters(proposed(one("{action: retrain}"), drift).plan).demand == Demand()
 
 
 def test_nothing_is_trained_on_what_is_known_to_be_wrong() -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from remediation.config import RetrainingConfig
 from remediation.errors import NotYet, StepFailed
-from remediation.retraining import Split, gate, split
+from remediation.retraining import Split, split
 from remediation.training_values import TrainingSet
-from tests.remediation.fakes import FEATURES, FakeArchive, FakeScorer, S
+from tests.remediation.fakes import FEATURES, FakeArchive, S
 
 CHANGE_US = 10_000 * S
 CONFIG = RetrainingConfig()
@@ -132,20 +132,3 @@ def test_one_class_only_waits_and_a_missing_column_fails() -> None:
         _split(events.drop(columns="f.texture"))
     with pytest.raises(NotYet, match="0 labelled rows"):
         _split(events.iloc[:0])
-
-
-def test_the_gate_needs_both_measures_and_counts_each_group_once() -> None:
-    held = TrainingSet(
-        model="m",
-        features=pd.DataFrame({"radius": [1.0, 1.0, -1.0, 2.0], "texture": [0.0, 0.0, 0.0, 0.0]}),
-        labels=pd.Series([1, 0, 0, 1]),
-        groups=pd.Series([7, 7, 8, 9]),
-        weights=pd.Series([3.0, 1.0, 50.0, 1.0]),
-    )
-    found = gate(b"good", b"bad", held, FakeScorer(), margin=0.0)
-    assert found.passed
-    assert found.groups == 3
-    assert (found.candidate.balanced_accuracy, found.candidate.f1) == (1.0, 1.0)
-    assert (found.champion.balanced_accuracy, round(found.champion.f1, 3)) == (0.5, 0.8)
-    assert not gate(b"good:2", b"good:1", held, FakeScorer(), margin=0.0).passed
-    assert not gate(b"good", b"bad", held, FakeScorer(), margin=0.3).passed

@@ -1,8 +1,10 @@
 """Steps that make another version answer, or prepare it."""
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
-from remediation.evidence import broken_inputs
+from remediation.demands import demanded
+from remediation.evidence import OUTCOMES, broken_inputs, strongest
 from remediation.identity import plan_id, seed
 from remediation.plans import surely_changed_us
 from remediation.playbooks import steps as kinds
@@ -103,7 +105,8 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
     if "broken_data" not in step.accept and (why := _spoiled(scene)) is not None:
         return f"{why}, and a candidate would learn that; `accept: [broken_data]` allows it"
     with_past = scene.cause.cause != "concept_shift" if step.with_past is None else step.with_past
-    margin = scene.config.retraining.margin
+    told = strongest(facts.firing(*OUTCOMES))
+    asked = demanded(told, better=step.gate.better, by=step.gate.by, not_worse=step.gate.not_worse)
     return Draft(
         blast_radius=f"A candidate is trained on archived, labelled events of {current.model}. Only if it beats "
         f"version {current.version} on recent cases that it never saw, every prediction comes from it.",
@@ -115,7 +118,8 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
             "until_us": facts.now_us,
             "with_past": with_past,
             "seed": seed(plan_id(facts.incident.id, attempt)),
-            "gate": f"balanced accuracy and F1 on held-out groups above the champion's, by over {margin:g}",
+            "gate": asked.told,
+            "demand": to_builtins(asked),
         }
         | ({"accept": list(step.accept)} if step.accept else {}),
     )
