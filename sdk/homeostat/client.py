@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from time import time_ns as now_ns
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self
@@ -43,6 +44,7 @@ P = ParamSpec("P")
 _NOTHING = Stats(dropped={})
 _MISSING: Final[Any] = object()
 _NAN: Final = float("nan")
+_POLL_S: Final = 0.01
 _RARE = frozenset(("scores", "trace_id", "feature_names"))
 
 
@@ -62,6 +64,16 @@ class _Running:
         producer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
         delivery = Delivery(config, ledger, producer)
         return cls(config, ledger, delivery, delivery.intake, delivery.intake.lanes)
+
+    def mark(self) -> int:
+        """Send what waits; `Ledger.wait_settled` tells by the mark when it has arrived."""
+        self.intake.close()
+        self.delivery.wake()
+        return self.ledger.mark()
+
+    def limit_s(self, timeout_s: float | None) -> float:
+        """How long to wait for the broker."""
+        return self.config.exit_timeout_s if timeout_s is None else timeout_s
 
 
 def _with_face(face: Callable[P, None]) -> Callable[[Callable[..., None]], Callable[P, None]]:
@@ -256,18 +268,27 @@ class Client:
         except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
             running.ledger.refused_call("call", error, _EXPECTED_CALL, label=True)
 
-    def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until all that was logged before is acknowledged; False when the time is over first."""
+    def flush(self, timeout_s: float | None = 10.0) -> bool:
+        """Wait until all that was logged before is acknowledged; False when the time (None: `exit_timeout_s`) is over
+        first.
+        """
+        running = self._running
+        return running is None or running.ledger.wait_settled(running.mark(), running.limit_s(timeout_s))
+
+    async def aflush(self, timeout_s: float | None = 10.0) -> bool:
+        """`flush` for asynchronous code: the event loop goes on meanwhile, and it may be cancelled."""
         running = self._running
         if running is None:
             return True
-        running.intake.close()
-        running.delivery.wake()
-        return running.ledger.wait_settled(timeout_s)
-
-    async def aflush(self, timeout_s: float = 10.0) -> bool:
-        """`flush` for asynchronous code: the event loop goes on meanwhile."""
-        return await asyncio.to_thread(self.flush, timeout_s)
+        mark = running.mark()
+        deadline_s = monotonic() + running.limit_s(timeout_s)
+        # No helper thread: a loop that ends would wait for one which nobody asks any more.
+        while not running.ledger.wait_settled(mark, 0):
+            left_s = deadline_s - monotonic()
+            if left_s <= 0:
+                return False
+            await asyncio.sleep(min(_POLL_S, left_s))
+        return True
 
     def stats(self) -> Stats:
         """The counters of this process since `open`; after `close` they stay as they were at its end."""
@@ -283,7 +304,7 @@ class Client:
         running = self._running
         if running is None:
             return
-        limit_s = running.config.exit_timeout_s if timeout_s is None else timeout_s
+        limit_s = running.limit_s(timeout_s)
         self.flush(limit_s)
         running.delivery.stop(timeout_s=2.0)
         lost = running.ledger.close()

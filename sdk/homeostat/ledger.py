@@ -278,10 +278,14 @@ class Ledger:
             self.changed.notify_all()
             return lost
 
-    def wait_settled(self, timeout_s: float) -> bool:
-        """Wait until no row of a ticket opened before this call waits; False when the time is over first."""
+    def mark(self) -> int:
+        """What tells tickets opened before from those opened later."""
         with self.lock:
-            mark = self._next_ticket
+            return self._next_ticket
+
+    def wait_settled(self, mark: int, timeout_s: float) -> bool:
+        """Wait until no row of a ticket opened before the mark waits; False when the time is over first."""
+        with self.lock:
             return self.changed.wait_for(lambda: next(iter(self._tickets), mark) >= mark, timeout_s)
 
     def stats(self) -> Stats:

@@ -65,7 +65,9 @@ class Route:
 
 
 class HomeostatMiddleware:
-    """`routes`: by path; a segment of a path may be `{anything}`. `log`: default `homeostat.log`.
+    """`routes`: by path; a segment of a path may be `{anything}`. `log` and `flush`: default `homeostat.log` and
+    `homeostat.aflush` (with a `log` of your own: none). `flush(None)` is called when the application has shut down,
+    for a server that ends by a signal, as uvicorn does, runs no exit handlers.
 
     Bodies of more than `max_body_bytes`, and those that are no JSON, are passed on and not logged. A status of 500
     or more, or an exception, is an event without a prediction, with that as its status; a request that was refused
@@ -78,16 +80,21 @@ class HomeostatMiddleware:
         *,
         routes: Mapping[str, Route],
         log: Callable[..., None] | None = None,
+        flush: Callable[[float | None], Awaitable[bool]] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._app = app
         self._routes = [(_pattern(path), path, route) for path, route in routes.items()]
         self._log = homeostat.log if log is None else log
+        self._flush = homeostat.aflush if log is None and flush is None else flush
         self._max_body_bytes = max_body_bytes
         self._told: set[str] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or the application's life."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._last_words(send))
+            return
         found = self._route_of(scope)
         if found is None:
             await self._app(scope, receive, send)
@@ -112,6 +119,14 @@ class HomeostatMiddleware:
                 exchange.fail(type(error).__name__)
                 self._tell(path, route, exchange)
             raise
+
+    def _last_words(self, send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            if self._flush is not None and message["type"].startswith("lifespan.shutdown."):
+                await self._flush(None)
+            await send(message)
+
+        return sending
 
     def _route_of(self, scope: Message) -> tuple[str, Route] | None:
         if scope["type"] != "http":

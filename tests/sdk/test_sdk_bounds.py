@@ -200,3 +200,18 @@ async def test_in_an_event_loop_nothing_waits() -> None:
         assert client.stats().logged == 750
     assert len(delays_s) > 10
     assert (client.stats().pending, client.stats().dropped) == (0, {"closed": 750})
+
+
+def test_a_loop_that_gave_up_its_flush_ends_at_once() -> None:
+    client = Client()
+    client.open(NOBODY, exit_timeout_s=0)
+    log_rows(client, 0, 1)
+
+    async def hurry() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.aflush(timeout_s=30), 0.05)
+
+    started_s = time.monotonic()
+    asyncio.run(hurry())
+    assert time.monotonic() - started_s < 15
+    client.close(timeout_s=0)

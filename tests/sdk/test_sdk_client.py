@@ -200,11 +200,13 @@ def test_flush_waits_for_what_came_before_it_only() -> None:
     ledger = Ledger(100, 1_000)
     ledger.enter(2, 0)
     first, second = ledger.open_ticket(1), ledger.open_ticket(1)
-    assert ledger.wait_settled(0) is False
+    mark = ledger.mark()
+    ledger.open_ticket(1)
+    assert ledger.wait_settled(mark, 0) is False
     ledger.acknowledged(Holding(ticket=first, rows=1, nbytes=0))
-    assert ledger.wait_settled(0) is False
+    assert ledger.wait_settled(mark, 0) is False
     ledger.dropped(Holding(ticket=second, rows=1, nbytes=0), "too_large", "told")
-    assert ledger.wait_settled(0) is True
+    assert ledger.wait_settled(mark, 0) is True
 
 
 def test_what_settles_after_close_counts_once() -> None:
@@ -216,4 +218,4 @@ def test_what_settles_after_close_counts_once() -> None:
     ledger.drop(ledger.open_ticket(1), 1, "oldest")
     stats = ledger.stats()
     assert (stats.dropped, stats.pending, stats.acknowledged) == ({"closed": 1}, 0, 0)
-    assert ledger.wait_settled(0) is True
+    assert ledger.wait_settled(ledger.mark(), 0) is True

@@ -247,6 +247,23 @@ async def test_texts_and_compressed_responses_are_not_read(caplog: pytest.LogCap
     assert log.events == []
 
 
+async def test_what_was_logged_is_flushed_before_the_application_is_gone() -> None:
+    order: list[Any] = []
+
+    async def flush(timeout_s: float | None) -> bool:
+        order.append(("flush", timeout_s))
+        return True
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "lifespan.shutdown" if order else "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        order.append(message["type"])
+
+    await app_with(Logged(), flush=flush)({"type": "lifespan", "state": {}}, receive, send)
+    assert order == ["lifespan.startup.complete", ("flush", None), "lifespan.shutdown.complete"]
+
+
 def test_places() -> None:
     document = {"a": [{"b": 1}, {"b": 2}], "c": {"d": [5, 6]}}
     assert at(document, "") is document

@@ -54,6 +54,44 @@ def test_gunicorn_with_a_preloaded_app_loses_nothing(kafka: str, topic_prefix: s
     assert len({record.batch.producer for record in records}) == 1 + len(workers)
 
 
+ASGI = """
+    import os
+    import homeostat
+    from fastapi import FastAPI
+    from homeostat.middleware import HomeostatMiddleware, Route
+
+    # Nothing goes out by itself before the server is stopped.
+    homeostat.init(os.environ["BROKER"], topic=os.environ["TOPIC"], linger_s=60, exit_timeout_s=20)
+    app = FastAPI()
+    app.add_middleware(HomeostatMiddleware, routes={"/predict": Route(model="m", version="1")})
+
+    @app.post("/predict")
+    def predict(body: dict) -> dict:
+        return {"prediction": 1}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ends by a signal")
+def test_uvicorn_that_ends_by_a_signal_loses_nothing(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    create_topic(kafka, topic_prefix)
+    (tmp_path / "hosted.py").write_text(textwrap.dedent(ASGI))
+    command = [sys.executable, "-m", "uvicorn", "--port", "0", "hosted:app"]
+    environment = {**os.environ, "BROKER": kafka, "TOPIC": topic_prefix}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        url = next(found[0] for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        with httpx.Client(base_url=url) as http:
+            for i in range(10):
+                http.post("/predict", json={"id": str(i), "features": {"x": 1.0}}, timeout=30)
+        server.terminate()
+        _, errors = server.communicate(timeout=60)
+    assert "Traceback" not in errors
+    ids = Counter(id for record in read_topic(kafka, topic_prefix) for id in record.batch.ids)
+    assert ids == Counter(map(str, range(10)))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_before_the_first_event_and_a_spawned_child(
     kafka: str, topic_prefix: str, tmp_path: Path
