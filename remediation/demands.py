@@ -46,7 +46,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
         missed: list[Measure] = []
         if gains[self.better] <= self.by:
             missed.append(self.better)
-        missed += [each for each, margin in self._others() if gains[each] < -margin]
+        missed.extend(each for each, margin in self._others() if gains[each] < -margin)
         return missed
 
     def _others(self) -> list[tuple[Measure, float]]:
