@@ -7,6 +7,7 @@ RemediationError
 ├── LeaseLost         another agent works on this action
 ├── BrokenOff         a person has cancelled the action whose step is under way
 ├── PromotionRefused  a version must not be made to serve
+│   └── PromotionForbidden
 ├── ScheduleError     a cron expression cannot be understood
 ├── PolicyInvalid     the file that says who may decide contradicts itself
 ├── PlaybooksInvalid  a file of playbooks is not what its schema says, or contradicts itself
@@ -56,6 +57,10 @@ class BrokenOff(RemediationError):
 
 class PromotionRefused(RemediationError):
     """The version is unknown, has no digest, or somebody decided in the meantime."""
+
+
+class PromotionForbidden(PromotionRefused):
+    """The policy does not let this person decide alone which version serves."""
 
 
 class CancelRefused(RemediationError):

@@ -95,8 +95,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def rule(self, plan: Plan) -> Rule:
         """What this plan needs."""
+        return self.rule_of(plan.model, plan.action)
+
+    def rule_of(self, model: str, action: ActionKind) -> Rule:
+        """What such a plan for the model needs."""
         for rule in self.rules:
-            if fnmatchcase(plan.model, rule.models) and (not rule.actions or plan.action in rule.actions):
+            if fnmatchcase(model, rule.models) and (not rule.actions or action in rule.actions):
                 return rule
         return Rule()
 

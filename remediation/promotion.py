@@ -2,10 +2,16 @@
 
 import asyncio
 
-from remediation.errors import PromotionRefused
+import structlog
+
+from remediation.errors import PromotionForbidden, PromotionRefused
+from remediation.policy import Policy
 from remediation.ports import Clock, Journal, Publisher, Registry
 from remediation.reasons import stated
 from remediation.values import Desired
+
+_log = structlog.get_logger()
+_NOBODY = Policy()
 
 
 async def promote(
@@ -19,19 +25,53 @@ async def promote(
     by: str,
     reason: str,
     expected_epoch: int | None = None,
+    policy: Policy = _NOBODY,
+    channel: str = "rest",
+    break_glass: bool = False,
 ) -> Desired:
     """Decide that `version` shall serve, and make it known.
 
     `expected_epoch`: refuse unless the epoch still is this one (default: whatever it is now). Promoting the
-    version that serves already changes nothing, but makes it known again. Raises `ReasonMissing`, and
-    `PromotionRefused` for an unknown version and when somebody decided in the meantime. When the process dies
-    after the decision, the agent makes it known.
+    version that serves already changes nothing, but makes it known again. Where `policy` knows people it takes one
+    whom its rule for a promotion lets decide alone, outside of freezes, or, with `break_glass`, one of those who may
+    break it, and the record says so. Raises `ReasonMissing`, `PromotionForbidden`, and `PromotionRefused` for an
+    unknown version, in a freeze, and when somebody decided in the meantime. When the process dies after the decision,
+    the agent makes it known.
     """
+    by = entitled(policy, model, by, channel, now_us=clock.now_us(), break_glass=break_glass)
     desired = await asyncio.to_thread(
-        _decided, journal, registry, clock, model, version, by, stated(reason), expected_epoch
+        _decided, journal, registry, clock, model, version, by, stated(reason), expected_epoch, break_glass
     )
     await publisher.publish_desired(desired)
     return desired
+
+
+def entitled(policy: Policy, model: str, by: str, channel: str, *, now_us: int, break_glass: bool) -> str:
+    """The name of who decides, if they may. Raises `PromotionForbidden`, and `PromotionRefused` in a freeze."""
+    name = policy.who(by, channel) if policy.knows_people else by
+    if name is None:
+        raise PromotionForbidden(f"{by} is nobody whom the policy knows. Nothing was changed.")
+    rule = policy.rule_of(model, "promote")
+    if break_glass:
+        if not policy.break_glass or not policy.holds(name, policy.break_glass):
+            raise PromotionForbidden(f"{name} may not break the glass. Nothing was changed.")
+        _log.warning("A version is promoted by breaking the glass.", model=model, by=name)
+        return name
+    if policy.knows_people and not policy.holds(name, rule.roles):
+        who = ", ".join(policy.entitled(rule.roles)) or "nobody"
+        raise PromotionForbidden(
+            f"{name} may not promote {model}: it needs one of the roles {', '.join(rule.roles)} ({who})."
+        )
+    if policy.knows_people and rule.quorum > 1:
+        raise PromotionForbidden(
+            f"A promotion of {model} takes {rule.quorum} people, and nobody decides it alone: let a playbook propose "
+            "it, or break the glass."
+        )
+    frozen = policy.freeze(model, now_us)
+    if frozen is not None:
+        freeze, until = frozen
+        raise PromotionRefused(f"{model} is frozen until {until:%Y-%m-%d %H:%M} UTC: {freeze.reason}.")
+    return name
 
 
 def _decided(
@@ -43,6 +83,7 @@ def _decided(
     by: str,
     reason: str,
     expected_epoch: int | None,
+    broken_glass: bool,
 ) -> Desired:
     registered = registry.version(model, version)
     if registered is None or not registered.digest:
@@ -80,5 +121,7 @@ def _decided(
             "replaces": desired.previous_version,
             "reason": reason,
         }
+        if broken_glass:
+            detail["broken_glass"] = True
         unit.audit(actor=by, action="model.promoted", subject=f"{model}/{version}", detail=detail)
         return desired

@@ -349,6 +349,9 @@ def models_promote(
     version: str,
     reason: Annotated[str, typer.Option(callback=reasons.why, help="Why this version shall serve.")],
     by: By = None,
+    break_glass: Annotated[
+        bool, typer.Option(help="Act alone and in a freeze. Needs a role for it; the record says so.")
+    ] = False,
 ) -> None:
     """Make a registered version serve.
 
@@ -357,6 +360,7 @@ def models_promote(
     from deploy.cli.client import whoami
 
     body: dict[str, object] = {"version": version, "by": by or whoami(), "reason": reason}
+    body["break_glass"] = break_glass
     answer = _client().post(f"/models/{model}/promote", body)
     typer.echo(f"{model} shall serve version {answer['version']} (epoch {answer['epoch']}).")
 

@@ -34,6 +34,23 @@ def _acting(request: Request) -> Callable[[str], str]:
     return name
 
 
+def _known(request: Request) -> Callable[[str], str]:
+    acting, policy = _acting(request), _services(request).policy
+
+    def name(by: str) -> str:
+        acting(by)
+        found = policy.who(by, "rest") if policy.knows_people else by
+        if found is None:
+            detail = f"{by} is nobody whom the policy knows. Nothing was changed."
+            raise Problem(HTTPStatus.FORBIDDEN, detail)
+        return found
+
+    return name
+
+
+Known = Annotated[Callable[[str], str], Depends(_known)]
+"""The same for what people do and programs do not: where the policy knows people, it takes one of them; gives their
+name."""
 Acting = Annotated[Callable[[str], str], Depends(_acting)]
 """Checks the name that a request acts in against the person whose token it carries."""
 Services = Annotated[ApiServices, Depends(_services)]

@@ -47,3 +47,6 @@ class PromotionIn(Given):
     version: Name = Field(examples=["7"])
     by: Name = Field(examples=["mira"])
     reason: Why = Field(examples=["spring release"])
+    break_glass: bool = Field(
+        default=False, description="Act alone and in a freeze, loudly; for people with a role for it."
+    )

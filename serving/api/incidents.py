@@ -9,7 +9,7 @@ from remediation.errors import FeedbackRefused, UnknownIncident
 from remediation.experience import name_cause
 from remediation.values import ActionState, AuditEntry, Cause, IncidentState
 from serving import story
-from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.access import Cursor, Filter, Identifier, Known, Limit, Services, found, next_cursor, opened
 from serving.api.judged import CauseIn, FeedbackIn, StatementOut
 from serving.api.problems import Problem
 from serving.api.schemas import (
@@ -90,7 +90,7 @@ def show_postmortem(services: Services, incident_id: Identifier) -> Response:
     },
 )
 async def give_feedback(
-    services: Services, acting: Acting, incident_id: Identifier, feedback: FeedbackIn
+    services: Services, acting: Known, incident_id: Identifier, feedback: FeedbackIn
 ) -> list[StatementOut]:
     """The judge hears it before the next window of each series that still fires; its alerts tell what has become of
     it, and the audit log keeps who said it."""
@@ -107,7 +107,7 @@ async def give_feedback(
 
 @router.post("/incidents/{incident_id}/cause", summary="Say what the true cause was")
 def name_true_cause(
-    services: Services, acting: Acting, incident_id: Identifier, verdict: CauseIn
+    services: Services, acting: Known, incident_id: Identifier, verdict: CauseIn
 ) -> IncidentOut:
     """Kept in the audit log, and used where an incident shows the same again."""
     by = acting(verdict.by)

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from detectors.trend import Trend
 from detectors.values import UNKNOWN_MODEL, Axis, MetricPoint
-from remediation.errors import PromotionRefused
+from remediation.errors import PromotionForbidden, PromotionRefused
 from remediation.ports import Reader
 from serving.api.access import Acting, Filter, Identifier, Limit, Services
 from serving.api.bodies import PromotionIn
@@ -102,8 +102,14 @@ async def promote(
     """Answers when the decision is on record and made known; serving acknowledges it by digest a moment later."""
     try:
         desired = await services.promote(
-            model=model, version=promotion.version, by=acting(promotion.by), reason=promotion.reason
+            model=model,
+            version=promotion.version,
+            by=acting(promotion.by),
+            reason=promotion.reason,
+            break_glass=promotion.break_glass,
         )
+    except PromotionForbidden as error:
+        raise Problem(HTTPStatus.FORBIDDEN, str(error)) from error
     except PromotionRefused as error:
         raise Problem(HTTPStatus.CONFLICT, str(error)) from error
     return DeploymentOut.of(desired)

@@ -13,6 +13,7 @@ from remediation.changes import Change
 from remediation.limits import Limits
 from remediation.notices import Notice
 from remediation.playbooks.values import Playbooks
+from remediation.policy import Policy
 from remediation.ports import Clock, Journal, Reader, Registry
 from remediation.silences import Matcher, Silence
 from remediation.silencing import Told
@@ -54,7 +55,9 @@ class Cancel(Protocol):
 class Promote(Protocol):
     """Makes a version serve (see `remediation.promotion.promote`)."""
 
-    def __call__(self, *, model: str, version: str, by: str, reason: str) -> Awaitable[Desired]: ...
+    def __call__(
+        self, *, model: str, version: str, by: str, reason: str, break_glass: bool = False
+    ) -> Awaitable[Desired]: ...
 
 
 class GiveFeedback(Protocol):
@@ -123,3 +126,4 @@ class ApiServices:
     token: str | None = None
     playbooks: Playbooks = field(default_factory=Playbooks)
     limits: Limits = field(default_factory=Limits)
+    policy: Policy = field(default_factory=Policy)

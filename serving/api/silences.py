@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from remediation.errors import SilenceRefused, UnknownSilence
 from remediation.silences import Matcher, Silence, parse_matcher
 from remediation.silencing import Outcome
-from serving.api.access import Acting, Cursor, Identifier, Limit, Services, found, next_cursor, opened
+from serving.api.access import Cursor, Identifier, Known, Limit, Services, found, next_cursor, opened
 from serving.api.given import Given, Why
 from serving.api.problems import Problem
 from serving.api.schemas import Name, Page, microseconds, moment
@@ -108,7 +108,7 @@ def list_silences(
     status_code=HTTPStatus.CREATED,
     responses={200: {"model": SilenceOut, "description": "One covers the same, and lasts as long now"}},
 )
-def set_silence(services: Services, acting: Acting, asked: SilenceIn, response: Response) -> SilenceOut:
+def set_silence(services: Services, acting: Known, asked: SilenceIn, response: Response) -> SilenceOut:
     """Alerts that fit are kept and become no incidents. When the silence is over and they still fire, they do. One that
     covers the same already is answered with, and extended where it would end before."""
     try:
@@ -145,7 +145,7 @@ def show_silence(services: Services, silence_id: Identifier) -> SilenceOut:
     summary="End a silence",
     responses={409: {"description": "It is over already"}},
 )
-def end_silence(services: Services, acting: Acting, silence_id: Identifier, asked: EndIn) -> SilenceOut:
+def end_silence(services: Services, acting: Known, silence_id: Identifier, asked: EndIn) -> SilenceOut:
     """What it held and still fires becomes an incident within a second. A second end changes nothing."""
     try:
         silence = services.end_silence(silence_id=silence_id, by=acting(asked.by))

@@ -22,6 +22,7 @@ from remediation.errors import PromotionRefused
 from remediation.feedback import give_feedback
 from remediation.playbooks.values import Playbooks
 from remediation.policy import Policy
+from remediation.promotion import entitled
 from remediation.silences import Link
 from remediation.silencing import end_silence, set_silence
 from remediation.turning import turn
@@ -101,6 +102,7 @@ class World:
             record_change=partial(record_change, self.journal, self.clock),
             clock=self.clock,
             playbooks=self.playbooks,
+            policy=self.policy,
             health=lambda: {"kafka": "healthy", "agent": "healthy"},
             stuck=partial(
                 overdue, config=AgentConfig(alerts_topic="a", acknowledgements_topic="k", desired_topic="d")
@@ -111,7 +113,10 @@ class World:
     def app(self, token: str | None = None) -> FastAPI:
         return create_api(self.services(token))
 
-    async def promote(self, *, model: str, version: str, by: str, reason: str) -> Desired:
+    async def promote(
+        self, *, model: str, version: str, by: str, reason: str, break_glass: bool = False
+    ) -> Desired:
+        by = entitled(self.policy, model, by, "rest", now_us=self.clock.now_us(), break_glass=break_glass)
         if version not in ("1", "2"):
             raise PromotionRefused(f"{model} has no version {version} with a digest; registered are: 1, 2")
         self.promoted.append({"model": model, "version": version, "by": by, "reason": reason})

@@ -1,13 +1,17 @@
 """Who may decide, over REST: 403 for who may not, 409 in a freeze, and half a quorum is no decision."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
-from remediation.policy import Freeze, Person, Policy
-from tests.api.api_world import World
+from remediation import actions
+from remediation.policy import Freeze, Person, Policy, Rule
+from remediation.silences import parse_matcher
+from remediation.silencing import set_silence
+from tests.api.api_world import MODEL, START_US, World
 from tests.api.conftest import Serve
 
 POLICY = Policy(
@@ -68,6 +72,99 @@ def test_a_ticket_is_snoozed_by_who_may_decide(strict: httpx.Client, ill: World)
     ill.sequence()
     newest = strict.get("/api/v1/audit?subject=approval/apr-1-1").json()["items"][0]
     assert newest["action"] == "approval.snoozed"
+
+
+LOOKED_AT_ELSEWHERE = {
+    "/api/v1/changes": "pipelines record changes; scope `operate`",
+    "/v1/events": "programs send events; scope `ingest`",
+    "/v1/labels": "programs send labels; scope `ingest`",
+}
+"""Routes that change something and ask no person who they are, and why."""
+
+
+def test_no_route_changes_anything_for_who_is_not_in_the_policy(ill: World, serve: Serve) -> None:
+    """Every route of the API: a new one must ask, or be named above."""
+    ill.policy = msgspec.structs.replace(POLICY, operators=("approver",), break_glass=("approver",))
+    said = {
+        "reason": "because",
+        "why": "because",
+        "version": "1",
+        "said": "false alarm",
+        "cause": "bad_release",
+        "matchers": ["model=*"],
+        "ends_at": "2030-01-01T00:00:00Z",
+    }
+    names = {"approval_id": "apr-1-1", "incident_id": "inc-1", "model": MODEL, "kind": "retrain"}
+    with ill.journal.transaction() as unit:
+        intended = actions.new_action(unit.plans("inc-1")[0], now_us=START_US)
+        assert unit.add_action(intended, actor="agent")
+    silence = set_silence(
+        ill.journal,
+        ill.clock,
+        matchers=(parse_matcher("model=x"),),
+        ends_us=START_US + 3_600_000_000,
+        author="mira",
+        reason="r",
+    ).silence
+    names |= {"action_id": intended.id, "silence_id": silence.id}
+    asked: set[str] = set()
+    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+        schema = client.get("/openapi.json").json()
+        for path, methods in schema["paths"].items():
+            for method in sorted(set(methods) - {"get", "head", "options"}):
+                if path in LOOKED_AT_ELSEWHERE:
+                    continue
+                asked.add(path)
+                fields = _fields(schema, methods[method])
+                for extra in ({}, {"break_glass": True} if "break_glass" in fields else {}):
+                    body = {key: each for key, each in said.items() if key in fields} | {"by": "eve"} | extra
+                    answer = client.request(method, path.format(**names), json=body)
+                    assert answer.status_code == 403, (method, path, answer.status_code, answer.text)
+                    assert "nobody" in answer.json()["detail"], answer.text
+    assert len(asked) >= 12
+    with ill.journal.reading() as unit:
+        assert not [each for each in unit.audit_entries(limit=500) if each.actor == "eve"]
+    assert ill.promoted == []
+
+
+def _fields(schema: dict[str, Any], operation: dict[str, Any]) -> set[str]:
+    """The names of the body's fields."""
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    return set(schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "by", "status", "told"),
+    [
+        ({}, "mira", 200, ""),
+        ({}, "ada", 403, "it needs one of the roles approver (mira, otto)"),
+        ({"break_glass": True}, "mira", 403, "may not break the glass"),
+        ({"break_glass": True}, "ada", 200, ""),
+        ({"model": "pair"}, "mira", 403, "takes 2 people, and nobody decides it alone"),
+        ({"model": "frozen"}, "mira", 409, "is frozen until"),
+        ({"model": "frozen", "break_glass": True}, "ada", 200, ""),
+    ],
+)
+def test_who_may_promote_is_in_the_policy(
+    ill: World, serve: Serve, changes: dict[str, Any], by: str, status: int, told: str
+) -> None:
+    ill.policy = msgspec.structs.replace(
+        POLICY,
+        people=POLICY.people | {"ada": Person(roles=("admin",))},
+        rules=(Rule(models="pair", quorum=2), Rule(roles=("approver",), actions=("promote",))),
+        freezes=(msgspec.structs.replace(ALWAYS, models="frozen"),),
+        break_glass=("admin",),
+    )
+    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+        body = {
+            "version": "2",
+            "by": by,
+            "reason": "spring",
+            "break_glass": changes.get("break_glass", False),
+        }
+        answer = client.post(f"/api/v1/models/{changes.get('model', MODEL)}/promote", json=body)
+    assert (answer.status_code, told in answer.text) == (status, True), answer.text
+    assert bool(ill.promoted) == (status == 200)
 
 
 TURNS = ["/api/v1/agent/pause", "/api/v1/agent/resume", "/api/v1/agent/breakers/retrain/reset"]
