@@ -30,7 +30,10 @@ async def test_a_report_of_the_last_hour_lies_in_the_home(settings: Settings) ->
     assert 'href="http://127.0.0.1:1/incidents/inc-0001"' in page
 
 
-async def test_a_report_that_cannot_be_sent_is_on_the_disk(settings: Settings, unused_tcp_port: int) -> None:
+async def test_a_report_that_cannot_be_sent_is_on_the_disk(
+    settings: Settings, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reporting.render.make_pdf", lambda *_: (None, None))
     unset = await make_report(settings, period_s=60, mail=True)
     assert unset.mailed is False
     assert unset.message is not None

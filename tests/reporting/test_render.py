@@ -1,8 +1,8 @@
 """The files of a report, the PDF read back."""
 
+import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,17 @@ from reporting.render import render_html, write_report
 from reporting.values import ReportData
 
 
+def _processor_s() -> float:
+    """Of this process and its children: tests may share their machine."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 @pytest.mark.slow
 def test_the_pdf_has_pages_text_links_and_rows(report: ReportData, tmp_path: Path) -> None:
-    write_report(report, tmp_path / "warm")
-    started_s = time.perf_counter()
-    files = write_report(report, tmp_path / "reports")
-    # 6 s on a free machine; the tests may share theirs.
-    assert time.perf_counter() - started_s < 30
+    before_s = _processor_s()
+    files = write_report(report, tmp_path / "reports", timeout_s=240.0)
+    assert _processor_s() - before_s < 15
     assert files.message is None
     assert files.pdf is not None
     pdf = PdfReader(files.pdf)
