@@ -161,6 +161,6 @@ def test_an_open_stream_does_not_keep_the_server_from_stopping(
             lines = stream.iter_lines()
             assert next(lines) == "retry: 2000"
             stopped_s = time.monotonic()
-        assert time.monotonic() - stopped_s < 4
+        assert time.monotonic() - stopped_s < 15
         assert "" in list(lines), "the stream ended as streams end"
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

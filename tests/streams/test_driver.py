@@ -37,14 +37,14 @@ async def test_fetching_goes_on_as_soon_as_a_full_buffer_has_room(full: Any) -> 
         return {}
 
     full._getmany = getmany
-    waiting, began_s = asyncio.create_task(full._wait_next_records(1.0)), clock.time()
+    waiting, began_s = asyncio.create_task(full._wait_next_records(60.0)), clock.time()
     await asyncio.sleep(0)
     assert not fetched
     full.on_buffer_drop(PLACE)
     await waiting
     assert fetched == [{PLACE}]
-    assert clock.time() - began_s < 0.5
+    assert clock.time() - began_s < 30
 
 
 async def test_a_buffer_that_stays_full_is_not_fetched_for(full: Any) -> None:
-    assert await full._wait_next_records(1.0) == ({}, set())
+    assert await full._wait_next_records(60.0) == ({}, set())
