@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, func, select, update
 
 from db.audit.leaves import NewEntry, append_prepared, prepared
+from db.audit.request import REQUEST_ID
 from db.codec import checked
 from db.engine import reading, writing
 from db.journal_rows import (
@@ -338,12 +339,13 @@ class SqlUnit(SqlReader):
         detail: Mapping[str, object],
         rows: Mapping[str, Any] | None = None,
     ) -> None:
+        request_id = REQUEST_ID.get()
         entry = NewEntry(
             at_us=self._clock.now_us(),
             actor=actor,
             action=action,
             subject=subject,
-            detail=detail,
+            detail=detail if request_id is None else {**detail, "request_id": request_id},
             rows=rows or {},
         )
         self._told.append(prepared(entry))

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, every one of them."""
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -11,11 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from db.audit.request import REQUEST_ID
 from db.errors import StoreError
 from serving.model_errors import RegistryUnreachable, ServingError
 
 log = structlog.get_logger()
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -49,7 +52,8 @@ def add_problems(app: FastAPI) -> None:
     @app.middleware("http")
     async def identify(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         given = request.headers.get("x-request-id", "")
-        request.state.request_id = given if given.isalnum() and len(given) <= 64 else uuid.uuid4().hex
+        request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        REQUEST_ID.set(request.state.request_id)
         try:
             response = await call_next(request)
         except Exception:

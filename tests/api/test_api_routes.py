@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_approval_and_its_repetition(client: httpx.Client) -> None:
     assert other.headers["content-type"] == PROBLEM
     assert (other.json()["result"], other.json()["state"]) == ("already", "approved")
     assert "approved by mira" in other.json()["detail"]
+
+
+def test_the_record_names_the_request_that_a_change_came_with(client: httpx.Client, ill: World) -> None:
+    said = {"X-Request-Id": "3f2a-81.x_1"}
+    client.post("/api/v1/approvals/apr-1-1/approve", json={"by": "mira"}, headers=said).raise_for_status()
+    made = client.post("/api/v1/models/churn/promote", json={}, headers={"X-Request-Id": "no, thanks"})
+    assert re.fullmatch("[0-9a-f]{32}", made.headers["x-request-id"])
+    ill.sequence()
+    entries = client.get("/api/v1/audit?subject=approval/apr-1-1").json()["items"]
+    told = {each["action"]: each["detail"].get("request_id") for each in entries}
+    assert told == {"approval.approved": "3f2a-81.x_1", "approval.requested": None}
 
 
 def test_rejection_with_a_reason(client: httpx.Client) -> None:

@@ -38,6 +38,10 @@ async def test_from_the_question_to_the_outcome(clicking: Clicking) -> None:
     approval = clicking.approval()
     found = (approval.state, approval.decided_by, approval.channel)
     assert found == ("approved", "ann (U2CERLKJA)", "slack")
+    clicking.world.sequence()
+    with clicking.world.journal.reading() as unit:
+        (entry,) = unit.audit_entries(action="approval.approved")
+    assert entry.detail["request_id"] == answer.headers["x-request-id"]
     again = clicking.send({**payload, "user": {"id": "U7", "name": "noor"}})
     assert again.status_code == 200
     assert clicking.whispered(2)[1].startswith("Nothing changed. Approval apr-1-1 was approved by ann")
