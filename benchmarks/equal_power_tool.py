@@ -28,6 +28,8 @@ from benchmarks.equal_power_data import CASES, WINDOW_ROWS
 Scores = dict[str, list[float]]
 _FEW = 1_000
 """Rows of the reference that a test on pairs of rows is given."""
+_SHUFFLED = 2
+"""Permutations: of a test only its distance is read, and not its p-value."""
 
 
 def _nannyml(reference: Any, windows: list[Any]) -> Scores:
@@ -98,6 +100,18 @@ def _evidently(reference: Any, windows: list[Any]) -> Scores:
     return dict(found)
 
 
+def _matrix(table: Any, words: dict[str, Any]) -> Any:
+    """Numbers as they are; of a text one column for each word of the reference, and one for all others."""
+    columns = []
+    for name, column in table.items():
+        if name in words:
+            columns += [column == word for word in words[name]]
+            columns.append(~np.isin(column.astype(str), words[name].astype(str)))
+        else:
+            columns.append(column)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
 def _alibi(reference: Any, windows: list[Any]) -> Scores:
     import torch
     from alibi_detect.cd import LSDDDrift, MMDDrift
@@ -105,14 +119,15 @@ def _alibi(reference: Any, windows: list[Any]) -> Scores:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     np.random.seed(0)
-    known = np.stack([column[:_FEW] for column in reference.values()], axis=1).astype(np.float32)
+    words = {name: np.unique(column) for name, column in reference.items() if column.dtype == object}
+    known = _matrix({name: column[:_FEW] for name, column in reference.items()}, words)
     tests = {
-        "alibi-detect MMD": MMDDrift(known, backend="pytorch", n_permutations=10),
-        "alibi-detect LSDD": LSDDDrift(known, backend="pytorch", n_permutations=10),
+        "alibi-detect MMD": MMDDrift(known, backend="pytorch", n_permutations=_SHUFFLED),
+        "alibi-detect LSDD": LSDDDrift(known, backend="pytorch", n_permutations=_SHUFFLED),
     }
     found: defaultdict[str, list[float]] = defaultdict(list)
     for window in windows:
-        rows = np.stack(list(window.values()), axis=1).astype(np.float32)
+        rows = _matrix(window, words)
         for name, test in tests.items():
             found[name].append(float(test.predict(rows)["data"]["distance"]))
     return dict(found)
