@@ -136,15 +136,14 @@ class Intake:
         """
         batch_rows = self._config.batch_rows
         with self._ledger.lock:
-            if self._ledger.half_full:
-                self._ledger.take_back_all()
             self._woken = False
             self._due.clear()
             now_s = time.monotonic()
             for line in self._ledger.lines:
                 rows = line.rows
                 if not rows:
-                    self._ledger.take_back(line)
+                    if line.promised:
+                        self._ledger.take_back(line)
                     continue
                 line.seen_s = line.seen_s or now_s
                 line.due = rows if line.seen_s <= now_s - older_than_s else rows - rows % batch_rows

@@ -13,7 +13,7 @@ logger = logging.getLogger("homeostat")
 # Reasons may name a feature, and a host can invent names without end.
 _MAX_TOLD_REASONS = 256
 # No line is promised more than this part of the room, or others would find none while it is not used.
-_PROMISED_SHARE = 32
+_PROMISED_SHARE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,11 @@ class Ledger:
 
     @property
     def half_full(self) -> bool:
-        """Whether more than half of the memory is taken."""
-        return 2 * self.rows > self.max_rows or 2 * self.nbytes > self.max_bytes
+        """Whether more than half of the memory is taken, not counting what is only promised."""
+        with self.lock:
+            rows = self.rows - sum(line.promised for line in self.lines)
+            nbytes = self.nbytes - sum(line.promised * line.row_bytes for line in self.lines)
+            return 2 * rows > self.max_rows or 2 * nbytes > self.max_bytes
 
     def count(self, rows: int, *, label: bool) -> None:
         """So many rows were given to `log` or `label`."""
@@ -122,7 +125,9 @@ class Ledger:
     def promise(self, line: Line, most_rows: int) -> bool:
         """Promise the line room for so many more rows at most; False when there is none."""
         with self.lock:
-            self.take_back(line)
+            if line.promised > 0:
+                # Another thread asked first.
+                return True
             free = min(self.max_rows - self.rows, (self.max_bytes - self.nbytes) // line.row_bytes)
             if free <= 0:
                 return False
@@ -138,8 +143,9 @@ class Ledger:
         """
         with self.lock:
             rows = line.promised
-            line.limit -= rows * line.stride
-            self.enter(-rows, -rows * line.row_bytes)
+            if rows:
+                line.limit -= rows * line.stride
+                self.enter(-rows, -rows * line.row_bytes)
 
     def take_back_all(self) -> None:
         """Nothing more is promised to any line."""
