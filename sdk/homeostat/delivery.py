@@ -253,12 +253,13 @@ class Delivery:
             logger.error("homeostat: sending events failed, trying again", exc_info=error)
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
+            # Kafka's own errors begin with their names.
+            reason = str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
             logger.warning(
-                "homeostat: no delivery to topic %s of broker %s (%s: %s); up to %d events wait in memory%s",
+                "homeostat: no delivery to topic %s of broker %s (%s); up to %d events wait in memory%s",
                 self._config.topic,
                 self._config.broker,
-                type(error).__name__,
-                error,
+                reason,
                 self._config.max_rows,
                 "" if self._config.spool_dir is None else f", others in {self._config.spool_dir}",
             )

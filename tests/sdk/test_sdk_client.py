@@ -165,6 +165,7 @@ def test_a_client_that_cannot_connect_says_so_once_and_never_waits(
         assert client.flush(timeout_s=0.1) is False
     assert client.flush(timeout_s=0.3) is False
     told = [message for message in caplog.messages if "no delivery to topic homeostat.events" in message]
+    assert told[0].count("KafkaConnectionError") == 1
     assert len(told) == 1
     started_s = time.monotonic()
     client.close(timeout_s=0)
