@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from deploy.settings import Settings
+from deploy.stack.bytecode import kept_compiled
 from deploy.stack.kafka import KafkaBroker, KafkaConfig
 from deploy.stack.part import Part
 from deploy.stack.parts import kafka_part, mlflow_part, part_name, worker_part
@@ -42,6 +43,7 @@ def stack_parts(settings: Settings) -> list[Part]:
     home = settings.home
     book = PortBook(home / "ports.json")
     parts: list[Part] = []
+    compiled = kept_compiled(settings.cache)
 
     broker = settings.broker
     if broker is None:
@@ -51,7 +53,7 @@ def stack_parts(settings: Settings) -> list[Part]:
 
     mlflow = settings.mlflow_tracking_uri
     if mlflow is None:
-        registry = mlflow_part(home, book.choose("mlflow"))
+        registry = mlflow_part(home, book.choose("mlflow"), compiled)
         parts.append(registry)
         mlflow = registry.url or ""
 
@@ -61,7 +63,7 @@ def stack_parts(settings: Settings) -> list[Part]:
         api_port=book.choose("api", settings.api_port, "HOMEOSTAT_API_PORT"),
         serving_port=book.choose("serving", settings.serving_port, "HOMEOSTAT_SERVING_PORT"),
     )
-    environment = addresses.environment(settings)
+    environment = addresses.environment(settings) | compiled
     embedded = [part.name for part in parts]
     needs_broker = [name for name in embedded if name == "kafka"]
     for role in STREAM_ROLES:

@@ -35,8 +35,9 @@ def kafka_part(home: Path, broker: KafkaBroker) -> Part:
     )
 
 
-def mlflow_part(home: Path, port: int) -> Part:
-    """An MLflow server on SQLite, models and runs in `home/mlflow`; healthy when `/health` answers."""
+def mlflow_part(home: Path, port: int, env: Mapping[str, str] | None = None) -> Part:
+    """An MLflow server on SQLite, models and runs in `home/mlflow`; healthy when `/health` answers. `env` is added to
+    this process's environment."""
     url = f"http://{LOOPBACK}:{port}"
     return Part(
         name="mlflow",
@@ -44,7 +45,7 @@ def mlflow_part(home: Path, port: int) -> Part:
             *(sys.executable, "-m", "deploy.stack.mlflow_server"),
             *("--folder", str(home / "mlflow"), "--host", LOOPBACK, "--port", str(port)),
         ],
-        env={**os.environ, **_FEW_ARENAS},
+        env={**os.environ, **_FEW_ARENAS, **(env or {})},
         log=log_file(home, "mlflow"),
         ready=HttpProbe(f"{url}/health"),
         start_timeout_s=90.0,
