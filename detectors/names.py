@@ -12,6 +12,7 @@ MEASURE_NAMES: Final = {
     "psi": "PSI",
     "ks": "KS distance",
     "macro_f1": "Macro F1",
+    "class_recall": "Recall of a class",
     "mae": "Mean absolute error",
     "rmse": "Root mean squared error",
     "bias": "Mean error",

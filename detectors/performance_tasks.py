@@ -10,8 +10,9 @@ from detectors.task_scores import ClassCounts, ErrorSums
 def multiclass_performance(
     profile: Profile, slots: MulticlassSlots, reference: Reference, worth: float
 ) -> list[Measurement]:
-    """accuracy and balanced_accuracy (the mean recall of the classes), which are decided on, and macro_f1, which is
-    shown only: its standard error is not known from counts."""
+    """accuracy and balanced_accuracy (the mean recall of the classes), which are decided on; macro_f1, whose standard
+    error is not known from counts, and class_recall, of each class that there are labels of, which are shown only:
+    the sequential tests decide on the classes."""
     now, before = ClassCounts.of(profile.counters[slots.confusion]), ClassCounts.of(reference.confusion)
     values, references = now.measures(), before.measures()
     because = unmeasured(now.rows, before.rows)
@@ -35,7 +36,29 @@ def multiclass_performance(
                 reference_error=before.balanced_error(ratio) if balanced else 0.0,
             )
         )
-    return found
+    return found if because else [*found, *_class_recalls(now, before, reference, worth)]
+
+
+def _class_recalls(
+    now: ClassCounts, before: ClassCounts, reference: Reference, worth: float
+) -> list[Measurement]:
+    """Of which share of its labels each known class is found; `rows` are its labels. The class is the `feature`."""
+    labels, usual = now.labels.tolist(), before.labels.tolist()
+    right, found_before = now.right.tolist(), before.right.tolist()
+    ratio = reference.effective_rows / reference.rows
+    return [
+        Measurement(
+            measure="class_recall",
+            feature=name,
+            value=right[i] / labels[i],
+            reference=found_before[i] / usual[i],
+            rows=labels[i],
+            size=labels[i] * worth,
+            reference_size=usual[i] * ratio,
+        )
+        for i, name in enumerate(reference.classes[: len(labels) - 1])
+        if labels[i] and usual[i]
+    ]
 
 
 def regression_performance(

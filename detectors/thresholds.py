@@ -43,6 +43,7 @@ KINDS: dict[str, AlertKind] = {
     "f1": "performance",
     "auc": "performance",
     "macro_f1": "performance",
+    "class_recall": "performance",
     "mae": "performance",
     "bias": "performance",
     "rmse": "performance",

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Collection
+from statistics import NormalDist
 
 from detectors.values import Value
 from remediation import betting
 from remediation.config import VerificationConfig
-from remediation.outcomes import ERROR, MEANS, SHARES, Period, Tally, form
+from remediation.outcomes import ERROR, MEANS, SHARES, Period, Tally, form, of_class
 
 _INSIDE = 1e-3
 """How near a line may be to a share of 0 or 1: beyond it nothing could ever be proven."""
@@ -43,13 +44,17 @@ def lost(
 ) -> dict[str, Level]:
     """The measures that the illness made worse, beyond chance and by enough to matter. Precision moves with how common
     positives are, so it counts only where no other share was lost; of the means that are no shares count those that
-    alerts have `named`."""
+    alerts have `named`. Of several classes each that is found less often was lost, beyond what chance does to one of
+    so many."""
     found: dict[str, Level] = {}
-    for measure in (*SHARES, ERROR, *(each for each in MEANS if each in named)):
+    classes = [each for each in before.tallies if of_class(each)]
+    surer = _among(config.sure_z, len(classes))
+    for measure in (*SHARES, ERROR, *(each for each in MEANS if each in named), *classes):
         healthy, now = before.tallies.get(measure), ill.tallies.get(measure)
         if healthy is None or now is None or (measure == "precision" and found):
             continue
-        if _worse(measure, healthy, now, config):
+        sure_z = surer if of_class(measure) else config.sure_z
+        if _worse(measure, healthy, now, config, sure_z):
             found[measure] = _between(
                 measure, healthy.mean, now.mean, since.expected.get(measure), config.regained
             )
@@ -89,7 +94,13 @@ def _mean(period: Period, measure: str) -> float | None:
     return tally.mean if tally else None
 
 
-def _worse(measure: str, healthy: Tally, ill: Tally, config: VerificationConfig) -> bool:
+def _among(sure_z: float, count: int) -> float:
+    """Standard errors by which the greatest of `count` differences is as rare as one of `sure_z` (Bonferroni)."""
+    rare = 0.5 * math.erfc(sure_z / math.sqrt(2)) / max(count, 1)
+    return NormalDist().inv_cdf(1 - rare)
+
+
+def _worse(measure: str, healthy: Tally, ill: Tally, config: VerificationConfig, sure_z: float) -> bool:
     drop = healthy.mean - ill.mean
     least = config.least_loss
     if form(measure) != "share":
@@ -99,4 +110,4 @@ def _worse(measure: str, healthy: Tally, ill: Tally, config: VerificationConfig)
     else:
         pooled = (healthy.total + ill.total + 1) / (healthy.rows + ill.rows + 2)
         error = math.sqrt(pooled * (1 - pooled) * (1 / healthy.rows + 1 / ill.rows))
-    return drop >= least and drop >= config.sure_z * error
+    return drop >= least and drop >= sure_z * error

@@ -4,7 +4,7 @@ F1 and balanced accuracy are no means of rows, so nothing can be proven about th
 are: the share of right answers, of the positives that are found (recall), of the negatives that are recognised
 (specificity), and of the positive answers that are right (precision). They are counted again from the points.
 
-With several classes the counts of each are not in the points. There the mean recall of the classes, the mean F1, and
+With several classes the recall of each is a share of its labels. The mean recall of the classes, the mean F1, and
 losses by probability are taken as the means that they are about, with the error that their interval tells.
 """
 
@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from detectors.values import MetricPoint, Value
+
+CLASS_RECALL: Final = "class_recall"
+"""The measure of a point about one class, which is its `feature`."""
 
 SHARES: Final = ("accuracy", "recall", "specificity", "precision")
 ERROR: Final = "mae"
@@ -29,9 +32,12 @@ MEASURES: Final = (
     ERROR,
     "rmse",
     "macro_f1",
+    CLASS_RECALL,
     *LOSSES,
 )
 """Points that are needed to count."""
+
+_OF_CLASS: Final = "recall of class "
 
 _EQUAL: Final = 1e-9
 _NORMAL_95: Final = 1.96
@@ -79,12 +85,18 @@ def form(measure: str) -> Form:
     return "mean" if measure in MEANS else "share"
 
 
+def of_class(measure: str) -> bool:
+    """Whether a tally is about one class of several."""
+    return measure.startswith(_OF_CLASS)
+
+
 def period(points: Iterable[MetricPoint], *, segment: str = "all", last: int | None = None) -> Period:
     """Count the windows in `points` that do not overlap; the `last` of them if given."""
     grouped: dict[tuple[int, int, str], dict[str, MetricPoint]] = {}
     for point in points:
-        if point.segment == segment and point.feature is None and point.measure in MEASURES:
-            grouped.setdefault((point.end_us, point.start_us, point.window), {})[point.measure] = point
+        name = _name(point) if point.segment == segment else None
+        if name is not None:
+            grouped.setdefault((point.end_us, point.start_us, point.window), {})[name] = point
     counted = [tallies for _, window in _side_by_side(grouped) if (tallies := _tallies(window))]
     if last is not None:
         counted = counted[-last:]
@@ -93,6 +105,13 @@ def period(points: Iterable[MetricPoint], *, segment: str = "all", last: int | N
         for measure, tally in tallies.items():
             total[measure] = total[measure] + tally if measure in total else tally
     return Period(windows=len(counted), tallies=total, expected=_expected(grouped))
+
+
+def _name(point: MetricPoint) -> str | None:
+    """What a point is counted as; None where it is not."""
+    if point.measure == CLASS_RECALL:
+        return f"{_OF_CLASS}{point.feature}"
+    return point.measure if point.feature is None and point.measure in MEASURES else None
 
 
 def _side_by_side(
@@ -117,14 +136,24 @@ def _tallies(window: Mapping[str, MetricPoint]) -> dict[str, Tally]:
     if accuracy is None:
         return {}
     rows = window["accuracy"].rows
-    shares = _confusion(rows, values)
+    shares = _confusion(rows, values) | _classes(window)
     counted = {
         name: Tally(rows=of, total=right, squares=right)
         for name, (right, of) in {"accuracy": (round(accuracy * rows), rows), **shares}.items()
         if of > 0
     }
-    told = {name: _told(window[name]) for name in (LOSSES if shares else MEANS) if name in values}
+    means = LOSSES if "recall" in shares else MEANS
+    told = {name: _told(window[name]) for name in means if name in values}
     return {name: tally for name, tally in told.items() if tally is not None} | counted
+
+
+def _classes(window: Mapping[str, MetricPoint]) -> dict[str, tuple[int, int]]:
+    """Right rows and all rows of each class."""
+    return {
+        name: (round(point.value * point.rows), point.rows)
+        for name, point in window.items()
+        if of_class(name) and point.value is not None
+    }
 
 
 def _told(point: MetricPoint) -> Tally | None:

@@ -69,11 +69,11 @@ def _share(facts: Facts) -> float:
 
 def labels_since(facts: Facts) -> int:
     """Labelled rows of the ill version in windows that ended after the change."""
-    windows = {
-        (each.start_us, each.end_us): each.rows
-        for each in facts.points
-        if each.axis == "label" and each.segment == _ALL and each.version == facts.version
-    }
+    windows: dict[tuple[int, int], int] = {}
+    for each in facts.points:
+        if each.axis == "label" and each.segment == _ALL and each.version == facts.version:
+            window = each.start_us, each.end_us
+            windows[window] = max(each.rows, windows.get(window, 0))
     return sum(rows for (_, end_us), rows in windows.items() if end_us > facts.incident.change_us)
 
 

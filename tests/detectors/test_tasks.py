@@ -69,6 +69,23 @@ def test_multiclass_measures_are_those_of_scikit_learn():
     assert {"class_psi", "score_psi", "score_ks"} <= found.keys()
 
 
+def test_the_recall_of_each_class_is_that_of_scikit_learn_and_is_only_shown():
+    reference = animal_reference()
+    said, labels, scores = animals(np.random.default_rng(2), 3_000, wrong=0.3)
+    profile = profile_of(reference, said, labels, scores)
+    found = {one.feature: one for one in performance(profile, reference) if one.measure == "class_recall"}
+    known = [float(i) for i, name in enumerate(reference.classes) if name in found]
+    assert len(known) == len(found) == len(set(labels.tolist()))
+    for i, recall in zip(known, metrics.recall_score(labels, said, labels=known, average=None), strict=True):
+        one = found[reference.classes[int(i)]]
+        assert one.value == pytest.approx(recall)
+        assert one.rows == int((labels == i).sum())
+    monitor = Monitor(model="m", task=reference.task)
+    name = Window(model="m", version="1", axis="label", window="w", start_us=0, end_us=1, rows=profile.rows)
+    decisions = decide(name, performance(profile, reference), monitor, reference, SeriesState()).decisions
+    assert {one.verdict for one in decisions if one.measure == "class_recall"} == {"ok"}
+
+
 def test_a_multiclass_model_that_gets_worse_breaches_and_a_sound_one_does_not():
     reference, rng = animal_reference(), np.random.default_rng(3)
     for _ in range(20):

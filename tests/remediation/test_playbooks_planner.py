@@ -12,6 +12,7 @@ from detectors.values import Evidence, FeatureSpec
 from remediation.changes import Change
 from remediation.demands import Demand
 from remediation.plans import NoPlan
+from remediation.playbooks.conditions import labels_since
 from remediation.playbooks.planner import consider, next_step
 from remediation.playbooks.proposal import Proposal, Tried, controls
 from remediation.policy import Freeze, Person, Policy, Rule
@@ -280,6 +281,13 @@ def test_a_candidate_has_to_be_better_by_what_alarmed_or_by_what_the_playbook_sa
     assert (said.better, said.by, said.not_worse["recall"]) == ("precision", 0.01, 0.1)
     drift = facts("population_shift", alerts=(fired("data_drift", recall),))
     assert parameters(proposed(one("{action: retrain}"), drift).plan).demand == Demand()
+
+
+def test_labels_of_one_class_are_not_taken_for_all_of_a_window() -> None:
+    whole = points("3", end_s=60)
+    classes = tuple(replace(each, measure="class_recall", feature="c", rows=25) for each in whole)
+    known = facts(points=(*whole, *classes))
+    assert labels_since(known) == labels_since(facts(points=whole)) == 1_000
 
 
 def test_nothing_is_trained_on_what_is_known_to_be_wrong() -> None:

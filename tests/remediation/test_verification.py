@@ -12,6 +12,7 @@ from detectors.scores import Confusion
 from detectors.values import MetricPoint
 from remediation import betting
 from remediation.config import VerificationConfig
+from remediation.levels import lost
 from remediation.outcomes import Period, Tally, period
 from remediation.values import Arrangement
 from remediation.verification import Observed, Segment, Signal, Verdict, verify
@@ -264,3 +265,54 @@ def test_with_several_classes_what_alerts_named_has_to_come_back(
     )
     found = _verdict(segment, named=frozenset(named))
     assert (found.outcome, told in found.sentence) == (outcome, True), found.sentence
+
+
+def _of_classes(shares: Mapping[str, float], start: int, end: int) -> list[MetricPoint]:
+    """Windows of 2 s of a model with classes a (80 %), b (15 %) and c (5 %), each found as often as is said."""
+    sizes = {"a": 400, "b": 75, "c": 25}
+    points: list[MetricPoint] = []
+    for at in range(start, end, 2):
+        right = {name: round(size * shares[name]) for name, size in sizes.items()}
+        accuracy = sum(right.values()) / 500
+        points.append(point("1", end_us=at * S, value=accuracy))
+        points += [
+            msgspec.structs.replace(
+                point("1", end_us=at * S, value=right[name] / size, measure="class_recall", feature=name),
+                rows=size,
+            )
+            for name, size in sizes.items()
+        ]
+    return points
+
+
+@pytest.mark.parametrize(
+    ("since", "outcome"),
+    [({"a": 0.95, "b": 0.92, "c": 0.2}, "fail"), ({"a": 0.95, "b": 0.92, "c": 0.88}, "pass")],
+)
+def test_a_class_that_is_found_no_more_has_to_be_found_again_however_rare_it_is(
+    since: dict[str, float], outcome: str
+) -> None:
+    before = period(_of_classes({"a": 0.95, "b": 0.92, "c": 0.88}, 2, 42))
+    ill = period(_of_classes({"a": 0.95, "b": 0.92, "c": 0.2}, 42, 60))
+    segment = Segment(name="all", before=before, ill=ill, since=period(_of_classes(since, 60, 80)))
+    found = _verdict(segment)
+    assert found.outcome == outcome
+    assert "recall of class c" in found.sentence
+    assert "recall of class a" not in found.sentence
+
+
+def test_one_of_many_classes_is_lost_by_chance_no_more_often_than_one_of_few() -> None:
+    generator = np.random.default_rng(8)
+    lost_by_chance = 0
+    for _ in range(300):
+        periods: list[Period] = []
+        for rows in (5_000, 1_500):
+            tallies = {
+                f"recall of class {number}": _share(rows // 20, generator.binomial(rows // 20, 0.9))
+                for number in range(20)
+            }
+            periods.append(
+                Period(windows=5, tallies={**tallies, "accuracy": _share(rows, rows * 0.9)}, expected={})
+            )
+        lost_by_chance += bool(lost(periods[0], periods[1], Period(tallies={}, expected={}), CONFIG))
+    assert lost_by_chance <= 4
