@@ -16,6 +16,7 @@ import pytest
 from deploy.stack.lifecycle import status
 from deploy.stack.state import Health
 from tests.e2e.conftest import assert_nothing_runs, homeostat
+from tests.patience import patient_s
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -42,7 +43,7 @@ def quiet_demo(folder: Path) -> Iterator["subprocess.Popen[str]"]:
 
 def until(condition: Callable[[], bool], limit_s: float) -> None:
     """Wait for a real process."""
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + patient_s(limit_s)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -13,6 +13,7 @@ import pytest
 import homeostat
 from homeostat import Client, Config
 from homeostat.ledger import Holding, Ledger
+from tests.patience import patient_s
 
 NOBODY = "127.0.0.1:1"
 """No broker listens there: connections are refused at once."""
@@ -32,7 +33,7 @@ def log(client: Client, id: Any = "a", **changes: Any) -> None:
 
 
 def until(condition: Any, timeout_s: float = 10.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + patient_s(timeout_s)
     while not condition():
         assert time.monotonic() < deadline_s, "the condition did not come true"
         time.sleep(0.01)

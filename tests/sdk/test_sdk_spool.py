@@ -19,6 +19,7 @@ from deploy.stack.kafka import KafkaBroker
 from homeostat import Client
 from homeostat.contract import LabelBatch
 from homeostat.spool import Damaged, Meta, Spool
+from tests.patience import patient_s
 from tests.sdk.test_sdk_kafka import check_sequences_rise, create_topic, distinct_ids, log_rows, read_topic
 
 NOBODY = "127.0.0.1:1"
@@ -41,7 +42,7 @@ def meta(sequence: int, producer: str = "p", value: bytes = VALUE, rows: int = 3
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + patient_s(timeout_s)
     while not condition():
         assert time.monotonic() < deadline_s, "the condition did not come true"
         time.sleep(0.02)

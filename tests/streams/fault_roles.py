@@ -19,6 +19,7 @@ from db.engine import connect, reading
 from db.migrate import upgrade
 from db.points import SqlRecordStore
 from db.tables import AccountingRow, AlertRow, PointRow
+from tests.patience import patient_s
 
 T = TypeVar("T")
 
@@ -185,7 +186,7 @@ async def until(
     what: str, condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = READY_S
 ) -> None:
     """Poll until `condition()` holds, or what it gives does when it is awaited."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + patient_s(timeout_s)
     while True:
         holds = condition()
         if holds if isinstance(holds, bool) else await holds:

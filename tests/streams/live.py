@@ -16,6 +16,7 @@ from streams.control.configuration import monitor_record, reference_record
 from streams.replay.inprocess import Results
 from streams.stages import InputRecord
 from streams.topics import ALERTS, CONTROL, DEADLETTERS, METRICS, SEALS
+from tests.patience import patient_s
 
 PROGRAM = """
 import sys
@@ -80,7 +81,7 @@ class Worker:
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, why: Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient_s(timeout_s)
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(why())

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
+from tests.patience import patient_s
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +60,7 @@ class Worker:
 
 async def until(what: str, condition: Callable[[], Any], timeout_s: float = 60) -> Any:
     """Poll until `condition()` (a coroutine function or a function) is true; returns its value."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + patient_s(timeout_s)
     while True:
         value = condition()
         if asyncio.iscoroutine(value):

@@ -23,6 +23,7 @@ from streams.replay.replay_check import check
 from streams.stages import InputRecord
 from streams.times import IDLE_US
 from streams.topics import EVENTS, JUDGE_CHECKPOINTS, PROFILES, all_topics
+from tests.patience import patient_s
 from tests.streams.live import Worker, publish, publish_configuration
 from tests.streams.stream_data import (
     START_US,
@@ -34,7 +35,7 @@ from tests.streams.stream_data import (
 )
 from tests.streams.test_stage_properties import with_troubles
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 PARTITIONS = 2
 MODELS = ("loan", "churn")
@@ -100,7 +101,7 @@ async def idle_models(broker: str) -> dict[tuple[str, str], int]:
 
 
 async def wait_for_silence(broker: str, times: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patient_s(60)
     while True:
         counts = await idle_models(broker)
         if all(
@@ -120,7 +121,7 @@ async def wait_until_all_is_told(broker: str) -> None:
             if ends != known:
                 known, since = ends, time.monotonic()
             await asyncio.sleep(0.2)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patient_s(30)
         for partition in range(PARTITIONS):
             snapshots = await reader.read(
                 PROFILES, partition, *_span(await reader.bounds(PROFILES, partition))
