@@ -114,31 +114,32 @@ def models_sign(model: str, version: str, reason: Why, by: By = None, as_json: A
 
 @models.command("verify")
 def models_verify(
-    model: str,
+    model: Annotated[str | None, typer.Argument(help="Default: every model.")] = None,
     version: Annotated[str | None, typer.Argument(help="Default: every version of the model.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fetch every file of a version and check digests and signature; exit 1 where one must not serve or cannot be
     looked at. Every version and every file is told.
 
-    Examples: `homeostat models verify churn` · `homeostat models verify churn 7 --json`
+    Examples: `homeostat models verify` · `homeostat models verify churn` · `homeostat models verify churn 7 --json`
     """
     from serving.model_errors import ServingError
 
     def examined(registry: "MlflowRegistry") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        for each in _wanted(registry, model, version):
+        for name, each in _wanted(registry, model, version):
+            item: dict[str, Any] = {"model": name, "version": each, "ok": False, "signature": None}
             try:
-                found.append(_shown(*registry.examine(model, each)))
+                found.append(item | _shown(*registry.examine(name, each)))
             except ServingError as error:
-                found.append({"version": each, "ok": False, "signature": None, "problem": str(error)})
+                found.append(item | {"problem": str(error)})
         return found
 
     items = _asked(examined)
     if as_json:
         typer.echo(json.dumps({"items": items}, indent=2))
     else:
-        show_table(items, ("version", "ok", "signature", "key", "problem"))
+        show_table(items, ("model", "version", "ok", "signature", "key", "problem"))
     raise typer.Exit(0 if all(each["ok"] for each in items) else 1)
 
 
@@ -213,10 +214,15 @@ def keys_revoke(key_id: KeyId, reason: Why, by: By = None) -> None:
     typer.echo(f"Nothing that the key {found.id} signed counts. Sign what is sound: homeostat models sign")
 
 
-def _wanted(registry: "MlflowRegistry", model: str, version: str | None) -> list[str]:
-    found = [version] if version is not None else [each.version for each in registry.versions(model)]
+def _wanted(registry: "MlflowRegistry", model: str | None, version: str | None) -> list[tuple[str, str]]:
+    """Names and versions."""
+    if model is not None and version is not None:
+        return [(model, version)]
+    names = registry.models() if model is None else [model]
+    found = [(name, each.version) for name in names for each in registry.versions(name)]
     if not found:
-        raise UserError(f"The registry has no version of the model {model!r} that Homeostat registered.")
+        of = "" if model is None else f" of the model {model!r}"
+        raise UserError(f"The registry has no version{of} that Homeostat registered.")
     return found
 
 

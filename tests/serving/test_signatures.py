@@ -294,6 +294,8 @@ def test_the_commands_sign_verify_and_keep_keys(
     assert "model.onnx is not in the artifact store any more" in told[0]["problem"]
     assert "model_card.json has digest" in told[0]["problem"]
     assert told[-1]["ok"]
+    everything = json.loads(said("verify", "--json", code=1))["items"]
+    assert [each for each in everything if each["model"] == server.model] == told
     engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
     with reading(engine) as connection:
         told = connection.exec_driver_sql("SELECT action FROM audit_leaves ORDER BY position").scalars().all()
