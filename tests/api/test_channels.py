@@ -197,16 +197,20 @@ def test_the_largest_card_fits(ill: World) -> None:
 
 @dataclass
 class Inbox:
-    """What the mail server took; `refuse` is its answer instead."""
+    """What the mail server took; `refuse` is its answer instead. With `lose` it takes one, and nobody hears of it."""
 
     envelopes: list[Envelope] = field(default_factory=list)
     refuse: str | None = None
+    lose: bool = False
     port: int = 0
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
         if self.refuse is not None:
             return self.refuse
         self.envelopes.append(envelope)
+        if self.lose:
+            self.lose = False
+            server.transport.abort()
         return "250 taken"
 
     def mails(self) -> list[EmailMessage]:
@@ -276,6 +280,16 @@ async def test_a_mail_shows_everything_and_decides_nothing(ill: World) -> None:
     (picture,) = [each for each in asked.walk() if each.get_content_type() == "image/png"]
     assert picture.get_content().startswith(b"\x89PNG")
     assert f"cid:{picture['Content-ID'].strip('<>')}" in page.get_content()
+
+
+async def test_a_mail_whose_answer_was_lost_is_sent_again_as_the_same_mail(ill: World) -> None:
+    async with smtp() as inbox:
+        told = make(ill, Peer(), mail_channel(inbox.port))
+        inbox.lose = True
+        assert not await told.ask()
+        assert await told.ask()
+    first, second = inbox.mails()
+    assert first["Message-ID"] == second["Message-ID"]
 
 
 async def test_a_title_cannot_add_headers(ill: World) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from remediation.values import Desired
 from tests.remediation.counted import Threads
 from tests.remediation.fakes import Faults, Killed
-from tests.remediation.kinds import ARRANGED, CALLS, KINDS, Clinic, Ending, ended_well
+from tests.remediation.kinds import ARRANGED, BEFORE, CALLS, KINDS, Clinic, Ending, ended_well
 
 CASES: list[tuple[str, Ending, dict[str, Any]]] = [
     *((kind, ending, {}) for kind in KINDS for ending in ("helps", "does not help")),
@@ -112,3 +113,26 @@ async def test_another_agent_takes_over_at_every_boundary_and_the_first_comes_ba
     boundaries = await held_up(begin(), -1)
     for position in range(boundaries):
         await held_up(begin(), position)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+async def test_an_effect_is_tried_again_as_often_as_the_plan_says(
+    retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic = Clinic("promote", parameters={"retries": retries})
+    clinic.use(monkeypatch)
+    tried: list[int] = []
+    apply = clinic.actuator.apply
+
+    async def away(desired: Desired) -> None:
+        tried.append(desired.epoch)
+        if desired.epoch == 3:
+            raise OSError("the broker is away")
+        await apply(desired)
+
+    monkeypatch.setattr(clinic.actuator, "apply", away)
+    with capture_logs():
+        await clinic.run()
+    assert tried == [3] * (retries + 1) + [4]
+    assert (clinic.action.state, clinic.desired.arrangement) == ("reverted", BEFORE)
+    assert "the broker is away" in clinic.action.outcome

@@ -70,6 +70,8 @@ class Flow(RuleBasedStateMachine):
         kind, risky, asks, on_failure = self.steps[len(past)]
         self.clinic.kind = kind
         parameters: dict[str, Any] = {"on_failure": on_failure}
+        if kind == "shadow":
+            parameters |= {"verify": True}
         if kind == "shift_traffic":
             parameters |= {"shares": [0.5, 1], "hold_s": 2}
         found = self.clinic.proposal(facts, risky=risky, parameters=parameters)
