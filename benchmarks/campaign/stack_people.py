@@ -20,6 +20,7 @@ POLICY = f"""people:
   {APPROVER}: {{roles: [approver]}}
   {RELEASER}: {{roles: [release]}}
 rules:
+  - {{models: "*", actions: [promote], roles: [release, approver]}}
   - {{models: "*", roles: [approver]}}
 """
 _LOOK_S = 0.5
