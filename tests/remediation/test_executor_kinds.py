@@ -1,12 +1,13 @@
 """Every kind of action is killed, or sees a time-out, at every boundary of every effect, enumerated; whoever goes on
 ends it the same way, once."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from remediation.values import Desired
+from remediation.values import CLOSED_INCIDENTS, ActionKind, Desired
 from tests.remediation.counted import Threads
 from tests.remediation.fakes import Faults, Killed
 from tests.remediation.kinds import ARRANGED, BEFORE, CALLS, KINDS, Clinic, Ending, ended_well
@@ -136,3 +137,34 @@ async def test_an_effect_is_tried_again_as_often_as_the_plan_says(
     assert tried == [3] * (retries + 1) + [4]
     assert (clinic.action.state, clinic.desired.arrangement) == ("reverted", BEFORE)
     assert "the broker is away" in clinic.action.outcome
+
+
+@pytest.mark.parametrize("kind", ["rollback", "shift_traffic"])
+async def test_a_database_that_is_away_for_30_seconds_loses_nothing_whenever_it_goes(
+    kind: ActionKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fresh() -> Clinic:
+        clinic = Clinic(kind, parameters={"shares": [0.5, 1]} if kind == "shift_traffic" else {})
+        clinic.use(monkeypatch)
+        return clinic
+
+    def away() -> Any:
+        raise ConnectionError("the database is away")
+
+    turns, clinic = 0, fresh()
+    while clinic.incident.state not in CLOSED_INCIDENTS:
+        turns += 1
+        await clinic.turn()
+    assert turns > 3
+    for begins in range(turns):
+        clinic = fresh()
+        for _ in range(begins):
+            await clinic.turn()
+        with monkeypatch.context() as gone, capture_logs():
+            gone.setattr(clinic.journal, "transaction", away)
+            gone.setattr(clinic.journal, "reading", away)
+            for _ in range(30):
+                with suppress(ConnectionError):
+                    await clinic.turn()
+        await clinic.run()
+        ended_well(clinic)
