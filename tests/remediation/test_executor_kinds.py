@@ -1,6 +1,7 @@
 """Every kind of action is killed, or sees a time-out, at every boundary of every effect, enumerated; whoever goes on
 ends it the same way, once."""
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -168,3 +169,20 @@ async def test_a_database_that_is_away_for_30_seconds_loses_nothing_whenever_it_
                     await clinic.turn()
         await clinic.run()
         ended_well(clinic)
+
+
+async def test_an_attempt_that_hangs_is_cut_off_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clinic = Clinic("promote", parameters={"retries": 0, "timeout_s": 0.05})
+    clinic.use(monkeypatch)
+    apply = clinic.actuator.apply
+
+    async def hanging(desired: Desired) -> None:
+        if desired.epoch == 3:
+            await asyncio.Event().wait()
+        await apply(desired)
+
+    monkeypatch.setattr(clinic.actuator, "apply", hanging)
+    with capture_logs():
+        await clinic.run()
+    assert (clinic.action.state, clinic.desired.arrangement) == ("reverted", BEFORE)
+    assert "TimeoutError" in clinic.action.outcome
