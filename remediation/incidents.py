@@ -28,7 +28,7 @@ TRANSITIONS: dict[IncidentState, frozenset[IncidentState]] = {
     "diagnosed": frozenset({"open", "awaiting_approval", "escalated"}),
     "awaiting_approval": frozenset({"open", "executing", "rejected", "expired"}),
     "executing": frozenset({"open", "diagnosed", "verifying", "escalated"}),
-    "verifying": frozenset({"diagnosed", "resolved", "escalated"}),
+    "verifying": frozenset({"open", "diagnosed", "resolved", "escalated"}),
 }
 """What may follow what. From `open` to `escalated` goes only who was treated with another (`remediation.families`).
 A closed incident is never opened again: a new illness is a new incident."""

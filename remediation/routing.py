@@ -116,9 +116,9 @@ def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bo
     judge tells an illness once; what is attached here by mistake would never be told again.)"""
     if concerns(alert, incident.version):
         return alert.start_us < closed_us and alert.change_us < closed_us
-    return alert.end_us <= closed_us or (
-        incident.acted_us is not None and alert.change_us < incident.acted_us
-    )
+    if alert.end_us <= closed_us or incident.acted_us is None:
+        return alert.end_us <= closed_us
+    return incident.state == "resolved" and alert.change_us < incident.acted_us
 
 
 def _held_on(incident: Incident, alert: Alert, now_us: int, uncured_hold_s: float) -> bool:

@@ -1,4 +1,5 @@
-"""A version that people released while another one was ill, and that is ill, too: the incident is its own now."""
+"""A version that serves in place of an ill one, and is ill, too, because people released it or it was gone back to: the
+incident is its own now."""
 
 from msgspec.structs import replace
 
@@ -6,8 +7,10 @@ from remediation import incidents
 from remediation.config import DiagnosisConfig
 from remediation.diagnosis import diagnose, summary
 from remediation.evidence import Facts, gather, with_points
+from remediation.facets import of_operation
 from remediation.ports import Reader, Unit
-from remediation.values import Desired, Incident
+from remediation.routing import still_firing
+from remediation.values import Desired, Incident, Plan
 
 
 def of_successor(
@@ -17,6 +20,17 @@ def of_successor(
     successor = replace(incident, version=desired.version)
     facts = gather(unit, successor, now_us=now_us, near_s=config.near_change_s)
     return None if desired.version == incident.version or not facts.firing() else facts
+
+
+def relapsed(unit: Reader, incident: Incident, plan: Plan) -> bool:
+    """Whether the version that a rollback went back to is told to be ill of the same kind as the one it replaced: what
+    both have is not the doing of a release."""
+    back = plan.to_version
+    if plan.action != "rollback" or back is None or back == incident.version:
+        return False
+    alerts = unit.alerts(incident.id)
+    was = {each.kind for each in still_firing(alerts, incident.version) if not of_operation(each)}
+    return any(each.kind in was and not of_operation(each) for each in still_firing(alerts, back))
 
 
 def taken_over(unit: Unit, incident: Incident, facts: Facts, why: str, *, config: DiagnosisConfig) -> bool:

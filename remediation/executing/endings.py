@@ -12,6 +12,7 @@ from remediation.executing.parts import Parts
 from remediation.playbooks.proposal import controls, is_cleanup
 from remediation.ports import Unit
 from remediation.questions import waiting
+from remediation.succession import relapsed
 from remediation.values import Action, Plan
 
 Effect = Literal["recovered", "contained", "kept"]
@@ -165,6 +166,11 @@ class Endings:
         stopped = name == actions.CANCEL or actions.undoing(action) or not ours
         if controls(plan).on_failure == "next" and not stopped:
             self._go_on(unit, action, _told(plan, outcome))
+        elif name == "verify" and not stopped and incident is not None and relapsed(unit, incident, plan):
+            why = f"{_told(plan, outcome)}; version {plan.to_version} is ill of the same, so it was not the release"
+            incidents.move(
+                unit, incident, to="open", why=why, version=plan.to_version or incident.version, acted_us=None
+            )
         else:
             self._tell(unit, action, _told(plan, outcome))
 

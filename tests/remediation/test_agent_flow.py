@@ -293,3 +293,23 @@ async def test_a_decision_whose_process_died_is_made_known_by_the_agent() -> Non
     await world.agent.reconcile()
     assert (world.registry.alias[MODEL], world.serves()) == ("1", "1")
     assert len(world.bus.topics["desired"]) == published + 1
+
+
+async def test_what_the_version_before_has_as_well_is_not_the_doing_of_the_release() -> None:
+    """The world moved just when version 2 was released: to go back does not help, and what is wrong is found."""
+    world = World()
+    told = await world.bad_release()
+    moved = alert("data_drift", at_us=told.end_us, change_us=told.change_us)
+    for each in (told, moved):
+        await world.agent.receive(each)
+    await world.run(until=lambda: world.serves() == "1")
+    world.ill.add((MODEL, "1"))
+    again = alert("data_drift", version="1", at_us=world.clock.now_us(), change_us=told.change_us)
+    await world.agent.receive(again)
+    await world.agent.receive(
+        alert("performance", version="1", at_us=world.clock.now_us(), change_us=world.clock.now_us() - S)
+    )
+    await world.run()
+    (incident,) = world.incidents()
+    assert (incident.version, incident.cause) == ("1", "population_shift")
+    assert [each.kind for each in world.journal.state.actions.values()] == ["rollback", "retrain"]

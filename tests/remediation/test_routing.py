@@ -1,6 +1,7 @@
 """Which incident an alert belongs to: tables."""
 
 import pytest
+from msgspec.structs import replace
 
 from detectors.values import Alert, AlertKind
 from remediation.routing import route, still_firing
@@ -146,6 +147,13 @@ def test_a_silence_ends_when_another_version_is_asked() -> None:
     over = alert("volume", version="2", at_us=200 * S, state="cleared", evidence=())
     assert still_firing([SILENT], "2") == still_firing([SILENT], "1") == [SILENT]
     assert still_firing([SILENT, over], "1") == []
+
+
+def test_what_was_gone_back_to_in_vain_is_told_to_be_ill() -> None:
+    """Of a cure that was proven, what began before it is history; of one that failed it is the illness that goes on."""
+    back = alert("performance", version="1", at_us=160 * S, change_us=120 * S)
+    assert _decision(back, CLOSED) == "attach"
+    assert _decision(back, replace(CLOSED, state="escalated")) == "open"
 
 
 @pytest.mark.parametrize("told_first", [True, False])
