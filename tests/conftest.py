@@ -40,24 +40,39 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 _SCHEMAS = count(1)
+_making: list[subprocess.Popen[bytes]] = []
 _ROOT = Path(__file__).parents[1]
 _STACKS = "tests/e2e/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make once what many processes that tests start would each make or miss: the compiled kernels, and the cache by
-    which brokers start in half the time."""
+    """Begin to make once what many processes that tests start would each make or miss: the compiled kernels, and the
+    cache by which brokers start in half the time. The processes of the run collect the tests meanwhile."""
     if hasattr(config, "workerinput"):
         return
-    making: subprocess.Popen[bytes] | None = None
     if not any(jar_folder().glob("startup-*.aot")):
         command = [sys.executable, "-m", "deploy.stack.startup_making", str(jar_folder().parent)]
-        making = subprocess.Popen(command, cwd=_ROOT)
+        _making.append(subprocess.Popen(command, cwd=_ROOT))
     if not any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
         code = "from streams.profile.warm import warm_up; warm_up()"
-        subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
-    if making is not None:
-        making.wait()
+        _making.append(subprocess.Popen([sys.executable, "-c", code], cwd=_ROOT))
+
+
+def pytest_collection_finish() -> None:
+    """No test before all is made."""
+    for process in _making:
+        process.wait()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished() -> None:
+    """The same where processes share the tests: they are given none before this returns."""
+    pytest_collection_finish()
+
+
+def pytest_unconfigure() -> None:
+    """Nothing is left where the run ends before its first test."""
+    pytest_collection_finish()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
