@@ -276,6 +276,9 @@ def test_a_candidate_has_to_be_better_by_what_alarmed_or_by_what_the_playbook_sa
     assert plan.parameters["gate"].startswith(
         "recall on held-out groups better than the champion's by over 0"
     )
+    assert (
+        "better than the champion's by over 0, balanced accuracy not worse by over 0.02" in plan.blast_radius
+    )
     gate = "{better: precision, by: 0.01, not_worse: {recall: 0.1}}"
     said = parameters(proposed(one(f"{{action: retrain, gate: {gate}}}"), known).plan).demand
     assert (said.better, said.by, said.not_worse["recall"]) == ("precision", 0.01, 0.1)

@@ -109,7 +109,7 @@ def retrain(step: kinds.Retrain, scene: Scene, attempt: int) -> Draft | str:
     asked = demanded(told, better=step.gate.better, by=step.gate.by, not_worse=step.gate.not_worse)
     return Draft(
         blast_radius=f"A candidate is trained on archived, labelled events of {current.model}. Only if it beats "
-        f"version {current.version} on recent cases that it never saw, every prediction comes from it.",
+        f"version {current.version} on recent cases that it never saw ({asked.told}), every prediction comes from it.",
         undo=f"Version {current.version} serves again; it stays registered, and comes back by itself if the "
         "candidate fails.",
         arrangement=answering(scene.before),
