@@ -101,6 +101,9 @@ def _child(name: str, folder: Path) -> dict[str, float]:
 
 
 def _backtest(folder: Path, name: str) -> int:
+    from streams.replay.process import prepare
+
+    prepare()
     from streams.files.monitor import MonitorFile
     from streams.replay.backtest import backtest
 

@@ -16,6 +16,8 @@ _MASK: Final = np.uint64(0x7F)
 _MORE: Final = np.uint64(0x80)
 _SEVEN: Final = np.uint64(7)
 _ONE: Final = np.uint64(1)
+_MOST: Final = 10
+"""Bytes of a number, and of a zero with its run."""
 _LAST_SHIFT: Final = np.uint64(63)
 """Where the tenth group of seven bits stands: one bit is left for it."""
 
@@ -24,9 +26,8 @@ CUT_OFF, TOO_LONG, TOO_MANY, TOO_FEW = -1, -2, -3, -4
 
 def pack(values: Longs) -> bytes:
     """The numbers as bytes."""
-    packed = np.empty(_packed_size(values), dtype=np.uint8)
-    _pack(values, packed)
-    return packed.tobytes()
+    packed = np.empty(_MOST * len(values), dtype=np.uint8)
+    return packed[: _pack(values, packed)].tobytes()
 
 
 def unpack(data: bytes | memoryview, count: int) -> tuple[Longs, int]:
@@ -49,15 +50,6 @@ def unpack(data: bytes | memoryview, count: int) -> tuple[Longs, int]:
 
 
 @compiled
-def _length(number: np.uint64) -> int:
-    length = 1
-    while number > _MASK:
-        number >>= _SEVEN
-        length += 1
-    return length
-
-
-@compiled
 def _zeros(values: Longs, start: int) -> int:
     end = start
     while end < len(values) and values[end] == 0:
@@ -71,20 +63,6 @@ def _zigzag(value: int) -> np.uint64:
 
 
 @compiled
-def _packed_size(values: Longs) -> int:
-    size, place = 0, 0
-    while place < len(values):
-        if values[place] == 0:
-            run = _zeros(values, place)
-            size += 1 + _length(np.uint64(run - 1))
-            place += run
-        else:
-            size += _length(_zigzag(values[place]))
-            place += 1
-    return size
-
-
-@compiled
 def _put(number: np.uint64, packed: Bytes, place: int) -> int:
     while number > _MASK:
         packed[place] = np.uint8((number & _MASK) | _MORE)
@@ -95,7 +73,8 @@ def _put(number: np.uint64, packed: Bytes, place: int) -> int:
 
 
 @compiled
-def _pack(values: Longs, packed: Bytes) -> None:
+def _pack(values: Longs, packed: Bytes) -> int:
+    """Fills the bytes; how many they are."""
     place, at = 0, 0
     while place < len(values):
         if values[place] == 0:
@@ -106,6 +85,7 @@ def _pack(values: Longs, packed: Bytes) -> None:
         else:
             at = _put(_zigzag(values[place]), packed, at)
             place += 1
+    return at
 
 
 @compiled
@@ -130,7 +110,10 @@ def _unpack(packed: Bytes, values: Longs) -> int:
     while place < len(values):
         if at >= len(packed):
             return TOO_FEW
-        number, at = _get(packed, at)
+        if np.uint8(0) < packed[at] < _MORE:
+            number, at = np.uint64(packed[at]), at + 1
+        else:
+            number, at = _get(packed, at)
         if at < 0:
             return at
         if number == np.uint64(0):

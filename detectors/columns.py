@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from detectors.compiled import compiled
 from detectors.errors import ProfileInvalid
 
 Floats = npt.NDArray[np.float64]
@@ -229,13 +230,22 @@ def effective_rows(cells: Integers) -> float:
     sqrt(2 / cells), 4 %. 500 draws from 170 patients are worth 127 rows; 500 different rows are worth
     500.
     """
-    rows = float(cells.sum())
+    rows, squares = sums(cells)
     if rows <= 0:
         return 0.0
     size = float(len(cells))
-    squares = float(cells @ cells)
     repeats = (squares - rows * rows / size) * size / (size - 1.0)
     return rows * rows / min(max(repeats, rows), rows * rows)
+
+
+@compiled
+def sums(counts: Integers) -> tuple[float, float]:
+    """Of counts and of their squares."""
+    total, squares = 0, 0
+    for place in range(len(counts)):
+        total += counts[place]
+        squares += counts[place] * counts[place]
+    return float(total), float(squares)
 
 
 def numeric_matrix(

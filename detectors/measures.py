@@ -5,13 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.before import Before, columns_of
+from detectors.column_pairs import ColumnPair, column_pairs
 from detectors.columns import Integers
-from detectors.distances import grouped_psi, ks, most_deviant
-from detectors.layout import CategoricalSlots, NumericSlots
+from detectors.distances import grouped_psi
+from detectors.layout import CategoricalSlots
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.output_measures import CONSTANT, output_measures, too_few
 from detectors.profile import Profile
-from detectors.reference import FeatureReference, Reference
+from detectors.reference import Reference
 from detectors.text import watched
 from detectors.values import Monitor
 
@@ -27,9 +28,13 @@ def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Me
     wanted = set(watched(monitor.features)) or set(profile.layout.names)
     worth, known = _worth(profile), columns_of(reference)
     found: list[Measurement] = []
-    for slots in (*profile.layout.numeric, *profile.layout.categorical):
+    for pair in column_pairs(profile, reference, worth):
+        if pair.slots.name in wanted:
+            found += _Column.of_numbers(pair, profile.rows, reference, worth).numbers(pair)
+    for slots in profile.layout.categorical:
         if slots.name in known and slots.name in wanted:
-            found += _Column.of(slots, known[slots.name], profile, reference, worth).measures()
+            column = _Column.of_categories(slots, known[slots.name], profile, reference, worth)
+            found += column.categories(slots, profile.counters)
     return found + output_measures(profile, reference, worth)
 
 
@@ -40,47 +45,74 @@ def _worth(profile: Profile) -> float:
 
 
 class _Column(NamedTuple):
-    """One column in both samples; `present`: rows of the window with a value; `worth`, `reference_worth`: independent
-    rows per counted row."""
+    """One column in both samples; `rows`, `present`, `missing`: of the window; `worth`: independent rows per counted
+    row; `size`, `reference_size`: independent rows with a value; `ratio`: those per row of the reference."""
 
-    slots: NumericSlots | CategoricalSlots
-    part: FeatureReference
-    counters: Integers
-    window: Integers
+    name: str
     before: Before
     rows: int
     present: int
+    missing: int
     worth: float
-    reference_worth: float
+    size: float
+    reference_size: float
+    ratio: float
 
     @classmethod
-    def of(
-        cls,
-        slots: NumericSlots | CategoricalSlots,
-        before: Before,
-        profile: Profile,
-        reference: Reference,
-        worth: float,
-    ) -> "_Column":
-        if isinstance(slots, NumericSlots):
-            window = profile.counters[slots.bins]
-        else:
-            window = np.append(profile.counters[slots.categories], profile.counters[slots.other])
-        ratio = reference.effective_rows / reference.rows
-        present = int(window.sum())
-        return cls(slots, before.part, profile.counters, window, before, profile.rows, present, worth, ratio)
+    def of_numbers(cls, pair: ColumnPair, rows: int, reference: Reference, worth: float) -> "_Column":
+        return cls._of(pair.slots.name, pair.before, (rows, pair.present, pair.missing), reference, worth)
 
-    def measures(self) -> list[Measurement]:
-        found = [self._missing_rate()]
-        names = ("out_of_range_rate", "point_mass", "psi", "ks")
-        if isinstance(self.slots, CategoricalSlots):
-            names = ("new_category_rate", "psi")
+    @classmethod
+    def of_categories(
+        cls, slots: CategoricalSlots, before: Before, profile: Profile, reference: Reference, worth: float
+    ) -> "_Column":
+        counters = profile.counters
+        present = int(counters[slots.categories].sum() + counters[slots.other])
+        rows = profile.rows, present, int(counters[slots.missing])
+        return cls._of(slots.name, before, rows, reference, worth)
+
+    @classmethod
+    def _of(
+        cls, name: str, before: Before, rows: tuple[int, int, int], reference: Reference, worth: float
+    ) -> "_Column":
+        ratio = reference.effective_rows / reference.rows
+        return cls(name, before, *rows, worth, rows[1] * worth, before.present * ratio, ratio)
+
+    def numbers(self, pair: ColumnPair) -> list[Measurement]:
+        """Of a numeric column."""
         because = self._nothing_to_measure()
         if because:
-            return found + [undefined(name, self.part.spec.name, self.present, because) for name in names]
-        if isinstance(self.slots, CategoricalSlots):
-            return [*found, self._new_category_rate(self.slots), self._psi()]
-        return [*found, self._out_of_range(self.slots), self._point_mass(self.slots), self._psi(), self._ks()]
+            return self._undefined(("out_of_range_rate", "point_mass", "psi", "ks"), because)
+        # A sound row is outside of the reference's minimum and maximum with probability 2 / (n + 1).
+        outside = min(2 / (self.reference_size + 1), 1.0)
+        return [
+            self._missing_rate(),
+            self._share("out_of_range_rate", pair.outside / self.present, outside),
+            self._point_mass(pair),
+            self._psi(pair.psi),
+            self._distance("ks", pair.ks)
+            if self.before.varied
+            else undefined("ks", self.name, self.present, CONSTANT),
+        ]
+
+    def categories(self, slots: CategoricalSlots, counters: Integers) -> list[Measurement]:
+        """Of a categorical one."""
+        because = self._nothing_to_measure()
+        if because:
+            return self._undefined(("new_category_rate", "psi"), because)
+        other, grouped = int(counters[slots.other]), self.before.grouped
+        window = np.append(counters[slots.categories], other)
+        return [
+            self._missing_rate(),
+            self._share(
+                "new_category_rate", other / self.present, self.before.part.other / self.before.present
+            ),
+            self._psi(grouped_psi(window, self.worth, grouped.group, grouped.counts)),
+        ]
+
+    def _undefined(self, names: tuple[str, ...], because: str) -> list[Measurement]:
+        rest = [undefined(name, self.name, self.present, because) for name in names]
+        return [self._missing_rate(), *rest]
 
     def _nothing_to_measure(self) -> str | None:
         if self.before.present == 0:
@@ -95,71 +127,53 @@ class _Column(NamedTuple):
         """A share of the present values."""
         return Measurement(
             measure=name,
-            feature=self.part.spec.name,
+            feature=self.name,
             value=value,
             reference=reference,
             rows=self.present,
-            size=self.present * self.worth,
-            reference_size=self.before.present * self.reference_worth,
+            size=self.size,
+            reference_size=self.reference_size,
             tests=tests,
             detail=detail,
         )
 
     def _missing_rate(self) -> Measurement:
-        name, before = self.part.spec.name, self.part.missing + self.before.present
+        before = self.before.part.missing + self.before.present
         because = too_few(self.rows, "rows")
         if because:
-            return undefined("missing_rate", name, self.rows, because)
+            return undefined("missing_rate", self.name, self.rows, because)
         return Measurement(
             measure="missing_rate",
-            feature=name,
-            value=int(self.counters[self.slots.missing]) / self.rows,
-            reference=self.part.missing / before,
+            feature=self.name,
+            value=self.missing / self.rows,
+            reference=self.before.part.missing / before,
             rows=self.rows,
             size=self.rows * self.worth,
-            reference_size=before * self.reference_worth,
+            reference_size=before * self.ratio,
         )
 
-    def _out_of_range(self, slots: NumericSlots) -> Measurement:
-        """Outside the reference's minimum and maximum; a sound row is, with probability 2 / (n + 1)."""
-        outside = int(self.counters[slots.below] + self.counters[slots.above])
-        expected = 2 / (self.before.present * self.reference_worth + 1)
-        return self._share("out_of_range_rate", outside / self.present, min(expected, 1.0))
-
-    def _point_mass(self, slots: NumericSlots) -> Measurement:
+    def _point_mass(self, pair: ColumnPair) -> Measurement:
         """The share of the exactly counted value whose share changed most."""
+        if pair.mass < 0:
+            return undefined("point_mass", self.name, self.present, "every value of it is known")
         tested, before = self.before.masses, self.before.shares
-        if not len(tested):
-            return undefined("point_mass", slots.name, self.present, "every value of it is known")
-        counts, reference_size = self.counters[slots.exact], self.before.present * self.reference_worth
-        most = most_deviant(counts, tested, self.present, self.worth, before, reference_size)
-        value, share = self.part.top[tested[most]][0], int(counts[tested[most]]) / self.present
-        return self._share("point_mass", share, float(before[most]), len(tested), f"the value {value:g}")
+        value, share = self.before.part.top[tested[pair.mass]][0], pair.mass_rows / self.present
+        detail = f"the value {value:g}"
+        return self._share("point_mass", share, float(before[pair.mass]), len(tested), detail)
 
-    def _new_category_rate(self, slots: CategoricalSlots) -> Measurement:
-        other = int(self.counters[slots.other])
-        return self._share("new_category_rate", other / self.present, self.part.other / self.before.present)
-
-    def _psi(self) -> Measurement:
+    def _psi(self, value: float) -> Measurement:
         before = self.before.grouped
         if before.occupied < 2:
-            return undefined("psi", self.part.spec.name, self.present, CONSTANT)
-        return self._distance(
-            "psi", grouped_psi(self.window, self.worth, before.group, before.counts), len(before.counts)
-        )
-
-    def _ks(self) -> Measurement:
-        if not self.before.varied:
-            return undefined("ks", self.part.spec.name, self.present, CONSTANT)
-        return self._distance("ks", ks(self.window, self.before.counts))
+            return undefined("psi", self.name, self.present, CONSTANT)
+        return self._distance("psi", value, len(before.counts))
 
     def _distance(self, name: str, value: float, groups: int = 0) -> Measurement:
         return Measurement(
             measure=name,
-            feature=self.part.spec.name,
+            feature=self.name,
             value=value,
             rows=self.present,
-            size=self.present * self.worth,
-            reference_size=self.before.present * self.reference_worth,
+            size=self.size,
+            reference_size=self.reference_size,
             groups=groups,
         )

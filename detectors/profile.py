@@ -119,10 +119,12 @@ class Profile:
     @property
     def effective_labelled(self) -> float:
         """The same for outcomes; all of them count in full where they were folded without cells."""
+        labelled = self.labelled
+        if self.reference is None or not self.reference.rows_identify:
+            return float(labelled)
         known = self.counters[self.layout.label_repeats]
-        if self.reference is None or not self.reference.rows_identify or int(known.sum()) < self.labelled:
-            return float(self.labelled)
-        return self.labelled * effective_rows(known) / max(int(known.sum()), 1)
+        rows = int(known.sum())
+        return float(labelled) if rows < labelled else labelled * effective_rows(known) / max(rows, 1)
 
     def moments(self, name: str) -> sketches.Moments | None:
         """Mean and variance of a numeric column; None without values."""

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.columns import Flags, Integers
+from detectors.columns import Flags, Floats, Integers
+from detectors.compiled import compiled
 
 
 class Confusion(NamedTuple):
@@ -79,11 +80,20 @@ class Auc(NamedTuple):
 def binned_auc(positives: Sequence[int] | Integers, negatives: Sequence[int] | Integers) -> Auc:
     """Mann-Whitney's statistic from the histograms of both classes' scores; ties in a bin count half."""
     good, bad = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
-    pairs = float(good.sum() * bad.sum())
-    if pairs == 0:
-        return Auc(None)
-    ties = float(good @ bad)
-    return Auc(float(good @ (np.cumsum(bad) - bad) + ties / 2) / pairs, ties / 2 / pairs)
+    pairs, wins, ties = _pairs(good, bad)
+    return Auc((wins + ties / 2) / pairs, ties / 2 / pairs) if pairs else Auc(None)
+
+
+@compiled
+def _pairs(good: Floats, bad: Floats) -> tuple[float, float, float]:
+    """Pairs of both classes, those whose positive is in the higher bin, and those of one bin."""
+    goods, bads, wins, ties = 0.0, 0.0, 0.0, 0.0
+    for place in range(len(good)):
+        wins += good[place] * bads
+        ties += good[place] * bad[place]
+        goods += good[place]
+        bads += bad[place]
+    return goods * bads, wins, ties
 
 
 def auc_error(value: float, positives: float, negatives: float) -> float:

@@ -36,13 +36,17 @@ def judge(
 ) -> Judged:
     """Hold each measure against its threshold. chances: of a false breach, by kind; kinds: what was remembered of
     each; told: which measures are read (default: all)."""
-    plain = {kind for kind, one in kinds.items() if not one.streaks and one.standing == Standing()}
+    eventful = {kind for kind, one in kinds.items() if one.streaks or one.standing != Standing()}
     found: list[Decision] = []
     seen: dict[AlertKind, bool] = {}
+    unread: dict[str, bool] = {}
     for one in measurements:
-        kind = KINDS[one.measure]
-        seen.setdefault(kind, False)
-        if told is not None and not told(one.measure) and (kind in plain or kind not in kinds):
+        kind, leave = KINDS[one.measure], unread.get(one.measure)
+        if leave is None:
+            seen.setdefault(kind, False)
+            leave = told is not None and not told(one.measure) and kind not in eventful
+            unread[one.measure] = leave
+        if leave:
             if one.value is None:
                 continue
             if is_small(one):

@@ -78,7 +78,7 @@ def main() -> None:
     # structlog's own default is stdout, where a warning would be in the middle of JSON.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
-        app()
+        app(obj=backtest.OWN_PROCESS)
     except KeyboardInterrupt:
         typer.echo("homeostat: stopped.", err=True)
         sys.exit(130)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 _CELLS_TOLD = 5
+OWN_PROCESS: Final = object()
+"""The context's object where the process is there for the command alone."""
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def backtest(
+    context: typer.Context,
     data: Annotated[
         Path, typer.Argument(help="CSV, CSV.gz, Parquet, or a folder of Parquet, in order of time.")
     ],
@@ -42,6 +45,10 @@ def backtest(
 
     Example: `homeostat backtest analysis.csv.gz --monitor car-loan.yaml --labels targets.csv.gz --json`
     """
+    if context.obj is OWN_PROCESS:
+        from streams.replay.process import prepare
+
+        prepare()
     from streams.replay.backtest import backtest as run
 
     with progress() as bar:

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from detectors.columns import SCORE_BINS, Floats, Integers
+from detectors.compiled import compiled
 from detectors.concept.values import Pane
 from detectors.outcome_slots import BinarySlots, MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
@@ -55,19 +56,40 @@ def _binary_scores(profile: Profile, slots: BinarySlots) -> tuple[Integers, Inte
     cuts has the errors that are left.
     """
     positive, negative = profile.counters[slots.positive_scores], profile.counters[slots.negative_scores]
-    missed, false = profile.confusion.fn, profile.confusion.fp
-    below = np.append(0, np.cumsum(positive))
-    above = np.append(np.cumsum(negative[::-1])[::-1], 0)
-    fits = (below[:-1] <= missed) & (missed <= below[1:]) & (above[1:] <= false) & (false <= above[:-1])
-    if not fits.any():
-        return None
-    places = np.flatnonzero(fits)
-    cut = int(places[np.argmin(np.abs(places - SCORE_BINS // 2))])
+    counts = profile.confusion
+    missed, false = counts.fn, counts.fp
+    cut, wrong = _split(positive, negative, missed, false)
+    return None if cut < 0 else (positive + negative - wrong, wrong, _SURE[cut])
+
+
+@compiled
+def _split(positive: Integers, negative: Integers, missed: int, false: int) -> tuple[int, Integers]:
+    """The bin that holds the threshold, the one nearest to the middle of those that can (-1: none can), and how many
+    rows of each bin were wrong."""
+    cut, below, above = -1, 0, negative.sum()
+    wrong, rest = np.zeros_like(positive), 0
+    for place in range(len(positive)):
+        fits = below <= missed <= below + positive[place] and above - negative[place] <= false <= above
+        if fits and (cut < 0 or abs(place - _MIDDLE) < abs(cut - _MIDDLE)):
+            cut, rest = place, missed - below + false - (above - negative[place])
+        below += positive[place]
+        above -= negative[place]
+    for place in range(len(positive)):
+        wrong[place] = positive[place] if place < cut else negative[place]
+    if cut >= 0:
+        wrong[cut] = rest
+    return cut, wrong
+
+
+def _how_sure(cut: int) -> Floats:
+    """How far each bin is from a threshold in one of them, from 0.5 to 1."""
     bins = np.arange(SCORE_BINS)
-    wrong = np.where(bins < cut, positive, negative)
-    wrong[cut] = missed - below[cut] + false - above[cut + 1]
     far = np.where(bins < cut, (cut - bins) / max(cut, 1), (bins - cut) / (SCORE_BINS - cut))
-    return positive + negative - wrong, wrong, (1 + far) / 2
+    return (1 + far) / 2
+
+
+_MIDDLE: Final = SCORE_BINS // 2
+_SURE: Final = tuple(_how_sure(cut) for cut in range(SCORE_BINS))
 
 
 def _strata(

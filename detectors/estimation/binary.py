@@ -15,8 +15,8 @@ from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
 from detectors.estimation.checking import Checked, checked
 from detectors.estimation.expected import Expected, Facts, expect, expect_each, known_values
-from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
-from detectors.estimation.marginals import fit_marginals, moved
+from detectors.estimation.groups import Groups, by_block, row_shares, told
+from detectors.estimation.marginals import fit_marginals, moved, moved_in
 from detectors.estimation.values import BinaryCells, Estimator, Marginals, Numbers
 from detectors.outcome_slots import BinarySlots
 from detectors.profile import Profile
@@ -121,8 +121,7 @@ def expect_binary(
         return []
     known = KNOWN.of(cells)
     counts = cells_of_profile(profile, slots, known.said)
-    shares = window_shares(groups, profile)
-    return expect_cells(counts, known.chances, moved(marginals, shares), known.facts)
+    return expect_cells(counts, known.chances, moved_in(marginals, groups, profile), known.facts)
 
 
 def expect_cells(counts: Floats, chances: Floats, shift: Floats | None, facts: Facts) -> list[Expected]:

@@ -32,11 +32,13 @@ def cells_of_profile(profile: Profile, slots: BinarySlots, said: Floats) -> Floa
     """
     scores = profile.counters[profile.layout.scores].astype(np.float64)
     predicted = int(profile.counters[profile.layout.predicted])
-    shares = np.clip(said, _SURE, 1 - _SURE)
-    if predicted and scores.sum():
-        wanted = float(profile.counters[slots.positive]) / predicted
-        shares = tilted(shares[:, None], scores[:, None], np.array([wanted]))[:, 0]
-    return np.stack([scores * (1 - shares), scores * shares], axis=1).reshape(-1)
+    shares = np.minimum(np.maximum(said, _SURE), 1 - _SURE)
+    if predicted:
+        shares = _tilted(shares, scores, float(profile.counters[slots.positive]) / predicted)
+    found = np.empty(2 * len(scores))
+    found[1::2] = scores * shares
+    found[::2] = scores * (1 - shares)
+    return found
 
 
 def tilted(chances: Floats, weights: Floats, means: Floats) -> Floats:

@@ -90,7 +90,7 @@ def _told(
         return Estimate(measure=name, rows=rows, undefined="nothing is expected that it could be a share of")
     others = [other for one in found[1:] if (other := one.values[name]) is not None]
     middle = sum(others) / max(len(others), 1)
-    spread = sum((other - middle) ** 2 for other in others)
+    spread = sum([(other - middle) ** 2 for other in others])
     before = estimator.expected.get(name)
     doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
     strange = UNKNOWN_DOUBT * unknown * (1.0 if name not in _UNBOUNDED else abs(value))

@@ -52,11 +52,15 @@ class Groups(NamedTuple):
 
     def of_window(self, counters: Integers) -> Floats:
         """Rows of a profile by group."""
+        counts = counters[self.places()]
+        return self._joined(counts[:-1], int(counts[-1]))
+
+    def places(self) -> Integers:
+        """Where a profile counts the rows of each bin, then those that are missing."""
         slots = self.slots
         if isinstance(slots, NumericSlots):
-            return self._joined(counters[slots.bins], int(counters[slots.missing]))
-        counts = np.append(counters[slots.categories], counters[slots.other])
-        return self._joined(counts, int(counters[slots.missing]))
+            return np.array([*range(slots.bins.start, slots.bins.stop), slots.missing])
+        return np.array([*range(slots.categories.start, slots.categories.stop), slots.other, slots.missing])
 
     def of_reference(self, part: FeatureReference) -> Floats:
         """Rows of the reference by group."""
@@ -114,10 +118,30 @@ def _ranked_groups(counts: Floats) -> Integers:
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
+class _Places(NamedTuple):
+    """Where a profile counts what is in the groups, the group of each place, and how many groups there are."""
+
+    places: Integers
+    groups: Integers
+    width: int
+
+    @classmethod
+    def of(cls, groups: list[Groups]) -> "_Places":
+        numbers = [np.append(one.group, one.width - 1) + one.first for one in groups]
+        width = groups[-1].first + groups[-1].width
+        return cls(np.concatenate([one.places() for one in groups]), np.concatenate(numbers), width)
+
+
+_PLACES: Final = Remembered(_Places.of)
+
+
 def window_shares(groups: list[Groups], profile: Profile) -> Floats:
     """Share of the rows of a profile in each group."""
-    parts = [one.of_window(profile.counters) for one in groups]
-    return np.concatenate(parts) / max(profile.rows, 1) if parts else np.zeros(0)
+    if not groups:
+        return np.zeros(0)
+    known = _PLACES.of(groups)
+    rows = np.bincount(known.groups, weights=profile.counters[known.places], minlength=known.width)
+    return rows.astype(np.float64) / max(profile.rows, 1)
 
 
 def row_groups(groups: list[Groups], features: Mapping[str, Column], rows: int) -> Integers:

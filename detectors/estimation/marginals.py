@@ -10,15 +10,16 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detectors.columns import Floats, Integers
-from detectors.estimation.groups import BLOCKS, told
+from detectors.compiled import compiled
+from detectors.estimation.groups import BLOCKS, Groups, told, window_shares
 from detectors.estimation.values import Marginals
+from detectors.profile import Profile
 from detectors.remembered import Remembered
 
 STRENGTHS: Final = (3_000.0, 300.0, 30.0)
 """Rows that "no effect" counts for in each group."""
 _CAUTION: Final = 4.0
 """A change of two standard errors is believed by half, one of four by four fifths."""
-_CHUNK: Final = 16_384
 _LEAST_GAIN: Final = 1e-6
 """Share of the squares of a block that must be explained: more than rounding."""
 
@@ -76,6 +77,11 @@ def moved(marginals: Marginals, shares: Floats) -> Floats | None:
     return found * (size / np.maximum(size + _CAUTION * noise, 1e-300))
 
 
+def moved_in(marginals: Marginals, groups: list[Groups], profile: Profile) -> Floats | None:
+    """The same for a window."""
+    return moved(marginals, window_shares(groups, profile)) if marginals.effects else None
+
+
 def _arrays(marginals: Marginals) -> tuple[Floats, Floats]:
     """Effects (replicates, targets, groups), and the shares of the groups in the reference."""
     return np.array(marginals.effects), np.array(marginals.shares)
@@ -118,20 +124,36 @@ def _sums(codes: Integers, width: int, targets: Floats, blocks: Integers) -> _Su
         (targets.shape[1],),
     )
     found = _Sums(*(np.zeros((BLOCKS, *shape)) for shape in shapes))
-    for block in range(BLOCKS):
-        rows = np.flatnonzero(blocks == block)
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            design = np.zeros((len(part), width), dtype=np.float32)
-            np.put_along_axis(design, codes[part], np.float32(1), axis=1)
-            aimed = targets[part]
-            found.rows[block] += len(part)
-            found.singles[block] += design.sum(axis=0)
-            found.pairs[block] += design.T @ design
-            found.targets[block] += aimed.sum(axis=0)
-            found.crossed[block] += design.T.astype(np.float64) @ aimed
-            found.squares[block] += np.square(aimed).sum(axis=0)
+    _add_rows(np.ascontiguousarray(codes), np.ascontiguousarray(targets), blocks, *found)
     return found
+
+
+@compiled
+def _add_rows(
+    codes: Integers,
+    targets: Floats,
+    blocks: Integers,
+    rows: Floats,
+    singles: Floats,
+    pairs: Floats,
+    sums: Floats,
+    crossed: Floats,
+    squares: Floats,
+) -> None:
+    count, columns = codes.shape
+    for i in range(count):
+        block = blocks[i]
+        rows[block] += 1.0
+        for t in range(targets.shape[1]):
+            sums[block, t] += targets[i, t]
+            squares[block, t] += targets[i, t] * targets[i, t]
+        for column in range(columns):
+            code = codes[i, column]
+            singles[block, code] += 1.0
+            for other in range(columns):
+                pairs[block, code, codes[i, other]] += 1.0
+            for t in range(targets.shape[1]):
+                crossed[block, code, t] += targets[i, t]
 
 
 def _solve(sums: _Sums, strength: float) -> Floats:

@@ -10,8 +10,8 @@ from detectors.distances import coarse_groups
 from detectors.estimation.cells import tilted
 from detectors.estimation.checking import checked
 from detectors.estimation.expected import Expected, known_values
-from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
-from detectors.estimation.marginals import fit_marginals, moved
+from detectors.estimation.groups import Groups, by_block, row_shares, told
+from detectors.estimation.marginals import fit_marginals, moved, moved_in
 from detectors.estimation.values import Estimator, Marginals, MulticlassCells
 from detectors.outcome_counts import CLASSES, class_codes
 from detectors.outcome_slots import MulticlassSlots
@@ -92,7 +92,7 @@ def expect_multiclass(
     scores = found.astype(np.float64)
     known = np.array(cells.counts).reshape(slots.classes, width)
     counts = joined(known, profile.counters[slots.said].astype(np.float64), scores)
-    shift = moved(marginals, window_shares(groups, profile))
+    shift = moved_in(marginals, groups, profile)
     return [
         expect_classes(
             counts,

@@ -12,8 +12,8 @@ import numpy as np
 from detectors.columns import Floats, Integers, singles
 from detectors.estimation.checking import checked
 from detectors.estimation.expected import Expected, known_values
-from detectors.estimation.groups import Groups, by_block, row_shares, told, window_shares
-from detectors.estimation.marginals import fit_marginals, moved
+from detectors.estimation.groups import Groups, by_block, row_shares, told
+from detectors.estimation.marginals import fit_marginals, moved, moved_in
 from detectors.estimation.values import Estimator, Marginals, RegressionCells
 from detectors.outcome_slots import RegressionSlots
 from detectors.profile import Profile
@@ -75,7 +75,7 @@ def expect_regression(
     if not isinstance(slots, RegressionSlots):
         return []
     counts = profile.counters[slots.said].astype(np.float64)
-    shift = moved(marginals, window_shares(groups, profile))
+    shift = moved_in(marginals, groups, profile)
     return [
         expect_errors(counts, np.array(one).reshape(4, -1), None if shift is None else shift[place])
         for place, one in enumerate(cells.means)

@@ -7,13 +7,13 @@ assignment has to put these right as well, which tells columns apart that are di
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
 import numpy as np
 
-from detectors.before import columns_of
+from detectors.column_pairs import ColumnPair, column_pairs
 from detectors.columns import Floats, Integers
-from detectors.distances import ks
 from detectors.layout import BUCKETS, CROSS_COLUMNS, Layout
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
@@ -60,9 +60,13 @@ class Costs(NamedTuple):
         return total
 
 
-def misalignment(profile: Profile, reference: Reference) -> Finding | None:
-    """The columns that hold the values of others, or None."""
-    if profile.rows < MINIMUM_ROWS or _moved_columns(profile, reference) < 2:
+def misalignment(
+    profile: Profile, reference: Reference, pairs: Sequence[ColumnPair] | None = None
+) -> Finding | None:
+    """The columns that hold the values of others, or None. pairs: the columns, where they have been held beside each
+    other already."""
+    pairs = column_pairs(profile, reference) if pairs is None else pairs
+    if profile.rows < MINIMUM_ROWS or _moved_columns(pairs) < 2:
         return None
     costs = column_costs(profile, reference)
     nearest = np.diagonal(costs.divergence) - costs.divergence.min(axis=1, initial=np.inf)
@@ -80,7 +84,7 @@ def misalignment(profile: Profile, reference: Reference) -> Finding | None:
         return None
     columns = tuple(costs.names[place] for place in moved)
     sources = tuple(costs.names[order[place]] for place in moved)
-    pairs = ", ".join(f"{column} holds {source}" for column, source in zip(columns, sources, strict=True))
+    held = ", ".join(f"{column} holds {source}" for column, source in zip(columns, sources, strict=True))
     return Finding(
         kind="misaligned_columns",
         columns=columns,
@@ -89,22 +93,17 @@ def misalignment(profile: Profile, reference: Reference) -> Finding | None:
         threshold=GAIN,
         rows=profile.rows,
         message=(
-            f"columns are misaligned: {pairs}. Read that way each of them is {gain:.2f} nats a row nearer to what the "
+            f"columns are misaligned: {held}. Read that way each of them is {gain:.2f} nats a row nearer to what the "
             f"reference knows ({GAIN} are taken for a misalignment; {profile.rows} rows)"
         ),
     )
 
 
-def _moved_columns(profile: Profile, reference: Reference) -> int:
+def _moved_columns(pairs: Sequence[ColumnPair]) -> int:
     """Numeric columns that are not as they were; an exchange moves two at least."""
-    moved, known = 0, columns_of(reference)
-    for slots in profile.layout.numeric:
-        before, counts = known.get(slots.name), profile.counters[slots.bins]
-        rows = int(counts.sum())
-        if before is not None and before.counts.any() and rows >= MINIMUM_ROWS:
-            far = ks(counts, before.counts)
-            moved += far > MOVED + _CHANCE / math.sqrt(rows)
-    return moved
+    return sum(
+        one.present >= MINIMUM_ROWS and one.ks > MOVED + _CHANCE / math.sqrt(one.present) for one in pairs
+    )
 
 
 def column_costs(profile: Profile, reference: Reference) -> Costs:

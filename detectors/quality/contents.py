@@ -1,8 +1,9 @@
 """Columns that stopped saying anything, and categories that stopped coming."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from detectors.column_pairs import ColumnPair, column_pairs
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.quality.values import SURPRISE, Finding
@@ -19,22 +20,21 @@ def constant_columns(
     worth: Mapping[str, float] | None = None,
     runs: Mapping[str, int] | None = None,
     surprise: float = SURPRISE,
+    pairs: Sequence[ColumnPair] | None = None,
 ) -> list[Finding]:
     """Columns with one value throughout the window that vary in the reference.
 
     worth: independent rows per row, by column; 1 where it is not told (see `dependence.column_worth`). runs: the
     longest rows of one value in the reference (`dependence.longest_runs`), of which it takes twice as many.
-    surprise: minus the logarithm of the chance that is taken for none.
+    surprise: minus the logarithm of the chance that is taken for none. pairs: the columns, where they have been held
+    beside each other already.
     """
     found: list[Finding] = []
-    for slots in profile.layout.numeric:
-        part, now = reference.feature(slots.name), profile.moments(slots.name)
-        if (
-            part is None
-            or now is None
-            or not part.variance
-            or now.rows <= 2 * (runs or {}).get(slots.name, 0)
-        ):
+    for pair in column_pairs(profile, reference) if pairs is None else pairs:
+        slots, part = pair.slots, pair.before.part
+        # One value lies in one bin.
+        now = profile.moments(slots.name) if pair.greatest == pair.present else None
+        if now is None or not part.variance or now.rows <= 2 * (runs or {}).get(slots.name, 0):
             continue
         independent = now.rows * (worth or {}).get(slots.name, 1.0)
         far = 1 + abs(now.mean - slots.center) / slots.scale

@@ -1,14 +1,13 @@
 """A column that suddenly comes in another unit: grams for kilograms, cents for euros, Fahrenheit for Celsius."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.before import columns_of
+from detectors.column_pairs import ColumnPair, column_pairs
 from detectors.columns import Floats
-from detectors.distances import ks
 from detectors.layout import NumericSlots
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
@@ -93,6 +92,7 @@ def unit_changes(
     reference: Reference,
     worth: Mapping[str, float] | None = None,
     surprise: float = SURPRISE,
+    pairs: Sequence[ColumnPair] | None = None,
 ) -> list[Finding]:
     """Columns that a change of unit explains better than a drift: the window is far from the reference, and the
     reference, converted, is near the window.
@@ -101,19 +101,18 @@ def unit_changes(
     row, by column (see `dependence.column_worth`). A column whose rows resemble their neighbours by that or by the
     baseline, such as a price or a count that grows, comes to another level by itself, and is told of known factors
     from `WANDERING` on only, and from `GONE`. surprise: minus the logarithm of the chance
-    that is taken for none; what few rows may be away by chance is no finding.
+    that is taken for none; what few rows may be away by chance is no finding. pairs: the columns, where they have been
+    held beside each other already.
     """
     found: list[Finding] = []
-    known, dependent = columns_of(reference), _DEPENDENT.of(reference)
-    for slots in profile.layout.numeric:
-        before, counts = known.get(slots.name), profile.counters[slots.bins]
-        rows = int(counts.sum())
-        if before is None or rows < MINIMUM_ROWS or not before.present:
+    dependent = _DEPENDENT.of(reference)
+    for pair in column_pairs(profile, reference) if pairs is None else pairs:
+        slots, part, rows, moved = pair.slots, pair.before.part, pair.present, pair.ks
+        if rows < MINIMUM_ROWS or not pair.before.present or moved < MOVED:
             continue
-        part, moved = before.part, ks(counts, before.counts)
         resembles = slots.name in dependent or (worth or {}).get(slots.name, 1.0) < 1.0
         wanders = resembles or (worth is not None and reference.rows < LONG)
-        least = max(GONE if wanders else MOVED, _by_chance(rows, before.present, surprise))
+        least = max(GONE if wanders else MOVED, _by_chance(rows, pair.before.present, surprise))
         shape = Shape.of(part) if moved >= least else None
         if shape is None or len(shape.points) < 2:
             continue

@@ -44,6 +44,9 @@ class Sums(NamedTuple):
 
 def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> Sums:
     """The sums of a window by stratum."""
+    if len(counters) == 1:
+        sums, rows = plan.of_window(counters[0])
+        return Sums(rounded(sums)[np.newaxis], plan.squares_of(counters[0])[np.newaxis], rows[np.newaxis])
     parts = [plan.of_window(each) for each in counters]
     squares = np.stack([plan.squares_of(each) for each in counters])
     sums = rounded(np.stack([sums for sums, _ in parts]))

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.columns import Column, Floats, Integers
+from detectors.columns import Block, Column, Floats, Integers, numeric_matrix
+from detectors.layout import Layout, layout_of
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.sequential.plan import TrackPlan
@@ -34,8 +35,20 @@ class Rows:
         """Some of the rows, without their segments."""
         rest = (self.predictions, self.scores, self.labels, self.phases)
         predictions, scores, labels, phases = [None if one is None else one[places] for one in rest]
-        features = {name: column[places] for name, column in self.features.items()}
+        block = self.features
+        if isinstance(block, Block) and isinstance(places, slice):
+            first, end, _ = places.indices(len(self))
+            features = block.part(first, end)
+        else:
+            features = {name: column[places] for name, column in self.features.items()}
         return Rows(features, predictions, scores, labels, phases)
+
+    def side_by_side(self, layout: Layout) -> "Rows":
+        """The same, the columns in one matrix where they are nothing but numbers: short parts are then counted fast."""
+        if not layout.only_numbers or set(self.features) != set(layout.numeric_names):
+            return self
+        matrix = numeric_matrix(self.features, layout.numeric_names, len(self))
+        return replace(self, features=Block(layout.numeric_names, matrix, 0, len(self)))
 
     def unlabelled(self) -> "Rows":
         """The same without labels."""
@@ -78,7 +91,7 @@ class BlockSums(NamedTuple):
 
 def block_sums(reference: Reference, rows: Rows, size: int, tracks: Sequence[TrackPlan]) -> list[BlockSums]:
     """The sums of the tracks' scores in each block; rows at the end that fill no block are left out."""
-    blocks = len(rows) // size
+    blocks, rows = len(rows) // size, rows.side_by_side(layout_of(reference))
     found = [
         BlockSums(np.zeros((blocks, *one.base_sums.shape)), np.zeros((blocks, *one.base_rows.shape)))
         for one in tracks

@@ -194,7 +194,7 @@ def evidence(
     shape = total_rows.shape
     few, many, weight = np.empty(shape), np.empty(shape), np.empty(shape)
     per_row, per_base = np.empty(shape), np.empty(shape)
-    size = np.empty(shape[1])
+    size, per_variance = np.empty(shape[1]), 1.0 / variances[0]
     for c in range(candidates):
         for g in range(shape[1]):
             size[g] = 0.0
@@ -208,15 +208,21 @@ def evidence(
                 size[g] += few[s, g] if known else 0.0
         for k in range(scores):
             g = groups[k]
-            precision, difference = 0.0, 0.0
-            for s in range(strata):
-                here = (total_sums[s, k] - sums[c, s, k]) * per_row[s, g] - (
-                    base_sums[s, k] + sums[c, s, k]
-                ) * per_base[s, g]
-                p = weight[s, g] / variances[s, k]
-                difference += p * here
-                precision += p
-            found = difference / precision if precision > 0.0 else 0.0
+            precision, found = weight[0, g] * per_variance[k], 0.0
+            if strata == 1:
+                earlier = sums[c, 0, k]
+                found = (total_sums[0, k] - earlier) * per_row[0, g]
+                found -= (base_sums[0, k] + earlier) * per_base[0, g]
+            else:
+                precision, difference = 0.0, 0.0
+                for s in range(strata):
+                    here = (total_sums[s, k] - sums[c, s, k]) * per_row[s, g] - (
+                        base_sums[s, k] + sums[c, s, k]
+                    ) * per_base[s, g]
+                    p = weight[s, g] / variances[s, k]
+                    difference += p * here
+                    precision += p
+                found = difference / precision if precision > 0.0 else 0.0
             moved[c, k], out[c, k] = found, -np.inf
             if forms[k] == COUNT:
                 if strata > 1 or abs(found) >= figures[4, k]:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import SKETCH_CELLS, Integers
+from detectors.columns import SKETCH_CELLS, Integers, sums
 from detectors.errors import ProfileInvalid
 from detectors.layout import layout_of
 from detectors.sequential.advance import advance, of_window
@@ -97,8 +97,8 @@ def _with_repeats(plan: Plan, memory: Memory, counters: Sequence[Integers]) -> M
         return memory
     layout = layout_of(plan.reference)
     room = layout.repeats if plan.axis == "event" else layout.label_repeats
-    cells = np.sum([each[room] for each in counters], axis=0).astype(np.float64)
-    rows, squares = float(cells.sum()), float(cells @ cells)
+    parts = [each[room] for each in counters]
+    rows, squares = sums(parts[0] if len(parts) == 1 else np.sum(parts, axis=0))
     excess = (squares - rows * rows / SKETCH_CELLS) * SKETCH_CELLS / (SKETCH_CELLS - 1) - rows
     chance = SURE * rows * (2 / SKETCH_CELLS) ** 0.5
     if memory.pairs > 0:

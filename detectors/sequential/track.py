@@ -9,6 +9,7 @@ the initial value is unknown (1991); Shin, Ramdas and Rinaldo, E-detectors (2022
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -92,7 +93,9 @@ class Candidates:
         self.at.append(window)
         self.at_us.append(start_us)
         self.shares.append(share)
-        kept = [i for i, at in enumerate(self.at) if i == 0 or _is_kept(at, window + 1)]
+        recent = bisect_left(self.at, window + 1 - RECENT)
+        kept = [i for i in range(recent) if i == 0 or _is_kept(self.at[i], window + 1)]
+        kept += range(recent, len(self.at))
         self.at_sums, self.at_rows = (
             _with(self.at_sums, kept, self.sums),
             _with(self.at_rows, kept, self.rows),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -21,12 +22,23 @@ from detectors.segments import compared, own_of, profile_of
 from detectors.service.measures import service_measures
 from detectors.single import Told, verdicts_alone
 from detectors.values import MetricPoint, Monitor
+from homeostat.contract import partition_of
 from streams.control.measures import known_measures
 from streams.judge.seals import Seal
 from streams.judge.windows import ClosedWindow, SeriesName
 
 ALL: Final = "all"
 """The segment that all rows are in."""
+
+
+KINDS: Final = {name: (("kind", name.encode()),) for name in ("alert", "point", "seal")}
+"""The headers of what the judge tells."""
+
+
+@lru_cache(maxsize=4_096)
+def place_of(model: str, partitions: int) -> tuple[int, bytes]:
+    """The partition of what is told about a model, and its key."""
+    return partition_of(model, 0, partitions), model.encode()
 
 
 def context_of(name: SeriesName, window: ClosedWindow, profile: Profile) -> Window:

@@ -13,7 +13,6 @@ from detectors.reference import Reference
 from detectors.sequential.hearing import Statement, hear
 from detectors.single import Told
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
-from homeostat.contract import partition_of
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
 from streams.judge.carrying import Ageing, carry, has_aged, placed, read_copy
@@ -24,8 +23,10 @@ from streams.judge.merging import merge_final
 from streams.judge.model_axis import ModelAxis, Plans
 from streams.judge.points import (
     ALL,
+    KINDS,
     context_of,
     further,
+    place_of,
     rows_point,
     seal_of,
     unlabelled,
@@ -376,10 +377,8 @@ class JudgeStage:
         self._output(ALERTS, alert.model, msgspec.json.encode(alert), "alert")
 
     def _output(self, topic: str, model: str, value: bytes, kind: str) -> None:
-        partition = partition_of(model, 0, self._partitions)
-        self._outputs.append(
-            OutputRecord(topic, partition, model.encode(), value, (("kind", kind.encode()),))
-        )
+        place = place_of(model, self._partitions)
+        self._outputs.append(OutputRecord(topic, *place, value, KINDS[kind]))
 
     def _settle(self, series: Series, old_us: int) -> None:
         """Forget what is beyond correction, and merge what can change no more (a plan asks for single panes)."""
