@@ -6,7 +6,8 @@
 Scenarios: `memory.flat.ratio` (resident memory in the last tenth of the events against that in the second fifth, when
 the label horizon and the lateness are full; medians, because fetches come and go), `memory.100x50.mb` (100 models of 50
 features with panes of 10 s, as by default: resident memory less 32 bytes per id), `memory.ids.N.bytes` (what the table
-of ids takes at most for each of N ids in the horizon, without segments, as it fills and as the horizon moves on).
+of ids takes at most for each of N ids in the horizon, without segments, as it fills and as the horizon moves on),
+`memory.ids.N.segments.bytes` (the same with segments and a 24th of the horizon in memory, as `homeostat up` runs).
 """
 
 import asyncio
@@ -34,7 +35,7 @@ def main() -> int:
         "--ids", type=int, nargs="*", default=[2_000_000], help="ids in the horizon (default: 2000000)"
     )
     given = options.parse_args()
-    found = [_ids(ids) for ids in given.ids]
+    found = [_ids(ids, segments) for ids in given.ids for segments in (False, True)]
     found += [_flat(given.events, given.seed), _many(given.rows_per_model, given.seed)]
     return show(found, as_json=given.json)
 
@@ -102,12 +103,12 @@ def _many(rows: int, seed: int) -> Scenario:
     )
 
 
-def _ids(ids: int) -> Scenario:
-    say(f"ids: {ids:,} in the horizon")
-    command = [sys.executable, "-m", "benchmarks.memory_ids", str(ids)]
+def _ids(ids: int, segments: bool) -> Scenario:
+    say(f"ids: {ids:,} in the horizon" + (", with segments" if segments else ""))
+    command = [sys.executable, "-m", "benchmarks.memory_ids", str(ids), *["--segments"] * segments]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return Scenario(
-        id=f"memory.ids.{ids}.bytes",
+        id=f"memory.ids.{ids}.segments.bytes" if segments else f"memory.ids.{ids}.bytes",
         value=max(found["filling"], found["moving"]),
         unit="bytes per id in the horizon",
         higher_is_better=False,

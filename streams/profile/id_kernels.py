@@ -208,8 +208,11 @@ def join(
     then the waiting labels that were revised, and how many labels met each fate.
     """
     fates = np.zeros(5, np.int64)
-    position, found = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
-    before, revised = np.empty(len(batch), np.float32), np.empty(len(batch), np.int64)
+    # A label has one outcome of each version at most. An array that a longer one may replace in the loop would be
+    # counted anew at each step, which costs more than the step.
+    most = len(batch) * (np.int64(versions.max()) + 1 if len(versions) else 0)
+    position, found, before = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float32)
+    revised = np.empty(len(batch), np.int64)
     hits, corrections, mark = 0, 0, watermark_us
     shift, mask = _shift(slots), len(slots) - 1
     predicted_from_us = event_watermark_us - horizon_us
@@ -227,8 +230,6 @@ def join(
                     hit, version = first_hit, versions[rows[row].series]
                     while hit < hits and versions[rows[found[hit]].series] != version:
                         hit += 1
-                    if hit == len(found):
-                        position, found, before = _grown(position), _grown(found), _grown(before)
                     position[hit], found[hit], before[hit] = i, row, rows[row].label
                     hits = max(hits, hit + 1)
                 elif rows[row].series == WAITING and start_us >= oldest_us:

@@ -1,7 +1,7 @@
 """The table of recent event ids of one model: predictions, and labels that wait for their prediction.
 
 One table answers all three questions of the label join: was this event seen, what was predicted for this
-label, is there a label for this prediction. A row takes 32 bytes, and 11 to 21 more in the index; up to a third of the
+label, is there a label for this prediction. A row takes 32 bytes, and 11 to 21 more in the index; up to a fourth of the
 rows are older than anybody asks for. Where there is a cold tier (`streams.profile.cold_tier`), older predictions leave
 the table and come back when a label asks for them.
 """
@@ -29,7 +29,7 @@ _FIRST_CAPACITY = 1_024
 _GROWTH, _MOST_GROWTH = 64, 32 * 1024 * 1024
 """Room for rows is addresses, not memory, until they are there; when it is used up they are copied to other room."""
 _FULL = 0.75
-_SHARE_DROPPED, _SHARE_STORED = 3, 2
+_SHARE_DROPPED, _SHARE_STORED = 4, 2
 """One in so many rows must be old before they are dropped, or stored elsewhere: less often costs memory, more often
 time."""
 
