@@ -66,6 +66,10 @@ def open_parquet(store: Store, file: ArchiveFile) -> Generator[pq.ParquetFile]:
     try:
         try:
             footer = read_footer(source)
+        except OSError:
+            # Deleted after it was opened: on object storage only who opens it again is told that it is missing.
+            store.open(file.path).close()
+            raise
         except ValueError as error:
             raise _damaged(store, file, error) from error
         try:

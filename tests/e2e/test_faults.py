@@ -102,7 +102,7 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     with quiet_demo(tmp_path) as running:
         until(lambda: status(tmp_path / "demo").running, 60)
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=120)
+        _, told = running.communicate(timeout=patient_s(120))
         assert running.returncode == 130
         assert "Traceback" not in told
         assert_nothing_runs(tmp_path / "demo")

@@ -171,6 +171,21 @@ def test_status_and_check_tell_what_is_damaged(store: Store) -> None:
     assert check(store, "other") == (0, [])
 
 
+def test_a_file_that_is_compacted_away_after_it_was_opened_is_missing_and_not_out_of_reach(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, 4)
+    gone = list_files(store)[0]
+
+    def compacted(source: Any) -> Any:
+        store.delete(gone.path)
+        raise OSError("AWS Error RESOURCE_NOT_FOUND during GetObject operation")
+
+    monkeypatch.setattr("streams.archive.files.read_footer", compacted)
+    with pytest.raises(FileNotFoundError), open_parquet(store, gone):
+        pass
+
+
 def test_a_storage_that_goes_away_has_damaged_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
