@@ -82,6 +82,33 @@ def line_of(content: bytes, path: str) -> int | None:
     return line + 1
 
 
+def repeated(content: bytes) -> Iterator[tuple[str, int, int]]:
+    """The path of each name that a YAML mapping holds a second time, its line, and that of the first: readers take the
+    last one without a word. Nothing where the file cannot be read."""
+    try:
+        root: Any = yaml.compose(content, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return
+    waiting: list[tuple[Any, str]] = [(root, "")]
+    seen: set[int] = set()
+    while waiting:
+        node, path = waiting.pop(0)
+        if id(node) in seen:
+            # An alias may stand for what is around it.
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(each, f"{path}[{position}]") for position, each in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                place, line = f"{path}.{key.value}", key.start_mark.line + 1
+                if place in lines:
+                    yield place, line, lines[place]
+                lines.setdefault(place, line)
+                waiting.append((value, place))
+
+
 def told(what: str, path: str, raw: object, kind: Any) -> tuple[str, str]:
     """The value at `path` of `raw` as people are shown it, empty where it is no single one, and what is wrong with it
     together with what would be right. `kind`: the type that `raw` should have."""

@@ -9,7 +9,7 @@ import msgspec
 from remediation.channels import channel_problems
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
-from remediation.file_errors import line_of, mistakes, offer, told
+from remediation.file_errors import line_of, mistakes, offer, repeated, told
 from remediation.policy import Policy
 
 _SECRETS = "; a secret is named by its environment variable: `secret_env`, `url_env`, `key_env`"
@@ -26,8 +26,16 @@ def read_policy(path: Path) -> Policy:
         raw = msgspec.yaml.decode(content)
     except msgspec.DecodeError as error:
         raise PolicyInvalid(f"{path} is no YAML: {error}") from error
-    raw = {} if raw is None else raw
-    wrong = [_told(what, place, raw, content) for what, place in mistakes(raw, Policy)]
+    if raw is None:
+        raise PolicyInvalid(
+            f"{path} is empty: with no people everybody may decide alone. Put the policy back; where everybody shall, "
+            "unset HOMEOSTAT_POLICY"
+        )
+    wrong = [
+        f"line {line}, {place.lstrip('.')} stands there twice, first in line {first}: only one of them would count"
+        for place, line, first in repeated(content)
+    ]
+    wrong += [_told(what, place, raw, content) for what, place in mistakes(raw, Policy)]
     if wrong:
         raise PolicyInvalid(f"{path}: " + "; ".join(wrong))
     policy = msgspec.convert(raw, Policy)

@@ -130,6 +130,11 @@ def parse_matcher(text: str) -> Matcher:
         raise SilenceRefused(f"matcher {text!r} names {found['field']!r}; known are {known}") from error
 
 
+def is_too_long(starts_us: int, ends_us: int) -> bool:
+    """Whether no silence may last so long."""
+    return (ends_us - starts_us) / US_PER_S > _LONGEST_S
+
+
 def checked(silence: Silence) -> Silence:
     """The silence, if it can be: it covers something, ends, and says why. Raises `SilenceRefused`."""
     if not silence.matchers:
@@ -141,7 +146,7 @@ def checked(silence: Silence) -> Silence:
     if not silence.reason.strip():
         raise SilenceRefused(SAY_WHY)
     length_s = (silence.ends_us - silence.starts_us) / US_PER_S
-    if not 0 < length_s <= _LONGEST_S:
+    if length_s <= 0 or is_too_long(silence.starts_us, silence.ends_us):
         raise SilenceRefused(f"it lasts {length_s:,.0f} s; it must end after it begins, and within 366 days")
     if (silence.schedule is None) != (silence.lasts_s is None):
         raise SilenceRefused(

@@ -8,7 +8,7 @@ import msgspec
 
 from remediation.errors import SilenceRefused, UnknownSilence
 from remediation.ports import Clock, Journal, Unit
-from remediation.silences import Matcher, Silence, checked
+from remediation.silences import Matcher, Silence, checked, is_too_long
 
 Outcome = Literal["set", "extended", "known"]
 
@@ -65,9 +65,11 @@ def set_silence(
 
 
 def _covers(known: Silence, asked: Silence) -> bool:
-    """Whether `known` is about the same alerts at the same hours, and begins no later and without a gap before it."""
+    """Whether `known` is about the same alerts at the same hours, begins no later and without a gap before it, and may
+    last as long as is asked."""
     return (
         known.ended_us is None
+        and not is_too_long(known.starts_us, asked.ends_us)
         and set(known.matchers) == set(asked.matchers)
         and (known.schedule, known.lasts_s) == (asked.schedule, asked.lasts_s)
         and known.starts_us <= asked.starts_us <= known.until_us

@@ -148,6 +148,16 @@ def test_without_people_everybody_decides_alone() -> None:
         ("people: {mira: {}}\nfreezes: [{schedule: never, lasts_h: 1, reason: x}]", "five fields"),
         ("people: {a: {slack: U1}, b: {slack: U1}}", "two people have the Slack id U1"),
         ("people: [", "YAML|expected"),
+        ("", "is empty.*everybody"),
+        ("# people: {mira: {}}\n", "is empty.*everybody"),
+        (
+            "people: {mira: {}}\nrules: []\npeople: {otto: {}}",
+            "line 3, people stands there twice, first in line 1",
+        ),
+        (
+            "people: {mira: {}}\nrules:\n  - {quorum: 1, quorum: 1}",
+            "line 3, rules.0..quorum stands there twice",
+        ),
     ],
 )
 def test_a_policy_that_could_never_work_is_refused(tmp_path: Path, text: str, told: str) -> None:

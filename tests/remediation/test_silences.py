@@ -147,9 +147,13 @@ def test_what_is_silenced_already_is_not_silenced_twice() -> None:
     assert ask("model=a", "kind=data_drift", starts_s=HOUR_S, last_s=3 * HOUR_S)[:2] == ("extended", first)
     assert ask("model=a")[0] == "set"
     assert ask("model=a", "kind=data_drift", starts_s=4 * HOUR_S, last_s=5 * HOUR_S)[0] == "set"
-    weekly = {"schedule": "0 2 * * 0", "lasts_s": 60.0}
+    weekly: dict[str, Any] = {"schedule": "0 2 * * 0", "lasts_s": 60.0}
     assert [ask("model=a", **weekly)[0] for _ in range(2)] == ["set", "known"]
     assert [each.action for each in desk.journal.state.audit].count("silence.extended") == 2
+    year_s = 366 * 24 * HOUR_S
+    assert ask("model=a", "kind=data_drift", starts_s=HOUR_S, last_s=HOUR_S + year_s)[0] == "set", (
+        "too long for one"
+    )
     end_silence(desk.journal, desk.clock, silence_id=first, by="mira")
     assert ask("model=a", "kind=data_drift")[0] == "set"
 
