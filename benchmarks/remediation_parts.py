@@ -82,7 +82,7 @@ class TimedJournal(SqlJournal):
 
 
 class MemoryBus:
-    """Topics as lists (fulfils `remediation.ports.Bus`)."""
+    """Topics as lists (fulfils `remediation.bus.Bus`)."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Message]] = {}

@@ -11,7 +11,8 @@ from deploy.settings import Settings
 if TYPE_CHECKING:
     # What a role does not need it does not import: ten processes start at once on a small machine.
     from detectors.reference import Reference
-    from remediation.ports import Actuator, Bus, Caller, Clock, Publisher, Registry
+    from remediation.bus import Bus
+    from remediation.ports import Actuator, Caller, Clock, Publisher, Registry
     from remediation.publisher import Announce
     from remediation.values import Desired
     from serving.actuators.values import Reaches

@@ -17,6 +17,7 @@ from detectors.values import Alert
 from remediation import actions
 from remediation.acknowledgements import Acknowledgements
 from remediation.actuation import HOMEOSTAT, OwnServing
+from remediation.bus import Bus, Message
 from remediation.cleanup import clean_up
 from remediation.clock import seconds
 from remediation.config import AgentConfig
@@ -31,11 +32,9 @@ from remediation.outbox import Outbox
 from remediation.ports import (
     Actuator,
     Archive,
-    Bus,
     Caller,
     Clock,
     Journal,
-    Message,
     Notifier,
     Publisher,
     Registry,

@@ -1,6 +1,6 @@
 """What remediation needs from the outside, as Protocols that other rooms fulfil and `deploy` wires."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -273,7 +273,8 @@ class Archive(Protocol):
     ) -> "pd.DataFrame":
         """Events of [`since_us`, `until_us`) with the labels that became known before `known_until_us`. Columns id,
         time_us, version, prediction, score, label, label_time_us, `f.<feature>`, and `s.<column>` of the
-        segments that events name (missing where one is in none); one row per event."""
+        segments that events name (missing where one is in none); one row per event and version: an id stands once for
+        each version that scored it."""
         ...
 
     def requests(self, model: str, *, since_us: int, until_us: int) -> "pd.DataFrame":
@@ -296,51 +297,6 @@ class Scorer(Protocol):
 
     def score(self, onnx: bytes, features: "pd.DataFrame") -> "npt.NDArray[np.float64]":
         """P(class 1) per row; columns by name, NaN = missing."""
-        ...
-
-
-class Message(Protocol):
-    """One record of a topic. `timestamp_ms` is the broker's."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Mapping[str, bytes]: ...
-    @property
-    def timestamp_ms(self) -> int: ...
-
-
-class Bus(Protocol):
-    """Topics, for rooms that must not know Kafka."""
-
-    async def publish(
-        self, topic: str, *, key: bytes, value: bytes | None, headers: Mapping[str, bytes] | None = None
-    ) -> None:
-        """Returns when the broker has it; retries while the broker is away."""
-        ...
-
-    def follow(self, topic: str, *, group: str | None = None) -> AsyncIterator[Message]:
-        """Records in order. Without a group: everything from the start of the topic, and then what comes.
-        With a group: from the group's position; a message counts as handled when the next one is asked
-        for."""
-        ...
-
-    def follow_batches(
-        self, topic: str, *, group: str | None = None, at_most: int
-    ) -> AsyncIterator[Sequence[Message]]:
-        """The same, up to `at_most` records that are there already at a time; they count as handled together."""
-        ...
-
-    async def read_all(self, topic: str) -> Sequence[Message]:
-        """Everything committed in the topic now (for compacted topics)."""
         ...
 
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from remediation.ports import Bus, Registry
+from remediation.bus import Bus
+from remediation.ports import Registry
 from remediation.values import Desired
 
 log = structlog.get_logger()

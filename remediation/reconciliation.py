@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import msgspec
 import structlog
 
+from remediation.bus import Bus
 from remediation.config import AgentConfig
-from remediation.ports import Actuator, Bus, Clock, Journal, Publisher, Registry
+from remediation.ports import Actuator, Clock, Journal, Publisher, Registry
 from remediation.values import Desired
 
 log = structlog.get_logger()

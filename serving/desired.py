@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from remediation.ports import Bus, Message, Registry
+from remediation.bus import Bus, Message
+from remediation.ports import Registry
 from remediation.values import Acknowledgement, Desired
 from serving.arranged import Served, Voice, arranged, wanted
 from serving.loading import Loaded, load, load_champion

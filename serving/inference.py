@@ -14,7 +14,8 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.background import BackgroundTask
 
-from remediation.ports import Bus, Registry
+from remediation.bus import Bus
+from remediation.ports import Registry
 from serving.arranged import Served
 from serving.desired import ServedModels, Topics
 from serving.inference_metrics import InferenceMetrics

@@ -1,4 +1,4 @@
-"""Topics as plain messages, for rooms that must not know Kafka (fulfils `remediation.ports.Bus`)."""
+"""Topics as plain messages, for rooms that must not know Kafka (fulfils `remediation.bus.Bus`)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping

@@ -11,7 +11,7 @@ from db.audit.notefile import CHECKPOINTS, NoteFile
 from db.errors import AuditError
 
 if TYPE_CHECKING:
-    from remediation.ports import Bus
+    from remediation.bus import Bus
 
 _log = structlog.get_logger()
 

@@ -14,7 +14,8 @@ from deploy.actuation import publisher as publisher_of
 from deploy.cli import app
 from deploy.errors import UserError
 from detectors.reference import Reference
-from remediation.ports import Bus, Registry
+from remediation.bus import Bus
+from remediation.ports import Registry
 from remediation.values import Desired
 from streams.broker.admin import ensure_topics
 from streams.bus import KafkaBus

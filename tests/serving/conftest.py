@@ -96,7 +96,7 @@ def trained(model: str, *, flipped: bool = False, seed: int = 0) -> TrainedModel
 
 
 class MemoryBus:
-    """Topics in memory (fulfils `remediation.ports.Bus`)."""
+    """Topics in memory (fulfils `remediation.bus.Bus`)."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Message]] = {}
