@@ -77,10 +77,11 @@ def route(
     if desired is not None and not concerns(alert, desired.version):
         return _attach(last_closed, f"version {alert.version} no longer serves, {desired.version} does")
     if _is_another_matter(alert, last_closed, closed_alerts):
-        return Route(decision="open", reason=f"{last_closed.id} was not about the model and its data")
-    if _belongs_to_the_past(alert, last_closed, last_closed.closed_us):
+        return Route(decision="open", reason=f"{last_closed.id} was about another matter")
+    same = _of_the_same(alert, last_closed, closed_alerts)
+    if _belongs_to_the_past(alert, last_closed, last_closed.closed_us, same=same):
         return _attach(last_closed, "the window and the change lie before the end of the incident")
-    if _held_on(last_closed, alert, now_us, uncured_hold_s):
+    if same and _held_on(last_closed, now_us, uncured_hold_s):
         firing = still_firing(closed_alerts(), last_closed.version)
         if any(_GRAVITY[alert.kind] <= _GRAVITY[told.kind] for told in firing):
             return _attach(last_closed, f"the illness that {last_closed.id} left {last_closed.state} goes on")
@@ -103,28 +104,35 @@ def _without_history(alert: Alert, desired: Desired | None) -> Route:
 
 def _is_another_matter(alert: Alert, closed: Incident, closed_alerts: Callable[[], Sequence[Alert]]) -> bool:
     """A slow service, or a traffic that stopped, does not explain that the model or its data are ill, however late the
-    window comes."""
+    window comes; nor does an illness that was cured explain that nobody asks any more."""
+    if of_traffic(alert):
+        return closed.state == "resolved" and not any(map(of_traffic, closed_alerts()))
     if of_operation(alert) or closed.version != alert.version:
         return False
     told = [each for each in closed_alerts() if each.state == "firing"]
     return bool(told) and all(map(of_operation, told))
 
 
-def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int) -> bool:
+def _of_the_same(alert: Alert, closed: Incident, closed_alerts: Callable[[], Sequence[Alert]]) -> bool:
+    """Whether an alert is about the version that was ill, or about the traffic that people were told of."""
+    return alert.version == closed.version or (of_traffic(alert) and any(map(of_traffic, closed_alerts())))
+
+
+def _belongs_to_the_past(alert: Alert, incident: Incident, closed_us: int, *, same: bool) -> bool:
     """A late window. Of the version that was ill: its change lies before the end of the incident. Of the
     version that cured it: it ended before the end, or its change lies before that version came back. (The
     judge tells an illness once; what is attached here by mistake would never be told again.)"""
-    if concerns(alert, incident.version):
+    if same:
         return alert.start_us < closed_us and alert.change_us < closed_us
     if alert.end_us <= closed_us or incident.acted_us is None:
         return alert.end_us <= closed_us
     return incident.state == "resolved" and alert.change_us < incident.acted_us
 
 
-def _held_on(incident: Incident, alert: Alert, now_us: int, uncured_hold_s: float) -> bool:
-    """Whether a closed incident, as one that cured nothing, can explain later alerts of its version: those that are no
+def _held_on(incident: Incident, now_us: int, uncured_hold_s: float) -> bool:
+    """Whether a closed incident, as one that cured nothing, can explain later alerts of the same: those that are no
     graver than what it told, and what comes of that, for as long as one of its alerts goes on firing."""
-    if incident.state == "resolved" or not concerns(alert, incident.version) or incident.closed_us is None:
+    if incident.state == "resolved" or incident.closed_us is None:
         return False
     return now_us - incident.closed_us <= seconds(uncured_hold_s)
 

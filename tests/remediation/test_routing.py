@@ -34,7 +34,8 @@ def _decision(
     told: tuple[AlertKind, ...] = ("data_drift",),
     inhibit: bool = True,
 ) -> str:
-    past = [alert(kind, version="2", at_us=112 * S) for kind in told]
+    bare = {"evidence": ()} if told == ("volume",) else {}
+    past = [alert(kind, version="2", at_us=112 * S, **bare) for kind in told]
     found = route(
         incoming,
         current=None,
@@ -141,6 +142,23 @@ def test_a_silence_is_told_though_another_version_serves_than_the_one_that_spoke
     assert _decision(SILENT, closed, serving="2") == "open"
     slow = alert("data_quality", version="1", at_us=190 * S, change_us=160 * S)
     assert _decision(slow, closed, serving="2") == ("attach" if closed else "keep")
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("state", ["resolved", "escalated"])
+def test_no_illness_of_a_model_swallows_a_silence_that_began_before_its_end(version: str, state: str) -> None:
+    """The other version serves by now; what an uncured incident left is explained by that of its own version only."""
+    late = alert("volume", version=version, at_us=190 * S, change_us=140 * S, evidence=())
+    late = replace(late, start_us=140 * S)
+    expected = "attach" if (version, state) == ("2", "escalated") else "open"
+    assert _decision(late, replace(CLOSED, state=state, acted_us=None), serving="1") == expected
+
+
+def test_a_silence_that_people_were_told_of_is_not_told_again_for_another_version() -> None:
+    left = replace(CLOSED, state="escalated", acted_us=None)
+    late = alert("volume", version="1", at_us=190 * S, change_us=170 * S, evidence=())
+    assert _decision(late, left, told=("volume",)) == "attach"
+    assert _decision(late, left, told=("performance",)) == "open"
 
 
 def test_a_silence_ends_when_another_version_is_asked() -> None:
