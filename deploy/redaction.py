@@ -40,7 +40,11 @@ def out_of_reach(action: str, subject: str) -> Iterator[str]:
             "without a value under its key (docs/audit.md); a replay of that time then no longer hears it."
         )
     elif action == "model.registered" or subject.startswith("action/"):
-        yield "MLflow: the tag homeostat.reason of a version that was registered may repeat the reason; edit it there."
+        yield (
+            "MLflow: a version that was registered then may repeat the words in its tags (homeostat.reason, "
+            "homeostat.card) and in its file model/model_card.json; edit all of them, then homeostat models sign, for "
+            "the signature covers the card."
+        )
     yield (
         "Backups of the database from before now: delete them, or redact again after one of them was restored "
         "(homeostat audit verify then says that a value was put back)."

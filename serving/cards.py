@@ -24,11 +24,16 @@ def judged(
     tags: Mapping[str, str], *, model: str, version: str, run_id: str | None, signatures: Signatures | None
 ) -> tuple[ModelVersion, Found] | None:
     """The version that an entry of the registry tells of, and what its signature is worth; None for one that was
-    never finished."""
+    never finished. One whose card cannot be read must not serve."""
     if not is_finished(tags):
         return None
+    try:
+        said = msgspec.json.decode(tags[CARD_TAG], type=ModelVersion)
+    except msgspec.DecodeError as error:
+        wrong = Signed(state="wrong", refused=True, why=f"its card in the registry cannot be read: {error}")
+        unread = ModelVersion(model=model, version=version, digest=tags[DIGEST_TAG], run_id=run_id or "")
+        return replace(unread, signature=wrong), Found(wrong, {})
     # Whoever writes the card decides neither which version it is nor what its signature is worth.
-    said = msgspec.json.decode(tags[CARD_TAG], type=ModelVersion)
     named = {"model": model, "version": version, "run_id": run_id or said.run_id}
     card = replace(said, **named, digest=tags[DIGEST_TAG], signature=Signed())
     if signatures is None:

@@ -12,6 +12,7 @@ from db.errors import AuditError
 from db.migrate import upgrade
 from deploy.cli import app
 from deploy.errors import UserError
+from deploy.redaction import out_of_reach
 from streams.broker.admin import ensure_topics
 from streams.bus import KafkaBus
 from streams.topics import AUDIT_CHECKPOINTS, all_topics
@@ -34,6 +35,14 @@ def run(*arguments: str, code: int = 0) -> str:
         raise result.exception
     assert result.exit_code == code, result.output
     return result.stdout
+
+
+def test_a_redaction_names_every_place_in_mlflow_that_repeats_the_words() -> None:
+    told = " ".join(out_of_reach("model.registered", "churn/3"))
+    assert all(
+        place in told for place in ("homeostat.reason", "homeostat.card", "model_card.json", "models sign")
+    )
+    assert "MLflow" not in " ".join(out_of_reach("silence.set", "silence/sil-1"))
 
 
 def test_the_life_of_a_log(log: Log, tmp_path: Path) -> None:

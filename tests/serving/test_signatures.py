@@ -120,6 +120,21 @@ def test_a_changed_file_is_not_handed_out(server: Server) -> None:
         server.registry("off").reference(server.model, "1")
 
 
+def test_a_card_that_cannot_be_read_stops_its_version_and_no_other(server: Server) -> None:
+    other = server.registry().register(trained(server.model, seed=9), tags={})
+    card = server.tags()["homeostat.card"]
+    for text, mode in (("{nonsense", "require"), ('{"model": 3}', "off")):
+        server.set_tag("homeostat.card", text)
+        found = {each.version: each for each in server.registry(mode).versions(server.model)}
+        assert "its card in the registry cannot be read" in found["1"].signature.why
+        assert found[other.version].digest == other.digest
+        assert not found[other.version].signature.refused
+        with pytest.raises(SignatureRefused, match="its card in the registry cannot be read"):
+            load(server.registry(mode), server.model, "1", digest=None)
+    server.set_tag("homeostat.card", card)
+    assert not server.found().signature.refused
+
+
 def _manifest(change: dict[str, Any]) -> Callable[[Server], None]:
     def attack(server: Server) -> None:
         found = server.signature()
