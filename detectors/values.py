@@ -68,14 +68,28 @@ class Clocks(Value, frozen=True, kw_only=True):
             )
 
 
+def check_no_timezone(timezone: str | msgspec.UnsetType) -> None:
+    """Raises `ReferenceInvalid` for the name of a time zone in place of its `Clocks`: it must not be read as UTC."""
+    if timezone not in (msgspec.UNSET, "UTC"):
+        raise ReferenceInvalid(
+            f"timezone is {timezone!r}, without the changes of its clocks: an older version of Homeostat wrote this; "
+            "publish the monitor again (or register the model again), which builds the reference anew"
+        )
+
+
 class Learning(Value, frozen=True, kw_only=True):
     """A reference that is learned as events come: of the first sealed panes of a version that hold `rows` rows.
-    `classes`: of a multiclass model; `season`, `clocks`: see `detectors.season`."""
+    `classes`: of a multiclass model; `season`, `clocks`: see `detectors.season`. Raises `ReferenceInvalid` for a
+    `timezone`, see `check_no_timezone`."""
 
     rows: int
     classes: tuple[str, ...] = ()
     season: str = ""
     clocks: Clocks = Clocks()
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        check_no_timezone(self.timezone)
 
 
 class Monitor(Value, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import msgspec
 
 from detectors.codec import unpack
 from detectors.columns import Integers
-from detectors.values import Clocks, Value
+from detectors.values import Clocks, Value, check_no_timezone
 
 
 class ScoreName(Value, frozen=True, kw_only=True, order=True):
@@ -68,7 +68,8 @@ class Stratum(Value, frozen=True, kw_only=True):
 class Baseline(Value, frozen=True, kw_only=True):
     """What a reference must know besides its histograms to be judged against; see `build_baseline`.
     `dependence` by `ScoreName.key`; what is not named there has independent rows. `clocks`: those that tell the
-    phases that the strata are, where it is not UTC."""
+    phases that the strata are, where it is not UTC. Raises `ReferenceInvalid` for a `timezone`, see
+    `check_no_timezone`."""
 
     pairs: tuple[PairMoments, ...] = ()
     dependence: dict[str, Dependence] = msgspec.field(default_factory=dict[str, Dependence])
@@ -76,6 +77,10 @@ class Baseline(Value, frozen=True, kw_only=True):
     strata: tuple[Stratum, ...] = ()
     note: str = ""
     clocks: Clocks | msgspec.UnsetType = msgspec.UNSET
+    timezone: str | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        check_no_timezone(self.timezone)
 
 
 class Opened(Value, frozen=True, kw_only=True):
