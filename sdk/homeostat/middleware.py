@@ -123,7 +123,10 @@ class HomeostatMiddleware:
     def _last_words(self, send: Send) -> Send:
         async def sending(message: Message) -> None:
             if self._flush is not None and message["type"].startswith("lifespan.shutdown."):
-                await self._flush(None)
+                try:
+                    await self._flush(None)
+                except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
+                    logger.warning("homeostat: what was logged last could not be flushed: %r", error)
             await send(message)
 
         return sending

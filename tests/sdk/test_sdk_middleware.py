@@ -264,6 +264,26 @@ async def test_what_was_logged_is_flushed_before_the_application_is_gone() -> No
     assert order == ["lifespan.startup.complete", ("flush", None), "lifespan.shutdown.complete"]
 
 
+async def test_a_flush_that_fails_does_not_keep_the_application_from_ending(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said: list[str] = []
+
+    async def flush(timeout_s: float | None) -> bool:
+        raise RuntimeError("closed already")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "lifespan.shutdown" if said else "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    with caplog.at_level(logging.WARNING):
+        await app_with(Logged(), flush=flush)({"type": "lifespan", "state": {}}, receive, send)
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert "what was logged last could not be flushed: RuntimeError('closed already')" in caplog.text
+
+
 def test_places() -> None:
     document = {"a": [{"b": 1}, {"b": 2}], "c": {"d": [5, 6]}}
     assert at(document, "") is document

@@ -123,7 +123,8 @@ def test_a_changed_file_is_not_handed_out(server: Server) -> None:
 def test_a_card_that_cannot_be_read_stops_its_version_and_no_other(server: Server) -> None:
     other = server.registry().register(trained(server.model, seed=9), tags={})
     card = server.tags()["homeostat.card"]
-    for text, mode in (("{nonsense", "require"), ('{"model": 3}', "off")):
+    damaged: dict[Mode, str] = {"require": "{nonsense", "off": '{"model": 3}'}
+    for mode, text in damaged.items():
         server.set_tag("homeostat.card", text)
         found = {each.version: each for each in server.registry(mode).versions(server.model)}
         assert "its card in the registry cannot be read" in found["1"].signature.why
