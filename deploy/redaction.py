@@ -20,8 +20,9 @@ def remaining(removed: Removed) -> Iterator[str]:
     if left.rows:
         told = ", ".join(f"{count} of {table}" for table, count in sorted(left.rows.items()))
         yield (
-            f"Rows of the database hold them: {told}. They go with the entries that wrote them last; alerts with their "
-            "retention."
+            f"Rows of the database hold them: {told}. Those who decided, and why, go with the entries that wrote the "
+            "rows last; alerts go with their retention. Inside another sentence, such as what an incident came to, no "
+            "command takes them out."
         )
     yield from out_of_reach(removed.action, removed.subject)
 

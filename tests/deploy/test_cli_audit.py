@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from db.audit.feed import Feed
 from db.engine import connect
 from db.errors import AuditError
+from db.journal import SqlJournal
 from db.migrate import upgrade
 from deploy.cli import app
 from deploy.errors import UserError
@@ -17,6 +19,7 @@ from streams.broker.admin import ensure_topics
 from streams.bus import KafkaBus
 from streams.topics import AUDIT_CHECKPOINTS, all_topics
 from tests.db.audit_world import ENTRIES, Log
+from tests.db.values import TickingClock
 
 
 @pytest.fixture
@@ -43,6 +46,23 @@ def test_a_redaction_names_every_place_in_mlflow_that_repeats_the_words() -> Non
         place in told for place in ("homeostat.reason", "homeostat.card", "model_card.json", "models sign")
     )
     assert "MLflow" not in " ".join(out_of_reach("silence.set", "silence/sil-1"))
+
+
+def test_a_redaction_does_not_promise_to_take_words_out_of_sentences(log: Log) -> None:
+    journal = SqlJournal(log.engine, TickingClock())
+    with journal.transaction() as unit:
+        found = unit.incident("i1")
+        assert found is not None
+        told = msgspec.structs.replace(found, outcome="ann rejected it: agreed")
+        assert unit.save_incident(told, expected=found.state, actor="ann", why="agreed")
+    log.sequence()
+    said = run("redact", str(ENTRIES), "--field", "actor", "--field", "detail.why", "--reason", "art. 17")
+    assert "1 of incidents" in said
+    assert "Inside another sentence, such as what an incident came to, no command takes them out" in said
+    with journal.reading() as reader:
+        kept = reader.incident("i1")
+    assert kept is not None
+    assert kept.outcome == "ann rejected it: agreed"
 
 
 def test_the_life_of_a_log(log: Log, tmp_path: Path) -> None:
