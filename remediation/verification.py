@@ -12,7 +12,7 @@ from detectors.values import Alert, Value
 from remediation import betting
 from remediation.config import VerificationConfig
 from remediation.evidence import BREAK_MEASURES, OUTCOMES
-from remediation.facets import of_operation
+from remediation.facets import concerns, of_operation
 from remediation.levels import Level, expectation, lost
 from remediation.outcomes import Period
 from remediation.routing import still_firing
@@ -75,7 +75,7 @@ def verify(observed: Observed, config: VerificationConfig) -> Verdict:
     version = observed.version
     own = [each for each in still_firing(observed.alerts, version) if each.change_us >= observed.since_us]
     told = [
-        each for each in observed.alerts if each.version == observed.ill_version and each.state == "firing"
+        each for each in observed.alerts if concerns(each, observed.ill_version) and each.state == "firing"
     ]
     beside = bool(told) and all(map(of_operation, told))
     again = [each for each in own if each.kind in OUTCOMES or (beside and of_operation(each))]

@@ -11,11 +11,13 @@ from remediation.approvals import decide
 from remediation.cancellation import cancel
 from remediation.policy import Policy
 from remediation.questions import is_question
+from remediation.silences import Link
 from remediation.values import Action, Approval
 from remediation.verification import Observed, Outcome, Verdict
 from serving.words import headline
 from tests.remediation.counted import Threads
 from tests.remediation.kinds import BEFORE, Clinic
+from tests.remediation.world import alert
 
 SHARES = [0.1, 0.5, 1]
 
@@ -170,6 +172,21 @@ async def test_a_decision_of_a_person_elsewhere_leaves_no_ticket_that_waits(clin
     await clinic.run(20)
     (ticket,) = clinic.tickets
     assert (clinic.action.state, ticket.state) == ("failed", "void")
+
+
+@pytest.mark.parametrize("says", ["pass", "inconclusive"])
+async def test_a_silence_or_a_surge_is_no_illness_of_the_version_that_gets_a_share(
+    clinic: Shifting, says: Outcome
+) -> None:
+    """A version chooses not how many ask; what cannot be proven meanwhile people are asked about."""
+    await clinic.until_step("hold.1")
+    clinic.says = says
+    told = alert("volume", version="2", at_us=clinic.clock.now_us(), evidence=())
+    with clinic.journal.transaction() as unit:
+        unit.link_alerts([Link(alert=told, incident_id=clinic.incident.id)])
+    await clinic.live(95)
+    assert not any(step.name.startswith("undo") for step in clinic.action.steps)
+    assert bool(clinic.tickets) == (says == "inconclusive")
 
 
 async def test_without_verification_only_alerts_stop_it(clinic: Shifting) -> None:

@@ -127,6 +127,26 @@ def test_harm_that_is_only_stopped_is_contained(arrangement: Arrangement, told: 
     assert told in found.sentence
 
 
+@pytest.mark.parametrize(("again", "outcome"), [(True, "fail"), (False, "pass")])
+def test_a_silence_that_comes_back_after_what_was_done_against_it_is_a_failure(
+    again: bool, outcome: str
+) -> None:
+    """Whichever version it names: the newest events may be of another one than the one that serves."""
+    known = alert("volume", version="1", at_us=8 * S, change_us=8 * S, evidence=())
+    over = msgspec.structs.replace(known, id="over", state="cleared", end_us=11 * S)
+    later = alert("volume", version="1", at_us=14 * S, change_us=12 * S, evidence=(), name="later")
+    nothing = Period(tallies={}, expected={})
+    signal = Signal(name="volume", windows=20, in_order=20, rows=10_000)
+    found = _verdict(
+        _segment(nothing, ill=nothing),
+        ill_version="2",
+        since_us=10 * S,
+        signals=(signal,),
+        alerts=(known, over, later)[: 3 if again else 2],
+    )
+    assert found.outcome == outcome
+
+
 def test_an_alert_of_the_version_itself_is_a_failure_and_newly_broken_data_are_no_proof() -> None:
     good = _segment(_period(accuracy=_share(500, 475)))
     assert _verdict(good, alerts=(alert(version="2", at_us=9 * S),)).outcome == "fail"
