@@ -27,14 +27,14 @@ INCIDENT_TAG = "homeostat.incident"
 class RetrainParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The approved parameters of a retraining: events of [`since_us`, `until_us`) are the new world as the
     approver was shown it. `accept`: what is known to be wrong and may be learned from all the same. `demand`: what the
-    candidate has to be better by."""
+    candidate has to be better by; of a plan that says none it was promised that no balanced accuracy is lost."""
 
     since_us: int
     until_us: int
     with_past: bool
     seed: int
     accept: tuple[str, ...] = ()
-    demand: Demand = Demand()
+    demand: Demand = Demand(not_worse={"balanced_accuracy": 0.0})
 
 
 class TrainingRun:

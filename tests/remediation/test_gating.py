@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from sklearn.metrics import (
 from detectors.values import Evidence
 from remediation.demands import JUDGED, Demand, demanded
 from remediation.gating import Gate, gate
+from remediation.training_run import RetrainParameters
 from remediation.training_values import TrainingSet
 
 
@@ -123,3 +125,12 @@ def test_the_same_is_not_better_and_each_group_counts_once() -> None:
     assert found.groups == 3
     assert (found.candidate["balanced_accuracy"], found.candidate["f1"]) == (1.0, 1.0)
     assert (found.champion["balanced_accuracy"], round(found.champion["f1"], 3)) == (0.5, 0.8)
+
+
+def test_a_plan_from_before_measures_could_be_chosen_is_held_to_what_its_approver_was_told() -> None:
+    """Balanced accuracy and F1 above the champion's: no margin was named."""
+    said = {"since_us": 0, "until_us": 1, "with_past": True, "seed": 1, "gate": "balanced accuracy and F1"}
+    demand = msgspec.convert(said, RetrainParameters).demand
+    slightly = [0.9] * 65 + [0.1] * 35 + [0.9] * 17 + [0.1] * 283
+    assert compared(TRUTH, slightly, OLD, demand).missed == ("balanced_accuracy",)
+    assert compared(TRUTH, slightly, OLD, Demand()).passed
