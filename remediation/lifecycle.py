@@ -74,9 +74,10 @@ class Lifecycle:
     def keep(self, incident_ids: Set[str]) -> None:
         """Forget what was thought about all other incidents: they are over."""
         self.hearings.keep(incident_ids)
-        for one in [*self._considered]:
-            if one not in incident_ids:
-                self._considered.pop(one, None)
+        for kept in (self._considered, self._waiting):
+            for one in [*kept]:
+                if one not in incident_ids:
+                    kept.pop(one, None)
 
     def give_up(self, incident_id: str, reason: str) -> None:
         """No plan can be made because of a failing part (the registry, say): after a while people have to

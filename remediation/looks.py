@@ -74,4 +74,5 @@ class Looks:
         now_us = self._clock.now_us()
         for known in (self._whole, self._tried):
             for name in [each for each, at_us in [*known.items()] if now_us - at_us >= 2 * self._fresh_us]:
-                del known[name]
+                # Another thread may have forgotten it just now.
+                known.pop(name, None)

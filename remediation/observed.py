@@ -176,7 +176,7 @@ class Observer:
         )
         self._remembered[incident.id, epoch] = known
         while len(self._remembered) > _KEPT:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.pop(next(iter(self._remembered)), None)
         return known
 
 
