@@ -20,6 +20,7 @@ _READ_BYTES = 1024 * 1024
 _SEPARATORS = ",;\t|"
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "#N/A"]
 _CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
 class FileInvalid(ValueError):
@@ -43,8 +44,9 @@ class TableFile:
             raise FileInvalid(f"{path}: there is no such file")
         self._is_csv = path.name.lower().endswith(_CSV_ENDINGS)
         if not self._is_csv and not path.is_dir() and path.suffix.lower() not in (".parquet", ".pq"):
+            sheet = "; save the sheet as CSV (UTF-8)" if path.suffix.lower() in _SHEETS else ""
             raise FileInvalid(
-                f"{path}: its name must end in .csv, .csv.gz, .tsv, .parquet, or be a folder of Parquet"
+                f"{path}: its name must end in .csv, .csv.gz, .tsv, .parquet, or be a folder of Parquet{sheet}"
             )
         self._read_bytes = 0
         self._bytes = 1
@@ -95,7 +97,8 @@ class TableFile:
         try:
             with self._open_csv(pa.schema([])) as reader:
                 found = reader.schema
-                texts = [one.name for one in found if pa.types.is_string(one.type)]
+                self._refuse_namesakes(found)
+                texts = [one.name for one in found if one.name and pa.types.is_string(one.type)]
                 start = reader.read_next_batch() if set(texts) - self._texts else None
         except (pa.ArrowException, OSError, UnicodeDecodeError, StopIteration) as error:
             raise FileInvalid(f"{self.path}: {error}") from error
@@ -106,6 +109,15 @@ class TableFile:
                 )
         numbers = {name for name in texts if start is not None and are_mostly_numbers(start.column(name))}
         return pa.schema([pa.field(one.name, self._type_of(one, numbers)) for one in found if one.name])
+
+    def _refuse_namesakes(self, schema: pa.Schema) -> None:
+        names = [str(name) for name in schema.names if name]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise FileInvalid(
+                f"{self.path}: more than one column is called {' or '.join(map(repr, twice[:5]))}; "
+                "give each a name of its own"
+            )
 
     def _type_of(self, field: pa.Field, numbers: set[str]) -> pa.DataType:
         if field.name in self._texts:
@@ -197,6 +209,8 @@ class TableFile:
     def _parquet_schema(self) -> pa.Schema:
         try:
             found = [parquet.read_schema(path) for path in self._parquet_files()]
+            for one in found:
+                self._refuse_namesakes(one)
             return pa.unify_schemas(found, promote_options="permissive")
         except (pa.ArrowException, OSError) as error:
             raise FileInvalid(f"{self.path}: {error}") from error

@@ -225,7 +225,8 @@ def test_text_outcomes_and_a_label_that_is_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("data.xlsx", "", r"must end in \.csv"),
+        ("data.xlsx", "", r"must end in \.csv.*save the sheet as CSV"),
+        ("data.csv", "id,age,age,score,said\n1,2,old,0.5,1\n", "more than one column is called 'age'"),
         ("data.csv", "", "data.csv"),
         ("data.csv", "id,age,city,score,said\n", "no rows"),
         ("data.csv", "id,age,city,score\n1,2,Rome,0.5\n", r"columns.prediction: 'said'"),
