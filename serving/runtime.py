@@ -1,12 +1,13 @@
 """An ONNX model in memory."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pandas as pd
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from serving.model_errors import ModelInvalid
 
@@ -40,7 +41,20 @@ class OnnxModel:
         `features`."""
         if matrix.ndim != 2 or matrix.shape[1] != len(self.features):
             raise ModelInvalid(f"matrix of shape {matrix.shape}; this model takes [n, {len(self.features)}]")
-        (probabilities,) = self._session.run(["probabilities"], {"features": matrix})
+        try:
+            (probabilities,) = self._session.run(["probabilities"], {"features": matrix})
+        except InvalidArgument as error:
+            raise ModelInvalid(f"the model cannot answer float32 rows: {error}") from error
+        if not isinstance(probabilities, np.ndarray):
+            raise ModelInvalid(
+                f"the model gives a {type(probabilities).__name__} as 'probabilities'; it needs an array [n, 2] (with "
+                "sklearn-onnx: options={'zipmap': False})"
+            )
+        if probabilities.shape != (len(matrix), 2):
+            raise ModelInvalid(
+                f"the model gives 'probabilities' of shape {probabilities.shape} for {len(matrix)} rows; it needs "
+                "[n, 2]: of class 0 and of class 1"
+            )
         return probabilities[:, 1].astype(np.float64)
 
     def _names(self) -> tuple[str, ...]:
@@ -56,11 +70,25 @@ class OnnxModel:
             raise ModelInvalid(
                 f"the model's metadata lack {FEATURES_KEY!r}: the JSON array of its columns' names"
             )
-        names = tuple(str(name) for name in json.loads(text))
+        names = _parsed(text)
         width = self._session.get_inputs()[0].shape[1]
         if width != len(names):
             raise ModelInvalid(f"the model takes {width} columns, its metadata name {len(names)}")
         return names
+
+
+def _parsed(text: str) -> tuple[str, ...]:
+    try:
+        found: Any = json.loads(text)
+    except ValueError:
+        found = None
+    if isinstance(found, list):
+        names = cast("list[object]", found)
+        if names and all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names):
+            return tuple(map(str, names))
+    raise ModelInvalid(
+        f"the model's {FEATURES_KEY!r} is {text[:200]!r}; it must be the JSON array of its columns' names, each once"
+    )
 
 
 class OnnxScorer:
