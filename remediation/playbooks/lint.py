@@ -48,6 +48,7 @@ def lint(
             found += _of_consent(step, playbook, policy, playbooks, where)
             found += _of_address(step, configured, where)
             found += _of_proof(step, where)
+            found += _of_gate(step, where)
     for pattern in playbooks.autonomy:
         found += _unknown_models(pattern, models, f"autonomy of {pattern!r}")
     return found + list(_autonomy_shadowed(playbooks))
@@ -242,3 +243,12 @@ def _autonomy_shadowed(playbooks: Playbooks) -> Iterator[Finding]:
         if wider is not None:
             text = f"it never counts: {wider!r} comes first"
             yield Finding(level="error", place=f"autonomy of {pattern!r}", text=text)
+
+
+def _of_gate(step: kinds.Step, place: str) -> Iterator[Finding]:
+    if isinstance(step, kinds.Retrain) and step.gate.better in step.gate.not_worse:
+        name = step.gate.better
+        text = (
+            f"`not_worse` of {name} says nothing: a candidate has to be better by {name}, by more than `by`"
+        )
+        yield Finding(level="warning", place=place, text=text)

@@ -19,6 +19,9 @@ from sklearn.metrics import (
 from detectors.values import Evidence
 from remediation.demands import JUDGED, Demand, demanded
 from remediation.gating import Gate, gate
+from remediation.playbooks.files import parse_playbooks
+from remediation.playbooks.lint import lint
+from remediation.policy import Policy
 from remediation.training_run import RetrainParameters
 from remediation.training_values import TrainingSet
 
@@ -134,3 +137,15 @@ def test_a_plan_from_before_measures_could_be_chosen_is_held_to_what_its_approve
     slightly = [0.9] * 65 + [0.1] * 35 + [0.9] * 17 + [0.1] * 283
     assert compared(TRUTH, slightly, OLD, demand).missed == ("balanced_accuracy",)
     assert compared(TRUTH, slightly, OLD, Demand()).passed
+
+
+def test_lint_tells_a_margin_that_has_no_effect() -> None:
+    gate = "{better: recall, not_worse: {recall: 0.1, f1: 0}}"
+    text = (
+        f"playbooks: [{{name: p, match: {{causes: [unknown]}}, steps: [{{action: retrain, gate: {gate}}}]}}]"
+    )
+    (found,) = lint(parse_playbooks(text.encode(), "p.yaml"), policy=Policy())
+    assert (found.level, found.place) == ("warning", "playbook 'p', step 1 (retrain)")
+    assert "`not_worse` of recall says nothing" in found.text
+    fine = text.replace("recall: 0.1, ", "")
+    assert not lint(parse_playbooks(fine.encode(), "p.yaml"), policy=Policy())
