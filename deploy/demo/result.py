@@ -1,5 +1,6 @@
 """What a run of the demo found out, as data and as a summary for the terminal."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,28 +80,38 @@ def print_summary(result: DemoResult, console: Console, *, kept: bool) -> None:
             console.print(f"  [dim]balanced accuracy on what no model has seen: {scores}[/dim]")
     console.print()
     console.print(_checks(result))
+    _print_report(result, console)
     _print_next(result, console, kept)
 
 
 def _incident_table(incidents: list[IncidentResult]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("incident", "cause", "detect", "approve", "act", "recover"):
-        table.add_column(title, justify="left" if title in ("incident", "cause") else "right")
-    for title in ("before", "during", "after"):
-        table.add_column(title, justify="right")
-    table.add_column("outcome")
-    for each in incidents:
-        durations = (each.detected_s, each.approved_s, each.acted_s, each.recovered_s)
-        rates = (each.accuracy_before, each.accuracy_during, each.accuracy_after)
-        colour = "green" if each.outcome == "resolved" else "yellow"
-        table.add_row(
-            each.fault,
-            each.cause,
-            *("-" if value is None else f"{value:.1f} s" for value in durations),
-            *("-" if value is None else f"{value:.1%}" for value in rates),
-            f"[{colour}]{each.outcome}[/{colour}]",
-        )
+    """One column for each incident, so that it fits a narrow terminal without a word cut off."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for title in ("", *(each.fault for each in incidents)):
+        table.add_column(title, overflow="fold")
+    table.add_row("cause", *(each.cause for each in incidents))
+    spans: tuple[tuple[str, Callable[[IncidentResult], float | None]], ...] = (
+        ("detected after", lambda each: each.detected_s),
+        ("approved after", lambda each: each.approved_s),
+        ("acted after", lambda each: each.acted_s),
+        ("recovered after", lambda each: each.recovered_s),
+    )
+    for title, span in spans:
+        table.add_row(title, *(_or_dash(span(each), "{:.1f} s") for each in incidents))
+    rates: tuple[tuple[str, Callable[[IncidentResult], float | None]], ...] = (
+        ("accuracy before", lambda each: each.accuracy_before),
+        ("during", lambda each: each.accuracy_during),
+        ("after", lambda each: each.accuracy_after),
+    )
+    for title, rate in rates:
+        table.add_row(title, *(_or_dash(rate(each), "{:.1%}") for each in incidents))
+    outcomes = [(each.outcome, "green" if each.outcome == "resolved" else "yellow") for each in incidents]
+    table.add_row("outcome", *(f"[{colour}]{outcome}[/{colour}]" for outcome, colour in outcomes))
     return table
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
 
 
 def _checks(result: DemoResult) -> Table:
@@ -123,10 +134,15 @@ def _checks(result: DemoResult) -> Table:
         "predictions",
         f"{result.predictions:,} in {result.duration_s:.0f} s, {result.peak_memory_mib:,} MiB at most",
     )
-    table.add_row("report", result.report or "[yellow]not written[/yellow]")
-    if result.report_message:
-        table.add_row("", f"[yellow]{escape(result.report_message)}[/yellow]")
     return table
+
+
+def _print_report(result: DemoResult, console: Console) -> None:
+    # Not wrapped: a path that is broken into lines cannot be copied.
+    report = escape(result.report) if result.report else "[yellow]not written[/yellow]"
+    console.print(f"report                     {report}", soft_wrap=True)
+    if result.report_message:
+        console.print(f"[yellow]{escape(result.report_message)}[/yellow]")
 
 
 def _print_next(result: DemoResult, console: Console, kept: bool) -> None:
@@ -137,8 +153,10 @@ def _print_next(result: DemoResult, console: Console, kept: bool) -> None:
     if kept:
         home = Path(result.home)
         console.print(f"  the console                {result.console}")
-        console.print(f"  who did what               uv run homeostat --home {home} audit list")
-        console.print(f"  stop it                    uv run homeostat --home {home} down")
+        console.print(
+            f"  who did what               uv run homeostat --home {home} audit list", soft_wrap=True
+        )
+        console.print(f"  stop it                    uv run homeostat --home {home} down", soft_wrap=True)
     else:
         console.print("  look around                uv run homeostat demo --keep")
         console.print("  decide yourself            uv run homeostat demo --approve")

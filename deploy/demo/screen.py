@@ -42,12 +42,18 @@ class Screen:
         """One thing that has happened, with the time since the start."""
         elapsed_s = time.monotonic() - self._started_s
         line = Table.grid(padding=(0, 1))
+        for _ in range(3):
+            line.add_column(overflow="fold")
         line.add_row(f"[dim]{elapsed_s:6.1f} s[/dim]", mark, text)
         self.console.print(line)
 
     def note(self, text: str) -> None:
         """More about the step before."""
         self.console.print(Padding(Text(text, style="dim"), (0, 0, 0, 12)))
+
+    def command(self, text: str) -> None:
+        """A command to copy: on a line of its own, which is not broken."""
+        self.console.print(Text(f"  {text}"), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Something that went wrong and was dealt with, or that the person should know."""

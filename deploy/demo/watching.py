@@ -107,9 +107,9 @@ class IncidentWatch:
         for line in (plan["blast_radius"], f"Undo: {plan['undo']}"):
             self._screen.note(line)
         if self._options.approve:
-            command = f"homeostat --home {self._session.home} approvals approve {ticket['id']}"
-            self._screen.step(
-                f"Your decision: {self._session.calls.api_url}/ or `{command}`", "[blue]→[/blue]"
+            self._screen.step(f"Your decision: {self._session.calls.api_url}/ or", "[blue]→[/blue]")
+            self._screen.command(
+                f"uv run homeostat --home {self._session.home} approvals approve {ticket['id']}"
             )
             self._screen.waiting("waiting for your decision")
             return

@@ -63,6 +63,33 @@ def test_the_summary_tells_what_happened() -> None:
         assert words in text
 
 
+def test_in_a_narrow_terminal_no_word_of_the_summary_is_cut_and_its_paths_can_be_copied() -> None:
+    page, both = io.StringIO(), result()
+    second = IncidentResult(
+        id="inc-2",
+        fault="the world moves",
+        cause="population_shift",
+        outcome="escalated",
+        outcome_text="fine",
+    )
+    both.incidents, both.home, both.report = (
+        [*both.incidents, second],
+        "/a/home",
+        f"/{'long/' * 20}report.pdf",
+    )
+    print_summary(both, Console(file=page, width=80), kept=True)
+    text = page.getvalue()
+    assert "…" not in text
+    for words in (
+        "detected after",
+        "population_shift",
+        "escalated",
+        both.report,
+        "--home /a/home audit list",
+    ):
+        assert words in text
+
+
 def test_the_summary_does_not_hide_problems() -> None:
     bad = result()
     bad.problems, bad.audit_verified, bad.accounting = ["Something was lost."], False, {"closes": False}
