@@ -43,9 +43,13 @@ def demo(
     from deploy.demo.run import run_demo
     from deploy.logs import configure_logging
     from deploy.settings import Settings
+    from deploy.stack.stopping import until_stopped
 
     configure_logging("WARNING")
     options = DemoOptions(
         data=data, seed=seed, faults=faults, approve=approve, keep=keep, json_path=json_path
     )
-    raise typer.Exit(asyncio.run(run_demo(options, Settings())))
+    code = asyncio.run(until_stopped(run_demo(options, Settings())))
+    if code > 128:
+        typer.echo("homeostat: stopped.", err=True)
+    raise typer.Exit(code)

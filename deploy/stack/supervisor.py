@@ -5,7 +5,6 @@ It knows nothing of what the parts are. All that it knows of itself is in two fi
 """
 
 import asyncio
-import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +13,7 @@ from deploy.stack.chores import Chores
 from deploy.stack.part import Part, start_levels
 from deploy.stack.runner import PartRunner
 from deploy.stack.state import EventKind, StackEvent, StackState, write_state
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, `down`, and a terminal that was closed."""
+from deploy.stack.stopping import hearing
 
 OnEvent = Callable[[StackEvent], None]
 
@@ -45,19 +42,15 @@ class Supervisor:
 
     async def run(self) -> None:
         """Start everything, and keep it alive until `request_stop` or a signal to stop."""
-        loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self.request_stop)
-        lives = [asyncio.create_task(self._live(runner)) for runner in self._runners.values()]
-        stop_wanted = asyncio.create_task(self._stop_wanted.wait())
-        try:
-            await asyncio.wait({stop_wanted, *lives}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop_wanted.cancel()
-            await self._stop_all()
-            await asyncio.gather(*lives)
-            for number in _STOP_SIGNALS:
-                loop.remove_signal_handler(number)
+        with hearing(lambda _: self.request_stop()):
+            lives = [asyncio.create_task(self._live(runner)) for runner in self._runners.values()]
+            stop_wanted = asyncio.create_task(self._stop_wanted.wait())
+            try:
+                await asyncio.wait({stop_wanted, *lives}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop_wanted.cancel()
+                await self._stop_all()
+                await asyncio.gather(*lives)
 
     async def _live(self, runner: PartRunner) -> None:
         await runner.run([self._runners[name] for name in runner.part.depends_on])

@@ -125,7 +125,11 @@ def test_up_ends_what_a_killed_supervisor_left(home: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_to_the_supervisor_stops_all(home: Path, number: signal.Signals) -> None:
-    _up(home)
+    before = signal.signal(number, signal.SIG_DFL)  # a run of the tests by nohup would hand down another
+    try:
+        _up(home)
+    finally:
+        signal.signal(number, before)
     supervisor = _supervisor(home)
     supervisor.send_signal(number)
     supervisor.wait(timeout=10)

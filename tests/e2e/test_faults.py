@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,7 @@ ROLES = ("profile", "judge", "gate", "archive", "record", "agent")
 
 
 @contextlib.contextmanager
-def quiet_demo(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def quiet_demo(folder: Path) -> Generator["subprocess.Popen[str]"]:
     """A demo without faults under way; ended with its stack if the test fails."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("HOMEOSTAT_")}
     command = [sys.executable, "-m", "deploy.cli", "--home", str(folder), "demo", "--no-faults"]
@@ -98,11 +98,16 @@ def test_killed_workers_and_a_broker_that_goes_away_change_nothing(tmp_path: Pat
     assert found["audit_verified"]
 
 
-def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
-    with quiet_demo(tmp_path) as running:
+def test_ctrl_c_leaves_no_process_behind_also_in_the_background_of_a_script(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as ending:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what a script runs with `&`
+        try:
+            running = ending.enter_context(quiet_demo(tmp_path))
+        finally:
+            signal.signal(signal.SIGINT, before)
         until(lambda: status(tmp_path / "demo").running, 60)
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=patient_s(120))
+        _, told = running.communicate(timeout=120)
         assert running.returncode == 130
         assert "Traceback" not in told
         assert_nothing_runs(tmp_path / "demo")
