@@ -107,6 +107,8 @@ class Monitor(Value, frozen=True, kw_only=True):
     `silence_s`: how long no event may come before that is told; None: by the usual traffic; 0: it is not.
     `importance`: of features to the model, by name, in any one unit; none: it is estimated from the reference.
     `learning`: how a version that comes without a reference gets one; None: not by itself.
+    `behind_s`: part of `lateness_s` by which the input's order, not its times, is behind: a file is read predictions
+    first.
     """
 
     model: str
@@ -125,6 +127,7 @@ class Monitor(Value, frozen=True, kw_only=True):
     pane_s: float = 10.0
     watermark_delay_s: float = 2.0
     lateness_s: float = 600.0
+    behind_s: float = 0.0
     max_ahead_s: float = 300.0
     label_horizon_s: float = 86_400.0
     hot_horizon_s: float = 3_600.0

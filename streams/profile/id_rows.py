@@ -12,6 +12,7 @@ from streams.profile import id_kernels as kernels
 
 Rows: TypeAlias = npt.NDArray[np.void]
 Indices: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
 
 LATEST_US = 2**62
 

@@ -6,6 +6,7 @@ from detectors.values import Monitor
 from homeostat.contract import LabelBatch
 from streams.control.evolution import outcomes as outcomes_of
 from streams.control.schemas import Schema
+from streams.profile.id_rows import Flags, Rows
 from streams.profile.id_table import ROW, WAITING, Floats, Indices, Outcomes
 from streams.profile.model_state import ModelState
 from streams.times import MICROSECONDS
@@ -57,6 +58,7 @@ def _apply(
     """Count the outcomes in order of the input, sealing panes of the label axis on the way."""
     rows = state.table.row(outcomes.row)
     new = values[outcomes.position]
+    timely = _timely(state, rows, times_us[outcomes.position], monitor)
     fresh = np.isnan(outcomes.old)
     again = len(fresh) - int(np.count_nonzero(fresh))
     known = rows if not again else rows[fresh]
@@ -65,13 +67,23 @@ def _apply(
         low, high = np.searchsorted(outcomes.position, (first, end))
         part = slice(int(low), int(high))
         if not again:
-            state.add_outcomes(rows[part], new[part], monitor)
+            state.add_outcomes(rows[part], new[part], monitor, timely[part])
             continue
         added = np.flatnonzero(fresh[part]) + part.start
-        state.add_outcomes(rows[added], new[added], monitor)
+        state.add_outcomes(rows[added], new[added], monitor, timely[added])
         revised = np.flatnonzero(~fresh[part]) + part.start
         if len(revised):
-            state.correct_outcomes(rows[revised], outcomes.old[revised], new[revised], monitor)
+            state.correct_outcomes(
+                rows[revised], outcomes.old[revised], new[revised], monitor, timely[revised]
+            )
+
+
+def _timely(state: ModelState, rows: Rows, known_us: Indices, monitor: Monitor) -> Flags:
+    """Which labels, and what they revise, were known before the prediction's pane was beyond correction: a file, and a
+    producer that was cut off, send labels behind later predictions, and must give the same numbers."""
+    known_us = np.maximum(known_us, state.table.starts_us(rows["label_pane"]))
+    allowed_us = _us(monitor.pane_s) + _us(monitor.lateness_s - monitor.behind_s)
+    return known_us < state.table.starts_us(rows["pane"]) + allowed_us
 
 
 def _us(seconds: float) -> int:

@@ -20,6 +20,7 @@ from streams.profile.arrival_slots import ArrivalSlots
 from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
 from streams.profile.id_kernels import ACCEPTED, taken
+from streams.profile.id_rows import Flags
 from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
 from streams.profile.pane import Pane, PaneKey, Unpacked
 from streams.profile.panes import AxisPanes
@@ -104,7 +105,7 @@ class ModelState:
             self.series.versions,
             (self.event.state.watermark_us, self.label.state.watermark_us),
             _us(monitor.label_horizon_s),
-            _us(monitor.lateness_s),
+            _us(monitor.lateness_s - monitor.behind_s),
             _hot_us(monitor),
         )
         self.counts.received += batch.rows
@@ -173,29 +174,35 @@ class ModelState:
         self.counts.orphaned += orphaned
         self.counts.waiting += waiting
 
-    def add_outcomes(self, rows: Rows, labels: Floats, monitor: Monitor, new: bool = False) -> None:
+    def add_outcomes(self, rows: Rows, labels: Floats, monitor: Monitor, timely: Flags | None = None) -> None:
         """Count the outcomes of predictions: in the prediction's own pane, where it is still open to
-        corrections, and in the label's pane on the label axis. `new`: predictions of this very batch."""
+        corrections, and in the label's pane on the label axis. `timely`: which labels were known while it was, by their
+        own times; None: they were here before their predictions."""
 
         def label_pane(key: PaneKey) -> Pane | None:
             return self.label.pane(key, monitor)
 
-        def event_pane(key: PaneKey) -> Pane | None:
-            return self.event.correctable(key, _us(monitor.lateness_s))
-
-        self._each_pane(rows, labels, rows["pane"], self.event.panes.get if new else event_pane, 1)
+        if timely is None:
+            self._each_pane(rows, labels, rows["pane"], self.event.panes.get, 1)
+        else:
+            self._correct(self.event, "pane", rows[timely], labels[timely], monitor, 1)
         for pane, count in self._each_pane(rows, labels, rows["label_pane"], label_pane, 1):
             pane.rows += count
 
-    def correct_outcomes(self, rows: Rows, old: Floats, new: Floats, monitor: Monitor) -> None:
+    def correct_outcomes(self, rows: Rows, old: Floats, new: Floats, monitor: Monitor, timely: Flags) -> None:
         """Replace outcomes by those of revised labels, in the panes that hold the old ones and can still be
-        corrected."""
-        lateness_us = _us(monitor.lateness_s)
+        corrected; in those of predictions, where all was `timely`."""
         for sign, labels in ((-1, old), (1, new)):
-            for axis, panes in ((self.event, rows["pane"]), (self.label, rows["label_pane"])):
-                self._each_pane(
-                    rows, labels, panes, lambda key, on=axis: on.correctable(key, lateness_us), sign
-                )
+            self._correct(self.event, "pane", rows[timely], labels[timely], monitor, sign)
+            self._correct(self.label, "label_pane", rows, labels, monitor, sign)
+
+    def _correct(
+        self, axis: AxisPanes, column: str, rows: Rows, labels: Floats, monitor: Monitor, sign: int
+    ) -> None:
+        """Fold outcomes into the panes of an axis that can still be corrected."""
+        if len(rows):
+            lateness_us = _us(monitor.lateness_s)
+            self._each_pane(rows, labels, rows[column], lambda key: axis.correctable(key, lateness_us), sign)
 
     def expire_waiting(self, monitor: Monitor) -> None:
         """Give up labels whose prediction has not come within the horizon."""
@@ -282,7 +289,7 @@ class ModelState:
         places_us = np.maximum(self.table.starts_us(self.table.row(labelled)["label_pane"]), oldest_us)
         self.table.move_labels(labelled, self.table.codes(places_us))
         rows = self.table.row(labelled)
-        self.add_outcomes(rows, rows["label"], monitor, new=True)
+        self.add_outcomes(rows, rows["label"], monitor)
 
     def _groups(self, series: SeriesOf, panes: PaneCodes) -> Iterator[tuple[PaneKey, Chosen]]:
         """Which rows count in which pane."""

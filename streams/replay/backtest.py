@@ -108,7 +108,7 @@ def backtest(
     monitor = msgspec.structs.replace(monitor, spread=1)
     span_s = _span_s(monitor)
     if timed:
-        monitor = msgspec.structs.replace(monitor, lateness_s=monitor.lateness_s + span_s)
+        monitor = msgspec.structs.replace(monitor, lateness_s=monitor.lateness_s + span_s, behind_s=span_s)
     configuration = Configuration()
     configuration.add_monitor(monitor)
     configuration.add_reference(reference)

@@ -144,6 +144,7 @@ class Feed:
         self.rows += batch.num_rows
         ids = _Ids(rows.ids, np.array(rows.ids, dtype=object), keys_of(rows.ids))
         for chosen in self._parts(rows.times_us, self._good(rows, self.rows - batch.num_rows)):
+            yield from self._labels_until(int(rows.times_us[chosen[0]]) - 1)
             yield from self._predictions(rows, ids, chosen)
             self._waiting = self._waiting.plus(self._labels_of(rows, ids, chosen))
             yield from self._labels_until(int(rows.times_us[chosen].max()))
