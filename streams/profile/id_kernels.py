@@ -199,18 +199,19 @@ def join(
     watermark_us: int,
     event_watermark_us: int,
     horizon_us: int,
+    most: int,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Join a batch of labels with the predictions of their keys, or let them wait.
 
     batch: rows of `ROW` whose series is `WAITING`; there must be room for all of them. starts, versions: what `pane`
-    and `series` of a row mean; of predictions of one version only the last counts. Returns, per outcome,
+    and `series` of a row mean; of predictions of one version only the last counts. most: outcomes that there may be.
+    Returns, per outcome,
     the position of its label in the batch, the row of its prediction and the label known before (NaN: none);
     then the waiting labels that were revised, and how many labels met each fate.
     """
     fates = np.zeros(5, np.int64)
-    # A label has one outcome of each version at most. An array that a longer one may replace in the loop would be
-    # counted anew at each step, which costs more than the step.
-    most = len(batch) * (np.int64(versions.max()) + 1 if len(versions) else 0)
+    # An array that a longer one may replace in the loop would be counted anew at each step, which costs more than the
+    # step.
     position, found, before = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float32)
     revised = np.empty(len(batch), np.int64)
     hits, corrections, mark = 0, 0, watermark_us

@@ -29,6 +29,8 @@ _FIRST_CAPACITY = 1_024
 _GROWTH, _MOST_GROWTH = 64, 32 * 1024 * 1024
 """Room for rows is addresses, not memory, until they are there; when it is used up they are copied to other room."""
 _FULL = 0.75
+_MOST_OUTCOMES = 1_000_000
+"""Of a batch of labels for which room is taken uncounted, 20 bytes each: a model may have had thousands of versions."""
 _SHARE_DROPPED, _SHARE_STORED = 4, 2
 """One in so many rows must be old before they are dropped, or stored elsewhere: less often costs memory, more often
 time."""
@@ -165,11 +167,17 @@ class IdTable:
             readable(times_us),
             *marks_us,
             horizon_us,
+            self._most_outcomes(keys, versions),
         )
         self._count += int(fates[kernels.STORED])
         self.touch(row)
         self.touch(revised)
         return Outcomes(position, row, old), fates.tolist()
+
+    def _most_outcomes(self, keys: Keys, versions: npt.NDArray[np.uint16]) -> int:
+        """A label has one outcome of each version at most; where that is far more than there are, they are counted."""
+        most = len(keys) * (int(versions.max(initial=0)) + 1)
+        return most if most <= _MOST_OUTCOMES else len(self.find(keys)[0])
 
     def find(self, keys: Keys) -> tuple[Indices, Indices]:
         """All rows of each key: pairs (position in `keys`, row), ordered by both."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.profile import id_kernels as kernels
+from streams.profile import id_table
 from streams.profile.id_rows import logged_rows, read_rows, room
 from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Indices, Predicted, Rows
 
@@ -150,10 +152,15 @@ def predicted(rows: Rows, times_us: Indices) -> Predicted:
 
 
 @settings(max_examples=150, deadline=None)
-@given(batches=EVENTS)
+@given(batches=EVENTS, uncounted=st.sampled_from([0, 1_000_000]))
 def test_the_table_does_in_batches_what_is_said_of_single_events(
-    batches: list[tuple[bool, list[tuple[int, int, int]]]],
+    batches: list[tuple[bool, list[tuple[int, int, int]]]], uncounted: int
 ) -> None:
+    with patch.object(id_table, "_MOST_OUTCOMES", uncounted):
+        _do_in_batches(batches)
+
+
+def _do_in_batches(batches: list[tuple[bool, list[tuple[int, int, int]]]]) -> None:
     table, plain, clock_us = IdTable(), Plain(mark_us=1_000, label_mark_us=1_000), 1_000
     for is_label, events in batches:
         clock_us += 30
@@ -203,6 +210,26 @@ def test_the_table_is_rebuilt_from_its_log(
     kept = [row for row in state_of(table) if row[1] != GONE and row[2] >= clock_us - HORIZON_US]
     last = {(key, row[0]): row for key, row in ((min(row[1], GONE), row) for row in kept)}
     assert sorted(state_of(restored)) == sorted(last.values())
+
+
+def test_labels_of_a_model_with_very_many_versions_take_room_for_those_that_were_met() -> None:
+    table, versions = IdTable(), np.arange(65_000, dtype=np.uint16)
+    rows, times_us = columns([(key, 0, 0) for key in range(20_000)], 1_000)
+    rows["key"] = np.random.default_rng(6).integers(0, 2**64, len(rows), dtype=np.uint64)
+    rows["pane"] = rows["label_pane"] = table.codes(times_us)
+    for series in (0, 64_999):
+        rows["series"], rows["label"] = series, np.nan
+        table.admit(predicted(rows, times_us), versions, (1_000, 1_000), HORIZON_US, LATENESS_US, HOT_US)
+    rows["series"], rows["label"] = WAITING, 1.0
+    process = psutil.Process()
+    soft, hard = process.rlimit(psutil.RLIMIT_AS)
+    process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + 4 * 2**30, hard))
+    try:
+        outcomes, fates = table.join(rows, times_us, versions, (1_000, 1_000), HORIZON_US)
+    finally:
+        process.rlimit(psutil.RLIMIT_AS, (soft, hard))
+    assert len(outcomes.row) == 40_000
+    assert fates[kernels.JOINED] == 20_000
 
 
 def test_a_large_table_forgets_the_old_half_and_finds_the_rest() -> None:
