@@ -15,6 +15,7 @@ _LEAST_S, _MOST_S = 1.0, 30.0
 
 class _Heard(NamedTuple):
     testimony: Testimony
+    version: str
     alerts: int
     at_us: int
 
@@ -32,9 +33,9 @@ class Hearings:
         return found.testimony if found is not None else None
 
     def told_since(self, facts: Facts) -> bool:
-        """Whether alerts have come since rows were read, or none were read at all."""
+        """Whether alerts have come since rows were read, or another version is ill by now, or none were read at all."""
         found = self._heard.get(facts.incident.id)
-        return found is None or found.alerts != len(facts.alerts)
+        return found is None or (found.version, found.alerts) != (facts.version, len(facts.alerts))
 
     def outdated(self, facts: Facts) -> bool:
         """Whether alerts, or rows that count, have come since then."""
@@ -47,7 +48,7 @@ class Hearings:
     def hear(self, facts: Facts, *, near: bool = True) -> Testimony:
         """Read the rows now and keep what they say. near: there is a release that they can speak of."""
         said = self._witness.heard(facts) if near else Testimony()
-        self._heard[facts.incident.id] = _Heard(said, len(facts.alerts), facts.now_us)
+        self._heard[facts.incident.id] = _Heard(said, facts.version, len(facts.alerts), facts.now_us)
         return said
 
     def forget(self, incident_id: str) -> None:

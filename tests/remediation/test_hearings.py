@@ -92,6 +92,8 @@ def test_rows_are_heard_again_for_new_alerts_or_after_a_tenth_of_a_window() -> N
     assert known.outdated(replace(facts, now_us=facts.now_us + max(span_us // 10, S)))
     more = replace(facts, alerts=(*facts.alerts, replace(NEW, id="another")))
     assert known.told_since(more)
+    back = replace(facts, incident=replace(facts.incident, version="1"))
+    assert known.told_since(back), "what was heard is about the release of another version"
     assert known.hear(more, near=False) == Testimony()
     known.keep({"another"})
     assert known.of(facts.incident.id) is None
