@@ -336,6 +336,9 @@ def _mail(settings: Settings) -> Check:
 def _channels(settings: Settings) -> Check:
     from deploy.telling import check
 
+    if _policy(settings).level is Level.FAIL:
+        advice = "Mend the policy first, then look again."
+        return Check("channels", Level.WARN, "not looked at: the policy lists them, and is wrong", advice)
     try:
         names = check(settings)
     except UserError as error:

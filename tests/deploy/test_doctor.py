@@ -115,3 +115,11 @@ def test_home_that_cannot_be_is_told(tmp_path: Path) -> None:
     found = doctor._home(_settings(tmp_path / "file" / "home"))
     assert found.level is Level.FAIL
     assert "HOMEOSTAT_HOME" in found.advice
+
+
+def test_a_wrong_policy_is_told_once_and_not_as_a_missing_variable_of_a_channel(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("break_glas: [admin]\n")
+    checks = _checked(Settings(home=tmp_path, policy=tmp_path / "policy.yaml"))
+    assert "break_glas" in checks["policy"].found
+    assert "break_glas" not in checks["channels"].found
+    assert "policy first" in checks["channels"].advice
