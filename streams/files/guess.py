@@ -244,6 +244,8 @@ def _take_class_scores(
 def _feature(one: Seen, rows: int, label: Seen | None, why_not: str) -> Guess:
     if one.is_time:
         return Guess(one.name, "left out", "a time")
+    if one.is_number_with_commas:
+        return Guess(one.name, "left out", "numbers with commas: write them like 1234.5, then run this again")
     if one.is_text and one.distinct > max(1_000, rows // 2):
         return Guess(one.name, "left out", "text that is another one in most rows: an id, or free text")
     if label is not None and one.is_number and says_the_same(one, label):

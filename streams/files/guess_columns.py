@@ -21,6 +21,7 @@ _POSITIVE: Final = r"yes|true|1|y|t|pos(itive)?|bad|default|fraud|churn|up|spam"
 _TELLS: Final = 0.1
 """Least difference of mean predictions or scores between two texts by which the positive one is known."""
 _SAME: Final = 0.999
+_WITH_COMMAS: Final = r"^\s*[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d+)?([eE][+-]?\d+)?\s*$"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class Seen:
     @property
     def is_text(self) -> bool:
         return pa.types.is_string(self.kind) or pa.types.is_large_string(self.kind)
+
+    @property
+    def is_number_with_commas(self) -> bool:
+        """Whether every text is a number as a spreadsheet writes it: `1.234,5` or `1,234.5`."""
+        if not self.is_text or not self.known:
+            return False
+        numbers = _compute.match_substring_regex(self.values, pattern=_WITH_COMMAS)
+        return bool(_compute.all(numbers).as_py()) and bool(
+            _compute.any(_compute.match_substring(self.values, pattern=",")).as_py()
+        )
 
     @property
     def is_number(self) -> bool:

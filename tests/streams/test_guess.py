@@ -230,3 +230,14 @@ def test_of_two_probabilities_one_is_the_score(tmp_path: Path) -> None:
     data.assign(label=np.where(rng.random(500) < yes, "yes", "no")).to_csv(tmp_path / "good.csv", index=False)
     found = guess(TableFile(tmp_path / "good.csv"))
     assert (found.of("score"), found.positive, found.all_of("feature")) == ("proba_yes", "yes", ["x"])
+
+
+def test_numbers_with_commas_are_told_and_not_taken_for_categories(tmp_path: Path) -> None:
+    data = loans()
+    data["few"] = np.where(data["kids"] > 1, 1.5, -1_000.25)
+    data.to_csv(tmp_path / "good.csv", index=False, sep=";", decimal=",")
+    found = guess(TableFile(tmp_path / "good.csv"))
+    for name in ("income", "few"):
+        assert found.guesses[name].role == "left out"
+        assert "write them like 1234.5" in found.guesses[name].why
+    assert found.guesses["city"].role == "feature"
