@@ -58,8 +58,8 @@ def _apply(
     """Count the outcomes in order of the input, sealing panes of the label axis on the way."""
     rows = state.table.row(outcomes.row)
     new = values[outcomes.position]
-    timely = _timely(state, rows, times_us[outcomes.position], monitor)
     fresh = np.isnan(outcomes.old)
+    timely = _timely(state, rows, times_us[outcomes.position], fresh, monitor)
     again = len(fresh) - int(np.count_nonzero(fresh))
     known = rows if not again else rows[fresh]
     touched = state.pane_keys(known["series"], known["label_pane"])
@@ -78,12 +78,16 @@ def _apply(
             )
 
 
-def _timely(state: ModelState, rows: Rows, known_us: Indices, monitor: Monitor) -> Flags:
+def _timely(state: ModelState, rows: Rows, times_us: Indices, fresh: Flags, monitor: Monitor) -> Flags:
     """Which labels, and what they revise, were known before the prediction's pane was beyond correction: a file, and a
-    producer that was cut off, send labels behind later predictions, and must give the same numbers."""
-    known_us = np.maximum(known_us, state.table.starts_us(rows["label_pane"]))
-    allowed_us = _us(monitor.pane_s) + _us(monitor.lateness_s - monitor.behind_s)
-    return known_us < state.table.starts_us(rows["pane"]) + allowed_us
+    producer that was cut off, send labels behind later predictions, and must give the same numbers.
+
+    Of a label that is revised (not `fresh`) only its pane is remembered: it counts as known at that pane's end, so that
+    nothing is taken back that was never counted."""
+    length_us = _us(monitor.pane_s)
+    places_us, limits_us = (state.table.starts_us(rows[name]) for name in ("label_pane", "pane"))
+    limits_us = limits_us + length_us + _us(monitor.lateness_s - monitor.behind_s)
+    return (np.maximum(times_us, places_us) < limits_us) & (fresh | (places_us + length_us <= limits_us))
 
 
 def _us(seconds: float) -> int:

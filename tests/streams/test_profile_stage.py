@@ -226,6 +226,21 @@ def test_another_value_is_a_revision_and_the_same_a_duplicate(in_one_batch: bool
         assert confusion.tp + confusion.tn == 1, "the revised label says that the prediction was right"
 
 
+@pytest.mark.parametrize("times_s", [(3.8, 3.2), (3.2, 3.8), (3.2, 3.3), (2.2, 2.9)])
+def test_a_revision_takes_back_only_what_was_counted(times_s: tuple[float, float]) -> None:
+    """The window of a prediction at 0.5 s counts labels up to 3.5 s, which is in the middle of a pane of labels."""
+    events, driver = at_seconds(0.5), Driver(lateness_s=2.5)
+    driver.predict(events, 0)
+    right = float(events.predictions[0])
+    for value, time_s in zip((1 - right, right), times_s, strict=True):
+        times_us = START_US + np.array([time_s * SECOND_US]).astype(np.int64)
+        driver.label(events, 0, values=np.array([value]), times_us=times_us)
+    event, label = driver.profile(driver.panes("event")["1", 0]), driver.panes("label")
+    assert min(event.confusion) >= 0
+    assert event.labelled == (times_s[0] < 3.5)
+    assert sum(driver.profile(one).labelled for one in label.values()) == 1
+
+
 def test_a_waiting_label_can_be_revised_and_is_orphaned_past_the_horizon() -> None:
     events = at_seconds(0.5, 0.6, 4_000.0)
     driver = Driver(label_horizon_s=3_600.0)
