@@ -91,4 +91,4 @@ def _timely(state: ModelState, rows: Rows, times_us: Indices, fresh: Flags, moni
 
 
 def _us(seconds: float) -> int:
-    return int(seconds * MICROSECONDS)
+    return round(seconds * MICROSECONDS)

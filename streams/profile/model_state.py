@@ -395,4 +395,4 @@ def _hot_us(monitor: Monitor) -> int:
 
 
 def _us(seconds: float) -> int:
-    return int(seconds * MICROSECONDS)
+    return round(seconds * MICROSECONDS)

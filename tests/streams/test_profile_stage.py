@@ -163,6 +163,14 @@ def test_what_is_later_than_the_lateness_is_counted_and_not_profiled() -> None:
     assert (counts.received, counts.profiled, counts.late) == (3, 2, 1)
 
 
+def test_the_lateness_of_a_file_is_that_of_the_stream_to_the_microsecond() -> None:
+    lateness_s, behind_s = 0.6, 8.0
+    assert lateness_s + behind_s - behind_s < lateness_s
+    driver = Driver(lateness_s=lateness_s + behind_s, behind_s=behind_s)
+    driver.predict(at_seconds(10.0, 9.4, 9.3), [0, 1, 2])
+    assert (driver.counts().profiled, driver.counts().late) == (2, 1)
+
+
 def test_an_unreadable_record_goes_to_the_dead_letters_with_its_bytes() -> None:
     driver = Driver()
     driver.send(InputRecord(EVENTS, 0, 0, None, b"not arrow", (("kind", b"predictions"),)))
