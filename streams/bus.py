@@ -185,7 +185,7 @@ class KafkaBus:
                 )
                 try:
                     await producer.start()
-                except KAFKA_TROUBLE:
+                except BaseException:  # cancelled, too: its connections would stay open
                     await close_within(producer.stop(), _STOP_TIMEOUT_S)
                     raise
                 self._producer = producer

@@ -87,8 +87,8 @@ async def list_deadletters(
     if limit < 1:
         raise ValueError(f"limit: {limit} is not a number of dead letters; at least 1 is needed")
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed")
-    await consumer.start()
     try:
+        await consumer.start()
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])
         first = (await consumer.beginning_offsets([partition]))[partition]

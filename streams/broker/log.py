@@ -46,7 +46,11 @@ class LogReader:
         self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:  # nobody leaves a block that was not entered: its connections would stay open
+            await self._consumer.stop()
+            raise
         return self
 
     async def __aexit__(

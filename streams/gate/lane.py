@@ -196,8 +196,8 @@ class Lane:
 
     async def _restore(self, place: TopicPartition) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._config.broker, isolation_level="read_committed")
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([place])
             await consumer.seek_to_beginning(place)
             end = (await consumer.end_offsets([place]))[place]
