@@ -1,6 +1,7 @@
 """How states, times and numbers are told to a person. A shape goes with every colour."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from detectors.explain import KIND_NAMES
@@ -245,7 +246,7 @@ def told(entry: AuditEntry) -> tuple[str, Status]:
         "plan": _plan,
         "approval": _approval,
         "action": _action,
-        "model": _model,
+        "model": partial(_model, entry.subject),
         "silence": _silence,
     }
     if entry.action in AUDITED_AS.values():
@@ -328,11 +329,10 @@ def _action(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
     return _with(f"{name}: {verb.replace('_', ' ')}", detail.get("outcome")), status(verb)
 
 
-def _model(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
-    what = "promoted" if verb == "promoted" else "shall serve"
-    return _with(f"Version {detail.get('version')} {what}", detail.get("why") or detail.get("reason")), toned(
-        "", "busy"
-    )
+def _model(subject: str, verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
+    version = detail.get("version") or subject.rpartition("/")[2]
+    what = "shall serve" if verb == "desired" else verb
+    return _with(f"Version {version} {what}", detail.get("why") or detail.get("reason")), toned("", "busy")
 
 
 def _with(text: str, why: object) -> str:

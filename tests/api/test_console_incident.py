@@ -139,3 +139,18 @@ def test_messages_are_told_without_the_keys_of_machines(kind: str, told: str) ->
         detail={"kind": kind, "channel": "mail"},
     )
     assert words.told(entry)[0] == told
+
+
+@pytest.mark.parametrize(
+    ("action", "detail", "told"),
+    [
+        ("model.registered", {"reason": "CI run 7"}, "Version 7 registered: CI run 7"),
+        ("model.signed", {"reason": "looked at"}, "Version 7 signed: looked at"),
+        ("model.promoted", {"version": "7", "reason": "go"}, "Version 7 promoted: go"),
+    ],
+)
+def test_a_version_that_was_registered_or_signed_is_not_told_to_serve(
+    action: str, detail: dict[str, str], told: str
+) -> None:
+    entry = AuditEntry(id="a-1", at_us=0, actor="mira", action=action, subject="churn/7", detail=detail)
+    assert words.told(entry)[0] == told
