@@ -175,6 +175,7 @@ def approvals_list(
         "model": "model",
         "state": "state",
         "asked": "requested_at",
+        "expires": "expires_at",
         "decided by": "decided_by",
     }
     _show(answer, as_json, columns)
@@ -258,9 +259,8 @@ def _decide(
         typer.echo(f"{ticket['id']}: {len(ticket['votes'])} of {ticket['quorum']} have approved.")
     else:
         typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
-    typer.echo(
-        f"{plan.get('action')} {shown['model']} from version {plan.get('from_version')}{target}", err=True
-    )
+    what = f"{plan.get('action')} {shown['model']} from version {plan.get('from_version')}{target}"
+    typer.echo(f"{'Not to be done: ' if verb == 'reject' else ''}{what}", err=True)
 
 
 @actions.command("cancel")
