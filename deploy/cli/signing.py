@@ -61,6 +61,7 @@ def models_register(
     Example: `homeostat models register churn --onnx churn.onnx --monitor churn.yaml --reason "CI run 4711"`
     """
     from serving.brought import brought
+    from serving.model_errors import ModelInvalid
     from streams.control.monitor_build import reference_of
 
     described = monitor_file(monitor)
@@ -70,11 +71,11 @@ def models_register(
         )
     reference, _ = checked(lambda: reference_of(described))
     content = onnx.read_bytes()
-    card = _asked(
-        lambda registry: registry.register(
-            brought(model, content, reference, algorithm=algorithm), tags={"homeostat.reason": reason}
-        )
-    )
+    try:
+        trained = brought(model, content, reference, algorithm=algorithm)
+    except ModelInvalid as error:
+        raise UserError(f"{onnx}: {error}") from error
+    card = _asked(lambda registry: registry.register(trained, tags={"homeostat.reason": reason}))
     _on_record(
         by,
         action="model.registered",

@@ -390,7 +390,7 @@ def test_a_model_from_elsewhere_is_told_how_it_comes_here(
     (tmp_path / "elsewhere.yaml").write_text(
         (tmp_path / "elsewhere.yaml").read_text().replace("[b, a]", "[b]")
     )
-    assert "the model takes a, which the reference does not have" in said(
+    assert "model.onnx: the model takes a, which the reference does not have" in said(
         "register", "elsewhere", *files, "--reason", "again", code=1
     )
 
