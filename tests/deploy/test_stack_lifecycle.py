@@ -15,6 +15,7 @@ from deploy.stack.ending import marked_processes
 from deploy.stack.errors import PartFailed, StartTimedOut
 from deploy.stack.lifecycle import StackStatus, down, status, up_attached, up_detached
 from deploy.stack.state import EventKind, Health, StackEvent
+from tests.patience import patient_s
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +157,7 @@ def test_part_that_needs_longer_is_no_failure(home: Path) -> None:
     with pytest.raises(
         StartTimedOut, match=r"third is starting(?s:.*)try `homeostat up --detach --timeout 600`"
     ):
-        _up(home, "slow", timeout_s=2.0)
+        _up(home, "slow", timeout_s=patient_s(2.0))
     assert marked_processes(home) == []
 
 

@@ -34,7 +34,14 @@ child.wait()
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
-def _part(home: Path, name: str, script: str, depends_on: Sequence[str] = (), max_age_s: float = 1.0) -> Part:
+def _part(
+    home: Path,
+    name: str,
+    script: str,
+    depends_on: Sequence[str] = (),
+    max_age_s: float = 1.0,
+    start_timeout_s: float = 60.0,
+) -> Part:
     ready = home / f"{name}.ready"
     return Part(
         name=name,
@@ -43,7 +50,7 @@ def _part(home: Path, name: str, script: str, depends_on: Sequence[str] = (), ma
         ready=HeartbeatProbe(ready, max_age_s),
         depends_on=depends_on,
         stop_timeout_s=0.3,
-        start_timeout_s=0.3,
+        start_timeout_s=start_timeout_s,
         version="1.0",
     )
 
@@ -139,7 +146,8 @@ def test_preparation_that_fails_is_told(tmp_path: Path) -> None:
 
 def test_slow_and_deaf_part_is_told_and_killed(tmp_path: Path) -> None:
     watcher = Watcher(EventKind.SLOW, "first")
-    supervise(tmp_path, lambda: [_part(tmp_path, "first", DEAF + BEATING, max_age_s=-1.0)], watcher)
+    part = _part(tmp_path, "first", DEAF + BEATING, max_age_s=-1.0, start_timeout_s=0.3)
+    supervise(tmp_path, lambda: [part], watcher)
     messages = [event.message for event in watcher.events if event.kind is EventKind.SLOW]
     assert messages == ["not ready after 0.3 s", "has not ended 0.3 s after SIGTERM; it is killed"]
     assert marked_processes(tmp_path) == []
