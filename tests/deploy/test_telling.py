@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import httpx
 import msgspec
@@ -149,7 +150,13 @@ def test_a_test_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_example_of_the_documentation_is_right(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
     path = tmp_path / "policy.yaml"
-    path.write_text(page.split("```yaml\n")[1].split("```")[0])
+    manifest, policy = (each.split("```")[0] for each in page.split("```yaml\n")[1:])
+    assert set(msgspec.yaml.decode(dedent(manifest))["oauth_config"]["scopes"]["bot"]) == {
+        "chat:write",
+        "files:write",
+        "channels:history",
+    }, "of the methods that serving.slack calls"
+    path.write_text(policy)
     assert [each.name for each in read_policy(path).channels] == ["ops-mail", "erp", "teams", "pager"]
     for variable in ("SLACK_TOKEN", "SLACK_CHANNEL", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN"):
         assert f"HOMEOSTAT_{variable}" in page
