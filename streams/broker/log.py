@@ -8,9 +8,11 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from streams.broker.group import close_within
 from streams.stages import InputRecord, OffsetRange
 
 _POLL_MS = 500
+_STOP_TIMEOUT_S = 5.0
 _FETCH_WAIT_MS = 10
 """A request waits behind a fetch on the same connection, so fetches must not linger."""
 _FIRST_SPAN = 4
@@ -49,14 +51,14 @@ class LogReader:
         try:
             await self._consumer.start()
         except BaseException:  # nobody leaves a block that was not entered: its connections would stay open
-            await self._consumer.stop()
+            await close_within(self._consumer.stop(), _STOP_TIMEOUT_S)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await close_within(self._consumer.stop(), _STOP_TIMEOUT_S)
 
     async def bounds(self, topic: str, partition: int) -> OffsetRange:
         """The first offset that is still there, and the offset after the last committed record."""
