@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.cli.printing import show_table
+from deploy.cli.printing import moment, rfc_3339, show_table
 
 ROWS = [
     {"model": "car-loan-europe", "time": "2026-11-21 18:41:40", "reason": "a field is not there " * 6},
@@ -49,3 +49,23 @@ def test_in_a_terminal_a_text_that_may_be_cut_keeps_its_row_on_one_line(
 def test_nothing_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     show_table([], ["model"], "The archive is empty.")
     assert capsys.readouterr().out == "The archive is empty.\n"
+
+
+def test_a_time_reads_the_same_in_every_table_and_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    told = "2026-11-21 12:05:09 UTC"
+    assert moment(rfc_3339(1_795_262_709_999_999)) == told
+    times = ["2026-11-21T12:05:09Z", "2026-11-21T12:05:09.123456+00:00", rfc_3339(1_795_262_709_000_000)]
+    show_table([{"at": time} for time in times], ["at"])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == ["at", told, told, told]
+
+
+def test_a_text_of_several_lines_is_one_line_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"check": "policy", "found": "line 3 is wrong\nline 5 is wrong"}]
+    show_table(rows, ["check", "found"])
+    assert capsys.readouterr().out.splitlines()[1].rstrip().endswith("line 3 is wrong; line 5 is wrong")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_table(rows, ["check", "found"])
+    assert len(capsys.readouterr().out.splitlines()) == 3
