@@ -16,7 +16,7 @@ RemediationError
 │   └── CancelForbidden
 ├── ReasonMissing     a reason that has to say why says nothing
 ├── AlreadyPaused     somebody else has paused all actions before
-├── TurnForbidden     the policy does not let this person pause, resume or reset
+├── NotEntitled       the policy does not let this person do it
 ├── TokenRefused      a token cannot be what it was asked to be, or is not known
 ├── ChangeRefused     a change contradicts itself or one that is known
 ├── SilenceRefused    a silence cannot be what it was asked to be
@@ -115,8 +115,8 @@ class AlreadyPaused(RemediationError):
     """All actions are paused already, for another reason or by somebody else, which stays on record."""
 
 
-class TurnForbidden(RemediationError):
-    """The policy names the roles that pause and resume all actions and reset breakers, and this person has none."""
+class NotEntitled(RemediationError):
+    """The policy names the roles that it takes, and this person has none, or is nobody whom it knows."""
 
 
 class TokenRefused(RemediationError):

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from remediation.clock import US_PER_S
-from remediation.errors import AlreadyPaused, TurnForbidden
+from remediation.entitlement import entitled
+from remediation.errors import AlreadyPaused
 from remediation.policy import Policy
 from remediation.ports import Clock, Journal
 from remediation.reasons import stated
@@ -22,10 +23,10 @@ def turn(
     channel: str,
 ) -> Switch:
     """Pause all actions, let them go on, or reset a breaker; on the record, with who and why. To say the same again
-    changes nothing. Raises `ReasonMissing`, `TurnForbidden` for whom the policy does not let, and `AlreadyPaused`
+    changes nothing. Raises `ReasonMissing`, `NotEntitled` for whom the policy does not let, and `AlreadyPaused`
     where another pause is in force."""
     why = stated(reason)
-    by = _entitled(policy, by, channel)
+    by = entitled(policy, by, channel, policy.operators)
     with journal.transaction() as unit:
         known = unit.switch(name)
         if known is not None and known.on == on and name == PAUSE:
@@ -35,18 +36,6 @@ def turn(
         switch = Switch(name=name, on=on, by=by, reason=why, at_us=clock.now_us())
         unit.set_switch(switch, actor=by)
         return switch
-
-
-def _entitled(policy: Policy, by: str, channel: str) -> str:
-    if not policy.knows_people:
-        return by
-    name = policy.who(by, channel)
-    if name is None:
-        raise TurnForbidden(f"{by} is nobody whom the policy knows. Nothing was changed.")
-    if not policy.holds(name, policy.operators):
-        who = ", ".join(policy.entitled(policy.operators)) or "nobody"
-        raise TurnForbidden(f"{name} may not do this: it needs one of {', '.join(policy.operators)} ({who}).")
-    return name
 
 
 def _told(paused: Switch) -> str:

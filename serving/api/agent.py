@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from remediation import actions
-from remediation.errors import AlreadyPaused, TurnForbidden
+from remediation.errors import AlreadyPaused, NotEntitled
 from remediation.limits import open_breakers
 from remediation.switches import PAUSE, breaker_of
 from remediation.values import ActionKind
@@ -99,7 +99,7 @@ def reset(services: Services, acting: Acting, kind: Kind, asked: TurnIn) -> Agen
 def _turned(services: ApiServices, switch: str, by: str, asked: TurnIn, *, on: bool) -> AgentOut:
     try:
         services.turn(switch, on=on, by=by, reason=asked.reason, channel=asked.channel)
-    except TurnForbidden as error:
+    except NotEntitled as error:
         raise Problem(HTTPStatus.FORBIDDEN, str(error)) from error
     except AlreadyPaused as error:
         raise Problem(HTTPStatus.CONFLICT, str(error)) from error
