@@ -58,6 +58,7 @@ def _write_report(settings: Settings, period_s: float) -> "tuple[ReportData, Rep
             until_us=now_us,
             now_us=now_us,
             console_url=console_url(settings),
+            environment=settings.environment,
         )
     finally:
         engine.dispose()

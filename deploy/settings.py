@@ -13,6 +13,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HOMEOSTAT_", extra="ignore")
 
+    environment: str = Field(default="", pattern=r"^[\w .-]{0,40}$")
+    """What this installation is called where people read of it, such as `production`: in every message, in the console
+    and in reports. Not set: they name none."""
     home: Path = Field(default_factory=lambda: user_data_path("homeostat"))
     """Data, logs and run files of the local stack."""
     cache: Path = Field(default_factory=lambda: user_cache_path("homeostat"))

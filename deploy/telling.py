@@ -6,6 +6,8 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from deploy.errors import UserError
 from deploy.pieces import console_url, policy
 from deploy.settings import Settings
@@ -53,6 +55,7 @@ def slack_config(settings: Settings) -> "SlackConfig | None":
         token=settings.slack_token.get_secret_value(),
         channel=settings.slack_channel,
         api_url=settings.slack_api_url,
+        environment=settings.environment,
     )
 
 
@@ -110,7 +113,13 @@ def channels(settings: Settings, journal: "SqlJournal", clock: "Clock") -> "Mapp
 
     url = partial(console_url, settings)
     return {
-        each.name: Teller(_transport(settings, each, clock), journal, clock, console_url=url)
+        each.name: Teller(
+            _transport(settings, each, clock),
+            journal,
+            clock,
+            console_url=url,
+            environment=settings.environment,
+        )
         for each in policy(settings).channels
     }
 
@@ -142,7 +151,9 @@ async def send_test(settings: Settings, name: str) -> None:
     from serving.channels.teller import NotDelivered
 
     clock = SystemClock()
-    bulletin = trying(name, clock.now_us(), console_url(settings))
+    bulletin = msgspec.structs.replace(
+        trying(name, clock.now_us(), console_url(settings)), environment=settings.environment
+    )
     if name == SLACK:
         await asyncio.to_thread(_test_slack, settings, bulletin.text)
         return

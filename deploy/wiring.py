@@ -223,6 +223,7 @@ async def _run_api(settings: Settings) -> None:
             playbooks=pieces.playbooks(settings),
             limits=policy.limits,
             policy=policy,
+            environment=settings.environment,
             health=partial(_health, settings),
             stuck=partial(overdue, config=second_eyes.agent_config(settings)),
             token=settings.api_token.get_secret_value() if settings.api_token else None,

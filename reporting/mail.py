@@ -82,7 +82,8 @@ def compose(data: ReportData, files: ReportFiles, *, sender: str, to: str) -> Em
     Raises `MailError` for an address that is none.
     """
     message = EmailMessage()
-    message["Subject"] = f"[Homeostat] {words.LIGHTS[data.light][1]}: {_short(data.verdict)}"
+    sender_name = f"Homeostat {data.environment}".strip()
+    message["Subject"] = f"[{sender_name}] {words.LIGHTS[data.light][1]}: {_short(data.verdict)}"
     for header, setting, value in (("From", "HOMEOSTAT_MAIL_FROM", sender), ("To", "HOMEOSTAT_MAIL_TO", to)):
         addresses = [address for _, address in getaddresses([value]) if address]
         if (

@@ -33,12 +33,13 @@ def collect(
     until_us: int,
     now_us: int,
     console_url: str | None = None,
+    environment: str = "",
 ) -> ReportData:
     """Everything that a report on [since_us, until_us) says, read in one view of the journal.
 
     `now_us`: when it is made; lights and tickets are those of now. `console_url`: where links lead to
-    (None: no links). Times in microseconds since the epoch, UTC. Raises `ValueError` for an empty period
-    and `db.errors.StoreError`.
+    (None: no links). `environment`: the name of the installation, where it has one. Times in microseconds since the
+    epoch, UTC. Raises `ValueError` for an empty period and `db.errors.StoreError`.
     """
     if since_us >= until_us:
         raise ValueError(f"since_us must be before until_us, got {since_us} and {until_us}")
@@ -71,6 +72,7 @@ def collect(
         points=tuple(point for name in names for point in points[name]),
         points_cut=cut,
         console_url=console_url.rstrip("/") if console_url else None,
+        environment=environment,
         software=_software(),
     )
 

@@ -176,4 +176,5 @@ class ReportData(Value, frozen=True, kw_only=True):
     points_cut: bool = False
     """More points were measured than a report reads; the oldest are left out."""
     console_url: str | None = None
+    environment: str = ""
     software: str = ""

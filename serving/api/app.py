@@ -22,6 +22,7 @@ from serving.api.protection import add_protection
 from serving.api.requests import add_request_metrics
 from serving.api.schemas import ProblemOut
 from serving.api.services import ApiServices
+from serving.costs import Costs
 
 _DESCRIPTION = (
     "Incidents, approvals, actions, models and the audit log of Homeostat. Lists are newest first and paged by an "
@@ -59,6 +60,7 @@ def create_api(services: ApiServices) -> FastAPI:
         responses=_ERRORS,
     )
     app.state.services = services
+    app.state.costs = Costs(services.journal, services.clock)
     add_protection(app, services)
     add_problems(app)
     add_request_metrics(app)

@@ -78,7 +78,9 @@ def show_incident(services: Services, incident_id: Identifier) -> IncidentDetail
 )
 def show_postmortem(services: Services, incident_id: Identifier) -> Response:
     """What, since when, why, who decided what, what was done, what it cost, and how long each phase took."""
-    text = found(postmortem(services.journal, incident_id), "incident", incident_id)
+    text = found(
+        postmortem(services.journal, incident_id, environment=services.environment), "incident", incident_id
+    )
     return Response(text, media_type="text/markdown; charset=utf-8")
 
 

@@ -104,7 +104,8 @@ class Turn(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
-    """`health` tells each part's state by name; `token`, when set, is needed for every change."""
+    """`health` tells each part's state by name; `token`, when set, is needed for every change;
+    `environment` names the installation."""
 
     journal: Journal
     records: SqlRecordStore
@@ -127,3 +128,4 @@ class ApiServices:
     playbooks: Playbooks = field(default_factory=Playbooks)
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
+    environment: str = ""

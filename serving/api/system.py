@@ -1,5 +1,7 @@
 """Routes about the system itself: accounting, health, metrics."""
 
+from typing import cast
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Summary, generate_latest
 
@@ -10,6 +12,7 @@ from remediation.switches import PAUSE
 from remediation.values import CLOSED_INCIDENTS
 from serving.api.access import Services
 from serving.api.schemas import Accounts, Health
+from serving.costs import Costs
 
 _CLOSED = 50
 
@@ -60,6 +63,7 @@ def metrics(services: Services, request: Request) -> Response:
         ["phase"],
         registry=registry,
     )
+    costs = _cost_summaries(registry)
     missing = Gauge("homeostat_events_missing", "Events without an account", ["model"], registry=registry)
     stuck = Gauge(
         "homeostat_overdue_steps",
@@ -79,9 +83,17 @@ def metrics(services: Services, request: Request) -> Response:
         pending.set(len(unit.approvals(state="pending", limit=500)))
         for incident in unit.incidents(states=OPEN_STATES, limit=500):
             incidents.labels(incident.model).inc()
-        for incident in unit.incidents(states=sorted(CLOSED_INCIDENTS), limit=_CLOSED):
+        closed = unit.incidents(states=sorted(CLOSED_INCIDENTS), limit=_CLOSED)
+        for incident in closed:
             for phase, duration_s in phases(incident, unit.approvals(incident_id=incident.id)).items():
                 lasted.labels(phase).observe(duration_s)
+    counted = cast("Costs", request.app.state.costs).of(closed)
+    for incident in closed:
+        if incident.id in counted:
+            for name, summary in costs.items():
+                value = getattr(counted[incident.id], name)
+                if value is not None:
+                    summary.labels(incident.model).observe(value)
     for model in _accounted(services):
         totals = services.records.accounting_totals(model)
         for side in ("predictions", "labels"):
@@ -91,6 +103,24 @@ def metrics(services: Services, request: Request) -> Response:
         missing.labels(model).set(totals["predictions"]["missing"] + totals["labels"]["missing"])
     text = generate_latest(registry) + generate_latest(request.app.state.request_metrics)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _cost_summaries(registry: CollectorRegistry) -> dict[str, Summary]:
+    """By the field of `Cost` that each is of."""
+    told = {
+        "rows": ("ill_predictions", "Predictions of the ill version from the onset until something was done"),
+        "errors": ("excess_errors", "Labels of that time that were wrong beyond what the reference expects"),
+        "error_rise": ("excess_absolute_error", "Mean absolute error of that time above the reference's"),
+    }
+    return {
+        field: Summary(
+            f"homeostat_incident_{name}",
+            f"{help_text}, per incident of the last {_CLOSED} that ended",
+            ["model"],
+            registry=registry,
+        )
+        for field, (name, help_text) in told.items()
+    }
 
 
 def _accounted(services: Services) -> list[str]:

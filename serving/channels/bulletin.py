@@ -31,7 +31,8 @@ class Link(Value, frozen=True, kw_only=True):
 
 class Bulletin(Value, frozen=True, kw_only=True):
     """One message. `id` is the same for every attempt to send it. `asks` says what a person can do, and is empty where
-    nothing is asked. `thread` is what messages about the same thing have in common. Times are RFC 3339 in UTC."""
+    nothing is asked. `thread` is what messages about the same thing have in common. `environment` names the
+    installation, where it has a name. Times are RFC 3339 in UTC."""
 
     id: str
     event: Event
@@ -52,6 +53,16 @@ class Bulletin(Value, frozen=True, kw_only=True):
     approval_state: str = ""
     plan_hash: str = ""
     people: tuple[str, ...] = ()
+    environment: str = ""
+
+    @property
+    def headline(self) -> str:
+        """The title with the name of the installation before it."""
+        return f"[{self.environment}] {self.title}" if self.environment else self.title
+
+    def unique(self, name: str) -> str:
+        """An id or a thread of this bulletin that another installation, which tells the same peer, never uses."""
+        return f"{self.environment}/{name}" if self.environment else name
 
 
 def asking(

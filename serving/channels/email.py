@@ -56,12 +56,13 @@ def compose(
 ) -> EmailMessage:
     """The mail. All mails about one incident are one conversation."""
     mail = EmailMessage()
-    mail["Subject"] = f"[Homeostat] {' '.join(bulletin.title.split())}"[:_LONGEST_SUBJECT]
+    subject = f"[{' '.join(('Homeostat', bulletin.environment)).strip()}] {' '.join(bulletin.title.split())}"
+    mail["Subject"] = subject[:_LONGEST_SUBJECT]
     mail["From"] = sender
     mail["To"] = ", ".join(to)
     mail["Date"] = format_datetime(datetime.fromisoformat(bulletin.at))
-    mail["Message-ID"] = _id(f"{channel}:{bulletin.id}")
-    mail["In-Reply-To"] = mail["References"] = _id(f"{channel}:{bulletin.thread}")
+    mail["Message-ID"] = _id(f"{channel}:{bulletin.unique(bulletin.id)}")
+    mail["In-Reply-To"] = mail["References"] = _id(f"{channel}:{bulletin.unique(bulletin.thread)}")
     mail["Auto-Submitted"] = "auto-generated"
     if bulletin.severity == "critical" and bulletin.event != "incident_resolved":
         mail["Importance"] = "high"

@@ -54,7 +54,7 @@ class PagerDuty:
         event: dict[str, Any] = {
             "routing_key": self._key,
             "event_action": what,
-            "dedup_key": f"homeostat/{bulletin.thread}"[:_LONGEST_KEY],
+            "dedup_key": f"homeostat/{bulletin.unique(bulletin.thread)}"[:_LONGEST_KEY],
         }
         if what == "trigger":
             event |= {
@@ -70,8 +70,9 @@ class PagerDuty:
 def _payload(bulletin: Bulletin) -> dict[str, Any]:
     details = {each.title: "\n".join(each.lines) for each in bulletin.facts}
     details |= {"What happened": bulletin.text} | ({"Asked": bulletin.asks} if bulletin.asks else {})
+    details |= {"Environment": bulletin.environment} if bulletin.environment else {}
     return {
-        "summary": bulletin.title[:_LONGEST_SUMMARY],
+        "summary": bulletin.headline[:_LONGEST_SUMMARY],
         "source": bulletin.model or "homeostat",
         "severity": severity(bulletin),
         "timestamp": bulletin.at,

@@ -54,7 +54,10 @@ def message(bulletin: Bulletin) -> bytes:
 
 def _message(bulletin: Bulletin, facts: list[Fact], shortened: bool) -> Element:
     mark, colour = _GOOD if bulletin.event == "incident_resolved" else _MARKS[bulletin.severity]
-    body = [_text(mark, weight="Bolder", color=colour), _text(bulletin.title, weight="Bolder", size="Large")]
+    body = [
+        _text(mark, weight="Bolder", color=colour),
+        _text(bulletin.headline, weight="Bolder", size="Large"),
+    ]
     body.append(_text(bulletin.text))
     for fact in facts:
         body += [_text(fact.title, weight="Bolder"), *(_text(f"• {line}") for line in fact.lines)]
@@ -64,7 +67,7 @@ def _message(bulletin: Bulletin, facts: list[Fact], shortened: bool) -> Element:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "fallbackText": _line(f"{bulletin.title}. {bulletin.text}"),
+        "fallbackText": _line(f"{bulletin.headline}. {bulletin.text}"),
         "body": body,
         "actions": [
             {"type": "Action.OpenUrl", "title": each.title, "url": each.url} for each in bulletin.links

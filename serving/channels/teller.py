@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from remediation.notices import Notice
@@ -49,8 +50,8 @@ class Transport(Protocol):
 
 
 class Teller:
-    """Fulfils `remediation.ports.Notifier`. Nothing is repeated here: the outbox tries again. `elapsed_s` is a clock
-    that never goes back."""
+    """Fulfils `remediation.ports.Notifier`. Nothing is repeated here: the outbox tries again. `environment` names
+    the installation in every message. `elapsed_s` is a clock that never goes back."""
 
     def __init__(
         self,
@@ -59,12 +60,14 @@ class Teller:
         clock: Clock,
         *,
         console_url: Callable[[], str | None] = lambda: None,
+        environment: str = "",
         elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._journal = journal
         self._clock = clock
         self._console_url = console_url
+        self._environment = environment
         self._elapsed_s = elapsed_s
         self._quiet_until_s = float("-inf")
 
@@ -107,7 +110,9 @@ class Teller:
         if self._elapsed_s() < self._quiet_until_s:
             return False
         try:
-            await self._transport.send(bulletin, picture)
+            await self._transport.send(
+                msgspec.structs.replace(bulletin, environment=self._environment), picture
+            )
         except NotDelivered as error:
             if error.retry_after_s is not None:
                 self._quiet_until_s = self._elapsed_s() + min(error.retry_after_s, _LONGEST_PAUSE_S)

@@ -41,7 +41,9 @@ class Webhook:
         body = msgspec.json.encode({"schema": "homeostat.bulletin/1", **msgspec.to_builtins(bulletin)})
         timestamp = str(self._clock.now_us() // US_PER_S)
         headers = {
-            "Idempotency-Key": hashlib.sha256(f"{self.name}:{bulletin.id}".encode()).hexdigest(),
+            "Idempotency-Key": hashlib.sha256(
+                f"{self.name}:{bulletin.unique(bulletin.id)}".encode()
+            ).hexdigest(),
             "Homeostat-Timestamp": timestamp,
             "Homeostat-Signature": sign(self._secret, timestamp, body),
         }

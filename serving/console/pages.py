@@ -160,6 +160,7 @@ def _known(environment: Environment) -> dict[str, Any]:
 
 def _renderer(services: ApiServices) -> Render:
     environment, clock = _environment(), SystemClock()
+    _known(environment)["installation"] = services.environment
 
     def render(template: str, **content: Any) -> Response:
         text = environment.get_template(template).render(

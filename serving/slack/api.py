@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
-from serving.slack.parts import Block, Post
+from serving.slack.parts import Block, Post, placed
 
 log = structlog.get_logger()
 
@@ -45,12 +45,14 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackConfig:
-    """`token` is the app's bot token; `channel` a name or id; `timeout_s` for one request."""
+    """`token` is the app's bot token; `channel` a name or id; `timeout_s` for one request; `environment` stands before
+    every message."""
 
     token: str = field(repr=False)
     channel: str
     api_url: str = "https://slack.com/api/"
     timeout_s: float = 10.0
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,14 @@ class SlackApi:
         self._client = WebClient(
             config.token, base_url=config.api_url, timeout=max(1, round(config.timeout_s)), retry_handlers=[]
         )
+        self._environment = config.environment
         self._elapsed_s = elapsed_s
         self._quiet_until_s: dict[tuple[str, str], float] = {}
         self._lock = threading.Lock()
 
     def post(self, channel: str, post: Post, *, approval: str | None = None, **thread: Any) -> Answer:
         """A new message; `approval` is the ticket that it asks about."""
+        post = placed(post, self._environment)
         message: dict[str, Any] = {"channel": channel, "text": post.text, "blocks": post.blocks, **thread}
         if approval is not None:
             message["metadata"] = {"event_type": EVENT_TYPE, "event_payload": {"approval": approval}}
@@ -85,6 +89,7 @@ class SlackApi:
 
     def update(self, channel: str, ts: str, post: Post) -> Answer:
         """Another text in the place of a message."""
+        post = placed(post, self._environment)
         message = {"channel": channel, "ts": ts, "text": post.text, "blocks": post.blocks}
         return self._call(("chat.update", channel), self._client.chat_update, _place, **message)
 

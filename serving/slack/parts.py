@@ -24,6 +24,18 @@ class Post:
     blocks: list[Block] = field(default_factory=list[Block])
 
 
+def placed(post: Post, environment: str) -> Post:
+    """The message with the name of the installation before its first words; as it is where there is none."""
+    if not environment:
+        return post
+    name, blocks = f"[{environment}] ", post.blocks
+    if blocks and "text" in blocks[0]:
+        first = blocks[0]["text"]
+        limit = _LONGEST_HEADER if blocks[0]["type"] == "header" else LONGEST_SECTION
+        blocks = [{**blocks[0], "text": {**first, "text": cut(name + first["text"], limit)}}, *blocks[1:]]
+    return Post(text=cut(name + post.text), blocks=blocks)
+
+
 def header(text: str) -> Block:
     """A heading, without markup."""
     return {"type": "header", "text": plain(text, _LONGEST_HEADER)}

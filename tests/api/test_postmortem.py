@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from detectors.values import Axis, MetricPoint
 from serving.postmortem import postmortem
@@ -28,7 +29,7 @@ _COUNTED = ("positive_rate", "class_psi", "prediction_psi", "rows", "reference")
 
 def test_the_cost_of_a_long_incident_counts_every_window(ill: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of every task, by rows or by time, with a reference or without."""
-    monkeypatch.setattr("serving.postmortem._PAGE", 7)
+    monkeypatch.setattr("serving.costs._PAGE", 7)
     found = [_point("event", window, _COUNTED[window % 5]) for window in range(40)]
     found += [
         _point("event", window, "psi", feature) for window in range(40) for feature in ("age", "income")
@@ -40,6 +41,34 @@ def test_the_cost_of_a_long_incident_counts_every_window(ill: World, monkeypatch
     assert "4,000 predictions of version 2" in told
     # One more window of labels, of 500 rows, is in the world since the onset.
     assert "4,500 labels came in that time: about 92" in told
+
+
+def _costs(client: httpx.Client) -> dict[str, float]:
+    lines = [line.split(" ") for line in client.get("/metrics").text.splitlines() if MODEL in line]
+    summed = [words for words in lines if "homeostat_incident_" in words[0] and "_created" not in words[0]]
+    return {words[0]: float(words[1]) for words in summed}
+
+
+def test_the_cost_of_incidents_that_ended_is_a_metric(client: httpx.Client, ill: World) -> None:
+    assert _costs(client) == {}
+    ill.records.upsert_points([_point("event", window, "rows") for window in range(40)])
+    with ill.journal.transaction() as unit:
+        found = unit.incident("inc-1")
+        assert found is not None
+        ended = replace(found, state="escalated", closed_us=START_US)
+        assert unit.save_incident(ended, expected=found.state, actor="agent", why="over")
+    first = _costs(client)
+    of = f'{{model="{MODEL}"}}'
+    assert first[f"homeostat_incident_ill_predictions_count{of}"] == 1
+    rows = first[f"homeostat_incident_ill_predictions_sum{of}"]
+    assert f"{rows:,.0f} predictions of version 2" in str(postmortem(ill.journal, "inc-1"))
+    assert first[f"homeostat_incident_excess_errors_sum{of}"] > 0
+    assert not any("absolute" in name for name in first), "it is no regression"
+    ill.records.upsert_points([_point("label", window, "accuracy", value=0.5) for window in range(40)])
+    assert _costs(client) == first
+    ill.clock.at_us += 3_600 * SECOND_US
+    later = _costs(client)[f"homeostat_incident_excess_errors_sum{of}"]
+    assert later > first[f"homeostat_incident_excess_errors_sum{of}"]
 
 
 def _point(

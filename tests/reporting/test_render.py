@@ -86,6 +86,13 @@ def test_text_of_others_is_escaped(report: ReportData) -> None:
     assert "&lt;script&gt;" in page
 
 
+def test_the_name_of_the_installation_is_said_where_there_is_one(report: ReportData) -> None:
+    page = render_html(replace(report, environment="production"))
+    assert "<title>[production] Model health report" in page
+    assert '<p class="brand">Homeostat · production</p>' in page
+    assert '<p class="brand">Homeostat</p>' in render_html(report)
+
+
 def test_tables_are_capped_and_say_where_the_rest_is(report: ReportData) -> None:
     action = report.actions[0]
     page = render_html(replace(report, actions=tuple(replace(action, id=f"a{i}") for i in range(40))))

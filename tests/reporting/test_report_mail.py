@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
 from reporting.errors import MailError
 from reporting.mail import SmtpServer, compose, parse_smtp_url, send_report
@@ -162,6 +163,11 @@ async def test_the_pdf_arrives_with_a_summary(report: ReportData, files: ReportF
     (attached,) = mail.iter_attachments()
     assert (attached.get_content_type(), attached.get_filename()) == ("application/pdf", "report.pdf")
     assert attached.get_content() == b"%PDF-1.7 a report"
+
+
+def test_the_name_of_the_installation_is_in_the_subject(report: ReportData, files: ReportFiles) -> None:
+    named = compose(replace(report, environment="production"), files, sender=SENDER, to=TO)
+    assert named["Subject"] == "[Homeostat production] Healthy: breast-cancer is healthy"
 
 
 async def test_without_a_pdf_the_html_is_sent(report: ReportData, files: ReportFiles) -> None:
