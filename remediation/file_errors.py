@@ -82,7 +82,7 @@ def line_of(content: bytes, path: str) -> int | None:
     return line + 1
 
 
-def repeated(content: bytes) -> Iterator[tuple[str, int, int]]:
+def _repeated(content: bytes) -> Iterator[tuple[str, int, int]]:
     """The path of each name that a YAML mapping holds a second time, its line, and that of the first: readers take the
     last one without a word. Nothing where the file cannot be read."""
     try:
@@ -107,6 +107,19 @@ def repeated(content: bytes) -> Iterator[tuple[str, int, int]]:
                     yield place, line, lines[place]
                 lines.setdefault(place, line)
                 waiting.append((value, place))
+
+
+def twice(content: bytes) -> list[str]:
+    """A sentence for each name that a YAML mapping holds a second time."""
+    return [
+        f"line {line}, {place.lstrip('.')} stands there twice, first in line {first}: only one of them would count"
+        for place, line, first in _repeated(content)
+    ]
+
+
+def listed(file: object, wrong: Iterable[str]) -> str:
+    """Everything that is wrong in a file, each in a line of its own that begins with the file's name."""
+    return "\n".join(f"{file}: {each}" for each in wrong)
 
 
 def told(what: str, path: str, raw: object, kind: Any) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 from remediation.channels import channel_problems
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
-from remediation.file_errors import line_of, mistakes, offer, repeated, told
+from remediation.file_errors import line_of, listed, mistakes, offer, told, twice
 from remediation.policy import Policy
 
 _SECRETS = "; a secret is named by its environment variable: `secret_env`, `url_env`, `key_env`"
@@ -31,17 +31,14 @@ def read_policy(path: Path) -> Policy:
             f"{path} is empty: with no people everybody may decide alone. Put the policy back; where everybody shall, "
             "unset HOMEOSTAT_POLICY"
         )
-    wrong = [
-        f"line {line}, {place.lstrip('.')} stands there twice, first in line {first}: only one of them would count"
-        for place, line, first in repeated(content)
-    ]
-    wrong += [_told(what, place, raw, content) for what, place in mistakes(raw, Policy)]
+    told_wrong = (_told(what, place, raw, content) for what, place in mistakes(raw, Policy))
+    wrong = [*twice(content), *told_wrong]
     if wrong:
         raise PolicyInvalid(f"{path}: " + "; ".join(wrong))
     policy = msgspec.convert(raw, Policy)
     wrong = [f"{_line(content, place)}{text}" for place, text in _problems(policy)]
     if wrong:
-        raise PolicyInvalid(f"{path}: " + "; ".join(wrong))
+        raise PolicyInvalid(listed(path, wrong))
     return policy
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from remediation.crontab import cron_trigger
 from remediation.errors import PlaybooksInvalid, ScheduleError
-from remediation.file_errors import at, emptied, items, mistake, told
+from remediation.file_errors import at, emptied, items, listed, mistake, told, twice
 from remediation.playbooks.steps import MAY_BE_SAFE, FallBack, Rollback, ShiftTraffic, Step
 from remediation.playbooks.values import Autonomy, Match, Playbook, Playbooks
 
@@ -34,13 +34,13 @@ def parse_playbooks(content: bytes, name: str) -> Playbooks:
     except msgspec.DecodeError as error:
         raise PlaybooksInvalid(f"{name} is no YAML: {error}") from error
     raw = {} if raw is None else raw
-    mistakes = [_told(what, path, raw) for what, path in _mistakes(raw)]
+    mistakes = [*twice(content), *(_told(what, path, raw) for what, path in _mistakes(raw))]
     if mistakes:
-        raise PlaybooksInvalid(f"{name}: " + "; ".join(mistakes))
+        raise PlaybooksInvalid(listed(name, mistakes))
     found = msgspec.convert(raw, Playbooks)
     problems = list(_problems(found))
     if problems:
-        raise PlaybooksInvalid(f"{name}: " + "; ".join(problems))
+        raise PlaybooksInvalid(listed(name, problems))
     return found
 
 

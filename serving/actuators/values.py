@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from remediation.file_errors import VARIABLE, at, emptied, items, mistake, told
+from remediation.file_errors import VARIABLE, at, emptied, items, listed, mistake, told, twice
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -127,18 +127,19 @@ class Reaches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def read_reaches(path: Path) -> Reaches:
     """The file. Raises `ActuatorsInvalid` with every entry that is wrong, its value and what would be right."""
     try:
-        raw = msgspec.yaml.decode(path.read_bytes())
+        content = path.read_bytes()
+        raw = msgspec.yaml.decode(content)
     except OSError as error:
         raise ActuatorsInvalid(f"{path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
         raise ActuatorsInvalid(f"{path} is no YAML: {error}") from error
-    problems = _mistakes(raw)
+    problems = [*twice(content), *_mistakes(raw)]
     if not problems:
         reaches = msgspec.convert(raw, Reaches, dec_hook=_from_text)
         problems = _problems(reaches)
         if not problems:
             return reaches
-    raise ActuatorsInvalid(f"{path}: " + "; ".join(problems))
+    raise ActuatorsInvalid(listed(path, problems))
 
 
 def _from_text(kind: type[object], value: object) -> object:

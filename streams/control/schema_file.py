@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from detectors.values import FeatureKind
 from streams.control.schemas import TYPES, FeatureSchema, FeatureType, Schema, SchemaInvalid, build_schema
 from streams.files.monitor import field_errors
+from streams.files.yaml_text import read_yaml
 
 _FIRST_TYPE: dict[FeatureKind, FeatureType] = {
     "numeric": "float64",
@@ -76,11 +77,13 @@ class SchemaFile(_Part):
 def read_schema_file(path: Path) -> Schema:
     """The schema in a file. Raises `SchemaFileInvalid` that names each field, its value and what would be
     right."""
-    found = _content(path)
+    found, twice = _content(path)
     if not isinstance(found, dict):
         raise SchemaFileInvalid(
             f"{path}: it must hold fields, such as `model: churn`, `version: 2` and `features:`"
         )
+    if twice:
+        raise SchemaFileInvalid("\n".join(f"{path}: {line}" for line in twice))
     try:
         file = SchemaFile.model_validate(found)
     except ValidationError as error:
@@ -137,12 +140,13 @@ def _entry(feature: FeatureSchema) -> dict[str, object]:
     return entry | ({"optional": True} if feature.optional else {})
 
 
-def _content(path: Path) -> object:
-    """JSON has its own reader: YAML reads an escaped emoji of JSON as two halves."""
+def _content(path: Path) -> tuple[object, list[str]]:
+    """What the file says, and which names it says twice. JSON has its own reader: YAML reads its escaped emoji as
+    two halves."""
     is_json = path.suffix.lower() == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if is_json else yaml.safe_load(text)
+        return (json.loads(text), []) if is_json else read_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise SchemaFileInvalid(f"{path}: this is not {'JSON' if is_json else 'YAML'}: {error}") from error
 

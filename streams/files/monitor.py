@@ -18,6 +18,7 @@ from pydantic import (
 
 from detectors.localtime import UTC
 from streams.files.timezones import check_timezone
+from streams.files.yaml_text import read_yaml
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"
@@ -269,11 +270,13 @@ class MonitorFile(_Part):
 def read_monitor_file(path: Path) -> MonitorFile:
     """The file, checked. Raises `MonitorFileInvalid` that names each field, its value and what would be right."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found, twice = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MonitorFileInvalid(f"{path}: this is not YAML: {error}") from error
     if not isinstance(found, dict):
         raise MonitorFileInvalid(f"{path}: it must hold fields, such as `model: churn`")
+    if twice:
+        raise MonitorFileInvalid("\n".join(f"{path}: {line}" for line in twice))
     try:
         file = MonitorFile.model_validate(found)
     except ValidationError as error:

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from streams.files.yaml_text import read_yaml
 from streams.gate.rows import explain
 
 
@@ -91,7 +92,10 @@ def load_map(path: Path | None, topics: str | None) -> IngestMap:
 
 def _read(path: Path) -> IngestMap:
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()) or {}, IngestMap)
+        found, twice = read_yaml(path.read_text())
+        if twice:
+            raise MappingError("\n".join(f"{path}: {line}" for line in twice))
+        return msgspec.convert(found or {}, IngestMap)
     except yaml.YAMLError as error:
         raise MappingError(f"{path} is not YAML: {error}") from error
     except msgspec.ValidationError as error:

@@ -150,6 +150,7 @@ def _fields(kind: str) -> dict[str, Any]:
         ),
         ("playbooks: {a: 1}", "playbooks: Expected `array`, got `object`"),
         ("autonomy: {'': act}", "Expected `str` of length >= 1"),
+        ("built_in: true\nbuilt_in: false", "line 2, built_in stands there twice, first in line 1"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_and_what_would_be_right(text: str, told: str) -> None:
@@ -178,6 +179,7 @@ def test_every_mistake_is_told_at_once_and_no_address_with_a_secret() -> None:
     ):
         assert place in told
     assert "s3cr3t" not in told
+    assert [line.partition(": ")[0] for line in told.splitlines()] == ["bad.yaml"] * 5
 
 
 @pytest.mark.parametrize(

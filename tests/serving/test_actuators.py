@@ -291,7 +291,8 @@ def test_the_file_says_what_is_wrong(tmp_path: Path) -> None:
         "'mlflow'; did you mean 'mlflow_alias'? (there are: homeostat, mlflow_alias, ",
         "actuators: [{name: a, models: '*'}]": "actuators[0] ('a'): Object missing required field `kind` (there are",
         "actuators: [{kind: mlflow_alias, name: a, models: x, timeout: 1}, 7]": "did you mean 'timeout_s'? (known are: "
-        "kind, name, models, timeout_s, patience_s); actuators[1] is 7: ",
+        f"kind, name, models, timeout_s, patience_s)\n{file}: actuators[1] is 7: ",
+        "actuators: []\nactuators: []": "line 2, actuators stands there twice, first in line 1",
         "": "the file: Expected `object`, got `null`",
     }
     for text, reason in wrong.items():

@@ -299,5 +299,8 @@ def test_the_mapping_file_and_the_setting(tmp_path: Path) -> None:
     path.write_text("sources: [{model: [1]}]")
     with pytest.raises(MappingError, match=r"sources\[0\]\.model"):
         load_map(path, None)
+    path.write_text("topics: {a: plain}\ntopics: {b: plain}\n")
+    with pytest.raises(MappingError, match=r"ingest\.yaml: line 2, topics stands there twice"):
+        load_map(path, None)
     with pytest.raises(MappingError, match="avro"):
         load_map(None, "x=avro")

@@ -73,6 +73,10 @@ def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
         ("- a", "it must hold fields"),
         ("model: [", "this is not YAML"),
         ("model: m", "reference: it must be given"),
+        (
+            "model: m\nreference: {rows: 200, rows: 300}\nmodel: n\n",
+            r"line 2, rows stands there twice, first in line 2.*\n.*line 3, model .* first in line 1: only one",
+        ),
         ("model: m\nreference: {}", "name exactly one of file, rows, archive and registered"),
         ("model: m\nreference: {rows: 20}", r"reference\.rows is 20: .* greater than or equal to 100"),
         ("model: m\nreference: {rows: 200}\nwindow: {every: 10}", r"window\.every is 10"),
@@ -110,6 +114,14 @@ def test_all_but_two_fields_have_defaults(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(MonitorFileInvalid, match=words):
         read_monitor_file(written(tmp_path, text))
+
+
+def test_what_is_merged_into_a_mapping_may_be_said_again(tmp_path: Path) -> None:
+    text = "model: m\nreference: &usual {rows: 200}\n"
+    again = "reference: {<<: {rows: 200, version: '1'}, version: '2'}\n"
+    assert read_monitor_file(written(tmp_path, "model: m\n" + again)).reference.version == "2"
+    with pytest.raises(MonitorFileInvalid, match="reference stands there twice"):
+        read_monitor_file(written(tmp_path, text + again))
 
 
 @pytest.mark.parametrize(

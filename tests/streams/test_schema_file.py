@@ -104,6 +104,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], words: 
     ("name", "text", "words"),
     [
         ("a.yaml", "- pets", "it must hold fields"),
+        ("a.yaml", "model: m\nmodel: n\n", "line 2, model stands there twice, first in line 1"),
         ("a.yaml", "model: m\nversion: '1'\nfeatures: []", "features is .*at least 1 item"),
         ("a.yaml", "model: m\nversion: '1'\nfeatures: {age: float64}", "features: .*list"),
         ("a.yaml", "model: m\nversion: '1'\nfeatures: [age]", r"features\.0 is 'age'"),
