@@ -229,7 +229,7 @@ def slices(
 
 
 def _cells(found: "Backtest") -> str:
-    told = [f"{one.column} is {one.value!r} in row {one.row:,}" for one in found.unreadable[:_CELLS_TOLD]]
+    told = [one.told for one in found.unreadable[:_CELLS_TOLD]]
     more = len(found.unreadable) - len(told)
     return "; ".join(told) + (f"; and {more:,} more" if more else "")
 

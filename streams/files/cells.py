@@ -4,12 +4,14 @@
 # pyright: reportUnknownParameterType=false
 
 import math
+import re
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 MOST: Final = 10_000
 """Rows of a file with such a cell, beyond which the column is another one than was thought."""
@@ -17,6 +19,10 @@ MOSTLY: Final = 0.99
 """Share of the values of a column that must be numbers for the others to be mistakes."""
 VARIED: Final = 50
 """Distinct numbers that such a column has at least: with fewer, texts and numbers may both be codes."""
+_COMMA: Final = r"^\s*[+-]?\d+,\d+\s*$"
+_MAYBE_COMMA: Final = r"^\s*[+-]?\d+(,\d+)?\s*$"
+_compute: Any = pc
+"""Its functions are made at import, where no type checker sees them."""
 
 
 class Cell(NamedTuple):
@@ -25,6 +31,12 @@ class Cell(NamedTuple):
     row: int
     column: str
     value: str
+
+    @property
+    def told(self) -> str:
+        """In words; a decimal comma is named."""
+        comma = " (a comma stands where a point belongs)" if re.match(_COMMA, self.value) else ""
+        return f"{self.column} is {self.value!r} in row {self.row:,}{comma}"
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -79,6 +91,16 @@ def are_mostly_numbers(column: pa.Array) -> bool:
     numbers, wrong = as_numbers(column, "", 0)
     known: npt.NDArray[Any] = numbers.drop_null().to_numpy(zero_copy_only=False)
     return len(np.unique(known)) >= VARIED and len(known) >= MOSTLY * (len(known) + len(wrong))
+
+
+def with_comma(column: pa.Array) -> str | None:
+    """A value of a column of texts that is one of numbers with a comma in them; None where it is another column."""
+    texts = column.cast(pa.string()).drop_null()
+    found = texts.filter(_compute.match_substring_regex(texts, _COMMA))
+    fitting = _compute.sum(_compute.match_substring_regex(texts, _MAYBE_COMMA)).as_py() or 0
+    if not len(found) or fitting < MOSTLY * len(texts) or len(found.unique()) < VARIED:
+        return None
+    return str(found[0].as_py())
 
 
 def without(table: pa.Table, rows: Collection[int]) -> pa.Table:

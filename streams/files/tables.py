@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-from streams.files.cells import MOST, Cell, are_mostly_numbers, as_moments, as_numbers, is_text, without
+from streams.files.cells import (
+    MOST,
+    Cell,
+    are_mostly_numbers,
+    as_moments,
+    as_numbers,
+    is_text,
+    with_comma,
+    without,
+)
 
 BATCH_ROWS = 8_192
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -34,7 +43,7 @@ class TableFile:
     numbers are read as float64, because a later block may hold a missing one; an empty cell, `NA`, `NaN`,
     `null`, `None` and `?` are missing. `texts`: columns to be read as text whatever they look like.
     A cell of a column of numbers that is no number is read as missing; `unreadable` tells of it, by row.
-    Raises `FileInvalid` when there is no such table.
+    Raises `FileInvalid` when there is no such table, or numbers are written with a comma.
     """
 
     def __init__(self, path: Path, texts: Collection[str] = ()) -> None:
@@ -107,7 +116,9 @@ class TableFile:
                 raise FileInvalid(
                     f"{self.path}: column {field.name!r} is no UTF-8 text; save the file as UTF-8"
                 )
-        numbers = {name for name in texts if start is not None and are_mostly_numbers(start.column(name))}
+        looked_at = {} if start is None else {name: start.column(name) for name in set(texts) - self._texts}
+        self._refuse_commas(looked_at)
+        numbers = {name for name, column in looked_at.items() if are_mostly_numbers(column)}
         return pa.schema([pa.field(one.name, self._type_of(one, numbers)) for one in found if one.name])
 
     def _refuse_namesakes(self, schema: pa.Schema) -> None:
@@ -118,6 +129,17 @@ class TableFile:
                 f"{self.path}: more than one column is called {' or '.join(map(repr, twice[:5]))}; "
                 "give each a name of its own"
             )
+
+    def _refuse_commas(self, texts: dict[str, Any]) -> None:
+        """Nobody can know whether 1,234 is more than a thousand or less than two."""
+        for name, column in texts.items():
+            value = with_comma(column)
+            if value is not None:
+                raise FileInvalid(
+                    f"{self.path}: column {name!r} holds numbers with a comma, such as {value!r}; write them with a "
+                    "point and nothing between thousands, such as 1234.5; if they are categories, name the column in "
+                    "columns.features with `kind: categorical`"
+                )
 
     def _type_of(self, field: pa.Field, numbers: set[str]) -> pa.DataType:
         if field.name in self._texts:
@@ -201,9 +223,8 @@ class TableFile:
         if len(self.unreadable) > MOST:
             last = wrong[-1]
             raise FileInvalid(
-                f"{self.path}: column {last.column!r} shall hold numbers, but more than {MOST:,} rows hold text, such "
-                f"as {last.value!r} in row {last.row:,}; if it is a category, name it in columns.features with "
-                "`kind: categorical`"
+                f"{self.path}: column {last.column!r} shall hold numbers, but more than {MOST:,} rows hold text: "
+                f"{last.told}; if it is a category, name it in columns.features with `kind: categorical`"
             )
 
     def _parquet_schema(self) -> pa.Schema:

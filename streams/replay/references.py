@@ -43,7 +43,7 @@ def learn(data: Path, file: MonitorFile) -> tuple[Reference, Rows]:
         _log.warning(
             "Rows of the reference were left out: text where a number belongs.",
             rows=len(table.unreadable),
-            such_as=f"{cell.column} is {cell.value!r} in row {cell.row:,}",
+            such_as=cell.told,
         )
     return build_from(file, roles, found)
 

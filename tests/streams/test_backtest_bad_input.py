@@ -230,5 +230,24 @@ def test_a_column_of_text_where_numbers_belong_is_refused(
     columns = {"prediction": "said", "label": "truth", "features": ["x", "z", "city"]}
     fields: dict[str, Any] = {"model": "bad", "columns": columns, "window": {"rows": 300}}
     file = MonitorFile.model_validate(fields | {"reference": {"file": tmp_path / "good.csv"}})
-    with pytest.raises(FileInvalid, match=r"column 'x' shall hold numbers, .* such as 'word' in row 1,499"):
+    with pytest.raises(FileInvalid, match=r"column 'x' shall hold numbers, .* x is 'word' in row 1,499"):
         backtest(tmp_path / "data.csv", file)
+
+
+def test_numbers_with_a_comma_are_told_where_a_file_is_read(tmp_path: Path) -> None:
+    data, written = frame(1_000, 3, "binary"), tmp_path / "data.csv"
+    comma = [f"{value:.2f}".replace(".", ",") for value in data["x"]]
+    data.assign(x=comma).to_csv(written, sep=";", index=False)
+    with pytest.raises(
+        FileInvalid, match=r"column 'x' holds numbers with a comma, such as '-?\d+,\d\d'; write"
+    ):
+        TableFile(written)
+    TableFile(written, texts={"x"})
+    data.assign(city=[f"{number % 3},{number % 4}" for number in range(1_000)]).to_csv(written, index=False)
+    TableFile(written)
+    comma[1:] = data["x"].astype(str)[1:]
+    data.assign(x=comma).to_csv(written, sep=";", index=False)
+    table = TableFile(written)
+    table.table()
+    (cell,) = table.unreadable.values()
+    assert cell.told == f"x is {comma[0]!r} in row 0 (a comma stands where a point belongs)"
