@@ -9,6 +9,7 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
+from streams.broker.group import close_within
 from streams.topics import TopicSpec
 
 _log = structlog.get_logger()
@@ -18,6 +19,7 @@ _BROKERS_CHOICE = -1
 """Replication factor: the broker's own default, 1 for the embedded one and the operator's in production."""
 _RETRY_S = 0.2
 _CREATE_TIMEOUT_S = 30.0
+_CLOSE_TIMEOUT_S = 5.0
 
 
 class BrokerUnreachable(ConnectionError):
@@ -71,11 +73,14 @@ async def _connect(broker: str, timeout_s: float) -> AIOKafkaAdminClient:
             await admin.start()
             return admin
         except (KafkaError, OSError) as error:
-            await admin.close()
+            await close_within(admin.close(), _CLOSE_TIMEOUT_S)
             if time.monotonic() > deadline:
                 raise BrokerUnreachable(
                     f"No Kafka broker answers at {broker} ({timeout_s:g} s tried)."
                 ) from error
+        except BaseException:  # cancelled: its connections would stay open
+            await close_within(admin.close(), _CLOSE_TIMEOUT_S)
+            raise
         await asyncio.sleep(_RETRY_S)
 
 

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
+from streams.broker.admin import wait_for_broker
 from streams.broker.log import LogReader
 from streams.bus import KafkaBus
 
@@ -21,6 +23,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for kind in (AIOKafkaProducer, AIOKafkaConsumer):
         monkeypatch.setattr(kind, "stop", stop)
         monkeypatch.setattr(kind, "__del__", lambda _: None)
+    monkeypatch.setattr(AIOKafkaAdminClient, "close", stop)
     return found
 
 
@@ -53,3 +56,21 @@ async def test_a_reader_that_does_not_get_a_connection(
         async with LogReader("127.0.0.1:1", "test"):
             pass
     assert stopped == ["AIOKafkaConsumer"]
+
+
+async def test_who_is_cancelled_while_waiting_for_a_broker(
+    monkeypatch: pytest.MonkeyPatch, stopped: list[str]
+) -> None:
+    connecting = asyncio.Event()
+
+    async def start(_: AIOKafkaAdminClient) -> None:
+        connecting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "start", start)
+    waiting = asyncio.create_task(wait_for_broker("127.0.0.1:1", 60))
+    await connecting.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert stopped == ["AIOKafkaAdminClient"]
