@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from db.codec import checked
 from remediation.silences import Link, Silence, told
 from remediation.tokens import Token
@@ -111,7 +113,10 @@ def action_detail(action: Action) -> dict[str, object]:
         "kind": action.kind,
     }
     if action.steps:
-        detail["step"] = action.steps[-1]
+        step = action.steps[-1]
+        # What was said of it stands apart, where it is sealed: a person's name and reason may be in it.
+        detail["step"] = msgspec.structs.replace(step, detail="")
+        detail["step_detail"] = step.detail
     if action.outcome:
         detail["outcome"] = action.outcome
     return detail

@@ -17,12 +17,17 @@ def remaining(removed: Removed) -> Iterator[str]:
             f"The same words stand in {left.entries} entries of the log ({places}): redact each of them, too "
             "(homeostat audit redact ENTRY)."
         )
+    if left.open:
+        yield (
+            f"The text that is hashed holds them in the entries {', '.join(map(str, left.open))}: as the name of a "
+            "model, a version or a part, or because the entry is older than sealing. No command takes them out there."
+        )
     if left.rows:
         told = ", ".join(f"{count} of {table}" for table, count in sorted(left.rows.items()))
         yield (
-            f"Rows of the database hold them: {told}. Those who decided, and why, go with the entries that wrote the "
-            "rows last; alerts go with their retention. Inside another sentence, such as what an incident came to, no "
-            "command takes them out."
+            f"Rows of the database hold them: {told}. Those who decided, and why, and the sentence that an incident or "
+            "an action ended with, go with the entries that wrote the rows last; alerts go with their retention, "
+            "clicks in Slack once they are carried out. Inside another sentence no command takes them out."
         )
     yield from out_of_reach(removed.action, removed.subject)
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, or_, select
 
 from db.audit.rows import BOUND
-from db.tables import AlertRow, LeafRow
+from db.tables import AlertRow, ClickRow, LeafRow
 
 _SHOWN = 20
 _SHORT_CHARS = 4
@@ -17,11 +17,13 @@ _SHORT_CHARS = 4
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """`entries`: how many entries of the log hold the words, `first` the places of the earliest. `rows`: by table, how
-    many rows of the database do."""
+    """`entries`: how many entries of the log hold the words where a redaction takes them out, `first` the places of the
+    earliest. `open`: the places of the earliest that hold them in the text that is hashed, for good. `rows`: by table,
+    how many rows of the database do."""
 
     entries: int = 0
     first: tuple[int, ...] = ()
+    open: tuple[int, ...] = ()
     rows: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -31,17 +33,20 @@ def leftovers(connection: Connection, words: Collection[str]) -> Leftovers:
     if not sought:
         return Leftovers()
     held = _holds(LeafRow.__table__.c.personal, sought)
-    first = connection.scalars(
-        select(LeafRow.idx).where(held, LeafRow.idx.is_not(None)).order_by(LeafRow.idx).limit(_SHOWN)
-    )
     rows: dict[str, int] = {}
-    for table in (*BOUND, AlertRow):
+    for table in (*BOUND, AlertRow, ClickRow):
         stored = cast(table.__table__.c.value, Text)
         count = connection.scalar(select(func.count()).select_from(table).where(_holds(stored, sought)))
         if count:
             rows[table.__tablename__] = count
     entries = connection.scalar(select(func.count()).select_from(LeafRow).where(held)) or 0
-    return Leftovers(entries, tuple(index for index in first if index is not None), rows)
+    said = _holds(LeafRow.__table__.c.leaf, sought)
+    return Leftovers(entries, _first(connection, held), _first(connection, said), rows)
+
+
+def _first(connection: Connection, held: ColumnElement[bool]) -> tuple[int, ...]:
+    query = select(LeafRow.idx).where(held, LeafRow.idx.is_not(None)).order_by(LeafRow.idx).limit(_SHOWN)
+    return tuple(index for index in connection.scalars(query) if index is not None)
 
 
 def _as_stored(word: str) -> str:

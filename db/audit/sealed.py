@@ -16,10 +16,11 @@ from db.codec import canonical
 
 ROW_KEYS = frozenset(
     {"author", "by", "created_by", "decided_by", "ended_by", "reason", "revoked_by", "title", "why"}
+    | {"detail", "outcome", "text"}
 )
 """Keys of rows that may name a person or hold words that somebody wrote, and that nothing is decided by."""
 
-PERSONAL_KEYS = ROW_KEYS | {"person"}
+PERSONAL_KEYS = ROW_KEYS | {"person", "step_detail"}
 """The same in an entry's detail."""
 
 ROWS = "rows"

@@ -4,7 +4,8 @@ import base64
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from msgspec.structs import replace
+from sqlalchemy import insert, select, text
 
 from db.audit import Sequencer, Witness, append, entries
 from db.audit.acts import Rotation
@@ -17,7 +18,8 @@ from db.audit.proofs import Proofs
 from db.engine import reading, writing
 from db.errors import AuditError
 from db.journal import SqlJournal
-from db.tables import CheckpointRow, TreeRow
+from db.tables import CheckpointRow, ClickRow, TreeRow
+from remediation.actions import CANCEL, ended, with_step
 from tests.db.audit_world import ENTRIES, Log, forget_after
 from tests.db.values import TickingClock
 
@@ -213,6 +215,51 @@ def test_a_redaction_leaves_every_proof_as_it_is(log: Log) -> None:
     assert not any("ann" in str(cell).replace("channel", "") for cell in everything)
     log.keeper.redact(ENTRIES, ["actor"], at_us=9, actor="dpo", reason="the officer, too")
     assert len(log.whole().notices) == 2
+
+
+def test_what_a_person_cancelled_can_be_redacted_wherever_it_is_told(log: Log) -> None:
+    journal = SqlJournal(log.engine, TickingClock())
+    said = "tamara cancelled it: her campaign explains it"
+    with journal.transaction() as unit:
+        before = unit.action("x1")
+        incident = unit.incident("i1")
+        assert before is not None
+        assert incident is not None
+        asked = with_step(before, CANCEL, "intended", at_us=7, detail=said)
+        assert unit.save_action(asked, expected=before.state, actor="tamara")
+        over = ended(asked, "failed", now_us=8, outcome=f"{said}; undone")
+        assert unit.save_action(over, expected=before.state, actor="agent")
+        closed = replace(incident, outcome=said)
+        assert unit.save_incident(closed, expected=incident.state, actor="agent", why=said)
+    log.sequence()
+    places = (
+        (ENTRIES, ["actor", "detail.step_detail"]),
+        (ENTRIES + 1, ["detail.outcome", "detail.step_detail"]),
+    )
+    for index, fields in places:
+        log.keeper.redact(index, fields, at_us=9, actor="dpo", reason="art. 17")
+    done = log.keeper.redact(ENTRIES + 2, ["detail.why"], at_us=9, actor="dpo", reason="art. 17")
+    assert (done.leftovers.entries, done.leftovers.open, done.leftovers.rows) == (0, (), {})
+    log.whole()
+    with reading(log.engine) as connection:
+        tables = ("audit_leaves", "actions", "incidents")
+        everything = [connection.execute(text(f"SELECT * FROM {table}")).all() for table in tables]
+    assert "tamara" not in str(everything)
+    with journal.reading() as unit:
+        action = unit.action("x1")
+    assert action is not None
+    assert (action.outcome, action.steps[-1].detail, action.state) == ("[redacted]", "[redacted]", "failed")
+
+
+def test_words_that_no_redaction_reaches_are_found(log: Log) -> None:
+    log.write(1, subject="model/tamara")
+    with writing(log.engine) as connection:
+        append(connection, at_us=1, actor="tamara", action="look", subject="s", detail={})
+        click = {"id": "c", "state": "open", "at_us": 1, "value": {"user": "tamara"}}
+        connection.execute(insert(ClickRow), click)
+    log.sequence()
+    left = log.keeper.redact(ENTRIES + 1, ["actor"], at_us=9, actor="dpo", reason="art. 17").leftovers
+    assert (left.entries, left.open, left.rows) == (0, (ENTRIES,), {"slack_clicks": 1})
 
 
 @pytest.mark.parametrize(
