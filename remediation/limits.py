@@ -11,6 +11,7 @@ import msgspec
 from detectors.values import Value
 from remediation import actions
 from remediation.clock import seconds
+from remediation.playbooks.proposal import is_cleanup
 from remediation.ports import Reader, Unit
 from remediation.switches import PAUSE, breaker_of
 from remediation.values import Action, ActionKind, Plan
@@ -24,7 +25,8 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=400)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`actions_per_day`: of one model, in the last 24 hours. `at_once`: of all models; of one model there is never more
+    """`actions_per_day`: of one model, in the last 24 hours; an end of what was on for an incident's time does not
+    count where others decided first, for it changed nothing. `at_once`: of all models; of one model there is never more
     than one. `retrainings` of one model in `retraining_days` days: if it still drifts then, another one would not help,
     and people have to look. `failures`: so many failed actions of one kind in a row, all begun in the last
     `failure_days` days, open the breaker of that kind, until a person resets it."""
@@ -113,9 +115,20 @@ def _too_many_today(unit: Reader, plan: Plan, limits: Limits, now_us: int) -> Re
     today = unit.actions(model=plan.model, since_us=now_us - seconds(_DAY_S) + 1, limit=_MOST)
     if len(today) < limits.actions_per_day:
         return None
+    today = [each for each in today if not _overtaken(unit, each)]
+    if len(today) < limits.actions_per_day:
+        return None
     return _stop(
         f"{plan.model} has had {len(today)} actions in 24 hours; {limits.actions_per_day} are allowed"
     )
+
+
+def _overtaken(unit: Reader, action: Action) -> bool:
+    """Whether it was to end what was on for an incident's time, and decided nothing."""
+    if action.state != "failed" or actions.decisions(action):
+        return False
+    plan = unit.plan(action.plan_id)
+    return plan is not None and is_cleanup(plan)
 
 
 def _trained_in_vain(unit: Reader, plan: Plan, limits: Limits, now_us: int) -> Refusal | None:

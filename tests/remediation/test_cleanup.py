@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from remediation.actions import RUNNING
+from remediation.limits import Limits, refusal
 from remediation.values import CLOSED_INCIDENTS, ActionKind, Arrangement, Incident
 from tests.remediation import kinds
 from tests.remediation.counted import Threads
@@ -149,6 +150,30 @@ async def test_who_is_overtaken_again_and_again_says_so_and_does_not_give_up(
     (notice,) = state.notices.values()
     assert notice.kind == "cleanup_failed"
     assert "3 times somebody else decided about churn first. It is tried again." in notice.text
+
+
+async def test_being_overtaken_uses_up_nothing_of_what_the_model_may_be_treated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clinic = _clinic("shadow", monkeypatch)
+    await clinic.run()
+    await clinic.agent.clean_up()
+    decided = msgspec.structs.replace(clinic.desired, epoch=4, decided_by="ada")
+    with clinic.journal.transaction() as unit:
+        assert unit.set_desired(decided, expected_epoch=3, actor="ada")
+    clinic.actuator.states[4] = decided
+    while any(each.state in RUNNING for each in clinic.journal.state.actions.values()):
+        await clinic.turn()
+    state, now_us = clinic.journal.state, clinic.clock.now_us()
+    done, overtaken = state.actions.values()
+    assert (done.state, overtaken.state) == ("succeeded", "failed")
+    with clinic.journal.reading() as unit:
+        plan = unit.plan(done.plan_id)
+        assert plan is not None
+        assert refusal(unit, plan, Limits(actions_per_day=2), now_us=now_us) is None
+        used_up = refusal(unit, plan, Limits(actions_per_day=1), now_us=now_us)
+    assert used_up is not None
+    assert "has had 1 actions in 24 hours" in used_up.reason
 
 
 async def test_what_other_models_did_since_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
