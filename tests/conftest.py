@@ -41,6 +41,7 @@ sys.dont_write_bytecode = False
 
 _SCHEMAS = count(1)
 _making: list[subprocess.Popen[bytes]] = []
+_needed: list[subprocess.Popen[bytes]] = []
 _ROOT = Path(__file__).parents[1]
 _STACKS = "tests/e2e/"
 
@@ -55,12 +56,21 @@ def pytest_configure(config: pytest.Config) -> None:
         _making.append(subprocess.Popen(command, cwd=_ROOT))
     if not any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
         code = "from streams.profile.warm import warm_up; warm_up()"
-        _making.append(subprocess.Popen([sys.executable, "-c", code], cwd=_ROOT))
+        _needed.append(subprocess.Popen([sys.executable, "-c", code], cwd=_ROOT))
 
 
 def pytest_collection_finish() -> None:
-    """No test before all is made."""
-    for process in _making:
+    """No test before all is made. Raises `UsageError` where the kernels do not compile; a cache that is not made only
+    costs time, and says so itself."""
+    _wait()
+    if any(process.returncode for process in _needed):
+        raise pytest.UsageError(
+            "The kernels do not compile, which every test needs: the reason stands above."
+        )
+
+
+def _wait() -> None:
+    for process in (*_making, *_needed):
         process.wait()
 
 
@@ -72,7 +82,7 @@ def pytest_xdist_node_collection_finished() -> None:
 
 def pytest_unconfigure() -> None:
     """Nothing is left where the run ends before its first test."""
-    pytest_collection_finish()
+    _wait()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Chores:
                 else:
                     psutil.Process(process.pid).nice(_LOWEST_PRIORITY)
                     self._running.append(process)
+                    # Whoever waits for a process lets it leave the table of processes when it has ended.
+                    threading.Thread(target=process.wait, name=_name(part), daemon=True).start()
 
     def stop(self) -> None:
         """End those that still run, with all that they have started."""

