@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.cli import reasons
-from deploy.cli.printing import show_table
+from deploy.cli.printing import moment, show_table
 from deploy.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -165,20 +165,20 @@ def approvals_list(
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List approval tickets, newest first.
+    """List approval tickets, newest first. What is asked is cut where the terminal ends, not in a pipe or `--json`.
 
     Example: `homeostat approvals list --state pending`
     """
     answer = _client().get("/approvals", state=state, limit=limit)
     columns = {
         "id": "id",
-        "model": "model",
         "state": "state",
         "asked": "requested_at",
         "expires": "expires_at",
         "decided by": "decided_by",
+        "what is asked": "asks",
     }
-    _show(answer, as_json, columns)
+    _show(answer, as_json, columns, cut="what is asked")
 
 
 @approvals.command("show")
@@ -239,7 +239,7 @@ def approvals_snooze(
         raise typer.BadParameter(str(error), param_hint="--for") from error
     body: dict[str, object] = {"by": by or whoami(), "minutes": minutes, "channel": "cli"}
     ticket = _client().post(f"/approvals/{approval_id}/snooze", body)
-    typer.echo(f"{ticket['id']} is snoozed until {ticket['snoozed_until_at']}.")
+    typer.echo(f"{ticket['id']} is snoozed until {moment(ticket['snoozed_until_at'])}.")
 
 
 def _decide(
@@ -305,7 +305,7 @@ def actions_list(
 
 @models.command("list")
 def models_list(as_json: AsJson = False) -> None:
-    """List models and the version that serves.
+    """List models, the version that serves, and registered versions that never served.
 
     Example: `homeostat models list`
     """
@@ -313,10 +313,13 @@ def models_list(as_json: AsJson = False) -> None:
         "model": "model",
         "serves": "version",
         "epoch": "epoch",
-        "versions": "versions",
+        "served so far": "versions",
+        "never served": "never_served",
         "not measured, because": "undefined",
     }
-    _show(_client().get("/models"), as_json, columns)
+    _show(answer, as_json, columns)
+    if answer["registry"] != "ok":
+        typer.echo(f"Versions that never served are not known: {answer['registry'].removesuffix('.')}.", err=True)
 
 
 @models.command("show")
@@ -324,6 +327,10 @@ def models_show(model: str) -> None:
     """Versions, deployments and the desired state of one model, as JSON.
 
     Example: `homeostat models show churn`
+    answer = _client().get("/models")
+    if not as_json:
+        for each in answer["items"]:
+            each["never_served"] = ", ".join(each["never_served"] or ())
     """
     typer.echo(json.dumps(_client().get(f"/models/{model}"), indent=2))
 

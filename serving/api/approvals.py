@@ -10,8 +10,9 @@ from remediation.values import ApprovalState
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.bodies import DecisionIn, RejectionIn, SnoozeIn
 from serving.api.problems import Problem
-from serving.api.schemas import ApprovalDetail, ApprovalOut, IncidentOut, Page, PlanOut
+from serving.api.schemas import ApprovalDetail, ApprovalOut, AskedOut, IncidentOut, Page, PlanOut
 from serving.api.services import ApiServices
+from serving.words import headline
 
 router = APIRouter(tags=["approvals"])
 
@@ -25,12 +26,16 @@ def list_approvals(
     incident_id: Filter = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[ApprovalOut]:
+) -> Page[AskedOut]:
     """Filter by state and incident."""
     with services.journal.reading() as unit:
         before = opened(cursor, unit.approval)
         items = unit.approvals(state=state, incident_id=incident_id, before=before, limit=limit + 1)
-    shown = [ApprovalOut.of(each) for each in items[:limit]]
+        plans = [unit.plan(each.plan_id) for each in items[:limit]]
+    shown = [
+        AskedOut(**ApprovalOut.of(each).model_dump(), asks=headline(plan) if plan else "")
+        for each, plan in zip(items, plans, strict=False)
+    ]
     return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
 
 

@@ -15,33 +15,48 @@ from serving.api.access import Acting, Filter, Identifier, Limit, Services
 from serving.api.bodies import PromotionIn
 from serving.api.judged import TrendOut
 from serving.api.problems import Problem
-from serving.api.schemas import DeploymentOut, ModelDetail, ModelOut, Page, PointOut, VersionOut
+from serving.api.schemas import (
+    DeploymentOut,
+    ModelDetail,
+    ModelOut,
+    ModelPage,
+    Page,
+    PointOut,
+    VersionOut,
+)
 from serving.api.services import ApiServices
 from serving.model_errors import ServingError
 
 router = APIRouter(tags=["models"])
 
-
+_OK = "ok"
+"""What is said of a registry that answers."""
 _NO_TREND = {"rows", "reference"}
 """Points that are no measures."""
 _ORDER: tuple[Trend | None, ...] = ("degrading", "improving", "stable", None)
 
 
 @router.get("/models", summary="Models and the version that serves")
-def list_models(services: Services) -> Page[ModelOut]:
-    """Every model that was ever deployed or measured."""
+def list_models(services: Services) -> ModelPage:
+    """Every model that was ever registered, deployed or measured."""
+    registered, registry = _all_registered(services)
     with services.journal.reading() as unit:
-        names = sorted({*services.records.models(), *unit.deployed_models()} - {UNKNOWN_MODEL})
-        return Page(items=[_shown(services, unit, name) for name in names])
+        known = {*services.records.models(), *unit.deployed_models(), *registered}
+        items = [
+            _shown(services, unit, name, registered.get(name, []) if registry == _OK else None)
+            for name in sorted(known - {UNKNOWN_MODEL})
+        ]
+    return ModelPage(items=items, registry=registry)
 
 
 @router.get("/models/{model}", summary="One model: deployments and registered versions")
 def show_model(services: Services, model: Identifier) -> ModelDetail:
     """When the registry is away, `registry` says so and `registered` is empty."""
-    with services.journal.reading() as unit:
-        shown = _shown(services, unit, model)
-        deployments = [DeploymentOut.of(each) for each in unit.deployments(model)]
     registered, registry = _registered(services, model)
+    with services.journal.reading() as unit:
+        versions = [each.version for each in registered] if registry == _OK else None
+        shown = _shown(services, unit, model, versions)
+        deployments = [DeploymentOut.of(each) for each in unit.deployments(model)]
     if not deployments and not registered and model not in services.records.models():
         raise Problem(HTTPStatus.NOT_FOUND, f"There is no model {model!r}.")
     return ModelDetail(
@@ -115,23 +130,34 @@ async def promote(
     return DeploymentOut.of(desired)
 
 
-def _shown(services: ApiServices, unit: Reader, model: str) -> ModelOut:
-    desired, deployments = unit.desired(model), unit.deployments(model)
+def _shown(services: ApiServices, unit: Reader, model: str, registered: list[str] | None) -> ModelOut:
+    desired = unit.desired(model)
+    served = {each.version for each in unit.deployments(model)}
     return ModelOut(
         model=model,
         version=desired.version if desired else None,
         epoch=desired.epoch if desired else 0,
-        versions=len({each.version for each in deployments}),
+        versions=len(served),
+        never_served=None if registered is None else [each for each in registered if each not in served],
         undefined=services.records.without_reference(model),
     )
 
 
 def _registered(services: ApiServices, model: str) -> tuple[list[VersionOut], str]:
     try:
-        return [VersionOut.of(each) for each in services.registry.versions(model)], "ok"
+        return [VersionOut.of(each) for each in services.registry.versions(model)], _OK
     except ServingError as error:
         return [], str(error)
 
 
 def _microseconds(time: datetime | None) -> int | None:
     return None if time is None else round(time.timestamp() * 1e6)
+def _all_registered(services: ApiServices) -> tuple[dict[str, list[str]], str]:
+    """The versions of each model that Homeostat has registered; what else the registry holds is none of ours."""
+    try:
+        found = {name: services.registry.versions(name) for name in services.registry.models()}
+    except ServingError as error:
+        return {}, str(error)
+    return {name: [each.version for each in versions] for name, versions in found.items() if versions}, _OK
+
+

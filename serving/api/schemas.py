@@ -119,6 +119,12 @@ class ApprovalOut(BaseModel):
         return cls.model_validate(_with_moments(value) | {"votes": votes})
 
 
+class AskedOut(ApprovalOut):
+    """A ticket in a list. `asks`: its plan in a sentence."""
+
+    asks: str
+
+
 class PlanOut(BaseModel):
     """What shall be done, exactly; approvals are bound to `hash`."""
 
@@ -279,14 +285,22 @@ class VersionOut(BaseModel):
 
 
 class ModelOut(BaseModel):
-    """A model and the version that shall serve. `undefined`: why its newest window is compared with nothing, such as
-    how far the reference is that is still being learned."""
+    """A model and the version that shall serve. `versions`: how many have served; `never_served`: registered ones that
+    have not, null while the registry is away. `undefined`: why its newest window is compared with nothing, such as how
+    far the reference is that is still being learned."""
 
     model: str
     version: str | None
     epoch: int
     versions: int
+    never_served: list[str] | None
     undefined: str | None
+
+
+class ModelPage(Page[ModelOut]):
+    """All models; `registry` tells why those that were only registered are missing when it is away."""
+
+    registry: str
 
 
 class ModelDetail(ModelOut):

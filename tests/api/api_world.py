@@ -49,20 +49,24 @@ class StillClock:
 
 @dataclass
 class FakeRegistry:
-    """Two versions; may be away."""
+    """Two versions of the model, and what a test adds; may be away."""
 
     away: bool = False
+    names: dict[str, tuple[str, ...]] = field(default_factory=lambda: {MODEL: ("1", "2")})
+
+    def models(self) -> list[str]:
+        if self.away:
+            raise RegistryUnreachable("MLflow does not answer.")
+        return sorted(self.names)
 
     def versions(self, model: str) -> list[ModelVersion]:
         if self.away:
             raise RegistryUnreachable("MLflow does not answer.")
-        if model != MODEL:
-            return []
         return [
             ModelVersion(
-                model=MODEL, version=name, digest=f"sha256:{name}", features=("age", "income"), rows=900
+                model=model, version=name, digest=f"sha256:{name}", features=("age", "income"), rows=900
             )
-            for name in ("1", "2")
+            for name in self.names.get(model, ())
         ]
 
 

@@ -112,7 +112,8 @@ def test_rejection_with_a_reason(client: httpx.Client) -> None:
         assert decide(client, "reject", **said).status_code == 422
     answer = decide(client, "reject", reason="known campaign")
     assert (answer.json()["state"], answer.json()["reason"]) == ("rejected", "known campaign")
-    assert client.get("/api/v1/approvals", params={"state": "rejected"}).json()["items"][0]["id"] == "apr-1-1"
+    (ticket,) = client.get("/api/v1/approvals", params={"state": "rejected"}).json()["items"]
+    assert (ticket["id"], ticket["asks"]) == ("apr-1-1", "Roll back credit-risk from version 2 to 1")
     assert client.get("/api/v1/approvals", params={"state": "pending"}).json()["items"] == []
 
 
@@ -137,7 +138,8 @@ def test_an_expired_ticket_is_told(client: httpx.Client, ill: World) -> None:
 
 def test_models_versions_and_points(client: httpx.Client, ill: World) -> None:
     (model,) = client.get("/api/v1/models").json()["items"]
-    assert model == {"model": MODEL, "version": "2", "epoch": 2, "versions": 2, "undefined": None}
+    told = {"model": MODEL, "version": "2", "epoch": 2, "versions": 2, "undefined": None}
+    assert model == told | {"never_served": []}
     assert "_unknown" in client.get("/api/v1/accounting").json()["models"]
     detail = client.get(f"/api/v1/models/{MODEL}").json()
     assert [each["version"] for each in detail["registered"]] == ["1", "2"]
@@ -148,6 +150,19 @@ def test_models_versions_and_points(client: httpx.Client, ill: World) -> None:
     ill.registry.away = True
     assert client.get(f"/api/v1/models/{MODEL}").json()["registry"] == "MLflow does not answer."
     assert client.get("/api/v1/models/nobody").status_code == 404
+
+
+def test_what_was_only_registered_is_a_model_too(client: httpx.Client, ill: World) -> None:
+    ill.registry.names |= {MODEL: ("1", "2", "3"), "brought": ("1",), "of-somebody-else": ()}
+    page = client.get("/api/v1/models").json()
+    assert page["registry"] == "ok"
+    told = {each["model"]: (each["version"], each["versions"], each["never_served"]) for each in page["items"]}
+    assert told == {MODEL: ("2", 2, ["3"]), "brought": (None, 0, ["1"])}
+    assert client.get("/api/v1/models/brought").json()["never_served"] == ["1"]
+    ill.registry.away = True
+    page = client.get("/api/v1/models").json()
+    assert page["registry"] == "MLflow does not answer."
+    assert [(each["model"], each["never_served"]) for each in page["items"]] == [(MODEL, None)]
 
 
 def test_promotion(client: httpx.Client, ill: World) -> None:
