@@ -25,6 +25,7 @@ from deploy.stack.jars import jar_folder, maven_central
 from deploy.stack.ownership import is_owned
 from deploy.stack.ports import describe_holder, is_free
 from deploy.stack.probe import KafkaProbe, TcpProbe
+from reporting.words import count
 
 _GIB = 1024**3
 _TIMEOUT_S = 5.0
@@ -296,10 +297,10 @@ def _playbooks(settings: Settings) -> Check:
     except UserError as error:
         return Check("playbooks", Level.FAIL, str(error), "Mend the file: docs/playbooks.md shows some.")
     told = f"{len(found.playbooks)} of {settings.playbooks}"
-    findings = lint(found, policy=Policy())
+    findings = lint(found, policy=Policy() if _policy(settings).level is Level.FAIL else policy(settings))
     if findings:
         advice = f"See them with `homeostat playbooks lint {settings.playbooks}`."
-        return Check("playbooks", Level.WARN, f"{told}; {len(findings)} findings", advice)
+        return Check("playbooks", Level.WARN, f"{told}; {count(len(findings), 'finding')}", advice)
     return Check("playbooks", Level.OK, told + (" and the built-in ones" if found.built_in else ""))
 
 
@@ -307,11 +308,13 @@ def _policy(settings: Settings) -> Check:
     if settings.policy is None:
         return Check("policy", Level.OK, "not configured: everybody may decide")
     try:
-        found = policy(settings)
+        found = policy(settings, strict=True)
     except UserError as error:
         return Check("policy", Level.FAIL, str(error), "Mend the file: docs/approvals.md shows one.")
     return Check(
-        "policy", Level.OK, f"{settings.policy}: {len(found.people)} people, {len(found.rules)} rules"
+        "policy",
+        Level.OK,
+        f"{settings.policy}: {count(len(found.people), 'person', 'people')}, {count(len(found.rules), 'rule')}",
     )
 
 

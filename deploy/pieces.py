@@ -122,8 +122,10 @@ def ingest_routes(settings: Settings, bus: "KafkaBus", registered: "Configuratio
     return ingest_router(Intake(bus.publish, ingest_map(settings), models=registered), limits)
 
 
-def policy(settings: Settings) -> "Policy":
-    """Who may decide, as the file says."""
+def policy(settings: Settings, *, strict: bool = False) -> "Policy":
+    """Who may decide, as the file says. `strict`: roles that nobody has are a mistake also in a file that was in force
+    before. Raises `UserError`."""
+    from deploy.policies import was_in_force
     from remediation.errors import PolicyInvalid
     from remediation.policy import Policy
     from remediation.policy_file import read_policy
@@ -131,7 +133,9 @@ def policy(settings: Settings) -> "Policy":
     if settings.policy is None:
         return Policy()
     try:
-        return read_policy(settings.policy)
+        return read_policy(
+            settings.policy, in_force=lambda digest: not strict and was_in_force(settings, digest)
+        )
     except PolicyInvalid as error:
         raise UserError(f"HOMEOSTAT_POLICY: {error}") from error
 
@@ -216,12 +220,17 @@ def verify_audit(settings: Settings, topic: Sequence[str] | None = None) -> "Ver
     return verify(existing_database(settings), settings.audit_path, topic=topic)
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is one: a machine that only builds models has none."""
+    return settings.database_url is not None or (settings.home / "homeostat.db").exists()
+
+
 def existing_database(settings: Settings) -> "Engine":
     """The database, which must be there and be up to date. Changes nothing."""
     from db.engine import connect
     from db.migrate import check
 
-    if settings.database_url is None and not (settings.home / "homeostat.db").exists():
+    if not has_database(settings):
         raise UserError(
             f"There is no database in {settings.home}: nothing to verify. Name another home with --home."
         )

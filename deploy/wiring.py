@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from deploy import actuation, pieces, second_eyes, telling
+from deploy import actuation, pieces, policies, second_eyes, telling
 from deploy.errors import UserError
 from deploy.logs import configure_logging
 from deploy.settings import Settings
@@ -104,6 +104,7 @@ async def _run_agent(settings: Settings) -> None:
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
+    policies.put_on_record(settings, journal, "agent", pieces.policy(settings))
     registry = pieces.registry(settings)
     async with (
         pieces.open_bus(settings, "agent") as bus,
@@ -193,6 +194,7 @@ async def _run_api(settings: Settings) -> None:
     journal = SqlJournal(engine, clock)
     registry = pieces.registry(settings)
     policy = pieces.policy(settings)
+    policies.put_on_record(settings, journal, "api", policy)
     async with (
         pieces.open_bus(settings, "api") as bus,
         followed(pieces.broker(settings), "homeostat-api-control") as registered,

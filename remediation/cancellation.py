@@ -9,12 +9,21 @@ from remediation.values import Action, Plan
 
 
 def cancel(
-    journal: Journal, clock: Clock, action_id: str, *, by: str, reason: str, channel: str, policy: Policy
+    journal: Journal,
+    clock: Clock,
+    action_id: str,
+    *,
+    by: str,
+    reason: str,
+    channel: str,
+    policy: Policy,
+    dry_run: bool = False,
 ) -> Action:
     """Ask that an action goes no further: what it decided is taken back, people go on from there.
 
     It is on record at once; the agent that holds the action carries it out after the step under way, and breaks a
-    training off. To ask twice changes nothing. Who may decide about the plan may stop it. Raises `ReasonMissing`,
+    training off. To ask twice changes nothing. With `dry_run` it is only said whether it could be stopped: the answer
+    is the action as it is. Who may decide about the plan may stop it. Raises `ReasonMissing`,
     `UnknownAction`, `CancelForbidden`, and `CancelRefused` for an action that is over or is taken back already.
     """
     why = stated(reason)
@@ -30,6 +39,8 @@ def cancel(
             raise CancelRefused(f"Action {action_id} is over ({action.state}): {action.outcome}")
         if actions.undoing(action):
             raise CancelRefused(f"Action {action_id} has failed and is being taken back already.")
+        if dry_run:
+            return action
         detail = f"{name} cancelled it: {why}"
         at_us = clock.now_us()
         asked = actions.with_step(action, actions.CANCEL, "intended", at_us=at_us, detail=detail)

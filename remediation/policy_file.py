@@ -1,10 +1,12 @@
 """The policy in a file: read, held against its types and against itself. Everything that is wrong is told at once, each
 with its line."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from remediation.channels import channel_problems
 from remediation.crontab import cron_trigger
@@ -12,12 +14,18 @@ from remediation.errors import PolicyInvalid, ScheduleError
 from remediation.file_errors import line_of, listed, mistakes, offer, told, twice
 from remediation.policy import Policy
 
+_log = structlog.get_logger()
+
 _SECRETS = "; a secret is named by its environment variable: `secret_env`, `url_env`, `key_env`"
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path, *, in_force: Callable[[str], bool] = lambda _: False) -> Policy:
     """The policy in a YAML file. Raises `PolicyInvalid` with line, field, value and what would be right of each thing
-    that is wrong."""
+    that is wrong.
+
+    in_force: whether a file with this SHA-256 was in force before. Of one that was, roles that nobody has are only told
+    in the log: an agent that does not start again at night is worse than a pause that nobody may make.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -34,11 +42,16 @@ def read_policy(path: Path) -> Policy:
     told_wrong = (_told(what, place, raw, content) for what, place in mistakes(raw, Policy))
     wrong = [*twice(content), *told_wrong]
     if wrong:
-        raise PolicyInvalid(f"{path}: " + "; ".join(wrong))
+        raise PolicyInvalid(listed(path, wrong))
     policy = msgspec.convert(raw, Policy)
     wrong = [f"{_line(content, place)}{text}" for place, text in _problems(policy)]
-    if wrong:
-        raise PolicyInvalid(listed(path, wrong))
+    idle = [f"{_line(content, place)}{text}" for place, text in _powerless(policy)]
+    if wrong or (idle and not in_force(sha256(content).hexdigest())):
+        raise PolicyInvalid(listed(path, [*wrong, *idle]))
+    for each in idle:
+        _log.warning(
+            "The policy is taken as it was in force before, with a mistake", file=str(path), mistake=each
+        )
     return policy
 
 
@@ -68,12 +81,6 @@ def _problems(policy: Policy) -> Iterator[tuple[str, str]]:
                 f"rules[{position}] needs {rule.quorum} people with one of the roles {', '.join(rule.roles) or 'any'}, "
                 f"and there are {len(entitled)}: its plans could never be approved{_roles_meant(policy, rule.roles)}",
             )
-    if policy.operators and not policy.entitled(policy.operators):
-        yield (
-            ".operators",
-            f"operators names the roles {', '.join(policy.operators)}, which nobody in people has: nobody could pause"
-            f"{_roles_meant(policy, policy.operators)}",
-        )
     for position, freeze in enumerate(policy.freezes):
         try:
             cron_trigger(freeze.schedule)
@@ -85,6 +92,18 @@ def _problems(policy: Policy) -> Iterator[tuple[str, str]]:
     twice = sorted({each for each in slack if slack.count(each) > 1})
     if twice:
         yield ".people", f"two people have the Slack id {', '.join(twice)}: one person would count as two"
+
+
+def _powerless(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Rights that are given to roles, and that nobody has."""
+    rights = (
+        ("operators", policy.operators, "nobody could pause"),
+        ("break_glass", policy.break_glass, "nobody could act in a freeze, or alone where it takes several"),
+    )
+    for field, roles, so in rights:
+        if roles and not policy.entitled(roles):
+            told = f"{field} names the roles {', '.join(roles)}, which nobody in people has: {so}"
+            yield f".{field}", f"{told}{_roles_meant(policy, roles)}"
 
 
 def _unknown_people(policy: Policy) -> Iterator[tuple[str, str]]:

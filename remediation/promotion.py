@@ -28,6 +28,7 @@ async def promote(
     policy: Policy = _NOBODY,
     channel: str = "rest",
     break_glass: bool = False,
+    dry_run: bool = False,
 ) -> Desired:
     """Decide that `version` shall serve, and make it known.
 
@@ -36,12 +37,27 @@ async def promote(
     whom its rule for a promotion lets decide alone, outside of freezes, or, with `break_glass`, one of those who may
     break it, and the record says so. Raises `ReasonMissing`, `PromotionForbidden`, and `PromotionRefused` for an
     unknown version, in a freeze, and when somebody decided in the meantime. When the process dies after the decision,
-    the agent makes it known.
+    the agent makes it known. With `dry_run` everything is checked, the answer is what would be decided, and
+    nothing is changed or made known.
     """
     by = entitled(policy, model, by, channel, now_us=clock.now_us(), break_glass=break_glass)
     desired = await asyncio.to_thread(
-        _decided, journal, registry, clock, model, version, by, stated(reason), expected_epoch, break_glass
+        _decided,
+        journal,
+        registry,
+        clock,
+        model,
+        version,
+        by,
+        stated(reason),
+        expected_epoch,
+        break_glass,
+        dry_run,
     )
+    if dry_run:
+        return desired
+    if break_glass:
+        _log.warning("A version is promoted by breaking the glass.", model=model, by=by)
     await publisher.publish_desired(desired)
     return desired
 
@@ -55,7 +71,6 @@ def entitled(policy: Policy, model: str, by: str, channel: str, *, now_us: int, 
     if break_glass:
         if not policy.break_glass or not policy.holds(name, policy.break_glass):
             raise PromotionForbidden(f"{name} may not break the glass. Nothing was changed.")
-        _log.warning("A version is promoted by breaking the glass.", model=model, by=name)
         return name
     if policy.knows_people and not policy.holds(name, rule.roles):
         who = ", ".join(policy.entitled(rule.roles)) or "nobody"
@@ -84,6 +99,7 @@ def _decided(
     reason: str,
     expected_epoch: int | None,
     broken_glass: bool,
+    dry_run: bool,
 ) -> Desired:
     registered = registry.version(model, version)
     if registered is None or not registered.digest:
@@ -113,6 +129,8 @@ def _decided(
             reason=reason,
             at_us=clock.now_us(),
         )
+        if dry_run:
+            return desired
         if not unit.set_desired(desired, expected_epoch=epoch, actor=by):
             raise PromotionRefused(f"somebody else decided about {model} at this moment: look again")
         detail = {

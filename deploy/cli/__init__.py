@@ -21,6 +21,7 @@ from deploy.cli import (
     measure,
     notify,
     playbooks,
+    policy,
     records,
     schemas,
     signing,
@@ -67,6 +68,7 @@ silences.register(app)
 changes.register(app)
 notify.register(app)
 playbooks.register(app)
+policy.register(app)
 agent.register(app)
 tokens.register(app)
 

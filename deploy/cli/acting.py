@@ -48,11 +48,6 @@ def recorded(
     write(done, str(outcome.pop("subject", subject)), outcome)
 
 
-def has_record(settings: Settings) -> bool:
-    """Whether there is an audit log: a machine that only builds models has no database."""
-    return settings.database_url is not None or (settings.home / "homeostat.db").exists()
-
-
 def _asked(by: str | None, roles: "Callable[[Policy], tuple[str, ...]]") -> str:
     from deploy.pieces import policy
     from remediation.entitlement import entitled
@@ -67,13 +62,14 @@ def _asked(by: str | None, roles: "Callable[[Policy], tuple[str, ...]]") -> str:
 
 
 def _writer(by: str) -> Callable[[str, str, Mapping[str, object]], None]:
+    from deploy.pieces import existing_database, has_database
+
     settings = Settings()
-    if not has_record(settings):
+    if not has_database(settings):
         typer.echo(f"There is no database in {settings.home}, so no audit log tells of this.", err=True)
         return lambda action, subject, detail: None
     from db.audit.leaves import append
     from db.engine import writing
-    from deploy.pieces import existing_database
 
     engine = existing_database(settings)
 

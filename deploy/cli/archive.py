@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli.acting import By, operator, recorded
 from deploy.cli.printing import progress, show_table
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.archive.erasure import Receipt
     from streams.store import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -147,6 +147,8 @@ def archive_compact(
     closed: Annotated[
         bool, typer.Option("--all", help="Every day, also today and days for which events have just come.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count files, and change nothing.")] = False,
+    by: By = None,
 ) -> None:
     """Make few large files of many small ones, remove files that are replaced, and days past their retention.
 
@@ -158,7 +160,16 @@ def archive_compact(
     from deploy.pieces import archive_upkeep
     from streams.archive.upkeep import Upkeep
 
-    report = Upkeep(_store(), archive_upkeep(Settings())).run(time.time(), closed=closed)
+    operator(by)
+    upkeep = Upkeep(_store(), archive_upkeep(Settings()))
+    if dry_run:
+        due = upkeep.due(time.time(), closed=closed)
+        typer.echo(
+            f"{due.merged} files would be merged into {due.into}, {due.swept} left-over and {due.retired} retired "
+            "files deleted."
+        )
+        return
+    report = upkeep.run(time.time(), closed=closed)
     if report.busy:
         raise UserError("Somebody else compacts this archive at the moment; try again in a minute.")
     if report.merged or report.swept or report.retired:
@@ -201,7 +212,7 @@ def archive_erase(
         Path | None, typer.Option(exists=True, dir_okay=False, help="A file with one event id per line.")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Count what would be erased, and change nothing.")] = False,
-    by: Annotated[str | None, typer.Option(help="Who orders it (default: your login name).")] = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Erase all rows with these event ids, for good: predictions and labels, in files and in rows still to come.
@@ -214,16 +225,20 @@ def archive_erase(
     """
     import msgspec
 
-    from deploy.cli.client import whoami
+    from deploy.pieces import has_database
     from streams.archive.erasure import erase, receipt_lines
 
     wanted = [*(ids or []), *(_lines(ids_file) if ids_file else [])]
     if not wanted:
         raise typer.BadParameter("give at least one id", param_hint="--id / --ids-file")
-    settings = Settings()
-    now_us = time.time_ns() // 1_000
-    receipt = erase(_store(), model, wanted, by=by or whoami(), now_us=now_us, dry_run=dry_run)
-    audited = not dry_run and _audit(settings, receipt)
+    who, now_us = operator(by), time.time_ns() // 1_000
+    if dry_run:
+        receipt, audited = erase(_store(), model, wanted, by=who, now_us=now_us, dry_run=True), False
+    else:
+        audited, verbs = has_database(Settings()), ("archive.erase", "archive.erased")
+        with recorded(who, f"model/{model}", verbs, {"ids": len(wanted), "made_us": now_us}) as outcome:
+            receipt = erase(_store(), model, wanted, by=who, now_us=now_us)
+            outcome |= msgspec.to_builtins(receipt)
     if as_json:
         typer.echo(json.dumps(msgspec.to_builtins(receipt) | {"audited": audited}, indent=2))
         return
@@ -251,19 +266,3 @@ def _store() -> "Store":
 
 def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if line]
-
-
-def _audit(settings: Settings, receipt: "Receipt") -> bool:
-    """An entry in the audit log, where there is a database."""
-    if settings.database_url is None and not (settings.home / "homeostat.db").exists():
-        return False
-    import msgspec
-
-    from db.journal import SqlJournal
-    from deploy.pieces import database
-    from remediation.clock import SystemClock
-
-    detail = msgspec.to_builtins(receipt)
-    with SqlJournal(database(settings), SystemClock()).transaction() as unit:
-        unit.audit(actor=receipt.by, action="archive.erased", subject=f"model/{receipt.model}", detail=detail)
-    return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.acting import By, operator
 from deploy.cli.broker import broker_address, on_broker
 from deploy.cli.printing import show_table
 from deploy.errors import UserError
@@ -27,7 +28,6 @@ T = TypeVar("T")
 _TOPIC_S = 60.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-By = Annotated[str | None, typer.Option(help="Who does it (default: your login name).")]
 Why = Annotated[str, typer.Option(help="Why, for the record.")]
 Topic = Annotated[
     bool | None,
@@ -228,6 +228,7 @@ def audit_restored(reason: Why, by: By = None, topic: Topic = None) -> None:
 
     Example: `homeostat audit restored --reason "disk failure on db-2, backup of 03:00"`
     """
+    operator(by)
     notes = _topic_notes(topic, catch_up=True)
     told = _keeper(
         lambda keeper, at_us, who: keeper.restored(at_us=at_us, actor=who, reason=reason, topic=notes), by
@@ -285,13 +286,12 @@ def _topic_notes(wanted: bool | None, *, catch_up: bool = False) -> list[str] | 
 
 def _keeper(work: "Callable[[Keeper, int, str], T]", by: str | None) -> T:
     from db.audit.keeping import Keeper
-    from deploy.cli.client import whoami
     from deploy.pieces import existing_database
 
-    settings = Settings()
+    settings, who = Settings(), operator(by)
     try:
         keeper = Keeper(existing_database(settings), settings.audit_path)
-        return work(keeper, time.time_ns() // 1_000, by or whoami())
+        return work(keeper, time.time_ns() // 1_000, who)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.acting import By, operator
 from deploy.cli.broker import on_broker
-from deploy.cli.printing import show_table
+from deploy.cli.printing import rfc_3339, show_table
 from deploy.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def deadletters_replay(
     since: Since = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="Every letter there is.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters again, to the topic they came from.
@@ -97,6 +99,7 @@ def deadletters_replay(
 
     if not (numbers or model or reason or since or all_of_them):
         raise typer.BadParameter("say which letters to send: numbers, --model, --reason, --since, or --all")
+    operator(by)
     wanted = _wanted(model, reason, since, numbers)
     result = _run(lambda broker: replay_deadletters(broker, wanted, dry_run=dry_run))
     if as_json:
@@ -173,7 +176,7 @@ def _row(letter: "DeadLetter") -> dict[str, Any]:
     reason = _first(letter.reason)
     return {
         "number": letter.number,
-        "written": _written(letter).removesuffix("+00:00").replace("T", " "),
+        "written": _written(letter),
         "model": letter.model,
         "stood at": f"{topic}/{letter.partition}@{letter.offset}{row}",
         "reason": reason if letter.field in reason else f"{letter.field}: {reason}",
@@ -186,7 +189,7 @@ def _first(reason: str) -> str:
 
 
 def _written(letter: "DeadLetter") -> str:
-    return datetime.fromtimestamp(letter.written_ms / 1_000, UTC).isoformat(timespec="seconds")
+    return rfc_3339(letter.written_ms * 1_000)
 
 
 def _run(work: Callable[[str], Coroutine[Any, Any, T]]) -> T:

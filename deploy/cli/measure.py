@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.acting import By, operator
 from deploy.cli.broker import on_broker
 from deploy.cli.files import AsJson, checked, moment_us, monitor_file
 from deploy.cli.printing import progress, show_table
@@ -98,6 +99,10 @@ def monitors_apply(
     effective_in: Annotated[
         str, typer.Option(help="From when on it counts: so long from now, in event time.")
     ] = "10s",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be published; publish nothing.")
+    ] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish a monitor as the next revision, with the reference built from the file that it names.
@@ -109,14 +114,16 @@ def monitors_apply(
     from deploy.cli.archived import archived
     from streams.control.monitor_publish import apply_monitor
 
+    operator(by)
     described = monitor_file(file)
     delay_s = _seconds(effective_in, "--effective-in")
     with archived(described, Settings()) as source:
-        outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s, source))
+        outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s, source, dry_run=dry_run))
     if as_json:
-        typer.echo(json.dumps(outcome.as_dict(), indent=2))
+        typer.echo(json.dumps({**outcome.as_dict(), "dry_run": dry_run}, indent=2))
     elif outcome.published:
-        typer.echo(f"{outcome.monitor.model}: revision {outcome.monitor.revision}, {outcome.told}.")
+        would = " would be published" if dry_run else ""
+        typer.echo(f"{outcome.monitor.model}: revision {outcome.monitor.revision}{would}, {outcome.told}.")
     else:
         typer.echo(
             f"{outcome.monitor.model}: revision {outcome.monitor.revision} already says this; nothing published."
@@ -216,9 +223,12 @@ def _replay_as_data(found: "Replayed", compared: "Check | None") -> dict[str, An
 
 
 def _show_replay(found: "Replayed", compared: "Check | None") -> None:
+    from reporting.words import count
+
     typer.echo(
-        f"{found.rows:,} rows in {found.records:,} batches: {len(found.results.seals):,} windows, "
-        f"{len(found.results.points):,} points, {len(found.results.alerts)} alerts."
+        f"{count(found.rows, 'row')} in {count(found.records, 'batch', 'batches')}: "
+        f"{count(len(found.results.seals), 'window')}, {count(len(found.results.points), 'point')}, "
+        f"{count(len(found.results.alerts), 'alert')}."
     )
     for alert in found.results.alerts:
         typer.echo(
@@ -240,11 +250,12 @@ def _show_replay(found: "Replayed", compared: "Check | None") -> None:
         typer.echo(f"{found.unreadable:,} batches cannot be read; they are in no window.", err=True)
     if compared is None:
         return
-    for what, count in compared.left_out.items():
-        typer.echo(f"Not compared: {count:,} {what}.", err=True)
-    told = "the same as live" if compared.holds else f"{len(compared.differences):,} differences"
+    for what, number in compared.left_out.items():
+        typer.echo(f"Not compared: {number:,} {what}.", err=True)
+    told = "the same as live" if compared.holds else count(len(compared.differences), "difference")
     typer.echo(
-        f"{compared.points:,} points, {compared.alerts} alerts, {compared.windows:,} windows compared: {told}."
+        f"{count(compared.points, 'point')}, {count(compared.alerts, 'alert')}, {count(compared.windows, 'window')} "
+        f"compared: {told}."
     )
     for one in compared.differences[:20]:
         typer.echo(f"  {one.kind} {one.what}: live {one.live}, replayed {one.replayed}")

@@ -268,6 +268,9 @@ def actions_cancel(
     action_id: str,
     reason: Annotated[str, typer.Option(callback=reasons.why, help="Why it shall go no further.")],
     by: By = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be taken back, and change nothing.")
+    ] = False,
 ) -> None:
     """Stop an action under way: what it decided is taken back, and its incident is left to people.
 
@@ -275,10 +278,22 @@ def actions_cancel(
     """
     from deploy.cli.client import whoami
 
-    body: dict[str, object] = {"by": by or whoami(), "reason": reason}
+    body: dict[str, object] = {"by": by or whoami(), "reason": reason, "dry_run": dry_run}
     answer = _client().post(f"/actions/{action_id}/cancel", body)
+    if dry_run:
+        typer.echo(_would_cancel(answer))
+        return
     typer.echo(f"{answer['id']} goes no further: what it decided is taken back, and people go on from there.")
     typer.echo(f"How it ends: homeostat incidents show {answer['incident_id']}", err=True)
+
+
+def _would_cancel(action: dict[str, Any]) -> str:
+    steps = action["steps"]
+    under_way = next((each["name"] for each in steps if each["state"] == "intended"), "none")
+    decided = [each["name"] for each in steps if each["state"] == "done" and "decide" in each["name"]]
+    back = "what it decided would be taken back" if decided else "it has decided nothing yet"
+    what = f"{action['id']} ({action['kind']} of {action['model']})"
+    return f"{what} would go no further than the step {under_way}; {back}."
 
 
 @actions.command("list")
@@ -309,6 +324,10 @@ def models_list(as_json: AsJson = False) -> None:
 
     Example: `homeostat models list`
     """
+    answer = _client().get("/models")
+    if not as_json:
+        for each in answer["items"]:
+            each["never_served"] = ", ".join(each["never_served"] or ())
     columns = {
         "model": "model",
         "serves": "version",
@@ -319,7 +338,9 @@ def models_list(as_json: AsJson = False) -> None:
     }
     _show(answer, as_json, columns)
     if answer["registry"] != "ok":
-        typer.echo(f"Versions that never served are not known: {answer['registry'].removesuffix('.')}.", err=True)
+        typer.echo(
+            f"Versions that never served are not known: {answer['registry'].removesuffix('.')}.", err=True
+        )
 
 
 @models.command("show")
@@ -327,10 +348,6 @@ def models_show(model: str) -> None:
     """Versions, deployments and the desired state of one model, as JSON.
 
     Example: `homeostat models show churn`
-    answer = _client().get("/models")
-    if not as_json:
-        for each in answer["items"]:
-            each["never_served"] = ", ".join(each["never_served"] or ())
     """
     typer.echo(json.dumps(_client().get(f"/models/{model}"), indent=2))
 
@@ -359,6 +376,10 @@ def models_promote(
     break_glass: Annotated[
         bool, typer.Option(help="Act alone and in a freeze. Needs a role for it; the record says so.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything, say what would be decided, and change nothing."),
+    ] = False,
 ) -> None:
     """Make a registered version serve.
 
@@ -367,9 +388,10 @@ def models_promote(
     from deploy.cli.client import whoami
 
     body: dict[str, object] = {"version": version, "by": by or whoami(), "reason": reason}
-    body["break_glass"] = break_glass
+    body |= {"break_glass": break_glass, "dry_run": dry_run}
     answer = _client().post(f"/models/{model}/promote", body)
-    typer.echo(f"{model} shall serve version {answer['version']} (epoch {answer['epoch']}).")
+    shall = "would serve" if dry_run else "shall serve"
+    typer.echo(f"{model} {shall} version {answer['version']} (epoch {answer['epoch']}).")
 
 
 @reports.command("make")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from deploy.cli.acting import By, operator
 from deploy.cli.broker import on_broker
 from deploy.cli.printing import show_table
 from deploy.errors import UserError
@@ -41,6 +42,7 @@ def schemas_register(
     file: Annotated[Path, typer.Argument(help="The schema file, YAML or JSON.")],
     force: Annotated[bool, typer.Option("--force", help="Register it although it breaks events.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Register the schema of a model version, and show first what it changes.
@@ -53,6 +55,7 @@ def schemas_register(
     from streams.control.schema_file import read_schema_file
     from streams.control.schema_publish import register_schema
 
+    operator(by)
     schema = _checked(lambda: read_schema_file(file))
     found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
     if as_json:

@@ -1,17 +1,15 @@
 """Commands over signatures: register a model version or vouch for one, check it, and keep the keys."""
 
 import json
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from deploy.cli import reasons
-from deploy.cli.client import whoami
+from deploy.cli.acting import By, operator, recorded, releaser
 from deploy.cli.files import checked, monitor_file
-from deploy.cli.printing import show_table
+from deploy.cli.printing import rfc_3339, show_table
 from deploy.cli.records import models
 from deploy.errors import UserError
 from deploy.settings import Settings
@@ -19,6 +17,7 @@ from deploy.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from remediation.training_values import TrainedModel
     from remediation.values import ModelVersion
     from serving.keyring import Key, Keyring
     from serving.registry import MlflowRegistry
@@ -27,7 +26,6 @@ T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Why = Annotated[str, typer.Option("--reason", callback=reasons.why, help="Why, for the record.")]
-By = Annotated[str | None, typer.Option(help="Who does it (default: your login name).")]
 KeyId = Annotated[str, typer.Argument(help="The id of a key in `homeostat models keys list`.")]
 
 keys = typer.Typer(
@@ -51,6 +49,9 @@ def models_register(
     reason: Why,
     algorithm: Annotated[str, typer.Option(help="What it is, for people.")] = "registered by hand",
     by: By = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, and register nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Register a model that was trained elsewhere as the next version, with its reference, and sign it.
@@ -60,6 +61,7 @@ def models_register(
 
     Example: `homeostat models register churn --onnx churn.onnx --monitor churn.yaml --reason "CI run 4711"`
     """
+    who = releaser(by, model)
     from serving.brought import brought
     from serving.model_errors import ModelInvalid
     from streams.control.monitor_build import reference_of
@@ -75,13 +77,13 @@ def models_register(
         trained = brought(model, content, reference, algorithm=algorithm)
     except ModelInvalid as error:
         raise UserError(f"{onnx}: {error}") from error
-    card = _asked(lambda registry: registry.register(trained, tags={"homeostat.reason": reason}))
-    _on_record(
-        by,
-        action="model.registered",
-        subject=f"{model}/{card.version}",
-        detail={"digest": card.digest, "key": card.signature.key, "reason": reason},
-    )
+    if dry_run:
+        _would_register(trained, as_json)
+        return
+    told = {"digest": trained.digest, "reason": reason}
+    with recorded(who, f"model/{model}", ("model.register", "model.registered"), told) as outcome:
+        card = _asked(lambda registry: registry.register(trained, tags={"homeostat.reason": reason}))
+        outcome |= {"key": card.signature.key, "subject": f"{model}/{card.version}"}
     if as_json:
         typer.echo(json.dumps(_shown(card, []), indent=2))
     else:
@@ -100,13 +102,10 @@ def models_sign(model: str, version: str, reason: Why, by: By = None, as_json: A
 
     Example: `homeostat models sign churn 7 --reason "built by CI run 4711, looked at"`
     """
-    card = _asked(lambda registry: registry.sign(model, version))
-    _on_record(
-        by,
-        action="model.signed",
-        subject=f"{model}/{version}",
-        detail={"digest": card.digest, "key": card.signature.key, "reason": reason},
-    )
+    who = releaser(by, model)
+    with recorded(who, f"{model}/{version}", ("model.sign", "model.signed"), {"reason": reason}) as outcome:
+        card = _asked(lambda registry: registry.sign(model, version))
+        outcome |= {"digest": card.digest, "key": card.signature.key}
     if as_json:
         typer.echo(json.dumps(_shown(card, []), indent=2))
     else:
@@ -140,7 +139,10 @@ def models_verify(
     if as_json:
         typer.echo(json.dumps({"items": items}, indent=2))
     else:
-        show_table(items, ("model", "version", "ok", "signature", "key", "problem"))
+        show_table(
+            [each | {"found": _found(each)} for each in items],
+            ("model", "version", "found", "signature", "key", "problem"),
+        )
     raise typer.Exit(0 if all(each["ok"] for each in items) else 1)
 
 
@@ -155,8 +157,8 @@ def keys_list(as_json: AsJson = False) -> None:
         {
             "id": each.id,
             "is": ring.standing(each),
-            "since": _day(each.since_us),
-            "until": _day(each.revoked_us or each.ended_us),
+            "since": _at(each.since_us),
+            "until": _at(each.revoked_us or each.ended_us),
             "reason": each.reason,
             "key": each.key,
         }
@@ -174,7 +176,7 @@ def keys_rotate(reason: Why, by: By = None) -> None:
 
     Example: `homeostat models keys rotate --reason "yearly"`
     """
-    key = _changed("rotated", by, reason, lambda ring: ring.rotate(reason))
+    key = _changed("rotate", "rotated", by, reason, lambda ring: ring.rotate(reason))
     typer.echo(f"From now on this key signs; other installations trust it by its text:\n{key.key}")
 
 
@@ -188,7 +190,7 @@ def keys_trust(
 
     Example: `homeostat models keys trust "homeostat-models-1859+0f3a+AQ..." --reason "our CI"`
     """
-    found = _changed("trusted", by, reason, lambda ring: ring.trust(key, reason))
+    found = _changed("trust", "trusted", by, reason, lambda ring: ring.trust(key, reason))
     typer.echo(f"What the key {found.id} signs counts from now on.")
 
 
@@ -198,7 +200,7 @@ def keys_end(key_id: KeyId, reason: Why, by: By = None) -> None:
 
     Example: `homeostat models keys end 0f3a91c2 --reason "CI has a new one"`
     """
-    found = _changed("ended", by, reason, lambda ring: ring.end(key_id, reason))
+    found = _changed("end", "ended", by, reason, lambda ring: ring.end(key_id, reason))
     typer.echo(f"What the key {found.id} signs from now on counts for nothing.")
 
 
@@ -211,7 +213,7 @@ def keys_revoke(key_id: KeyId, reason: Why, by: By = None) -> None:
 
     Example: `homeostat models keys revoke 0f3a91c2 --reason "laptop stolen"`
     """
-    found = _changed("revoked", by, reason, lambda ring: ring.revoke(key_id, reason))
+    found = _changed("revoke", "revoked", by, reason, lambda ring: ring.revoke(key_id, reason))
     typer.echo(f"Nothing that the key {found.id} signed counts. Sign what is sound: homeostat models sign")
 
 
@@ -235,10 +237,17 @@ def _shown(card: "ModelVersion", wrong: list[str]) -> dict[str, Any]:
         "ok": not wrong and not signature.refused,
         "signature": signature.state,
         "key": signature.key or None,
-        "signed": _day(signature.signed_us),
+        "signed": _at(signature.signed_us),
         "digest": card.digest,
         "problem": " · ".join([*wrong, *([signature.why] if signature.why else [])]) or None,
     }
+
+
+def _found(item: dict[str, Any]) -> str:
+    """What is true of the version as a whole: a signature can be valid, and a file not the one that was signed."""
+    if item["ok"]:
+        return "sound"
+    return "not looked at" if item["signature"] is None else "must not serve"
 
 
 def _asked(ask: "Callable[[MlflowRegistry], T]") -> T:
@@ -275,40 +284,29 @@ def _kept(work: "Callable[[], T]") -> T:
         raise UserError(str(error)) from error
 
 
-def _changed(what: str, by: str | None, reason: str, work: "Callable[[Keyring], Key]") -> "Key":
-    ring = _keyring()
-    key = _kept(lambda: work(ring))
-    _on_record(
-        by,
-        action=f"signing_key.{what}",
-        subject=f"signing_key/{key.id}",
-        detail={"key": key.key, "reason": reason},
-    )
+def _changed(verb: str, done: str, by: str | None, reason: str, work: "Callable[[Keyring], Key]") -> "Key":
+    who, ring = operator(by), _keyring()
+    verbs, told = (f"signing_key.{verb}", f"signing_key.{done}"), {"reason": reason}
+    with recorded(who, "signing_keys", verbs, told) as outcome:
+        key = _kept(lambda: work(ring))
+        outcome |= {"key": key.key, "subject": f"signing_key/{key.id}"}
     return key
 
 
-def _on_record(by: str | None, *, action: str, subject: str, detail: dict[str, object]) -> None:
-    """An entry of the audit log, where there is one: a machine that only builds models has no database."""
-    from db.audit.leaves import append
-    from db.engine import writing
-    from deploy.pieces import existing_database
-
-    settings = Settings()
-    if settings.database_url is None and not (settings.home / "homeostat.db").exists():
-        typer.echo(f"There is no database in {settings.home}, so no audit log tells of this.", err=True)
+def _would_register(trained: "TrainedModel", as_json: bool) -> None:
+    """What would come of it, as far as it is known beforehand: the registry numbers the versions."""
+    before = _asked(lambda registry: registry.versions(trained.model))
+    newest = before[-1].version if before else None
+    features = list(trained.features)
+    if as_json:
+        told = {"dry_run": True, "model": trained.model, "digest": trained.digest, "features": features}
+        typer.echo(json.dumps(told | {"newest_version": newest}, indent=2))
         return
-    engine = existing_database(settings)
-    with writing(engine) as connection:
-        append(
-            connection,
-            at_us=time.time_ns() // 1_000,
-            actor=by or whoami(),
-            action=action,
-            subject=subject,
-            detail=detail,
-        )
-    engine.dispose()
+    after = "as its first version" if newest is None else f"after version {newest}"
+    typer.echo(
+        f"{trained.model} would be registered {after}, with {len(features)} features and the digest {trained.digest}."
+    )
 
 
-def _day(time_us: int | None) -> str | None:
-    return f"{datetime.fromtimestamp(time_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC" if time_us else None
+def _at(time_us: int | None) -> str | None:
+    return rfc_3339(time_us) if time_us else None

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.client import whoami
-from deploy.cli.printing import show_table
+from deploy.cli.acting import By, operator
+from deploy.cli.printing import moment, rfc_3339, show_table
 from deploy.errors import UserError
 from deploy.settings import Settings
 
@@ -51,6 +50,7 @@ def tokens_create(
     ],
     scope: Annotated[list[str], typer.Option(help="decide, operate or ingest; may be given several times.")],
     days: Annotated[float, typer.Option(help="How long it lives.")] = 90.0,
+    by: By = None,
 ) -> None:
     """Make a token and print it once: only a digest is kept. With the first one, changes over the API need a token.
 
@@ -59,12 +59,14 @@ def tokens_create(
     from remediation.clock import SystemClock
     from remediation.tokens import create_token
 
+    who = operator(by)
     with _journal() as journal:
         token, text = create_token(
-            journal, SystemClock(), person=person, scopes=tuple(scope), days=days, by=whoami()
+            journal, SystemClock(), person=person, scopes=tuple(scope), days=days, by=who
         )
+    until = moment(rfc_3339(token.expires_us))
     typer.echo(
-        f"Token {token.id} of {person} may {', '.join(token.scopes)} until {_day(token.expires_us)}. It is shown once:",
+        f"Token {token.id} of {person} may {', '.join(token.scopes)} until {until}. It is shown once:",
         err=True,
     )
     typer.echo(text)
@@ -88,7 +90,7 @@ def tokens_list(
                 "person": each.person,
                 "scopes": ", ".join(each.scopes),
                 "state": each.state(now_us),
-                "expires": _day(each.expires_us),
+                "expires": rfc_3339(each.expires_us),
                 "made by": each.created_by,
             }
             for each in unit.tokens()
@@ -100,7 +102,7 @@ def tokens_list(
 
 
 @tokens.command("revoke")
-def tokens_revoke(token_id: str) -> None:
+def tokens_revoke(token_id: str, by: By = None) -> None:
     """End a token now.
 
     Example: `homeostat tokens revoke 3f2a91c2d4e5`
@@ -108,10 +110,7 @@ def tokens_revoke(token_id: str) -> None:
     from remediation.clock import SystemClock
     from remediation.tokens import revoke_token
 
+    who = operator(by)
     with _journal() as journal:
-        token = revoke_token(journal, SystemClock(), token_id=token_id, by=whoami())
+        token = revoke_token(journal, SystemClock(), token_id=token_id, by=who)
     typer.echo(f"Token {token.id} of {token.person} is revoked.")
-
-
-def _day(time_us: int) -> str:
-    return f"{datetime.fromtimestamp(time_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"

@@ -25,14 +25,17 @@ class CancelIn(Given):
 
     by: Name = Field(examples=["mira"])
     reason: Why = Field(examples=["the campaign explains it"])
+    dry_run: bool = Field(default=False, description="Say whether it could be stopped, and change nothing.")
 
 
 @router.post("/actions/{action_id}/cancel", summary="Stop an action under way", responses=_REFUSED)
 def cancel(services: Services, acting: Acting, action_id: Identifier, stop: CancelIn) -> ActionOut:
     """It goes no further; what it decided is taken back, and its incident is left to people. To ask twice changes
-    nothing."""
+    nothing. With `dry_run` the answer is the action as it is."""
     try:
-        action = services.cancel(action_id, by=acting(stop.by), reason=stop.reason, channel="rest")
+        action = services.cancel(
+            action_id, by=acting(stop.by), reason=stop.reason, channel="rest", dry_run=stop.dry_run
+        )
     except UnknownAction as error:
         raise Problem(HTTPStatus.NOT_FOUND, str(error)) from error
     except CancelForbidden as error:

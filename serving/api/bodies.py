@@ -50,3 +50,4 @@ class PromotionIn(Given):
     break_glass: bool = Field(
         default=False, description="Act alone and in a freeze, loudly; for people with a role for it."
     )
+    dry_run: bool = Field(default=False, description="Answer what would be decided, and change nothing.")

@@ -114,7 +114,8 @@ def list_trends(
 async def promote(
     services: Services, acting: Acting, model: Identifier, promotion: PromotionIn
 ) -> DeploymentOut:
-    """Answers when the decision is on record and made known; serving acknowledges it by digest a moment later."""
+    """Answers when the decision is on record and made known; serving acknowledges it by digest a moment later. With
+    `dry_run` every check is made, and the answer is what would have been decided."""
     try:
         desired = await services.promote(
             model=model,
@@ -122,6 +123,7 @@ async def promote(
             by=acting(promotion.by),
             reason=promotion.reason,
             break_glass=promotion.break_glass,
+            dry_run=promotion.dry_run,
         )
     except PromotionForbidden as error:
         raise Problem(HTTPStatus.FORBIDDEN, str(error)) from error
@@ -150,8 +152,6 @@ def _registered(services: ApiServices, model: str) -> tuple[list[VersionOut], st
         return [], str(error)
 
 
-def _microseconds(time: datetime | None) -> int | None:
-    return None if time is None else round(time.timestamp() * 1e6)
 def _all_registered(services: ApiServices) -> tuple[dict[str, list[str]], str]:
     """The versions of each model that Homeostat has registered; what else the registry holds is none of ours."""
     try:
@@ -161,3 +161,5 @@ def _all_registered(services: ApiServices) -> tuple[dict[str, list[str]], str]:
     return {name: [each.version for each in versions] for name, versions in found.items() if versions}, _OK
 
 
+def _microseconds(time: datetime | None) -> int | None:
+    return None if time is None else round(time.timestamp() * 1e6)

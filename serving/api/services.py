@@ -49,14 +49,23 @@ class Snooze(Protocol):
 class Cancel(Protocol):
     """Stops an action under way (see `remediation.cancellation.cancel`)."""
 
-    def __call__(self, action_id: str, *, by: str, reason: str, channel: str) -> Action: ...
+    def __call__(
+        self, action_id: str, *, by: str, reason: str, channel: str, dry_run: bool = False
+    ) -> Action: ...
 
 
 class Promote(Protocol):
     """Makes a version serve (see `remediation.promotion.promote`)."""
 
     def __call__(
-        self, *, model: str, version: str, by: str, reason: str, break_glass: bool = False
+        self,
+        *,
+        model: str,
+        version: str,
+        by: str,
+        reason: str,
+        break_glass: bool = False,
+        dry_run: bool = False,
     ) -> Awaitable[Desired]: ...
 
 

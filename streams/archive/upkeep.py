@@ -125,6 +125,22 @@ class Upkeep:
             )
         return report
 
+    def due(self, now_s: float, *, closed: bool = False) -> UpkeepReport:
+        """What `run` would do now, as far as listing the files tells; rows that were ordered to be erased are not
+        looked for. Changes nothing."""
+        files, replaced = split_live(list_files(self._store))
+        gone = self._retired(files, now_s)
+        kept = [file for file in files if file not in set(gone)]
+        merges = [one for place in plan(kept, now_s, self._config, closed=closed).values() for one in place]
+        return UpkeepReport(
+            files=len(files),
+            bytes=sum(file.size for file in files),
+            merged=sum(len(merge.files) for merge in merges),
+            into=len(merges),
+            swept=len(replaced),
+            retired=len(gone),
+        )
+
     def retired(self, now_s: float) -> list[ArchiveFile]:
         """Files of days that are older than they may be."""
         return self._retired(split_live(list_files(self._store))[0], now_s)

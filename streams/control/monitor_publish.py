@@ -135,13 +135,18 @@ async def published_monitors(bus: ControlBus) -> list[Published]:
 
 
 async def apply_monitor(
-    bus: ControlBus, file: MonitorFile, effective_in_s: float, reference_from: MonitorFile | None = None
+    bus: ControlBus,
+    file: MonitorFile,
+    effective_in_s: float,
+    reference_from: MonitorFile | None = None,
+    *,
+    dry_run: bool = False,
 ) -> Applied:
     """Publish the reference that the file names, then the monitor as the next revision; nothing where both are
     already there. The first monitor of a model, and the first reference of a version, count for all events that come
     from now on, whatever their time; a later one for times from `effective_in_s` from now on: long enough for every
     worker to have read it. reference_from: the same with the file and the columns that the reference is built from,
-    where it comes from elsewhere.
+    where it comes from elsewhere. dry_run: publish nothing; `published` says what would have been.
 
     Raises `FileInvalid`, `MonitorFileInvalid` or an error of `detectors.errors`.
     """
@@ -161,15 +166,16 @@ async def apply_monitor(
     if same and last is not None and not is_new:
         return Applied(last, reference, False, last.effective_us)
     effective_us = time.time_ns() // 1_000 + round(effective_in_s * MICROSECONDS) if last is not None else 0
-    if reference is not None and is_new:
+    if reference is not None and is_new and not dry_run:
         await publish_reference(bus, reference, effective_us if before is not None else 0)
     replaces = before.revision if is_new and before is not None else ""
     if same and last is not None:
         return Applied(last, reference, True, effective_us if replaces else 0, replaces)
     if last is not None:
         monitor = msgspec.structs.replace(monitor, revision=last.revision + 1, effective_us=effective_us)
-    key, value = monitor_record(monitor)
-    await bus.publish(CONTROL, key=key, value=value)
+    if not dry_run:
+        key, value = monitor_record(monitor)
+        await bus.publish(CONTROL, key=key, value=value)
     return Applied(monitor, reference, True, effective_us, replaces)
 
 

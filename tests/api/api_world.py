@@ -118,12 +118,20 @@ class World:
         return create_api(self.services(token))
 
     async def promote(
-        self, *, model: str, version: str, by: str, reason: str, break_glass: bool = False
+        self,
+        *,
+        model: str,
+        version: str,
+        by: str,
+        reason: str,
+        break_glass: bool = False,
+        dry_run: bool = False,
     ) -> Desired:
         by = entitled(self.policy, model, by, "rest", now_us=self.clock.now_us(), break_glass=break_glass)
         if version not in ("1", "2"):
             raise PromotionRefused(f"{model} has no version {version} with a digest; registered are: 1, 2")
-        self.promoted.append({"model": model, "version": version, "by": by, "reason": reason})
+        if not dry_run:
+            self.promoted.append({"model": model, "version": version, "by": by, "reason": reason})
         return _desired(3, version, START_US)
 
     async def tell(self, statement: Statement) -> None:

@@ -308,13 +308,18 @@ def test_the_commands_sign_verify_and_keep_keys(
     assert "model.onnx is not in the artifact store any more" in told[0]["problem"]
     assert "model_card.json has digest" in told[0]["problem"]
     assert told[-1]["ok"]
+    damaged, sound = said("verify", server.model, code=1).splitlines()[1:]
+    assert damaged.split()[1:5] == ["1", "must", "not", "serve"], "although the signature is valid"
+    assert sound.split()[1:4] == ["2", "sound", "valid"]
     everything = json.loads(said("verify", "--json", code=1))["items"]
     assert [each for each in everything if each["model"] == server.model] == told
     engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
     with reading(engine) as connection:
         told = connection.exec_driver_sql("SELECT action FROM audit_leaves ORDER BY position").scalars().all()
     engine.dispose()
-    assert told == ["signing_key.rotated", "signing_key.revoked", "model.signed"]
+    deeds = ("signing_key.rotate", "signing_key.revoke", "model.sign")
+    done = ("signing_key.rotated", "signing_key.revoked", "model.signed")
+    assert told == [each for verb, end in zip(deeds, done, strict=True) for each in (f"{verb}_intended", end)]
 
 
 def test_a_version_that_nobody_can_sign_is_not_left_behind(

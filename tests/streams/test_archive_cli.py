@@ -49,6 +49,9 @@ def test_status_files_and_compaction(home: Path) -> None:
     ]
     assert "churn" not in _run("status", "--model", "other")
     assert len(_run("files", "--model", "churn").split()) == 4
+    before = sorted((home / "archive").rglob("*"))
+    assert "8 files would be merged into 2" in _run("compact", "--all", "--dry-run")
+    assert sorted((home / "archive").rglob("*")) == before
     assert "into 2" in _run("compact", "--all")
     [path] = json.loads(_run("files", "--model", "churn", "--kind", "labels", "--json"))
     assert Path(path).exists()
@@ -97,12 +100,15 @@ def test_erasing_prints_a_receipt_and_enters_the_audit_log(home: Path) -> None:
     assert told["audited"] is True
     with connect(Settings().database).connect() as connection:
         leaves = connection.exec_driver_sql(
-            "SELECT actor, action, subject, leaf FROM audit_leaves"
+            "SELECT actor, action, subject, leaf FROM audit_leaves ORDER BY position"
         ).fetchall()
-    [(actor, action, subject, leaf)] = leaves
-    assert (actor, action, subject) == ("mira", "archive.erased", "model/churn")
+    assert [leaf[:3] for leaf in leaves] == [
+        ("mira", "archive.erase_intended", "model/churn"),
+        ("mira", "archive.erased", "model/churn"),
+    ]
+    leaf = leaves[-1].leaf
     assert json.loads(leaf)["detail"]["id_hashes"] == told["id_hashes"]
-    assert '"e7"' not in leaf
+    assert not any('"e7"' in each.leaf for each in leaves)
     _run("erase", "--model", "churn", code=2)
 
 

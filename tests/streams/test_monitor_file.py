@@ -188,6 +188,8 @@ async def test_a_monitor_is_published_once_and_then_as_the_next_revision(tmp_pat
     columns = "{score: score, prediction: said, label: truth, id: id, time: at}"
     text = f"model: loan\ncolumns: {columns}\nreference: {{file: good.csv}}\n"
     bus, path = Bus(), written(tmp_path, text)
+    would = await apply_monitor(bus, read_monitor_file(path), 10.0, dry_run=True)
+    assert (would.published, would.monitor.revision, bus.messages) == (True, 1, [])
     first = await apply_monitor(bus, read_monitor_file(path), 10.0)
     assert first.published
     assert first.reference is not None
@@ -195,6 +197,9 @@ async def test_a_monitor_is_published_once_and_then_as_the_next_revision(tmp_pat
     assert [spec.name for spec in first.monitor.features] == ["age", "city"]
     assert not (await apply_monitor(bus, read_monitor_file(path), 10.0)).published
     path.write_text(text + "window: {rows: 2000}\n")
+    before = len(bus.messages)
+    assert (await apply_monitor(bus, read_monitor_file(path), 10.0, dry_run=True)).monitor.revision == 2
+    assert len(bus.messages) == before
     second = await apply_monitor(bus, read_monitor_file(path), 10.0)
     assert second.published
     assert second.monitor.revision == 2

@@ -1,0 +1,201 @@
+"""Who may give which command: each of the tree reads, sets this machine up, asks the API, or asks the policy."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from db.migrate import upgrade
+from deploy.cli import app
+from deploy.cli.client import ApiClient
+from deploy.errors import UserError
+from streams.store import LocalStore
+from tests.streams.archive_parts import fill
+
+POLICY = """
+people:
+  mira: {roles: [operator]}
+  otto: {roles: [approver]}
+rules:
+  - {models: "*", actions: [promote], roles: [operator]}
+operators: [operator]
+"""
+
+READS = {
+    "actions list",
+    "agent status",
+    "approvals list",
+    "approvals show",
+    "archive check",
+    "archive export",
+    "archive files",
+    "archive retention",
+    "archive status",
+    "audit export",
+    "audit list",
+    "audit prove",
+    "audit verify",
+    "backtest",
+    "changes list",
+    "deadletters list",
+    "deadletters show",
+    "doctor",
+    "incidents list",
+    "incidents postmortem",
+    "incidents show",
+    "init",
+    "models keys list",
+    "models list",
+    "models show",
+    "models trends",
+    "models verify",
+    "monitors list",
+    "monitors schema",
+    "monitors show",
+    "notify channels",
+    "playbooks backtest",
+    "playbooks lint",
+    "playbooks plan",
+    "playbooks schema",
+    "playbooks show",
+    "policy lint",
+    "replay",
+    "reports make",
+    "schemas diff",
+    "schemas infer",
+    "schemas list",
+    "schemas show",
+    "silences list",
+    "slices",
+    "status",
+    "tokens list",
+    "tune",
+}
+"""They change nothing but files that the person names."""
+SETS_UP = {"db upgrade", "demo", "down", "notify test", "supervise", "up", "worker"}
+"""Whoever may start processes here may give these; they decide nothing about a model."""
+WHY = ("--reason", "because")
+ASKS_THE_API = {
+    "actions cancel": ("act-1", *WHY),
+    "agent pause": WHY,
+    "agent reset-breaker": ("retrain", *WHY),
+    "agent resume": WHY,
+    "approvals approve": ("apr-1", *WHY),
+    "approvals reject": ("apr-1", *WHY),
+    "approvals snooze": ("apr-1",),
+    "changes add": ("release", "spring"),
+    "incidents feedback": ("inc-1", "--expected"),
+    "models promote": ("churn", "7", *WHY),
+    "silences end": ("sil-1",),
+    "silences set": ("model=churn", "--for", "2h", *WHY),
+}
+"""The API asks the policy, about the name that each of them sends."""
+ASKS_THE_POLICY = {
+    "archive compact": ("--all",),
+    "archive erase": ("--model", "churn", "--id", "e1"),
+    "audit redact": ("0", "--field", "actor", *WHY),
+    "audit restored": ("--no-topic", *WHY),
+    "audit rotate": WHY,
+    "deadletters replay": ("--all",),
+    "models keys end": ("0f3a91c2", *WHY),
+    "models keys revoke": ("0f3a91c2", *WHY),
+    "models keys rotate": WHY,
+    "models keys trust": ("some+key", *WHY),
+    "models register": ("churn", "--onnx", "churn.onnx", "--monitor", "churn.yaml", *WHY),
+    "models sign": ("churn", "1", *WHY),
+    "monitors apply": ("churn.yaml",),
+    "schemas register": ("churn.yaml",),
+    "tokens create": ("mira", "--scope", "decide"),
+    "tokens revoke": ("3f2a91c2d4e5",),
+}
+"""They write without the API."""
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a database and an archive, under a policy, of somebody whom that does not know."""
+    for name in ("ARCHIVE", "DATABASE_URL", "BROKER", "API_TOKEN"):
+        monkeypatch.delenv(f"HOMEOSTAT_{name}", raising=False)
+    home = tmp_path / "home"
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(home))
+    monkeypatch.setenv("HOMEOSTAT_POLICY", str(tmp_path / "policy.yaml"))
+    monkeypatch.setenv("LOGNAME", "eve")
+    home.mkdir()
+    upgrade(f"sqlite:///{home / 'homeostat.db'}")
+    fill(LocalStore(home / "archive"), 2)
+    return home
+
+
+def contents(home: Path) -> dict[str, str]:
+    """Every file but what SQLite keeps beside its own."""
+    files = (
+        path
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and path.suffix not in (".db-wal", ".db-shm")
+    )
+    return {str(path.relative_to(home)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def refused(*words: str) -> str:
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 1, found.output
+    assert isinstance(found.exception, UserError), found.exception
+    return str(found.exception)
+
+
+def test_every_command_is_in_one_of_the_tables() -> None:
+    tables: tuple[Any, ...] = (READS, SETS_UP, ASKS_THE_API, ASKS_THE_POLICY)
+    known = sorted(name for table in tables for name in table)
+    assert sorted(commands(typer.main.get_command(app))) == known
+
+
+@pytest.mark.parametrize("command", ASKS_THE_POLICY)
+def test_what_writes_without_the_api_asks_the_policy_first(command: str, home: Path) -> None:
+    words, before = (*command.split(), *ASKS_THE_POLICY[command]), contents(home)
+    assert "eve is nobody whom the policy knows. Nothing was changed. Without --by" in refused(*words)
+    assert "otto may not do this: it needs one of operator (mira)" in refused(*words, "--by", "otto")
+    assert contents(home) == before
+
+
+@pytest.mark.parametrize("command", ASKS_THE_API)
+def test_what_goes_over_the_api_says_who_asks(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def post(_: ApiClient, path: str, body: dict[str, Any]) -> Any:
+        sent.append(body)
+        raise UserError(f"{path} was not to be answered")
+
+    monkeypatch.setenv("HOMEOSTAT_API_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("LOGNAME", "eve")
+    monkeypatch.setattr(ApiClient, "get", lambda *_, **__: {"plan_hash": "0" * 64, "plan": {}})
+    monkeypatch.setattr(ApiClient, "post", post)
+    monkeypatch.setattr(ApiClient, "post_list", post)
+    refused(*command.split(), *ASKS_THE_API[command])
+    refused(*command.split(), *ASKS_THE_API[command], "--by", "mira")
+    assert [body["by"] for body in sent] == ["eve", "mira"]
+
+
+def test_who_has_the_role_is_on_record_by_the_name_of_the_policy(home: Path) -> None:
+    made = CliRunner().invoke(app, ["tokens", "create", "otto", "--scope", "decide", "--by", "mira"])
+    assert made.exit_code == 0, made.output
+    listed = json.loads(CliRunner().invoke(app, ["tokens", "list", "--json"]).stdout)["items"]
+    assert [(each["person"], each["made by"]) for each in listed] == [("otto", "mira")]
+
+
+def test_without_people_in_the_policy_nobody_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOMEOSTAT_POLICY")
+    assert CliRunner().invoke(app, ["tokens", "create", "otto", "--scope", "decide"]).exit_code == 0
