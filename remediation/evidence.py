@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from detectors.values import Alert, AlertKind, Axis, Evidence, MetricPoint, Value
+from remediation.causes.telling import count
 from remediation.changes import Change, near
 from remediation.clock import seconds
 from remediation.config import DiagnosisConfig
 from remediation.experience import Precedent, precedents
 from remediation.facets import concerns, is_of_service, of_operation
 from remediation.ports import Reader
+from remediation.tenures import brought
 from remediation.testimony import Testimony
 from remediation.values import Desired, Incident
 
@@ -96,18 +98,13 @@ class Facts(Value, frozen=True, kw_only=True):
 
     def release(self) -> Desired | None:
         """The deployment that brought the ill version, if another version served before it."""
-        for position in range(len(self.deployments) - 1, 0, -1):
-            brought, before = self.deployments[position], self.deployments[position - 1]
-            if brought.version == self.version != before.version:
-                return brought
-        return None
+        found = brought(self.deployments, self.version)
+        return found.by if found is not None else None
 
     def predecessor(self) -> str | None:
         """The version that served before the ill one was released."""
-        release = self.release()
-        if release is None:
-            return None
-        return next((each.version for each in reversed(self.deployments) if each.epoch < release.epoch), None)
+        found = brought(self.deployments, self.version)
+        return found.before if found is not None else None
 
     def windows(self, version: str, axis: Axis, *, until_us: int | None = None) -> list["Window"]:
         """The windows of a version in order of time; `until_us` keeps those that ended by then."""
@@ -163,6 +160,18 @@ def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> F
         blamed=_blamed(unit, incident),
         now_us=now_us,
         changes=near(changes, incident.model, onset_us, near_s),
+    )
+
+
+def still_so(unit: Reader, facts: Facts) -> bool:
+    """Whether nothing has come since the facts were gathered that could say otherwise: no alert, no decision about what
+    serves, and no change of the incident."""
+    incident = facts.incident
+    known = {each.id for each in facts.alerts}
+    return (
+        unit.incident(incident.id) == incident
+        and unit.desired(incident.model) == facts.desired
+        and all(each.id in known for each in unit.alerts(incident.id))
     )
 
 
@@ -266,7 +275,9 @@ def not_seen_again(facts: Facts) -> str | None:
     drops = [drop for name in RATES if (drop := _below_reference(since, name)) is not None]
     if not drops or max(drops) >= _AGAIN_Z:
         return None
-    return f"but {len(since)} windows of labels since then are no worse than the reference beyond chance"
+    verb = "is" if len(since) == 1 else "are"
+    told = count(len(since), "window")
+    return f"but {told} of labels since then {verb} no worse than the reference beyond chance"
 
 
 def is_plain(alerts: Iterable[Alert]) -> bool:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from detectors.values import Alert
 from remediation.ports import Unit
 from remediation.values import Incident, IncidentState, Kin
 
@@ -59,3 +60,17 @@ def with_family(summary: str, family: Sequence[Kin]) -> str:
 def close(unit: Unit, incident: Incident, *, to: Ending, outcome: str, now_us: int) -> Incident | None:
     """End the incident with a sentence that says how."""
     return move(unit, incident, to=to, why=outcome, outcome=outcome, closed_us=now_us)
+
+
+def opened_by(alert: Alert, version: str, identity: str, now_us: int, note: str) -> Incident:
+    """The incident that an alert opens about `version`. note: why only now, though the alert came earlier; or empty."""
+    told = f"{alert.reason}; {note}, and it still fires" if note else alert.reason
+    return Incident(
+        id=identity,
+        model=alert.model,
+        version=version,
+        severity="critical" if alert.kind == "performance" else "warning",
+        summary=f"{alert.model} version {version}: {told}",
+        change_us=alert.change_us,
+        opened_us=now_us,
+    )

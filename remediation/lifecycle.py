@@ -10,10 +10,10 @@ import structlog
 from remediation import actions, approvals, families, incidents, limits
 from remediation.clock import seconds
 from remediation.config import AgentConfig
-from remediation.diagnosis import diagnose, more_may_come, needs_testimony, ready, summary
-from remediation.evidence import Facts, gather, with_points
+from remediation.diagnosing import Diagnosing
+from remediation.diagnosis import diagnose, needs_testimony
+from remediation.evidence import Facts, still_so, with_points
 from remediation.executor import Executor
-from remediation.facets import of_traffic
 from remediation.hearings import Hearings
 from remediation.looks import Looks
 from remediation.observed import Remembered
@@ -25,7 +25,7 @@ from remediation.ports import Clock, Journal, Reader, Registry, Unit
 from remediation.recovery import Recovery
 from remediation.routing import still_firing
 from remediation.targets import flaw, gone_features
-from remediation.values import Approval, Incident, ModelVersion, Plan
+from remediation.values import Approval, Incident, IncidentState, ModelVersion, Plan
 
 log = structlog.get_logger()
 
@@ -43,7 +43,6 @@ class Lifecycle:
     hearings: Hearings
     looks: Looks
     _considered: dict[str, int] = field(default_factory=dict[str, int])
-    _waiting: dict[str, Plan] = field(default_factory=dict[str, Plan])
     _past: Remembered = field(default_factory=Remembered)
 
     def step(self, incident_id: str) -> None:
@@ -56,7 +55,7 @@ class Lifecycle:
             case "open":
                 now_us = self.clock.now_us()
                 if not families.attend(self.journal, incident, now_us=now_us, config=self.config):
-                    self._diagnose(incident_id)
+                    self._diagnosing().step(incident_id)
             case "diagnosed":
                 self._propose(incident_id)
             case "awaiting_approval":
@@ -66,6 +65,9 @@ class Lifecycle:
             case _:
                 return
 
+    def _diagnosing(self) -> Diagnosing:
+        return Diagnosing(self.journal, self.clock, self.config.diagnosis, self.hearings)
+
     def _recovery(self) -> Recovery:
         return Recovery(
             self.journal, self.executor, self.clock, self.config, self._past, hearings=self.hearings
@@ -74,10 +76,9 @@ class Lifecycle:
     def keep(self, incident_ids: Set[str]) -> None:
         """Forget what was thought about all other incidents: they are over."""
         self.hearings.keep(incident_ids)
-        for kept in (self._considered, self._waiting):
-            for one in [*kept]:
-                if one not in incident_ids:
-                    kept.pop(one, None)
+        for one in [*self._considered]:
+            if one not in incident_ids:
+                self._considered.pop(one, None)
 
     def give_up(self, incident_id: str, reason: str) -> None:
         """No plan can be made because of a failing part (the registry, say): after a while people have to
@@ -90,67 +91,6 @@ class Lifecycle:
             if now_us - incident.diagnosed_us >= seconds(self.config.plan_s):
                 outcome = f"No plan could be made in {self.config.plan_s:g} s: {reason}"
                 incidents.close(unit, incident, to="escalated", outcome=outcome, now_us=now_us)
-
-    # -- open -> diagnosed -------------------------------------------------------------------------
-
-    def _diagnose(self, incident_id: str) -> None:
-        unheard = self._diagnosed(incident_id)
-        if unheard is not None:
-            # What the rows say takes a while to read: nobody's transaction waits for it.
-            self.hearings.hear(unheard)
-            self._diagnosed(incident_id, heard=True)
-
-    def _diagnosed(self, incident_id: str, *, heard: bool = False) -> Facts | None:
-        """Diagnose, if the time has come; the facts, where the rows around a release have to be heard first (again).
-        heard: they were, just now."""
-        with self.journal.transaction() as unit:
-            facts = self._facts(unit, incident_id, "open")
-            if facts is None or self._ended_by_itself(unit, facts) or self._replaced_by_people(unit, facts):
-                return None
-            why = ready(facts, self.config.diagnosis)
-            if why is None:
-                return None
-            if not needs_testimony(facts, self.config.diagnosis):
-                facts = msgspec.structs.replace(facts, testimony=None)
-                self.hearings.forget(incident_id)
-            elif not heard and self.hearings.outdated(facts):
-                return facts
-            facts = with_points(unit, facts, self.config.diagnosis)
-            hypotheses = diagnose(facts, self.config.diagnosis)
-            best = hypotheses[0]
-            if best.cause != "bad_release" and more_may_come(facts, self.config.diagnosis):
-                return None
-            incidents.move(
-                unit,
-                facts.incident,
-                to="diagnosed",
-                why=f"{best.cause} ({best.confidence:.2f}): {why}",
-                cause=best.cause,
-                confidence=best.confidence,
-                hypotheses=hypotheses,
-                summary=summary(facts, best),
-                diagnosed_us=facts.now_us,
-            )
-            return None
-
-    def _ended_by_itself(self, unit: Unit, facts: Facts) -> bool:
-        if still_firing(facts.alerts, facts.version):
-            return False
-        outcome = f"Every alert of version {facts.version} was cleared before anything was done."
-        incidents.close(unit, facts.incident, to="resolved", outcome=outcome, now_us=facts.now_us)
-        return True
-
-    def _replaced_by_people(self, unit: Unit, facts: Facts) -> bool:
-        """Somebody made another version serve in the meantime: what is left is to see whether that helped."""
-        desired = facts.desired
-        if desired is None or facts.version in (desired.version, *desired.arrangement.shares):
-            return False
-        if all(map(of_traffic, facts.firing())):
-            # No version brings events: what serves in the meantime is as silent, and proves nothing.
-            return False
-        why = f"{desired.decided_by} made version {desired.version} serve: {desired.reason}"
-        incidents.move(unit, facts.incident, to="verifying", why=why, acted_us=desired.at_us)
-        return True
 
     # -- diagnosed -> awaiting_approval, escalated -------------------------------------------------
 
@@ -213,45 +153,59 @@ class Lifecycle:
     # -- awaiting_approval -> executing, rejected, expired, open -----------------------------------
 
     def _await_approval(self, incident_id: str) -> None:
-        unheard = self._awaited(incident_id)
-        if unheard is not None:
-            self.hearings.hear(unheard, near=needs_testimony(unheard, self.config.diagnosis))
-            self._awaited(incident_id, heard=True)
-        plan = self._waiting.pop(incident_id, None)
+        facts = self._pending_facts(incident_id)
+        doubt = self._other_cause(facts) if facts is not None else None
+        plan = self._awaited(incident_id, facts, doubt)
         if plan is not None and (why := self.looks.again(plan)) is not None:
             self._unsound(plan, why)
 
-    def _awaited(self, incident_id: str, *, heard: bool = False) -> Facts | None:
-        """Look what became of the ticket; the facts, where a diagnosis may be doubted only after rows were heard."""
+    def _awaited(self, incident_id: str, facts: Facts | None, doubt: str | None) -> Plan | None:
+        """Look what became of the ticket; the plan that waits. doubt: why it is void, if `facts` are still so."""
         with self.journal.transaction() as unit:
-            incident = unit.incident(incident_id)
-            found = _open_ticket(unit, incident_id)
+            incident, found = unit.incident(incident_id), _open_ticket(unit, incident_id)
             if incident is None or incident.state != "awaiting_approval" or found is None:
                 return None
             plan, approval = found
-            now_us = self.clock.now_us()
-            match approval.state:
-                case "pending":
-                    facts = self._gathered(unit, incident, now_us)
-                    if not heard and self.hearings.told_since(facts):
-                        return facts
-                    self._waiting[incident_id] = plan
-                    self._pending(unit, facts, plan, approval)
-                case "approved":
-                    self._approved(unit, incident, plan, approval, now_us)
-                case "rejected":
-                    why = approval.reason or "no reason given"
-                    outcome = f"{approval.decided_by} rejected the {plan.action}: {why}"
-                    incidents.close(unit, incident, to="rejected", outcome=outcome, now_us=now_us)
-                case "expired":
-                    self._expired(unit, incident, plan, now_us)
-                case "void":
-                    incidents.move(unit, incident, to="open", why=approval.reason or "the world moved")
-        return None
+            if approval.state != "pending":
+                self._decided(unit, incident, plan, approval)
+                return None
+            doubted = doubt if facts is not None and still_so(unit, facts) else None
+            self._pending(unit, incident, plan, approval, doubted)
+            return plan
 
-    def _pending(self, unit: Unit, facts: Facts, plan: Plan, approval: Approval) -> None:
-        incident, now_us = facts.incident, facts.now_us
-        moved = approvals.world_moved(unit, plan) or self._other_cause(unit, facts)
+    def _pending_facts(self, incident_id: str) -> Facts | None:
+        """What is known while a ticket waits, with what the rows say by now; None where none does."""
+        with self.journal.reading() as unit:
+            facts, found = (
+                self._facts(unit, incident_id, "awaiting_approval"),
+                _open_ticket(unit, incident_id),
+            )
+        if facts is None or found is None or found[1].state != "pending":
+            return None
+        if self.hearings.told_since(facts):
+            self.hearings.hear(facts, near=needs_testimony(facts, self.config.diagnosis))
+        return msgspec.structs.replace(facts, testimony=self.hearings.of(incident_id))
+
+    def _decided(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval) -> None:
+        """What follows from what became of the ticket."""
+        now_us = self.clock.now_us()
+        match approval.state:
+            case "approved":
+                self._approved(unit, incident, plan, approval, now_us)
+            case "rejected":
+                why = approval.reason or "no reason given"
+                outcome = f"{approval.decided_by} rejected the {plan.action}: {why}"
+                incidents.close(unit, incident, to="rejected", outcome=outcome, now_us=now_us)
+            case "expired":
+                self._expired(unit, incident, plan, now_us)
+            case _:
+                incidents.move(unit, incident, to="open", why=approval.reason or "the world moved")
+
+    def _pending(
+        self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, doubt: str | None
+    ) -> None:
+        now_us = self.clock.now_us()
+        moved = approvals.world_moved(unit, plan) or doubt
         if moved is not None:
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
                 incidents.move(unit, incident, to="open", why=moved)
@@ -293,30 +247,25 @@ class Lifecycle:
         outcome = f"Nobody decided about the {plan.action} within {self.config.approval_ttl_s:g} s."
         incidents.close(unit, incident, to="expired", outcome=outcome, now_us=now_us)
 
-    def _other_cause(self, unit: Unit, facts: Facts) -> str | None:
+    def _other_cause(self, facts: Facts) -> str | None:
         """Alerts that came after the diagnosis and turn it over make the plan another one."""
         incident = facts.incident
         if self._considered.get(incident.id) == len(facts.alerts):
             return None
-        self._considered[incident.id] = len(facts.alerts)
         if not still_firing(facts.alerts, facts.version):
             return "every alert was cleared while the plan waited"
-        best = diagnose(with_points(unit, facts, self.config.diagnosis), self.config.diagnosis)[0]
+        with self.journal.reading() as unit:
+            known = with_points(unit, facts, self.config.diagnosis)
+        best = diagnose(known, self.config.diagnosis)[0]
         if best.cause == incident.cause:
+            self._considered[incident.id] = len(facts.alerts)
             return None
         return f"new evidence: {best.cause} instead of {incident.cause} ({'; '.join(best.reasons[:1])})"
 
     # -- shared ------------------------------------------------------------------------------------
 
-    def _facts(self, unit: Reader, incident_id: str, state: str) -> Facts | None:
-        incident = unit.incident(incident_id)
-        if incident is None or incident.state != state:
-            return None
-        return self._gathered(unit, incident, self.clock.now_us())
-
-    def _gathered(self, unit: Reader, incident: Incident, now_us: int) -> Facts:
-        facts = gather(unit, incident, now_us=now_us, near_s=self.config.diagnosis.near_change_s)
-        return msgspec.structs.replace(facts, testimony=self.hearings.of(incident.id))
+    def _facts(self, unit: Reader, incident_id: str, state: IncidentState) -> Facts | None:
+        return self._diagnosing().facts(unit, incident_id, state)
 
 
 def _sound(found: Proposal | NoPlan) -> Proposal | NoPlan:
@@ -330,7 +279,7 @@ def _sound(found: Proposal | NoPlan) -> Proposal | NoPlan:
     return found
 
 
-def _open_ticket(unit: Unit, incident_id: str) -> tuple[Plan, Approval] | None:
+def _open_ticket(unit: Reader, incident_id: str) -> tuple[Plan, Approval] | None:
     """The newest plan of an incident and its approval."""
     plans = sorted(unit.plans(incident_id), key=lambda plan: (plan.created_us, plan.id))
     if not plans:

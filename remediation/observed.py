@@ -9,6 +9,7 @@ from detectors.values import Alert, Axis, MetricPoint, Value
 from remediation.clock import seconds
 from remediation.config import AgentConfig, VerificationConfig
 from remediation.evidence import OUTCOMES
+from remediation.lasting import Lines, as_before, lines
 from remediation.levels import lost
 from remediation.outcomes import MEASURES, Period, period
 from remediation.ports import Reader
@@ -86,6 +87,14 @@ class Observer:
         ill = still_firing(alerts, incident.version)
         acted_us = _acted_us(incident, desired)
         since_us, axis = since
+        known = lines(
+            unit,
+            incident,
+            unit.deployments(incident.model),
+            version,
+            acted_us=acted_us,
+            history_s=self._config.diagnosis.history_s,
+        )
         own = [
             point
             for point in unit.points(
@@ -107,8 +116,9 @@ class Observer:
             ill_version=incident.version,
             since_us=since_us,
             segments=segments,
-            signals=self._signals(unit, desired.arrangement, version, since_us, ill, own, segments),
+            signals=self._signals(unit, desired.arrangement, version, since_us, ill, own, segments, known),
             alerts=tuple(alerts),
+            lasting=known,
             arrangement=desired.arrangement,
             by_labels=any(each.kind in OUTCOMES for each in ill),
             named=_measures(ill),
@@ -123,6 +133,7 @@ class Observer:
         ill: Sequence[Alert],
         own: Sequence[MetricPoint],
         segments: Sequence[Segment],
+        known: Lines,
     ) -> tuple[Signal, ...]:
         """Windows by what each alert named; none where labels show a loss, because then labels decide."""
         named = _measures(ill)
@@ -136,7 +147,7 @@ class Observer:
         model, imputed = others[0].model, set(arrangement.imputed)
         points = unit.points(model, version=version, axis="event", since_us=since_us, limit=_MANY)
         found += [
-            _signal(each.kind.replace("_", " "), _named(each, points, imputed), since_us)
+            _signal(each.kind.replace("_", " "), _named(each, points, imputed), since_us, known)
             for each in others
             if not _features(each) or _features(each) - imputed
         ]
@@ -221,8 +232,8 @@ def _by_window(points: Iterable[MetricPoint]) -> list[list[MetricPoint]]:
     return [list(group) for _, group in groupby(sorted(points, key=key), key=key)]
 
 
-def _in_order(points: Sequence[MetricPoint]) -> bool:
-    return all(point.verdict != "breach" for point in points)
+def _in_order(points: Sequence[MetricPoint], known: Lines | None = None) -> bool:
+    return all(point.verdict != "breach" or as_before(point, known or {}) for point in points)
 
 
 def _measures(alerts: Iterable[Alert]) -> frozenset[str]:
@@ -246,12 +257,15 @@ def _named(alert: Alert, points: Sequence[MetricPoint], imputed: set[str]) -> li
     return named or [each for each in mine if each.measure not in MEASURES and each.feature not in imputed]
 
 
-def _signal(name: str, points: Sequence[MetricPoint], since_us: int) -> Signal:
-    """Windows side by side; those in which nothing was measured are no evidence."""
+def _signal(name: str, points: Sequence[MetricPoint], since_us: int, known: Lines | None = None) -> Signal:
+    """Windows side by side; those in which nothing was measured are no evidence. known: what counts as in order of a
+    service that was ill before."""
     windows, until_us = list[list[MetricPoint]](), since_us
     for each in _by_window(points):
         if each[0].start_us >= until_us and any(point.verdict != "undefined" for point in each):
             windows.append(each)
             until_us = each[0].end_us
     rows = sum(max(point.rows for point in each) for each in windows)
-    return Signal(name=name, windows=len(windows), in_order=sum(map(_in_order, windows)), rows=rows)
+    return Signal(
+        name=name, windows=len(windows), in_order=sum(_in_order(each, known) for each in windows), rows=rows
+    )

@@ -5,7 +5,6 @@ once, and kept up to date by what each of them does.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -13,7 +12,7 @@ from detectors.values import Alert
 from remediation.config import AgentConfig
 from remediation.facets import of_traffic
 from remediation.identity import incident_id
-from remediation.incidents import AGENT
+from remediation.incidents import AGENT, opened_by
 from remediation.notices import Notice
 from remediation.ports import Journal, Reader, Unit
 from remediation.routing import Route, Situation, route, still_firing
@@ -137,7 +136,7 @@ class _Desk:
             version = alert.version
             if of_traffic(alert) and situation.desired is not None:
                 version = situation.desired.version
-            opened = _opened_by(alert, version, incident_id(alert.id, self._now_us), self._now_us, note)
+            opened = opened_by(alert, version, incident_id(alert.id, self._now_us), self._now_us, note)
             self._unit.add_incident(opened, actor=AGENT)
             self._note(alert.model, opened)
             return msgspec.structs.replace(found, incident_id=opened.id)
@@ -214,20 +213,3 @@ def _burning(silence_id: str, burns: Sequence[tuple[Alert, Route, str]], now_us:
         f"{alert.reason}.{place}{more}",
         at_us=now_us,
     )
-
-
-def _opened_by(alert: Alert, version: str, identity: str, now_us: int, note: str) -> Incident:
-    told = f"{alert.reason}; {note}, and it still fires" if note else alert.reason
-    return Incident(
-        id=identity,
-        model=alert.model,
-        version=version,
-        severity=_severity(alert),
-        summary=f"{alert.model} version {version}: {told}",
-        change_us=alert.change_us,
-        opened_us=now_us,
-    )
-
-
-def _severity(alert: Alert) -> Literal["warning", "critical"]:
-    return "critical" if alert.kind == "performance" else "warning"

@@ -7,9 +7,11 @@ import msgspec
 from remediation import actions, approvals, incidents
 from remediation.clock import US_PER_S
 from remediation.config import AgentConfig
-from remediation.diagnosis import needs_testimony
+from remediation.diagnosis import diagnose, needs_testimony
+from remediation.evidence import with_points
 from remediation.executor import Executor
 from remediation.hearings import Hearings
+from remediation.lasting import open_what_remains
 from remediation.observed import Remembered, patience_us
 from remediation.ports import Clock, Journal, Reader
 from remediation.proving import judged, required
@@ -180,12 +182,16 @@ class Recovery:
         if facts is None:
             return False
         said = self.hearings.hear(facts, near=needs_testimony(facts, config))
-        facts = msgspec.structs.replace(facts, testimony=said)
+        with self.journal.reading() as unit:
+            facts = with_points(unit, msgspec.structs.replace(facts, testimony=said), config)
+        hypotheses = diagnose(facts, config)
+        if hypotheses[0].cause == "unknown":
+            return False
         with self.journal.transaction() as unit:
             incident, desired = unit.incident(case.incident.id), unit.desired(case.incident.model)
             if incident is None or incident.state != "verifying" or desired != case.desired:
                 return False
-            return taken_over(unit, incident, facts, why, config=config)
+            return taken_over(unit, incident, facts, hypotheses, why)
 
     def _close(self, case: _Case, to: incidents.Ending, outcome: str) -> None:
         """End the incident, unless another state is decided by now than the one that was judged."""
@@ -193,4 +199,9 @@ class Recovery:
             incident, desired = unit.incident(case.incident.id), unit.desired(case.incident.model)
             same = (desired.epoch if desired else 0) == case.epoch
             if incident is not None and incident.state == "verifying" and same:
-                incidents.close(unit, incident, to=to, outcome=outcome, now_us=self.clock.now_us())
+                now_us = self.clock.now_us()
+                incidents.close(unit, incident, to=to, outcome=outcome, now_us=now_us)
+                if to == "resolved":
+                    open_what_remains(
+                        unit, incident, now_us=now_us, hold_s=self.config.diagnosis.uncured_hold_s
+                    )

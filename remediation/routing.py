@@ -104,10 +104,13 @@ def _without_history(alert: Alert, desired: Desired | None) -> Route:
 
 def _is_another_matter(alert: Alert, closed: Incident, closed_alerts: Callable[[], Sequence[Alert]]) -> bool:
     """A slow service, or a traffic that stopped, does not explain that the model or its data are ill, however late the
-    window comes; nor does an illness that was cured explain that nobody asks any more."""
-    if of_traffic(alert):
-        return closed.state == "resolved" and not any(map(of_traffic, closed_alerts()))
-    if of_operation(alert) or closed.version != alert.version:
+    window comes; nor does an illness that was cured explain that the service is slow, or that nobody asks any more."""
+    if of_operation(alert):
+        alike = (
+            each for each in closed_alerts() if of_operation(each) and of_traffic(each) == of_traffic(alert)
+        )
+        return closed.state == "resolved" and not any(alike)
+    if closed.version != alert.version:
         return False
     told = [each for each in closed_alerts() if each.state == "firing"]
     return bool(told) and all(map(of_operation, told))

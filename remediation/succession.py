@@ -5,12 +5,14 @@ from msgspec.structs import replace
 
 from remediation import incidents
 from remediation.config import DiagnosisConfig
-from remediation.diagnosis import diagnose, summary
-from remediation.evidence import Facts, gather, with_points
+from remediation.diagnosis import summary
+from remediation.evidence import Facts, gather
 from remediation.facets import of_operation
 from remediation.ports import Reader, Unit
 from remediation.routing import still_firing
-from remediation.values import Desired, Incident, Plan
+from remediation.values import Desired, Hypothesis, Incident, Plan
+
+Ranked = tuple[Hypothesis, ...]
 
 
 def of_successor(
@@ -33,13 +35,9 @@ def relapsed(unit: Reader, incident: Incident, plan: Plan) -> bool:
     return any(each.kind in was and not of_operation(each) for each in still_firing(alerts, back))
 
 
-def taken_over(unit: Unit, incident: Incident, facts: Facts, why: str, *, config: DiagnosisConfig) -> bool:
-    """Diagnose `incident` anew from the facts of a successor; False where they tell of no cause."""
-    facts = with_points(unit, facts, config)
-    hypotheses = diagnose(facts, config)
+def taken_over(unit: Unit, incident: Incident, facts: Facts, hypotheses: Ranked, why: str) -> bool:
+    """Make `incident` one of a successor, with the `hypotheses` that `facts` lead to; False where somebody moved it."""
     best = hypotheses[0]
-    if best.cause == "unknown":
-        return False
     moved = incidents.move(
         unit,
         incident,

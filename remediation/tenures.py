@@ -1,9 +1,27 @@
 """Which version answered when, and which only scored beside it, by the record of what was decided."""
 
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
+from typing import NamedTuple
 
 from remediation.values import Desired
+
+
+class Release(NamedTuple):
+    """`by` which decision a version came in place of version `before`."""
+
+    by: Desired
+    before: str
+
+
+def brought(deployments: Sequence[Desired], version: str) -> Release | None:
+    """What made a version serve last, if another one served before it. deployments: oldest first."""
+    changes = [
+        Release(by, before.version)
+        for before, by in pairwise(deployments)
+        if by.version == version != before.version
+    ]
+    return changes[-1] if changes else None
 
 
 def answers(desired: Desired, version: str) -> bool:

@@ -1,5 +1,5 @@
 """What the rows around a release say of it: would the version before have done better on the same rows, and did the
-inputs change with the release, or at another time?
+inputs change with the release, or at another time, or because others came?
 
 Answers are compared on the same labelled rows (McNemar 1947): a version that is no worse than the one before it would
 have been there is not what made them wrong. When inputs changed is estimated by maximum likelihood from the feature
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from detectors.values import Value
+from remediation.base_rate import outcomes_moved
 from remediation.requests import ServiceSaid
 
 Floats = npt.NDArray[np.float64]
@@ -39,12 +40,13 @@ _LITTLE, _MOST = 0.35, 0.65
 
 class Testimony(Value, frozen=True, kw_only=True):
     """`blame`: the part of the new wrong answers that the version before would not have given on the same rows (None:
-    not known); `began`: when the inputs changed beside the release (None: they did not, or it is not known).
-    `sentences` say both; `service`: what single requests say."""
+    not known); `began`: when the inputs changed beside the release (None: they did not, or it is not known);
+    `others_came`: the outcomes moved with them. `sentences` say it; `service`: what single requests say."""
 
     blame: float | None = None
     began: Began | None = None
     moved: bool = False
+    others_came: bool = False
     sentences: tuple[str, ...] = ()
     service: ServiceSaid = ServiceSaid()
 
@@ -52,19 +54,20 @@ class Testimony(Value, frozen=True, kw_only=True):
     def clears(self) -> bool:
         """Whether the release cannot have done it. Inputs that a release prepares otherwise are its doing, too; and
         what else moved near it explains no answers that the version before would have given right."""
-        if self.began in ("before", "after"):
+        if self.began in ("before", "after") or self.others_came:
             return self.blame is None or self.blame <= _MOST
         return self.blame is not None and self.blame < _LITTLE and not self.moved
 
     @property
     def convicts(self) -> bool:
         """Whether only the release can have done it."""
-        return self.blame is not None and self.blame > _MOST and self.began not in ("before", "after")
+        elsewhere = self.began in ("before", "after") or self.others_came
+        return self.blame is not None and self.blame > _MOST and not elsewhere
 
 
 class Both(NamedTuple):
-    """Labelled rows in order of time, and whether each was answered by the new version. `again`: what the version
-    before says of them now (1 or 0)."""
+    """Labelled rows in order of time (as `ports.Archive.labelled` gives them), and whether each was answered by the new
+    version. `again`: what the version before says of them now (1 or 0)."""
 
     rows: pd.DataFrame
     new: Flags
@@ -78,9 +81,16 @@ def weigh(both: Both, names: tuple[str, str]) -> Testimony:
         return Testimony()
     found = _most_moved(both.rows, new)
     began, when = _began(both.rows.loc[:, found], new, names[1]) if found is not None else (None, "")
+    others = outcomes_moved(both.rows, new, names[1]) if began == "with" else ""
     blame, whose = _blame(both, names)
-    told = tuple(each for each in (whose, f"{when} (by {_bare(found)})" if found and when else "") if each)
-    return Testimony(blame=blame, began=began, moved=found is not None, sentences=told)
+    said = (whose, f"{when} (by {_bare(found)})" if found and when else "", others)
+    return Testimony(
+        blame=blame,
+        began=began,
+        moved=found is not None,
+        others_came=bool(others),
+        sentences=tuple(each for each in said if each),
+    )
 
 
 def _blame(both: Both, names: tuple[str, str]) -> tuple[float | None, str]:

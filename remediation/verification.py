@@ -8,17 +8,22 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import msgspec
+
 from detectors.values import Alert, Value
 from remediation import betting
+from remediation.causes.telling import count
 from remediation.config import VerificationConfig
-from remediation.evidence import BREAK_MEASURES, OUTCOMES
+from remediation.evidence import ARRIVALS, BREAK_MEASURES, CERTAIN_BREAKS, OUTCOMES
 from remediation.facets import concerns, of_operation
+from remediation.lasting import Lines, is_lasting
 from remediation.levels import Level, expectation, lost
 from remediation.outcomes import Period
 from remediation.routing import still_firing
 from remediation.values import Arrangement
 
 Outcome = Literal["pass", "fail", "inconclusive", "contained"]
+_BROKEN = BREAK_MEASURES | CERTAIN_BREAKS - ARRIVALS
 _MOSTLY = 0.5
 """The share of windows in order that parts an ill series from one that is well."""
 _DECISIVE: tuple[Outcome, ...] = ("fail", "inconclusive", "contained", "pass")
@@ -54,7 +59,8 @@ class Signal(Value, frozen=True, kw_only=True):
 class Observed(Value, frozen=True, kw_only=True):
     """All that a verdict may look at. `segments`: all rows first, then those that alerts about outcomes named. `alerts`
     are all of the incident; `since_us`: changes before it are history; `by_labels`: an alert was about outcomes, so
-    only labels can prove anything; `named`: the measures that such alerts showed."""
+    only labels can prove anything; `named`: the measures that such alerts showed; `lasting`: what was ill of the
+    service before the ill version came, and below which line it is as it was then."""
 
     version: str
     ill_version: str
@@ -65,6 +71,7 @@ class Observed(Value, frozen=True, kw_only=True):
     arrangement: Arrangement = Arrangement()
     by_labels: bool = False
     named: frozenset[str] = frozenset()
+    lasting: Lines = msgspec.field(default_factory=dict[str, float])
 
 
 def verify(observed: Observed, config: VerificationConfig) -> Verdict:
@@ -78,11 +85,15 @@ def verify(observed: Observed, config: VerificationConfig) -> Verdict:
         each for each in observed.alerts if concerns(each, observed.ill_version) and each.state == "firing"
     ]
     beside = bool(told) and all(map(of_operation, told))
-    again = [each for each in own if each.kind in OUTCOMES or (beside and of_operation(each))]
+    again = [
+        each
+        for each in own
+        if each.kind in OUTCOMES or (beside and of_operation(each) and not is_lasting(each, observed.lasting))
+    ]
     if again:
         return Verdict(outcome="fail", sentence=f"version {version} is ill, too: {again[-1].reason}")
     known = _broken(told)
-    newly = sorted(_broken(own) - known)
+    newly = sorted(_broken([each for each in own if not is_lasting(each, observed.lasting)]) - known)
     if newly:
         return Verdict(
             outcome="inconclusive", sentence=f"version {version}: data newly broken in {', '.join(newly)}"
@@ -158,7 +169,7 @@ def _no_harm(whole: Segment, config: VerificationConfig) -> Verdict:
 
 def _back_in_order(signal: Signal, config: VerificationConfig) -> Verdict:
     """A series that is ill has a window in order now and then; one that is well has mostly such windows."""
-    told = f"{signal.name} in order in {signal.in_order} of {signal.windows} windows"
+    told = f"{signal.name} in order in {signal.in_order} of {count(signal.windows, 'window')}"
     if not signal.windows:
         return Verdict(outcome="inconclusive", sentence=f"{signal.name}: no window so far")
     if betting.share_above(signal.in_order, signal.windows, _MOSTLY) >= math.log(1 / config.false_pass):
@@ -187,6 +198,10 @@ def _in_words(observed: Observed, findings: Sequence[Verdict]) -> Verdict:
     if imputed:
         told = f"version {version} does well without {', '.join(sorted(imputed))}: {said}; the data are not mended"
         return Verdict(outcome="contained", sentence=told)
+    if observed.lasting:
+        ill = f"before version {observed.ill_version} came"
+        told = f"version {version} does as it did {ill}: {said}; its service was ill then, too"
+        return Verdict(outcome="pass", sentence=told)
     return Verdict(outcome="pass", sentence=f"version {version} is healthy: {said}")
 
 
@@ -200,5 +215,5 @@ def _broken(alerts: Iterable[Alert]) -> set[str]:
         for alert in alerts
         if alert.kind == "data_quality" and alert.state == "firing"
         for evidence in alert.evidence
-        if evidence.measure in BREAK_MEASURES
+        if evidence.measure in _BROKEN
     }

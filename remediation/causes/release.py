@@ -35,7 +35,8 @@ _PREDECESSOR_ILL = 0.15
 _CLEARED = 0.05
 _CONVICTED = 0.9
 _EITHER = 0.7
-"""Inputs that broke with a release: whoever is asked has to know that it may be either."""
+"""Inputs that moved or broke with a release: whoever is asked has to know that it may be either."""
+_OTHERS = "or others came at the very same time, and the rows do not tell the two apart"
 _TRAFFIC = 0.3
 _PARTLY = 0.65
 """A first window that moved by a smaller part of what the next one did was in order at its beginning."""
@@ -65,9 +66,9 @@ def bad_release(facts: Facts, config: DiagnosisConfig) -> Hypothesis:
         return found
     if said.convicts:
         return hypothesis("bad_release", max(found.confidence, _CONVICTED), [*said.sentences, *found.reasons])
-    broken = breaks(facts, config) if said.began == "with" else []
-    if broken:
-        either = f"or what arrives broke at the very same time: {told(broken[0])}"
+    if said.began == "with":
+        broken = breaks(facts, config)
+        either = f"or what arrives broke at the very same time: {told(broken[0])}" if broken else _OTHERS
         return hypothesis(
             "bad_release", min(found.confidence, _EITHER), [*said.sentences, either, *found.reasons]
         )
@@ -91,7 +92,7 @@ def _by_windows(facts: Facts, before: str, config: DiagnosisConfig, reasons: lis
     """By what the windows of both versions say."""
     healthy = _healthy_windows_before_change(facts, before, config)
     if healthy >= config.healthy_windows:
-        reasons.append(f"but it was in order for {healthy} windows after its release")
+        reasons.append(f"but it was in order for {count(healthy, 'window')} after its release")
         return hypothesis("bad_release", _HEALTHY_AFTER_RELEASE, reasons)
     partly = _ill_in_part(facts)
     if partly is not None:

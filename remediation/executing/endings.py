@@ -9,6 +9,8 @@ from remediation.actuation import allowed_s
 from remediation.approvals import settle, world_moved
 from remediation.clock import seconds
 from remediation.executing.parts import Parts
+from remediation.executing.retrain import spoiled
+from remediation.lasting import open_what_remains
 from remediation.playbooks.proposal import controls, is_cleanup
 from remediation.ports import Unit
 from remediation.questions import waiting
@@ -65,6 +67,8 @@ class Endings:
             elif incident is not None:
                 now_us = self._parts.clock.now_us()
                 incidents.close(unit, incident, to="resolved", outcome=sentence, now_us=now_us)
+                hold_s = self._parts.config.diagnosis.uncured_hold_s
+                open_what_remains(unit, incident, now_us=now_us, hold_s=hold_s)
         return True
 
     def fail(self, action_id: str, name: str, reason: str) -> None:
@@ -164,7 +168,10 @@ class Endings:
         desired = unit.desired(plan.model)
         ours = (desired.epoch if desired else 0) == actions.own_epoch(action, plan)
         stopped = name == actions.CANCEL or actions.undoing(action) or not ours
-        if controls(plan).on_failure == "next" and not stopped:
+        if untouched and not stopped and incident is not None and spoiled(unit, plan) is not None:
+            # The playbook is one for another cause than what is known by now.
+            incidents.move(unit, incident, to="open", why=_told(plan, outcome))
+        elif controls(plan).on_failure == "next" and not stopped:
             self._go_on(unit, action, _told(plan, outcome))
         elif name == "verify" and not stopped and incident is not None and relapsed(unit, incident, plan):
             why = f"{_told(plan, outcome)}; version {plan.to_version} is ill of the same, so it was not the release"

@@ -9,6 +9,7 @@ from remediation.errors import StepFailed
 from remediation.evidence import broken_by_now
 from remediation.executing.parts import Parts
 from remediation.playbooks.proposal import controls
+from remediation.ports import Reader
 from remediation.training_run import TrainingRun, parameters
 from remediation.values import Action, Plan
 
@@ -59,12 +60,18 @@ class Retrain:
 def check_inputs(parts: Parts, plan: Plan) -> None:
     """Raises `StepFailed` when the inputs that a candidate learns from are known to be broken by now: labels can tell
     of a break, and a person approve, before the window that names it is over."""
-    if plan.action != "retrain" or "broken_data" in parameters(plan).accept:
-        return
     with parts.journal.reading() as unit:
-        why = broken_by_now(unit, plan.model, plan.from_version)
+        why = spoiled(unit, plan)
     if why is not None:
         raise StepFailed(f"{why}, and a candidate would learn that; `accept: [broken_data]` allows it")
+
+
+def spoiled(unit: Reader, plan: Plan) -> str | None:
+    """What is known by now to be broken in the inputs that the candidate of a plan learns from, and may not; None where
+    nothing is."""
+    if plan.action != "retrain" or "broken_data" in parameters(plan).accept:
+        return None
+    return broken_by_now(unit, plan.model, plan.from_version)
 
 
 async def _prepared(run: TrainingRun, name: str, plan: Plan) -> str:

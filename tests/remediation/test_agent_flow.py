@@ -132,6 +132,8 @@ async def test_nothing_that_learned_from_a_break_serves_though_it_was_approved_b
     assert action.state == "failed"
     failed = next(each for each in action.steps if each.state == "failed")
     assert "age is broken (unit change), and a candidate would learn that" in failed.detail
+    (incident,) = world.incidents()
+    assert incident.cause == "upstream_data_break"
 
 
 async def test_without_labels_a_retraining_is_inconclusive_and_a_person_has_it_taken_back() -> None:

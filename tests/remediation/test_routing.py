@@ -1,9 +1,11 @@
 """Which incident an alert belongs to: tables."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
-from detectors.values import Alert, AlertKind
+from detectors.values import Alert, AlertKind, Evidence
 from remediation.routing import route, still_firing
 from remediation.values import Desired, Incident
 from tests.remediation.fakes import S
@@ -196,3 +198,35 @@ async def test_a_version_that_is_released_into_a_silence_does_not_cure_it(told_f
     assert (incident.state, incident.cause) == ("escalated", "traffic_change")
     assert incident.version == ("1" if told_first else "2")
     assert not world.journal.state.actions
+
+
+SLOW = Evidence(measure="latency_p95_ms", value=480.0, reference=110.0, threshold=220.0, rows=500, effect=5)
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "expected"),
+    [
+        ("data_drift", "resolved", "open"),
+        ("slow", "resolved", "attach"),
+        ("data_drift", "escalated", "attach"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_slow_service_is_told_though_it_began_before_the_cure_of_something_else(
+    told: str, state: Any, expected: str, version: str
+) -> None:
+    """The judge tells it once: what a cured illness of the inputs swallows, nobody hears of."""
+    late = alert("data_quality", version=version, at_us=152 * S, change_us=120 * S, evidence=(SLOW,))
+    evidence = (SLOW,) if told == "slow" else None
+    kind: AlertKind = "data_quality" if told == "slow" else "data_drift"
+    past = [alert(kind, version="2", at_us=112 * S, evidence=evidence)]
+    found = route(
+        late,
+        current=None,
+        last_closed=replace(CLOSED, state=state, acted_us=130 * S if state == "resolved" else None),
+        closed_alerts=lambda: past,
+        desired=_desired(version),
+        now_us=200 * S,
+        uncured_hold_s=3_600,
+    )
+    assert found.decision == ("open" if (state, version) == ("escalated", "1") else expected)

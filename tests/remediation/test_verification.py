@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detectors.scores import Confusion
-from detectors.values import MetricPoint
+from detectors.values import Evidence, MetricPoint
 from remediation import betting
 from remediation.config import VerificationConfig
 from remediation.levels import lost
@@ -156,6 +156,40 @@ def test_an_alert_of_the_version_itself_is_a_failure_and_newly_broken_data_are_n
         alert("data_quality", version="2", at_us=9 * S),
     )
     assert _verdict(good, alerts=known).outcome == "pass"
+
+
+@pytest.mark.parametrize("measure", ["unit_change", "constant_column", "misaligned_columns"])
+def test_what_is_found_of_the_inputs_of_the_version_that_serves_is_no_proof(measure: str) -> None:
+    good = _segment(_period(accuracy=_share(500, 475)))
+    finding = Evidence(measure=measure, feature="age", value=12, threshold=2, rows=500, effect=6)
+    own = alert("data_quality", version="2", at_us=9 * S, evidence=(finding,))
+    found = _verdict(good, alerts=(own,))
+    assert (found.outcome, found.sentence) == ("inconclusive", "version 2: data newly broken in age")
+    known = alert("data_quality", version="1", at_us=8 * S, evidence=(finding,))
+    assert _verdict(good, alerts=(known, own)).outcome == "pass"
+
+
+def test_a_service_that_was_ill_before_the_release_is_no_failure_of_its_rollback() -> None:
+    failing = Evidence(measure="error_rate", value=0.1, reference=0.0, threshold=0.02, rows=500, effect=5)
+    slow = msgspec.structs.replace(failing, measure="latency_p95_ms")
+    nothing = Period(tallies={}, expected={})
+    told = alert("data_quality", version="1", at_us=8 * S, evidence=(failing,))
+    signal = Signal(name="data quality", windows=9, in_order=9, rows=4_500)
+    for shown, outcome in ((failing, "pass"), (slow, "fail")):
+        again = alert("data_quality", version="2", at_us=12 * S, evidence=(shown,))
+        found = _verdict(
+            _segment(nothing, ill=nothing),
+            signals=(signal,),
+            alerts=(told, again),
+            lasting={"error_rate": 0.2},
+        )
+        assert found.outcome == outcome
+    assert (
+        "does as it did before version 1 came"
+        in _verdict(
+            _segment(nothing, ill=nothing), signals=(signal,), alerts=(told,), lasting={"error_rate": 0.2}
+        ).sentence
+    )
 
 
 def _trial(generator: np.random.Generator, rate: float, size: int, windows: int) -> tuple[str, int]:

@@ -38,6 +38,7 @@ class Rows:
         return pd.DataFrame(
             {
                 "time_us": ONSET_S * S + (np.arange(count) - 400) * 10_000,
+                "label_time_us": ONSET_S * S + (np.arange(count) - 400) * 10_000 + 5_000,
                 "version": np.where(new, "2", "1"),
                 "prediction": np.where(new & ~np.full(count, self._turned), 1.0, right),
                 "label": np.where(new & self._turned, 1 - right, right),

@@ -1,0 +1,122 @@
+"""A service that was ill before a release is as ill after the rollback: for that neither is to blame.
+
+What a rollback has to bring back is what the release took, and no more; what is left is the service's own illness, and
+an incident of its own.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from statistics import median
+
+from detectors.values import Alert, MetricPoint
+from remediation.clock import seconds
+from remediation.facets import of_operation, of_traffic
+from remediation.identity import incident_id
+from remediation.incidents import AGENT, opened_by
+from remediation.ports import Reader, Unit
+from remediation.requests import LEAST_FAILING, LEAST_RISE
+from remediation.routing import still_firing
+from remediation.tenures import brought
+from remediation.values import Desired, Incident
+
+_MEASURES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "error_rate", "missing_rate")
+_MANY = 10_000
+_PAST = 5
+
+Lines = Mapping[str, float]
+"""By measure of the service: below it a window is as those right before the release were."""
+
+
+def lines(
+    unit: Reader,
+    incident: Incident,
+    deployments: Sequence[Desired],
+    version: str,
+    *,
+    acted_us: int,
+    history_s: float,
+) -> Lines:
+    """Half-way between what a measure was right before the release of the ill version and what it was with it; only of
+    those that were in breach before it, and only where `version` is the one that was released over."""
+    release = brought(deployments, incident.version)
+    if release is None or release.before != version:
+        return {}
+    released_us = release.by.at_us
+    found: dict[str, float] = {}
+    for measure in _MEASURES:
+        old = _points(unit, incident.model, version, measure, released_us - seconds(history_s), released_us)
+        ill = [*takewhile(lambda each: each.verdict == "breach", reversed(old))]
+        since = _points(unit, incident.model, incident.version, measure, incident.change_us, acted_us)
+        if ill and since:
+            found[measure] = _half_way(measure, _median(ill), _median(since))
+    return found
+
+
+def as_before(point: MetricPoint, known: Lines) -> bool:
+    """Whether a point says that the service is as ill as before the release, and not more."""
+    line = known.get(point.measure) if point.feature is None else None
+    return line is not None and point.value is not None and point.value < line
+
+
+def is_lasting(alert: Alert, known: Lines) -> bool:
+    """Whether an alert is only about what was ill before the release."""
+    return bool(alert.evidence) and all(
+        each.feature is None and each.measure in known for each in alert.evidence
+    )
+
+
+def open_what_remains(unit: Unit, incident: Incident, *, now_us: int, hold_s: float) -> Incident | None:
+    """An incident of its own for a service that is still ill when an incident about something else is resolved; None
+    where it is not, or where people have been told of it in the last `hold_s` seconds, and it was left to them."""
+    desired = unit.desired(incident.model)
+    if desired is None:
+        return None
+    ill = _of_service(unit, incident, desired.version)
+    past = unit.incidents(model=incident.model, limit=_PAST)
+    left = [
+        each
+        for each in past
+        if each.id != incident.id
+        and each.state != "resolved"
+        and now_us - (each.closed_us or 0) <= seconds(hold_s)
+    ]
+    if not ill or any(_of_service(unit, each, desired.version) for each in left):
+        return None
+    first = min(ill, key=lambda each: (each.change_us, each.id))
+    note = f"{incident.id} is resolved, and was about something else"
+    opened = opened_by(first, desired.version, incident_id(f"{incident.id}/{first.id}", now_us), now_us, note)
+    unit.add_incident(opened, actor=AGENT)
+    return opened
+
+
+def _of_service(unit: Reader, incident: Incident, version: str) -> list[Alert]:
+    firing = still_firing(unit.alerts(incident.id), version)
+    return [each for each in firing if of_operation(each) and not of_traffic(each)]
+
+
+def _points(
+    unit: Reader, model: str, version: str, measure: str, since_us: int, until_us: int
+) -> list[MetricPoint]:
+    found = unit.points(
+        model, version=version, measures=(measure,), axis="event", since_us=since_us, limit=_MANY
+    )
+    return [
+        each
+        for each in found
+        if each.feature is None
+        and each.segment == "all"
+        and each.value is not None
+        and each.end_us <= until_us
+    ]
+
+
+def _median(points: Sequence[MetricPoint]) -> float:
+    return median(each.value or 0.0 for each in points)
+
+
+def _half_way(measure: str, before: float, ill: float) -> float:
+    """And never nearer to what was before than what counts as a rise."""
+    if not measure.startswith("latency"):
+        return max((before + ill) / 2, before + LEAST_FAILING)
+    return max(math.sqrt(max(before, 0.0) * max(ill, 0.0)), before * math.exp(LEAST_RISE))

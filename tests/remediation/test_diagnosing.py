@@ -1,0 +1,65 @@
+"""A diagnosis is judged beside all writers, and written only from what is still known then."""
+
+from typing import Any
+
+import pytest
+
+from detectors.values import Evidence
+from remediation import diagnosis
+from remediation.reception import receive_alert
+from tests.remediation.fakes import S
+from tests.remediation.world import MODEL, World, alert
+
+BROKEN = Evidence(measure="unit_change", feature="age", value=12, threshold=2, rows=500, effect=6)
+
+
+async def test_an_alert_that_comes_while_the_facts_are_judged_is_not_lost_and_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.verdict = None
+    await world.agent.receive(await world.shifted_world())
+    judged, told = diagnosis.upstream_data_break, list[int]()
+
+    def judged_while_an_alert_comes(facts: Any, config: Any) -> Any:
+        told.append(len(facts.alerts))
+        if len(told) == 1:
+            now_us = world.clock.now_us()
+            later = alert("data_quality", version="1", at_us=now_us, change_us=now_us - S, evidence=(BROKEN,))
+            settings = world.agent._config  # pyright: ignore[reportPrivateUsage]
+            assert receive_alert(world.journal, later, now_us=now_us, config=settings) is not None
+        return judged(facts, config)
+
+    monkeypatch.setattr(diagnosis, "upstream_data_break", judged_while_an_alert_comes)
+    await world.run(until=lambda: bool(world.journal.state.approvals) or world.all_closed())
+    (incident,) = world.incidents()
+    assert len(world.journal.state.alerts) == 2
+    assert (told[:2], incident.cause) == ([1, 2], "upstream_data_break")
+
+
+async def test_an_alert_that_comes_while_a_ticket_is_doubted_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.verdict = None
+    await world.agent.receive(await world.bad_release())
+    await world.run(until=lambda: bool(world.journal.state.approvals))
+    first = alert("data_drift", at_us=world.clock.now_us(), change_us=world.clock.now_us() - S)
+    await world.agent.receive(first)
+    judged, told = diagnosis.upstream_data_break, list[int]()
+
+    def judged_while_an_alert_comes(facts: Any, config: Any) -> Any:
+        told.append(len(facts.alerts))
+        if len(told) == 1:
+            now_us = world.clock.now_us()
+            later = alert("prediction_drift", at_us=now_us, change_us=now_us - S)
+            settings = world.agent._config  # pyright: ignore[reportPrivateUsage]
+            assert receive_alert(world.journal, later, now_us=now_us, config=settings) is not None
+        return judged(facts, config)
+
+    monkeypatch.setattr(diagnosis, "upstream_data_break", judged_while_an_alert_comes)
+    for _ in range(4):
+        await world.round()
+    assert len(world.journal.state.alerts) == 3
+    assert told[:2] == [2, 3]
+    assert world.serves(MODEL) == "2"

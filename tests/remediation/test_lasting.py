@@ -1,0 +1,109 @@
+"""A service that was ill before a release, and is as ill after the rollback."""
+
+from typing import Any
+
+import pytest
+
+from detectors.values import Alert, Evidence
+from tests.remediation.fakes import S
+from tests.remediation.world import MODEL, World, alert, point
+
+FAILS = {"1": 0.1, "2": 0.3}
+USUAL = 0.005
+
+
+class Failing(World):
+    """Requests fail, since `since_us` already before version 2 comes; labels are as good as ever."""
+
+    since_us = 2**62
+
+    def pass_time(self, duration_s: float, model: str | None = None) -> None:
+        for _ in range(int(duration_s)):
+            super().pass_time(1, model)
+            now_us, served = self.clock.now_us(), self.serving.serves.get(MODEL)
+            if served is None or (now_us // S) % 2:
+                continue
+            ill = now_us > self.since_us or served.version == "2"
+            value = FAILS[served.version] if ill else USUAL
+            more: dict[str, Any] = {"axis": "event", "measure": "error_rate", "breach": ill}
+            self.record(point(served.version, end_us=now_us, value=value, **more))
+
+    def failing(self, version: str, change_us: int) -> Alert:
+        """What the judge tells of a version."""
+        shown = Evidence(
+            measure="error_rate", value=FAILS[version], reference=USUAL, threshold=0.02, rows=500, effect=5
+        )
+        now_us = self.clock.now_us()
+        return alert("data_quality", version=version, at_us=now_us, change_us=change_us, evidence=(shown,))
+
+
+async def _release(world: Failing, ill_s: int) -> None:
+    """Version 1 has failed for so long when version 2 comes, which fails three times as often."""
+    await world.healthy_release()
+    if ill_s:
+        world.since_us = world.clock.now_us()
+        world.pass_time(ill_s)
+    world.registry.add(MODEL, "2", "worse")
+    await world.deploy("2")
+    released_us = world.clock.now_us()
+    world.pass_time(8)
+    await world.agent.receive(world.failing("2", released_us))
+
+
+async def test_the_rollback_of_a_failing_release_helps_though_the_service_was_ill_before() -> None:
+    world = Failing()
+    await _release(world, 20)
+    await world.run(until=lambda: world.serves() == "1")
+    world.pass_time(6)
+    await world.agent.receive(world.failing("1", world.clock.now_us() - 4 * S))
+    await world.run()
+    first, second = world.incidents()
+    assert (first.state, first.cause, first.version) == ("resolved", "bad_release", "2")
+    assert "does as it did before version 2 came" in first.outcome
+    assert (second.state, second.cause, second.version) == ("escalated", "serving_problem", "1")
+    assert first.id in second.summary or "error_rate" in second.summary
+    assert [each.kind for each in world.journal.state.actions.values()] == ["rollback"]
+
+
+async def test_a_service_that_fell_ill_only_after_the_release_is_a_failure_of_its_rollback() -> None:
+    world = Failing()
+    await _release(world, 0)
+    await world.run(until=lambda: world.serves() == "1")
+    world.since_us = world.clock.now_us()
+    world.pass_time(6)
+    await world.agent.receive(world.failing("1", world.clock.now_us() - 4 * S))
+    await world.run()
+    (incident,) = world.incidents()
+    assert incident.state == "escalated"
+    assert "version 1 is ill, too" in incident.outcome
+
+
+SLOW = Evidence(measure="latency_p95_ms", value=480.0, reference=110.0, threshold=220.0, rows=500, effect=5)
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_service_that_falls_ill_while_something_else_is_cured_is_told_once(known: bool) -> None:
+    world = World()
+    await world.healthy_release()
+    if known:
+        await world.agent.receive(_slow(world, "first"))
+        await world.run()
+    world.registry.add(MODEL, "2", "bad")
+    world.ill.add((MODEL, "2"))
+    await world.deploy("2")
+    world.pass_time(6)
+    now_us = world.clock.now_us()
+    await world.agent.receive(alert(at_us=now_us, change_us=now_us - 6 * S))
+    await world.run(until=lambda: world.serves() == "1")
+    await world.agent.receive(_slow(world, "again"))
+    await world.run()
+    found = [(each.state, each.cause, each.version) for each in world.incidents()]
+    told, cured = ("escalated", "serving_problem", "1"), ("resolved", "bad_release", "2")
+    assert found == ([told, cured] if known else [cured, told])
+
+
+def _slow(world: World, name: str) -> Alert:
+    now_us = world.clock.now_us()
+    return alert(
+        "data_quality", version="1", at_us=now_us, change_us=now_us - 2 * S, evidence=(SLOW,), name=name
+    )
