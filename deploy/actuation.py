@@ -91,13 +91,18 @@ def caller(settings: Settings, bus: "KafkaBus", registered: "Configuration", clo
 
 
 def _announce(bus: "Bus", registry: "Registry", registered: "Configuration") -> "Announce":
-    """The references of all versions that a decision names, where the control topic knows none. What it knows stays:
-    it is the same, or was put there on purpose (learned, applied from a file, refreshed); and a rollback does not wait
-    for the registry."""
-    from streams.control.bus import publish_reference
+    """Which versions only score by a decision, and the references of all that it names, where the control topic knows
+    none. What it knows stays: it is the same, or was put there on purpose (learned, applied from a file, refreshed);
+    and a rollback does not wait for the registry."""
+    from remediation.tenures import scores_only
+    from streams.control.bus import publish_reference, publish_shadowing
 
     async def announce(desired: "Desired") -> None:
         arrangement = desired.arrangement
+        shadows = [each for each in arrangement.shadows if scores_only(desired, each)]
+        known = registered.shadowing(desired.model)
+        if (told := known.decided(shadows, desired.at_us)) != known:
+            await publish_shadowing(bus, told)
         for version in dict.fromkeys([desired.version, *arrangement.shares, *arrangement.shadows]):
             if registered.reference(desired.model, version) is None:
                 reference = await asyncio.to_thread(registry.reference, desired.model, version)

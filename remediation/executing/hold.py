@@ -92,7 +92,7 @@ class Hold:
         version = _subject(plan, desired)
         how = "as a shadow" if plan.action == "shadow" else "with its share"
         alerts = still_firing(unit.alerts(plan.incident_id), version)
-        # A version chooses not how many ask, and a shadow's own events make them look like twice as many.
+        # A version chooses not how many ask.
         ill = [each for each in alerts if each.end_us > desired.at_us and not of_traffic(each)]
         if ill:
             return Verdict(outcome="fail", sentence=f"version {version} is ill {how}: {ill[0].reason}")

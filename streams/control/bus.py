@@ -12,6 +12,7 @@ from streams.bus import Message
 from streams.control.configuration import reference_record, statement_record
 from streams.control.learning import InForce
 from streams.control.schemas import SchemaInvalid, implied_schema_record, schema_of_reference
+from streams.control.shadowing import Shadowing
 from streams.topics import CONTROL
 
 _log = structlog.get_logger()
@@ -39,6 +40,12 @@ async def publish_statement(bus: Publishing, statement: Statement) -> None:
     """Put what a person said about an alert on the control topic, where the judge hears it."""
     key, value = statement_record(statement)
     await bus.publish(CONTROL, key=key, value=value)
+
+
+async def publish_shadowing(bus: Publishing, shadowing: Shadowing) -> None:
+    """Put on the control topic which versions of a model only score. Before the references of these versions: then
+    nobody measures an event of a shadow without knowing that it is one."""
+    await bus.publish(CONTROL, key=shadowing.key, value=shadowing.to_json())
 
 
 async def publish_reference(bus: Publishing, reference: Reference, effective_us: int = 0) -> None:

@@ -13,6 +13,7 @@ from detectors.sequential.hearing import Statement
 from detectors.values import UNKNOWN_MODEL, Axis, Monitor
 from streams.control.learning import IN_FORCE, ORDERS, InForce, LearningOrder
 from streams.control.schemas import Schema, schema_of_reference
+from streams.control.shadowing import SHADOWS, Shadowing
 
 _log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class Configuration:
         self._newest: dict[str, str] = {}
         self._statements: dict[tuple[str, str, str, Axis], dict[str, Statement]] = {}
         self._of_all: dict[str, list[Statement]] = {}
+        self._shadowing: dict[str, Shadowing] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take one record of the control topic. One that cannot be read is told and left out; the last good
@@ -79,11 +81,13 @@ class Configuration:
                 self.add_in_force(msgspec.json.decode(value, type=InForce))
             elif name.startswith(ORDERS):
                 self.add_order(LearningOrder.from_json(value))
+            elif name.startswith(SHADOWS):
+                self.add_shadowing(Shadowing.from_json(value))
             elif name.startswith("schema/"):
                 self.add_schema(Schema.from_json(value))
             elif not name.startswith(_FOR_OTHERS):
                 _log.warning(
-                    "A control record is no monitor, reference, schema or statement; it is left out.",
+                    "A control record is no monitor, reference, schema, shadow or statement; it is left out.",
                     key=name,
                 )
         except (ValueError, RecursionError) as error:
@@ -132,6 +136,14 @@ class Configuration:
         if statement.id not in known and series[2:] == ("all", "event"):
             self._of_all.setdefault(statement.model, []).append(statement)
         known.setdefault(statement.id, statement)
+
+    def add_shadowing(self, shadowing: Shadowing) -> None:
+        """Note which versions of a model only score."""
+        self._shadowing[shadowing.model] = shadowing
+
+    def shadowing(self, model: str) -> Shadowing:
+        """Which versions of a model only scored beside the one that answered, and when."""
+        return self._shadowing.get(model) or Shadowing(model=model)
 
     def statements(self, model: str, version: str, segment: str, axis: Axis) -> Sequence[Statement]:
         """What people said about the alerts of a series, in its order."""

@@ -1,7 +1,7 @@
 """The series of one model on one axis, and how far its sources have come."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -11,6 +11,7 @@ from detectors.quality.traffic import Told
 from detectors.sequential.hearing import Statement, is_told
 from detectors.values import Alert, Monitor, PaneSnapshot
 from streams.control.learning import LearningOrder
+from streams.control.shadowing import Shadowing, only_scored
 from streams.judge.arrivals import arrival_alert, arrived, is_open
 from streams.judge.learning import Learner, orders
 from streams.judge.seals import Planned
@@ -54,13 +55,21 @@ class AxisMemory(msgspec.Struct, array_like=True):
 class ModelAxis:
     """The series of one model on one axis, in the order in which they are judged."""
 
-    def __init__(self, model: str, axis: str, monitor_of: MonitorOf, plans: Plans | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        axis: str,
+        monitor_of: MonitorOf,
+        plans: Plans | None = None,
+        shadowing: Callable[[str], Shadowing] | None = None,
+    ) -> None:
         self.memory = AxisMemory(model, axis)
         self.series: dict[SeriesName, Series] = {}
         self.versions: tuple[str, ...] = ()
         self.ended = False
         self._monitor_of = monitor_of
         self._plans = plans
+        self._shadowing = shadowing
         self._refused = False
         self._seen: Times | None = None
         self._forgotten_us: int | None = None
@@ -85,7 +94,7 @@ class ModelAxis:
         before = 0 if series is None else series.rows_of(snapshot)
         if series is None or not series.store(snapshot, offset):
             return None
-        if snapshot.axis == "event" and snapshot.segment == "all":
+        if snapshot.axis == "event" and snapshot.segment == "all" and not self._only_scored(snapshot):
             self._told += count(memory.watched, snapshot, snapshot.rows - before, self._monitor())
         memory.newest_us = max(memory.newest_us, snapshot.pane_us)
         series.mark_dirty(snapshot.pane_us)
@@ -150,6 +159,10 @@ class ModelAxis:
         if self.memory.axis != "event" or self._monitor().learning is None:
             return
         yield from orders(self.memory.learners, self.series.values(), times.frontier_us, self._monitor_of)
+
+    def _only_scored(self, snapshot: PaneSnapshot) -> bool:
+        known = self._shadowing(snapshot.model) if self._shadowing is not None else None
+        return known is not None and only_scored(known.spans, snapshot)
 
     def _monitor(self) -> Monitor:
         return self._monitor_of(self.memory.model, _NEWEST)

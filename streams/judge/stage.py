@@ -234,7 +234,8 @@ class JudgeStage:
     def _axis(self, model: str, axis: str) -> ModelAxis:
         found = self._axes.get((model, axis))
         if found is None:
-            found = ModelAxis(model, axis, self._configuration.monitor_revision, self._plans)
+            known = self._configuration
+            found = ModelAxis(model, axis, known.monitor_revision, self._plans, known.shadowing)
             self._axes[model, axis] = found
         return found
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -95,6 +95,30 @@ async def test_every_version_that_is_named_is_announced_and_a_replaced_reference
     assert bus.configuration.reference("m", "1") == refreshed
     assert [key.split("/")[0] for key in bus.published[known:]] == ["m"], "nothing is fetched that is known"
     assert registry.champion == "1"
+
+
+async def test_who_only_scores_is_announced_before_its_reference_and_until_it_answers() -> None:
+    bus: Any = Bus()
+    publisher = actuation.publisher(bus, cast(Any, Registry()), bus.configuration)
+    for epoch, (shares, shadows) in enumerate(
+        [({}, ("2",)), ({}, ("2",)), ({"2": 0.1}, ("2", "3")), ({}, ())]
+    ):
+        await publisher.publish_desired(
+            Desired(
+                model="m",
+                version="1",
+                digest="a",
+                epoch=epoch,
+                decided_by="d",
+                reason="r",
+                at_us=10 * (epoch + 1),
+                arrangement=Arrangement(shares=shares, shadows=shadows),
+            )
+        )
+    known = [key for key in bus.published if key == "shadows/m" or key.startswith("reference/m/2")]
+    assert [each.split("/")[0] for each in known] == ["shadows", "reference", "shadows", "shadows"]
+    spans = [(each.version, each.from_us, each.until_us) for each in bus.configuration.shadowing("m").spans]
+    assert spans == [("2", 10, 30), ("3", 30, 40)]
 
 
 async def test_the_caller_keeps_its_records_in_the_home(tmp_path: Path) -> None:

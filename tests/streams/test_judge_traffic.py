@@ -8,6 +8,7 @@ from detectors.profile import Profile
 from detectors.quality.traffic import Told
 from detectors.values import Alert, PaneSnapshot
 from streams.control.configuration import Configuration
+from streams.control.shadowing import Shadowing
 from streams.judge.stage import JudgeStage
 from streams.judge.traffic import Watched, count, pass_time
 from streams.replay.inprocess import Results
@@ -34,12 +35,12 @@ class Bench:
         self.stage = stage or JudgeStage(0, 1, self.configuration)
         self.results = Results()
 
-    def pane(self, number: int, rows: int = 300) -> None:
-        reference = self.configuration.reference(MODEL, "1")
+    def pane(self, number: int, rows: int = 300, version: str = "1") -> None:
+        reference = self.configuration.reference(MODEL, version)
         profile = Profile.empty(reference)
         profile.fold({"age": np.full(3, 50.0), "city": np.full(3, "Rome", dtype=object)}, None, None)
         start_us = START_US + number * 600 * SECOND_US
-        self.send(start_us + 600 * SECOND_US, "1", start_us, rows, profile.to_bytes())
+        self.send(start_us + 600 * SECOND_US, version, start_us, rows, profile.to_bytes())
 
     def idle(self, now_us: int) -> None:
         self.send(IDLE_US, "", 0, 0, b"", now_us)
@@ -47,7 +48,7 @@ class Bench:
     def send(
         self, watermark_us: int, version: str, pane_us: int, rows: int, profile: bytes, now_us: int = 0
     ) -> None:
-        reference = self.configuration.reference(MODEL, "1")
+        reference = self.configuration.reference(MODEL, version)
         snapshot = PaneSnapshot(
             model=MODEL,
             version=version,
@@ -111,6 +112,33 @@ def test_panes_that_are_sealed_late_are_no_silence() -> None:
     assert told[False] == []
     assert [(one.kind, one.state) for one in told[True]] == [("volume", "firing"), ("volume", "cleared")]
     assert told[True][0].change_us <= events.times_us[-201] + 600 * SECOND_US
+
+
+def test_what_only_scores_beside_the_version_that_answers_is_no_traffic() -> None:
+    """Each of its events stands for a request that is counted; before and after that it is traffic as any other."""
+    bench = Bench()
+    bench.configuration.add_reference(make_reference(MODEL, "2"))
+    begun_us, ended_us = (START_US + number * 600 * SECOND_US for number in (1, 3))
+    shadowing = Shadowing(model=MODEL).decided(["2"], begun_us).decided([], ended_us)
+    bench.configuration.apply(shadowing.key, shadowing.to_json())
+    for number in range(4):
+        bench.pane(number, 300)
+        bench.pane(number, 20, version="2")
+    (axis,) = bench.stage._axes.values()  # pyright: ignore[reportPrivateUsage]
+    watched = axis.memory.watched
+    assert watched.traffic is not None
+    assert watched.traffic.total + sum(watched.open.values()) == 320 + 300 + 300 + 320
+
+
+def test_the_shadows_of_a_model_follow_what_was_decided() -> None:
+    first = Shadowing(model=MODEL).decided(["2"], 10)
+    assert first.decided(["2"], 20) is first
+    assert first.decided([], 5) is first, "what is older has been decided over"
+    many = first
+    for at_us in range(20, 400, 2):
+        many = many.decided(["2", "3"], at_us).decided(["2"], at_us + 1)
+    assert many.spans[-1] == first.spans[0], "one that goes on is never forgotten"
+    assert len(many.spans) == 65
 
 
 def test_silence_is_told_after_half_an_hour_of_the_clock_and_ends_with_the_next_event() -> None:
