@@ -21,6 +21,11 @@ from remediation.values import Approval, ApprovalState, Plan, Vote
 
 Verdict = Literal["approve", "reject"]
 _LONGEST_SNOOZE_MIN = 1_440.0
+_BEGINS_S = 300.0
+"""So long after it was given an approval is good for, whenever its ticket expires: an agent needs a moment to begin."""
+
+
+_NO_GLASS = "Nobody may break the glass here: the policy names no role for it."
 
 
 class Result(StrEnum):
@@ -104,6 +109,8 @@ def decide(
             refusal = _not_entitled(policy, approval, said, name)
             if refusal is not None:
                 return Decision(result=Result.FORBIDDEN, sentence=refusal, approval=approval)
+        if break_glass and policy is not None and not policy.break_glass:
+            return Decision(result=Result.FORBIDDEN, sentence=_NO_GLASS, approval=approval)
         if break_glass and said.reason is None:
             sentence = "Breaking the glass needs a reason, for the record."
             return Decision(result=Result.FORBIDDEN, sentence=sentence, approval=approval)
@@ -112,7 +119,7 @@ def decide(
             freeze, until = frozen
             sentence = f"{plan.model} is frozen until {until:%Y-%m-%d %H:%M} UTC: {freeze.reason}. Nothing was decided."
             return Decision(result=Result.FROZEN, sentence=sentence, approval=approval)
-        return _voted(unit, approval, said, now_us)
+        return _voted(unit, _with_standing_votes(approval, policy), said, now_us)
 
 
 def settle(
@@ -142,6 +149,20 @@ def world_moved(unit: Unit, plan: Plan) -> str | None:
         f"the world moved: {desired.decided_by} made version {desired.version} serve "
         f"(epoch {desired.epoch}, the plan knows {plan.epoch}): {desired.reason}"
     )
+
+
+def good_until_us(approval: Approval) -> int:
+    """When an approval can begin nothing any more."""
+    return max(approval.expires_us, (approval.decided_us or 0) + seconds(_BEGINS_S))
+
+
+def frozen(policy: Policy, plan: Plan, approval: Approval, now_us: int) -> str | None:
+    """Why what was approved may not begin now: a freeze has come in between, and nobody broke the glass."""
+    found = policy.freeze(plan.model, now_us) if plan.risky and not approval.broken_glass else None
+    if found is None:
+        return None
+    freeze, until = found
+    return f"it was approved, and {plan.model} is frozen until {until:%Y-%m-%d %H:%M} UTC: {freeze.reason}"
 
 
 def snooze(
@@ -193,11 +214,19 @@ def _not_entitled(policy: Policy, approval: Approval, said: _Said, name: str | N
         return f"{said.by} is nobody whom the policy knows in {said.channel}. Nothing was decided."
     roles = policy.break_glass if said.break_glass else approval.roles
     if said.break_glass and not roles:
-        return "Nobody may break the glass here: the policy names no role for it."
+        return _NO_GLASS
     if policy.holds(name, roles):
         return None
     who = ", ".join(policy.entitled(roles)) or "nobody"
     return f"{name} may not decide this: it needs one of the roles {', '.join(roles)} ({who}). Nothing was decided."
+
+
+def _with_standing_votes(approval: Approval, policy: Policy | None) -> Approval:
+    """The ticket with the consents of those who still may give one: people lose roles, and leave."""
+    if policy is None or not policy.knows_people:
+        return approval
+    standing = tuple(each for each in approval.votes if policy.holds(each.by, approval.roles))
+    return msgspec.structs.replace(approval, votes=standing)
 
 
 def _voted(unit: Unit, approval: Approval, said: _Said, now_us: int) -> Decision:

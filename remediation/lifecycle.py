@@ -227,10 +227,19 @@ class Lifecycle:
                 incidents.move(unit, incident, to="open", why=why)
 
     def _approved(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
-        moved = approvals.world_moved(unit, plan)
+        over = now_us >= approval.expires_us
+        frozen = approvals.frozen(self.config.policy, plan, approval, now_us)
+        moved = approvals.world_moved(unit, plan) or (frozen if over else None)
+        alerts = unit.alerts(incident.id)
+        if moved is None and alerts and not still_firing(alerts, incident.version):
+            moved = "every alert was cleared before it was begun"
+        if moved is None and now_us >= approvals.good_until_us(approval):
+            moved = "it was approved, and nothing was begun before it expired"
         if moved is not None:
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
                 incidents.move(unit, incident, to="open", why=moved)
+            return
+        if frozen is not None:
             return
         actor = approval.decided_by or incidents.AGENT
         action = actions.new_action(plan, now_us=now_us)
@@ -238,7 +247,7 @@ class Lifecycle:
         if refused is None:
             why = f"approved by {approval.decided_by}"
             incidents.move(unit, incident, to="executing", why=why, approved_us=approval.decided_us)
-        elif refused.effect == "stop" or now_us >= approval.expires_us:
+        elif refused.effect == "stop" or over:
             why = f"it was approved, and may not start: {refused.reason}"
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=why):
                 incidents.move(unit, incident, to="open", why=why)

@@ -1,0 +1,120 @@
+"""An approval is good for the world and the time in which it was given, not for whenever somebody gets round to it."""
+
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from remediation.approvals import Result, decide
+from remediation.policy import Freeze, Person, Policy
+from remediation.switches import PAUSE
+from remediation.turning import turn as turn_by_policy
+from tests.remediation.fakes import S
+from tests.remediation.test_policy import POLICY, Desk
+from tests.remediation.world import World, alert
+
+turn = partial(turn_by_policy, policy=Policy(), channel="cli", by="ada", reason="an exercise")
+
+
+async def _asked(config: dict[str, Any] | None = None) -> World:
+    """A rollback waits for a decision."""
+    world = World(config)
+    world.verdict = None
+    await world.agent.receive(await world.bad_release())
+    await world.run(until=lambda: bool(world.journal.state.approvals))
+    return world
+
+
+def _approve(world: World, policy: Policy | None = None, **more: Any) -> Result:
+    (ticket,) = world.journal.state.approvals.values()
+    answer = decide(
+        cast(Any, world.journal),
+        world.clock,
+        ticket.id,
+        "approve",
+        by="ada",
+        reason="looks right",
+        channel="cli",
+        plan_hash=ticket.plan_hash,
+        policy=policy,
+        **more,
+    )
+    return answer.result
+
+
+async def test_an_agent_that_was_away_until_the_ticket_had_expired_does_nothing_by_it() -> None:
+    world = await _asked()
+    assert _approve(world) == Result.DONE
+    world.clock.advance(5 * 3_600)
+    world.agent = world.new_agent()
+    await world.round()
+    (ticket, *_) = world.journal.state.approvals.values()
+    assert (ticket.state, world.journal.state.actions, world.serves()) == ("void", {}, "2")
+    assert "nothing was begun before it expired" in (ticket.reason or "")
+    world.verdict = "approve"
+    await world.run()
+    assert (world.incidents()[0].state, world.serves()) == ("resolved", "1")
+    assert len(world.journal.state.approvals) == 2
+
+
+async def test_an_approval_in_the_last_moment_is_good_for_a_while() -> None:
+    world = await _asked({"approval_ttl_s": 60.0})
+    (ticket,) = world.journal.state.approvals.values()
+    world.clock.advance((ticket.expires_us - world.clock.now_us()) / S - 1)
+    assert _approve(world) == Result.DONE
+    world.clock.advance(30)
+    await world.round()
+    assert len(world.journal.state.actions) == 1
+
+
+async def test_what_got_well_while_an_approved_plan_waited_is_left_alone() -> None:
+    world = await _asked()
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=True)
+    assert _approve(world) == Result.DONE
+    await world.round()
+    assert not world.journal.state.actions
+    await world.agent.receive(alert(state="resolved", version="2", at_us=world.clock.now_us() + S))
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=False)
+    for _ in range(3):
+        await world.round()
+    (ticket,) = world.journal.state.approvals.values()
+    assert (ticket.state, world.journal.state.actions, world.serves()) == ("void", {}, "2")
+    assert "every alert was cleared" in (ticket.reason or "")
+    assert world.incidents()[0].state == "resolved"
+
+
+@pytest.mark.parametrize(("glass", "serves"), [(False, "2"), (True, "1")])
+async def test_what_was_approved_before_a_freeze_does_not_begin_in_it(glass: bool, serves: str) -> None:
+    world = await _asked()
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=True)
+    people = {"ada": Person(roles=("admin",))}
+    assert _approve(world, Policy(people=people, break_glass=("admin",)), break_glass=glass) == Result.DONE
+    always = Freeze(schedule="* * * * *", lasts_h=1, reason="batch night")
+    world.config = {"policy": Policy(freezes=(always,))}
+    world.agent = world.new_agent()
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=False)
+    for _ in range(20):
+        await world.round()
+    assert (bool(world.journal.state.actions), world.serves()) == (glass, serves)
+    if not glass:
+        assert world.incidents()[0].state == "awaiting_approval"
+
+
+def test_the_consent_of_who_lost_the_role_does_not_count_any_more() -> None:
+    desk = Desk()
+    assert (desk.say("mira"), desk.state) == (Result.DONE, "pending")
+    desk.policy = msgspec.structs.replace(
+        POLICY, people={**POLICY.people, "mira": Person(roles=("guest",)), "ivo": Person(roles=("approver",))}
+    )
+    assert (desk.say("otto"), desk.state) == (Result.DONE, "pending")
+    assert (desk.say("ivo"), desk.state) == (Result.DONE, "approved")
+    assert desk.journal.state.approvals[desk.ticket.id].decided_by == "otto and ivo"
+
+
+def test_no_glass_is_broken_where_the_policy_names_nobody_for_it() -> None:
+    """Also where it names no people at all: a freeze is a freeze."""
+    always = Freeze(schedule="* * * * *", lasts_h=1, reason="batch night")
+    desk = Desk(Policy(freezes=(always,)))
+    assert (desk.say("anybody", break_glass=True), desk.state) == (Result.FORBIDDEN, "pending")
+    assert "the policy names no role for it" in desk.sentence
