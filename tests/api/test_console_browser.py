@@ -106,6 +106,13 @@ def test_no_page_scrolls_sideways_on_a_phone(page: Page, world: World, complaint
         page.goto(start + path)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 375, f"{path} is {width} px wide"
+    page.goto(start + "/incidents/inc-1")
+    for place in ("[data-key=apr-1-1]", "#evidence"):
+        table = page.locator(f"{place} table")
+        threshold = table.get_by_role("cell", name="85.0 %")
+        box = threshold.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 375, "the threshold stands beside the value, not beyond the screen"
     banner = page.get_by_text("Actions are paused").locator("..")
     expect(banner).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
     assert complaints == []
