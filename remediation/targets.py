@@ -3,6 +3,7 @@ is chosen."""
 
 from collections.abc import Mapping
 
+from remediation.causes.telling import count
 from remediation.clock import seconds
 from remediation.errors import Unusable
 from remediation.evidence import Facts
@@ -67,7 +68,8 @@ def _unsafe(
     if any(window.in_breach for window in seen):
         return "it was not in order in its last windows", ""
     kind = "labels" if labelled else "inputs"
-    return None, f"version {version} was in order in its last {len(seen)} windows of {kind}"
+    last = "window" if len(seen) == 1 else count(len(seen), "window")
+    return None, f"version {version} was in order in its last {last} of {kind}"
 
 
 def gone_features(unit: Reader, facts: Facts) -> frozenset[str]:

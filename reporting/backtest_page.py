@@ -156,7 +156,7 @@ def _drawing(line: Line, incidents: Sequence[Mapping[str, Any]], first: int, las
     ]
     breaches = sum(sample.breach for sample in line.samples)
     ranges = f"from {amount(min(values, default=None))} to {amount(max(values, default=None))}"
-    note = f"{len(values)} windows, {ranges}; {words.count(breaches, 'breach', 'breaches')}"
+    note = f"{words.count(len(values), 'window')}, {ranges}; {words.count(breaches, 'breach', 'breaches')}"
     return Drawing(name, _plot(HEIGHT, f"{name}: {note}", parts, _labels(scale, first, last)), note)
 
 
@@ -178,7 +178,7 @@ def _estimates(
             parts.append(_path(style, [(one["end_row"], one[key]) for one in told], scale, first, last))
         known = [one for one in told if one["realized"] is not None and one["estimated"] is not None]
         apart = sum(abs(one["realized"] - one["estimated"]) for one in known) / max(len(known), 1)
-        note = f"{len(told)} windows" + (
+        note = words.count(len(told), "window") + (
             f", {amount(apart)} from what turned out on average" if known else ""
         )
         name = (

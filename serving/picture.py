@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from detectors.values import Alert, MetricPoint
+from remediation.causes.telling import count
 from remediation.clock import seconds
 from remediation.ports import Journal
 from remediation.values import Incident
@@ -102,7 +103,8 @@ def _alt(title: str, measure: str, points: Sequence[MetricPoint]) -> str:
     first, last = points[0], points[-1]
     values = [each.value for each in points if each.value is not None]
     told = [
-        f"{title}, {len(points)} windows from {words.moment(first.end_us)} to {words.moment(last.end_us)} UTC.",
+        f"{title}, {count(len(points), 'window')} from {words.moment(first.end_us)} to "
+        f"{words.moment(last.end_us)} UTC.",
         f"It went from {words.number(measure, first.value)} (version {first.version}) to "
         f"{words.number(measure, last.value)} (version {last.version}), between "
         f"{words.number(measure, min(values))} and {words.number(measure, max(values))}.",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.cli.client import ApiClient, whoami
+from deploy.cli.printing import moment
 from deploy.cli.reasons import why
 from deploy.errors import UserError
 from deploy.settings import Settings
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def told(found: dict[str, Any]) -> list[str]:
     """Whether actions start, and which kinds do not."""
     if found["paused"]:
-        first = f"Actions are paused since {found['since']} by {found['by']}: {found['reason']}"
+        first = f"Actions are paused since {moment(found['since'])} by {found['by']}: {found['reason']}"
     else:
         first = (
             f"Actions may start; {found['running']} of at most {found['limits']['at_once']:g} are under way."

@@ -247,19 +247,22 @@ def _write_page(found: "Backtest", data: Path, html: Path) -> None:
 
 
 def _show_backtest(found: "Backtest") -> None:
+    from reporting.words import count
+
     data = found.as_dict()
     typer.echo(
-        f"{data['model']}: {data['rows']:,} rows, {data['labels']:,} labels, {data['windows']:,} windows, "
-        f"{data['label_windows']:,} of labels ({data['rows_per_s']:,} rows a second)."
+        f"{data['model']}: {count(data['rows'], 'row')}, {count(data['labels'], 'label')}, "
+        f"{count(data['windows'], 'window')}, {data['label_windows']:,} of labels "
+        f"({data['rows_per_s']:,} rows a second)."
     )
     for one in data["reference"]:
         if one["note"]:
             typer.echo(f"The reference of version {one['version']}: {one['note']}.", err=True)
-    for name, count in data["skipped"].items():
-        rows = "1 row was" if count == 1 else f"{count:,} rows were"
-        if count and name == "number":
+    for name, left_out in data["skipped"].items():
+        rows = f"{count(left_out, 'row')} {'was' if left_out == 1 else 'were'}"
+        if left_out and name == "number":
             typer.echo(f"{rows} left out: text where a number belongs, {_cells(found)}.", err=True)
-        elif count:
+        elif left_out:
             typer.echo(f"{rows} left out: no usable {name}.", err=True)
     if found.ahead:
         typer.echo(

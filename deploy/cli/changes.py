@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.client import ApiClient, whoami
-from deploy.cli.printing import show_table
+from deploy.cli.printing import moment, show_table
 from deploy.settings import Settings
 
 changes = typer.Typer(
@@ -52,7 +52,7 @@ def changes_add(
     }
     change = ApiClient(Settings()).post("/changes", body)
     typer.echo(
-        f"{change['id']} is recorded: {change['kind']} {change['title']!r} from {change['starts_at']}."
+        f"{change['id']} is recorded: {change['kind']} {change['title']!r} from {moment(change['starts_at'])}."
     )
 
 

@@ -76,6 +76,7 @@ def playbooks_lint(
     """
     from remediation.config import is_set
     from remediation.playbooks.lint import lint
+    from reporting.words import count
 
     settings = Settings()
     known, models = _read(file), _models(settings)
@@ -89,8 +90,8 @@ def playbooks_lint(
             typer.echo(f"{each.level}: {each.place}: {each.text}")
         if models is None:
             typer.echo("No stack answers, so the names of models were not checked.", err=True)
-        counted = f"{len(known.playbooks)} playbook{'' if len(known.playbooks) == 1 else 's'}"
-        typer.echo(f"{file}: {counted}, {'nothing is wrong' if not found else f'{len(found)} findings'}.")
+        told = count(len(found), "finding") if found else "nothing is wrong"
+        typer.echo(f"{file}: {count(len(known.playbooks), 'playbook')}, {told}.")
     raise typer.Exit(1 if wrong else 0)
 
 

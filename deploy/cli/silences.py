@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.client import ApiClient, whoami
-from deploy.cli.printing import show_table
+from deploy.cli.printing import moment, show_table
 from deploy.cli.reasons import why
 from deploy.settings import Settings
 
@@ -74,8 +74,8 @@ def silences_set(
         "extended": f"{silence['id']} of {silence['author']} covers the same; it is extended. It",
     }
     typer.echo(
-        f"{already.get(silence['outcome'], silence['id'])} is {silence['state']}, and over at {silence['ends_at']}. "
-        f"End it before: homeostat silences end {silence['id']}"
+        f"{already.get(silence['outcome'], silence['id'])} is {silence['state']}, and over at "
+        f"{moment(silence['ends_at'])}. End it before: homeostat silences end {silence['id']}"
     )
 
 

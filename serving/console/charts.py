@@ -7,6 +7,7 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from detectors.values import MetricPoint
+from remediation.causes.telling import count
 from serving import words
 
 _LEAST_SPAN = 0.05
@@ -70,7 +71,7 @@ def _description(name: str, latest: str, reference: str, points: Sequence[Metric
     breaches = sum(point.verdict == "breach" for point in points)
     versions = list(dict.fromkeys(point.version for point in points))
     return (
-        f"{name} is {latest} in the newest of {len(points)} windows shown, {reference} in the reference; "
+        f"{name} is {latest} in the newest of {count(len(points), 'window')} shown, {reference} in the reference; "
         f"{breaches} of them crossed the threshold. Versions: {', '.join(versions)}."
     )
 

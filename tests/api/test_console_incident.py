@@ -13,6 +13,7 @@ from remediation.switches import PAUSE, Switch
 from remediation.values import AuditEntry
 from serving import words
 from serving.console import add_console
+from serving.console.charts import LARGE, draw
 from serving.console.history import SHOWN, around, thinned
 from tests.api.api_world import MODEL, SECOND_US, START_US, World, alert
 from tests.api.conftest import Serve
@@ -74,6 +75,12 @@ def test_what_crossed_its_threshold_is_not_thinned_away() -> None:
     shown = thinned(windows)
     assert (len(shown), shown[-1]) == (SHOWN, windows[-1])
     assert [each.window for each in shown if each.verdict == "breach"] == ["p501"]
+
+
+def test_one_window_is_told_as_one() -> None:
+    found = draw("accuracy", [_accuracy(1, START_US, 0.9)], LARGE)
+    assert found is not None
+    assert "Accuracy is 90.0 % in the newest of 1 window shown" in found.svg
 
 
 def test_a_model_that_was_left_ill_leads_to_its_incident(console: httpx.Client, world: World) -> None:
