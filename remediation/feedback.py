@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -14,6 +15,7 @@ from remediation.routing import still_firing
 
 ACTION = "incident.feedback"
 """What the audit log calls it."""
+_INTENDED = f"{ACTION}_intended"
 _ENTRIES = 200
 
 Tell = Callable[[Statement], Awaitable[None]]
@@ -30,9 +32,13 @@ async def give_feedback(
     `FeedbackRefused` where there is nothing that this could be said about.
     """
     found = await asyncio.to_thread(_statements, journal, clock, incident_id, said, by, why)
+    record = partial(asyncio.to_thread, _record, journal, incident_id, by)
+    # The judge hears it before the entry that says so: a process that dies in between leaves at least the intent.
+    await record(_INTENDED, {"said": said, "why": why})
     for statement in found:
         await tell(statement)
-    await asyncio.to_thread(_record, journal, incident_id, said, by, why, found)
+    kept = [msgspec.to_builtins(_without_person(each)) for each in found]
+    await record(ACTION, {"said": said, "why": why, "statements": kept})
     return found
 
 
@@ -103,12 +109,14 @@ def _nothing(incident_id: str, alerts: Sequence[Alert]) -> str:
     return f"{firing} of incident {incident_id}; something can be said about {', '.join(sorted(HEARD_KINDS))}"
 
 
-def _record(
-    journal: Journal, incident_id: str, said: Saying, by: str, why: str, found: Sequence[Statement]
-) -> None:
-    detail = {"said": said, "why": why, "statements": [msgspec.to_builtins(one) for one in found]}
+def _record(journal: Journal, incident_id: str, by: str, action: str, detail: Mapping[str, object]) -> None:
     with journal.transaction() as unit:
-        unit.audit(actor=by, action=ACTION, subject=f"incident/{incident_id}", detail=detail)
+        unit.audit(actor=by, action=action, subject=f"incident/{incident_id}", detail=detail)
+
+
+def _without_person(statement: Statement) -> Statement:
+    """Who said it and why stand beside it in the entry, where they can be redacted; deeper they could not."""
+    return msgspec.structs.replace(statement, by="", why="")
 
 
 def _name(*parts: str) -> str:

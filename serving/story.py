@@ -52,6 +52,8 @@ def told(entries: Sequence[AuditEntry], alerts: Sequence[Alert]) -> list[Moment]
 
 
 def _is_intent(entry: AuditEntry) -> bool:
+    if entry.action.endswith("_intended"):
+        return True
     step = entry.detail.get("step")
     return entry.action == "action.updated" and isinstance(step, dict) and step.get("state") == "intended"
 

@@ -284,6 +284,8 @@ def _silence(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
 def _incident(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
     if "model" in detail:
         return f"Incident opened: {detail['model']} version {detail.get('version')} is ill", toned("", "bad")
+    if verb == "feedback_intended":
+        return _with(f"A person is about to say: {detail.get('said')}", detail.get("why")), toned("", "still")
     if verb == "feedback":
         return _with(f"A person said: {detail.get('said')}", detail.get("why")), toned("", "still")
     if verb == "cause":
@@ -331,7 +333,12 @@ def _action(verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
 
 def _model(subject: str, verb: str, detail: dict[str, Any]) -> tuple[str, Status]:
     version = detail.get("version") or subject.rpartition("/")[2]
-    what = "shall serve" if verb == "desired" else verb
+    if verb in ("register_intended", "register_failed"):
+        ending = "is about to be registered" if verb == "register_intended" else "could not be registered"
+        return _with(f"A version of {version} {ending}", detail.get("why") or detail.get("reason")), toned(
+            "", "busy"
+        )
+    what = "shall serve" if verb == "desired" else verb.replace("_", " ")
     return _with(f"Version {version} {what}", detail.get("why") or detail.get("reason")), toned("", "busy")
 
 

@@ -1,5 +1,6 @@
 """What a person says about an incident: through the API and the command, on record, made known, and taken back."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,7 +9,10 @@ import httpx
 import msgspec
 import pytest
 
-from detectors.sequential.hearing import Saying
+from db.audit.keeping import Keeper
+from db.engine import reading
+from detectors.sequential.hearing import Saying, Statement
+from remediation.feedback import give_feedback
 from remediation.silences import Link
 from tests.api.api_world import MODEL, START_US, World, alert
 from tests.api.conftest import Serve
@@ -36,6 +40,43 @@ def test_what_was_said_reaches_the_judge_and_the_record(client: httpx.Client, il
         "expected",
         "a campaign",
     )
+
+
+def test_what_was_said_can_be_redacted_and_taken_back_all_the_same(client: httpx.Client, ill: World) -> None:
+    say(client, "expected", why="tamara is on leave")
+    ill.sequence()
+    with ill.journal.reading() as unit:
+        (entry,) = unit.audit_entries(action="incident.feedback")
+        (intent,) = unit.audit_entries(action="incident.feedback_intended")
+    assert entry.index is not None
+    assert intent.index is not None
+    keeper = Keeper(ill.engine, ill.folder)
+    for index in (entry.index, intent.index):
+        keeper.redact(index, ["actor", "detail.why"], at_us=START_US, actor="dpo", reason="art. 17")
+    with reading(ill.engine) as connection:
+        everything = str(connection.exec_driver_sql("SELECT * FROM audit_leaves").all())
+    assert "tamara" not in everything
+    assert say(client, "taken back").status_code == 200
+    assert ill.told[-1].about == ill.told[0].id
+
+
+def test_who_was_to_be_heard_is_on_record_also_where_the_process_died_over_it(
+    client: httpx.Client, ill: World
+) -> None:
+    async def dies(statement: Statement) -> None:
+        await ill.tell(statement)
+        raise SystemError("killed after the judge had it")
+
+    with pytest.raises(SystemError):
+        asyncio.run(
+            give_feedback(
+                ill.journal, dies, ill.clock, incident_id="inc-1", said="expected", by="mira", why="leave"
+            )
+        )
+    ill.sequence()
+    newest = client.get("/api/v1/audit", params={"subject": "incident/inc-1"}).json()["items"][0]
+    assert (newest["action"], newest["actor"]) == ("incident.feedback_intended", "mira")
+    assert (newest["detail"]["said"], newest["detail"]["why"]) == ("expected", "leave")
 
 
 def test_the_last_statement_is_taken_back_first(client: httpx.Client, ill: World) -> None:
