@@ -61,7 +61,7 @@ def test_slack_says_it_first_in_what_is_read_and_in_what_is_seen(
     posted = api.post("#homeostat", Post(text="Roll back?", blocks=[header("Roll back?")]))
     channel, ts = posted.place.split(":")
     api.update(channel, ts, Post(text="Done", blocks=[section("*Done*"), section("why")]))
-    first, second = (body for method, body in slack.requests)
+    first, second = (body for _, body in slack.requests)
     assert first["text"] == first["blocks"][0]["text"]["text"] == f"[{NAME}] Roll back?"
     assert [each["text"]["text"] for each in second["blocks"]] == [f"[{NAME}] *Done*", "why"]
 
