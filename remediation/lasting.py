@@ -5,7 +5,7 @@ an incident of its own.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from statistics import median
 
@@ -20,7 +20,10 @@ from remediation.routing import still_firing
 from remediation.tenures import brought
 from remediation.values import Desired, Incident
 
-_MEASURES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "error_rate", "missing_rate")
+_LATENCY = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
+_FAILURES = ("error_rate", "missing_rate")
+_LAST = 5
+"""Windows right before a release."""
 _MANY = 10_000
 _PAST = 5
 
@@ -38,18 +41,29 @@ def lines(
     history_s: float,
 ) -> Lines:
     """Half-way between what a measure was right before the release of the ill version and what it was with it; only of
-    those that were in breach before it, and only where `version` is the one that was released over."""
+    what was ill before it by what was told of `version` (by then or since) or by its last windows, and only where that
+    is the one that was released over."""
     release = brought(deployments, incident.version)
     if release is None or release.before != version:
         return {}
     released_us = release.by.at_us
+    told = _told_before(unit, incident, version, released_us)
     found: dict[str, float] = {}
-    for measure in _MEASURES:
-        old = _points(unit, incident.model, version, measure, released_us - seconds(history_s), released_us)
-        ill = [*takewhile(lambda each: each.verdict == "breach", reversed(old))]
-        since = _points(unit, incident.model, incident.version, measure, incident.change_us, acted_us)
-        if ill and since:
-            found[measure] = _half_way(measure, _median(ill), _median(since))
+    for measures in (_LATENCY, _FAILURES):
+        known = {
+            measure: _points(
+                unit, incident.model, version, measure, released_us - seconds(history_s), released_us
+            )
+            for measure in measures
+        }
+        since_us = min([*_named(told, measures), *_in_breach(known)], default=None)
+        if since_us is None:
+            continue
+        for measure, points in known.items():
+            before = [each for each in points[-_LAST:] if each.start_us >= since_us] or points[-1:]
+            since = _points(unit, incident.model, incident.version, measure, incident.change_us, acted_us)
+            if before and since:
+                found[measure] = _half_way(measure, _median(before), _median(since))
     return found
 
 
@@ -90,9 +104,36 @@ def open_what_remains(unit: Unit, incident: Incident, *, now_us: int, hold_s: fl
     return opened
 
 
+def _told_before(unit: Reader, incident: Incident, version: str, released_us: int) -> list[Alert]:
+    """What was told of the service of a version that was ill when it was released over, whenever it was told."""
+    past = {incident.id, *(each.id for each in unit.incidents(model=incident.model, limit=_PAST))}
+    known = [alert for each in sorted(past) for alert in unit.alerts(each) if alert.version == version]
+    fired = [each for each in known if each.change_us < released_us and _is_of_service(each)]
+    cleared = [each for each in known if each.state == "cleared" and each.end_us <= released_us]
+    return still_firing([*fired, *cleared])
+
+
+def _named(told: Iterable[Alert], measures: Collection[str]) -> Iterator[int]:
+    """When what alerts tell of these measures began."""
+    for alert in told:
+        if any(each.feature is None and each.measure in measures for each in alert.evidence):
+            yield alert.change_us
+
+
+def _in_breach(known: Mapping[str, Sequence[MetricPoint]]) -> Iterator[int]:
+    """When the last windows in breach began."""
+    for points in known.values():
+        ill = [*takewhile(lambda each: each.verdict == "breach", reversed(points))]
+        if ill:
+            yield ill[-1].start_us
+
+
 def _of_service(unit: Reader, incident: Incident, version: str) -> list[Alert]:
-    firing = still_firing(unit.alerts(incident.id), version)
-    return [each for each in firing if of_operation(each) and not of_traffic(each)]
+    return [each for each in still_firing(unit.alerts(incident.id), version) if _is_of_service(each)]
+
+
+def _is_of_service(alert: Alert) -> bool:
+    return of_operation(alert) and not of_traffic(alert)
 
 
 def _points(

@@ -16,6 +16,7 @@ class Failing(World):
     """Requests fail, since `since_us` already before version 2 comes; labels are as good as ever."""
 
     since_us = 2**62
+    known = True
 
     def pass_time(self, duration_s: float, model: str | None = None) -> None:
         for _ in range(int(duration_s)):
@@ -25,7 +26,8 @@ class Failing(World):
                 continue
             ill = now_us > self.since_us or served.version == "2"
             value = FAILS[served.version] if ill else USUAL
-            more: dict[str, Any] = {"axis": "event", "measure": "error_rate", "breach": ill}
+            breach = ill and (self.known or served.version == "2")
+            more: dict[str, Any] = {"axis": "event", "measure": "error_rate", "breach": breach}
             self.record(point(served.version, end_us=now_us, value=value, **more))
 
     def failing(self, version: str, change_us: int) -> Alert:
@@ -63,6 +65,20 @@ async def test_the_rollback_of_a_failing_release_helps_though_the_service_was_il
     assert (second.state, second.cause, second.version) == ("escalated", "serving_problem", "1")
     assert first.id in second.summary or "error_rate" in second.summary
     assert [each.kind for each in world.journal.state.actions.values()] == ["rollback"]
+
+
+async def test_what_was_ill_before_is_known_by_what_is_told_of_it_later() -> None:
+    """A judge that had not learned yet what is usual finds nothing wrong with the windows of then."""
+    world = Failing()
+    world.known = False
+    await _release(world, 20)
+    world.known = True
+    began_us = world.since_us + S
+    await world.run(until=lambda: world.serves() == "1")
+    world.pass_time(2)
+    await world.agent.receive(world.failing("1", began_us))
+    await world.run()
+    assert [each.state for each in world.incidents()] == ["resolved", "escalated"]
 
 
 async def test_a_service_that_fell_ill_only_after_the_release_is_a_failure_of_its_rollback() -> None:
