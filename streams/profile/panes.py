@@ -17,8 +17,8 @@ _NO_END_US = 2**62
 
 class AxisState(msgspec.Struct):
     """How far one axis of a model is. `watermark_us`: the largest time seen; `sealed_us`: up to where panes
-    are sealed, which silence may carry further; `idle`: said to be idle; `silent_since_us`: processing time,
-    not restored."""
+    are sealed, which silence may carry further; `told_us`: how much of that the judge has heard; `idle`: said to be
+    idle; `silent_since_us`: processing time, not restored."""
 
     watermark_us: int = NEVER_US
     sealed_us: int = NEVER_US
@@ -26,6 +26,7 @@ class AxisState(msgspec.Struct):
     announce: bool = False
     touched: bool = False
     silent_since_us: int = NEVER_US
+    told_us: int = NEVER_US
 
 
 class AxisPanes:
@@ -76,6 +77,7 @@ class AxisPanes:
         state.announce = state.announce or state.idle
         state.touched, state.idle = True, False
         self._tell_late(self._visible_watermark())
+        self._tell_time(delay_us, length_us)
 
     def _sealing_stretches(
         self, times_us: Indices, due: dict[PaneKey, int], delay_us: int
@@ -215,8 +217,19 @@ class AxisPanes:
         for pane in sorted(self._untold.values(), key=lambda pane: (pane.end_us, pane.key)):
             self._send_pane(pane, watermark_us)
 
+    def _tell_time(self, delay_us: int, length_us: int) -> None:
+        """Windows may end where there is no pane to seal. What would tell so later, a correction perhaps, comes when
+        the stage happens to be flushed."""
+        state = self.state
+        if state.told_us == NEVER_US:
+            state.told_us = state.sealed_us
+        if (state.sealed_us - delay_us) // length_us > (state.told_us - delay_us) // length_us:
+            state.told_us = state.sealed_us
+            self._send(self._watermark())
+
     def _send_pane(self, pane: Pane, watermark_us: int) -> None:
         self._untold.pop(pane.key, None)
+        self.state.told_us = max(self.state.told_us, min(watermark_us, self.state.sealed_us))
         pane.sequence += 1
         pane.unsent = False
         pane.changed = True

@@ -12,7 +12,7 @@ import pytest
 from detectors.sequential.verdicts import EVIDENCE_SUFFIX
 from tests.streams.fault_checks import assert_numbers, with_repeats
 from tests.streams.fault_load import Load
-from tests.streams.fault_outcome import Outcome, undisturbed
+from tests.streams.fault_outcome import Outcome, assert_same, undisturbed
 from tests.streams.fault_plan import Plan
 from tests.streams.fault_roles import PARTITIONS, STAGES, until
 from tests.streams.fault_world import World, has_given_up, owns, world_fixture
@@ -50,6 +50,15 @@ def test_a_series_that_begins_late_has_the_same_windows_however_rarely_the_stage
     ]
     assert names[0] == names[1]
     assert len(often.points) == len(rarely.points)
+
+
+def test_windows_that_no_pane_follows_end_however_the_stages_are_flushed() -> None:
+    """The last labels come long after those before them. That time has passed is told when it has, and not with the
+    next correction, which comes or not."""
+    load = Load.of([plan("short-broker", 0.2)], PARTITIONS)
+    expected = undisturbed(load)
+    for records in (1, 6, 17):
+        assert_same(undisturbed(load, flush_every=records), expected)
 
 
 async def test_kills_repeats_and_disorder_change_no_number(world: World) -> None:
