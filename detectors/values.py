@@ -107,8 +107,8 @@ class Monitor(Value, frozen=True, kw_only=True):
     `silence_s`: how long no event may come before that is told; None: by the usual traffic; 0: it is not.
     `importance`: of features to the model, by name, in any one unit; none: it is estimated from the reference.
     `learning`: how a version that comes without a reference gets one; None: not by itself.
-    `behind_s`: part of `lateness_s` by which the input's order, not its times, is behind: a file is read predictions
-    first.
+    `behind_s`: part of `lateness_s` and `label_horizon_s` by which the input's order, not its times, is behind: a file
+    is read predictions first.
     """
 
     model: str

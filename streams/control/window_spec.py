@@ -7,6 +7,7 @@ from typing import Final
 from detectors.errors import MonitorInvalid
 from detectors.remembered import Remembered
 from detectors.values import Axis, Monitor
+from streams.control.lateness import correctable_us
 from streams.times import MICROSECONDS
 
 MAX_OVERLAP = 60
@@ -61,7 +62,7 @@ def _cut(axis: Axis, monitor: Monitor) -> WindowSpec:
     hop_us = -(-_us(monitor.slide_s) // pane_us) * pane_us if event else 0
     if not 0 < hop_us < length_us or length_us % hop_us:
         hop_us = length_us
-    lateness_us = _us(monitor.lateness_s)
+    lateness_us = correctable_us(monitor)
     return WindowSpec(
         rows=rows,
         hop_rows=hop_rows if rows % hop_rows == 0 else rows,

@@ -60,7 +60,8 @@ class LabelFile:
 
     def of(self, ids: list[str]) -> tuple[Places, npt.NDArray[np.float64], Times]:
         """Which of the ids have labels (by place, again for each label), the labels, and their times (-1 where
-        there are none)."""
+        there are none). A label with a time is given once, with the first row of its id: it is for those of all
+        versions."""
         keys = keys_of(ids)
         low = np.searchsorted(self._keys, keys, side="left")
         high = np.searchsorted(self._keys, keys, side="right")
@@ -69,6 +70,18 @@ class LabelFile:
         counts = high - low
         starts = np.cumsum(counts) - counts
         found = np.repeat(low - starts, counts) + np.arange(int(counts.sum()))
+        places = np.repeat(np.arange(len(ids)), counts)
+        if self.timed:
+            new = self._first(found)
+            found, places = found[new], places[new]
         self._used[found] = True
         times = self._times_us[found] if self.timed else np.full(len(found), -1, dtype=np.int64)
-        return np.repeat(np.arange(len(ids)), counts), self._values[found], times
+        return places, self._values[found], times
+
+    def _first(self, found: Places) -> Places:
+        """Where among these labels are those that were not given before."""
+        new = np.flatnonzero(~self._used[found])
+        ordered = np.sort(found[new])
+        if (ordered[1:] != ordered[:-1]).all():
+            return new
+        return new[np.sort(np.unique(found[new], return_index=True)[1])]

@@ -199,12 +199,14 @@ def join(
     watermark_us: int,
     event_watermark_us: int,
     horizon_us: int,
+    behind_us: int,
     most: int,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Join a batch of labels with the predictions of their keys, or let them wait.
 
     batch: rows of `ROW` whose series is `WAITING`; there must be room for all of them. starts, versions: what `pane`
-    and `series` of a row mean; of predictions of one version only the last counts. most: outcomes that there may be.
+    and `series` of a row mean; of predictions of one version only the last counts. behind_us: part of `horizon_us` by
+    which predictions are ahead of labels in the input. most: outcomes that there may be.
     Returns, per outcome,
     the position of its label in the batch, the row of its prediction and the label known before (NaN: none);
     then the waiting labels that were revised, and how many labels met each fate.
@@ -220,6 +222,7 @@ def join(
     for i in range(len(batch)):
         mark = max(mark, times_us[i])
         oldest_us = max(mark, event_watermark_us) - horizon_us
+        known_from_us = times_us[i] - (horizon_us - behind_us)
         key, value = batch[i].key, batch[i].label
         first_hit, waiting, old = hits, NONE, np.float32(np.nan)
         slot = np.int64(key >> shift)
@@ -227,7 +230,7 @@ def join(
             row = _row(slots[slot])
             if _may_be(slots[slot], key) and rows[row].key == key:
                 start_us = starts[rows[row].pane]
-                if rows[row].series < GONE and start_us >= predicted_from_us:
+                if rows[row].series < GONE and start_us >= max(predicted_from_us, known_from_us):
                     hit, version = first_hit, versions[rows[row].series]
                     while hit < hits and versions[rows[found[hit]].series] != version:
                         hit += 1
@@ -251,7 +254,6 @@ def join(
             fates[SAME if rows[waiting].label == value else REVISED] += 1
             if rows[waiting].label != value:
                 rows[waiting].label, rows[waiting].pane = value, batch[i].pane
-                rows[waiting].label_pane = batch[i].label_pane
                 revised[corrections] = waiting
                 corrections += 1
         elif times_us[i] < oldest_us:

@@ -150,7 +150,7 @@ class IdTable:
 
     def join(
         self, batch: Rows, times_us: Indices, versions: npt.NDArray[np.uint16], marks_us: tuple[int, int],
-        horizon_us: int,
+        horizon_us: int, behind_us: int = 0,
     ) -> tuple[Outcomes, Sequence[int]]:  # fmt: skip
         """Take a batch of labels (`kernels.join`); `marks_us`: the watermarks of labels and events. With the
         outcomes come the numbers of labels joined, repeated, revised, orphaned and waiting."""
@@ -167,6 +167,7 @@ class IdTable:
             readable(times_us),
             *marks_us,
             horizon_us,
+            behind_us,
             self._most_outcomes(keys, versions),
         )
         self._count += int(fates[kernels.STORED])

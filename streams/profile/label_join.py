@@ -5,10 +5,11 @@ import numpy as np
 from detectors.values import Monitor
 from homeostat.contract import LabelBatch
 from streams.control.evolution import outcomes as outcomes_of
+from streams.control.lateness import lateness_us
 from streams.control.schemas import Schema
 from streams.profile.id_rows import Flags, Rows
 from streams.profile.id_table import ROW, WAITING, Floats, Indices, Outcomes
-from streams.profile.model_state import ModelState
+from streams.profile.model_state import UNCOUNTED, ModelState
 from streams.times import MICROSECONDS
 
 
@@ -26,17 +27,21 @@ def take_labels(state: ModelState, batch: LabelBatch, schema: Schema | None = No
     mark_us, event_mark_us = state.label.state.watermark_us, state.event.state.watermark_us
     values = batch.values if schema is None else outcomes_of(schema, batch)
     rows = np.zeros(batch.rows, dtype=ROW)
-    rows["key"], rows["label"], rows["series"] = batch.keys, values, WAITING
+    rows["key"], rows["series"] = batch.keys, WAITING
+    rows["label"] = np.where(np.isnan(values), UNCOUNTED, values)
     rows["pane"] = rows["label_pane"] = state.table.pane_codes(times_us, batch.span_us, length_us)
-    lateness_us = _us(monitor.lateness_s)
-    if batch.span_us[0] < max(batch.span_us[1], mark_us) - lateness_us:
+    kept_us = lateness_us(monitor)
+    if batch.span_us[0] < max(batch.span_us[1], mark_us) - kept_us:
         marks = np.maximum.accumulate(np.maximum(times_us, mark_us))
-        rows["label_pane"] = state.table.codes(
-            np.maximum(times_us, marks - lateness_us) // length_us * length_us
-        )
+        rows["label_pane"] = state.table.codes(np.maximum(times_us, marks - kept_us) // length_us * length_us)
     state.recall(batch.keys, monitor)
     outcomes, fates = state.table.join(
-        rows, times_us, state.series.versions, (mark_us, event_mark_us), _us(monitor.label_horizon_s)
+        rows,
+        times_us,
+        state.series.versions,
+        (mark_us, event_mark_us),
+        _us(monitor.label_horizon_s),
+        _us(monitor.behind_s),
     )
     state.counts.label_received += batch.rows
     state.count_labels(*fates)
@@ -59,8 +64,9 @@ def _apply(
     rows = state.table.row(outcomes.row)
     new = values[outcomes.position]
     fresh = np.isnan(outcomes.old)
-    timely = _timely(state, rows, times_us[outcomes.position], fresh, monitor)
+    timely = _timely(state, rows, times_us[outcomes.position], monitor)
     again = len(fresh) - int(np.count_nonzero(fresh))
+    kept = _kept(state, rows, times_us, outcomes.position, monitor) if again else fresh
     known = rows if not again else rows[fresh]
     touched = state.pane_keys(known["series"], known["label_pane"])
     for first, end in state.label.stretches(times_us, span_us, touched, monitor):
@@ -73,21 +79,27 @@ def _apply(
         state.add_outcomes(rows[added], new[added], monitor, timely[added])
         revised = np.flatnonzero(~fresh[part]) + part.start
         if len(revised):
-            state.correct_outcomes(
-                rows[revised], outcomes.old[revised], new[revised], monitor, timely[revised]
-            )
+            chosen = timely[revised], kept[revised]
+            state.correct_outcomes(rows[revised], outcomes.old[revised], new[revised], monitor, *chosen)
 
 
-def _timely(state: ModelState, rows: Rows, times_us: Indices, fresh: Flags, monitor: Monitor) -> Flags:
+def _timely(state: ModelState, rows: Rows, times_us: Indices, monitor: Monitor) -> Flags:
     """Which labels, and what they revise, were known before the prediction's pane was beyond correction: a file, and a
     producer that was cut off, send labels behind later predictions, and must give the same numbers.
 
-    Of a label that is revised (not `fresh`) only its pane is remembered: it counts as known at that pane's end, so that
-    nothing is taken back that was never counted."""
-    length_us = _us(monitor.pane_s)
-    places_us, limits_us = (state.table.starts_us(rows[name]) for name in ("label_pane", "pane"))
-    limits_us = limits_us + length_us + _us(monitor.lateness_s - monitor.behind_s)
-    return (np.maximum(times_us, places_us) < limits_us) & (fresh | (places_us + length_us <= limits_us))
+    Of a label that is revised only its pane is remembered, which lies on one side of the limit: nothing is taken back
+    that was never counted."""
+    places_us, panes_us = (state.table.starts_us(rows[name]) for name in ("label_pane", "pane"))
+    limits_us = panes_us + _us(monitor.pane_s) + lateness_us(monitor)
+    return np.maximum(times_us, places_us) < limits_us
+
+
+def _kept(state: ModelState, rows: Rows, times_us: Indices, position: Indices, monitor: Monitor) -> Flags:
+    """Which labels come while the label's pane that they revise can still be corrected: by the labels before each of
+    them, wherever their batch begins."""
+    marks_us = np.maximum.accumulate(np.maximum(times_us, state.label.state.watermark_us))
+    ends_us = state.table.starts_us(rows["label_pane"]) + _us(monitor.pane_s)
+    return ends_us > marks_us[position] - lateness_us(monitor)
 
 
 def _us(seconds: float) -> int:

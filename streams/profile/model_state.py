@@ -14,6 +14,7 @@ from detectors.values import Monitor, PaneSnapshot
 from homeostat.contract import PredictionBatch
 from streams.control.configuration import Configuration
 from streams.control.evolution import outcomes as outcomes_of
+from streams.control.lateness import correctable_us, lateness_us
 from streams.control.schemas import Schema
 from streams.profile import id_kernels as kernels
 from streams.profile.arrival_slots import ArrivalSlots
@@ -35,6 +36,8 @@ SeriesOf = Codes | int
 _log = structlog.get_logger()
 
 NEVER_EXPIRES_US = 2**62
+UNCOUNTED = np.inf
+"""A label that says nothing that can be counted, such as a class that a binary model does not have; NaN: no label."""
 _FEW_PAIRS = 64
 
 
@@ -185,24 +188,27 @@ class ModelState:
         if timely is None:
             self._each_pane(rows, labels, rows["pane"], self.event.panes.get, 1)
         else:
-            self._correct(self.event, "pane", rows[timely], labels[timely], monitor, 1)
+            self._correct(rows[timely], labels[timely], monitor, 1)
         for pane, count in self._each_pane(rows, labels, rows["label_pane"], label_pane, 1):
             pane.rows += count
 
-    def correct_outcomes(self, rows: Rows, old: Floats, new: Floats, monitor: Monitor, timely: Flags) -> None:
-        """Replace outcomes by those of revised labels, in the panes that hold the old ones and can still be
-        corrected; in those of predictions, where all was `timely`."""
-        for sign, labels in ((-1, old), (1, new)):
-            self._correct(self.event, "pane", rows[timely], labels[timely], monitor, sign)
-            self._correct(self.label, "label_pane", rows, labels, monitor, sign)
-
-    def _correct(
-        self, axis: AxisPanes, column: str, rows: Rows, labels: Floats, monitor: Monitor, sign: int
+    def correct_outcomes(
+        self, rows: Rows, old: Floats, new: Floats, monitor: Monitor, timely: Flags, kept: Flags
     ) -> None:
-        """Fold outcomes into the panes of an axis that can still be corrected."""
+        """Replace outcomes by those of revised labels, in the panes that hold the old ones and can still be
+        corrected: in those of predictions where all was `timely`, in those of labels where they are `kept`."""
+        for sign, labels in ((-1, old), (1, new)):
+            self._correct(rows[timely], labels[timely], monitor, sign)
+            places = rows["label_pane"][kept]
+            self._each_pane(rows[kept], labels[kept], places, self.label.panes.get, sign)
+
+    def _correct(self, rows: Rows, labels: Floats, monitor: Monitor, sign: int) -> None:
+        """Fold outcomes into the panes of predictions that can still be corrected."""
         if len(rows):
-            lateness_us = _us(monitor.lateness_s)
-            self._each_pane(rows, labels, rows[column], lambda key: axis.correctable(key, lateness_us), sign)
+            kept_us = correctable_us(monitor)
+            self._each_pane(
+                rows, labels, rows["pane"], lambda key: self.event.correctable(key, kept_us), sign
+            )
 
     def expire_waiting(self, monitor: Monitor) -> None:
         """Give up labels whose prediction has not come within the horizon."""
@@ -285,7 +291,7 @@ class ModelState:
         """Labels that came before these predictions, or that belong to the same event under another version:
         their outcomes count now, in no pane of the label axis that is already beyond correction."""
         length_us = _us(monitor.pane_s)
-        oldest_us = (self.label.state.watermark_us - _us(monitor.lateness_s)) // length_us * length_us
+        oldest_us = (self.label.state.watermark_us - lateness_us(monitor)) // length_us * length_us
         places_us = np.maximum(self.table.starts_us(self.table.row(labelled)["label_pane"]), oldest_us)
         self.table.move_labels(labelled, self.table.codes(places_us))
         rows = self.table.row(labelled)
@@ -328,6 +334,7 @@ class ModelState:
     ) -> list[tuple[Pane, int]]:
         """Fold outcomes pane by pane; which panes were found, and with how many rows."""
         folded: list[tuple[Pane, int]] = []
+        labels = np.where(labels == UNCOUNTED, np.float32(np.nan), labels)
         for key, members in self._groups(rows["series"], panes):
             pane = pane_of(key)
             if pane is None:

@@ -16,6 +16,7 @@ from homeostat.contract import (
     decode,
 )
 from streams.control.configuration import Configuration
+from streams.control.lateness import correctable_us
 from streams.deadletters import DeadLetter
 from streams.profile.ahead import Ahead
 from streams.profile.arrival_slots import SETTLED_US
@@ -156,7 +157,7 @@ class ProfileStage:
         for state in self._models.values():
             for axis in (state.event, state.label):
                 axis.send_due(self._now_us, hold_us)
-                axis.drop_old(int(state.monitor_at(axis.state.watermark_us).lateness_s * MICROSECONDS))
+                axis.drop_old(correctable_us(state.monitor_at(axis.state.watermark_us)))
             if state.counts != state.told:
                 state.told = msgspec.structs.replace(state.counts)
                 self._outputs.accounting(state.counts.accounting(state.model, self._partition))

@@ -108,15 +108,19 @@ def backtest(
     monitor = msgspec.structs.replace(monitor, spread=1)
     span_s = _span_s(monitor)
     if timed:
-        monitor = msgspec.structs.replace(monitor, lateness_s=monitor.lateness_s + span_s, behind_s=span_s)
+        monitor = msgspec.structs.replace(
+            monitor,
+            lateness_s=monitor.lateness_s + span_s,
+            label_horizon_s=monitor.label_horizon_s + span_s,
+            behind_s=span_s,
+        )
     configuration = Configuration()
     configuration.add_monitor(monitor)
     configuration.add_reference(reference)
     label_file = LabelFile(labels, file) if labels is not None else None
     index = RowIndex(round(monitor.pane_s * MICROSECONDS))
-    feed = Feed(
-        monitor.model, reference.version, roles, label_file, ROW_US, index, round(span_s * MICROSECONDS)
-    )
+    span_us, apart_us = (round(one * MICROSECONDS) for one in (span_s, monitor.lateness_s - monitor.behind_s))
+    feed = Feed(monitor.model, reference.version, roles, label_file, ROW_US, index, span_us, apart_us)
     feed.rows, feed.unreadable = skipped_rows, table.unreadable
     shows = None if keep_points else is_compared
     run = InProcess(configuration, 1, results=Found(), shows=shows, by_time=True)

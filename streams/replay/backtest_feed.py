@@ -76,35 +76,44 @@ class _Ids(NamedTuple):
 
 @dataclass
 class _Labels:
-    """Labels on their way, in no order."""
+    """Labels on their way, in no order. `due_us`: when they meet their predictions, the later one of the two."""
 
     ids: npt.NDArray[np.object_]
     keys: npt.NDArray[np.uint64]
     times_us: Times
+    due_us: Times
     values: Floats
 
     @classmethod
     def none(cls) -> "_Labels":
         nothing = np.zeros(0)
-        return cls(nothing.astype(object), nothing.astype(np.uint64), nothing.astype(np.int64), nothing)
+        times_us = nothing.astype(np.int64)
+        return cls(nothing.astype(object), nothing.astype(np.uint64), times_us, times_us, nothing)
 
     def plus(self, other: "_Labels") -> "_Labels":
         return _Labels(
             np.concatenate([self.ids, other.ids]),
             np.concatenate([self.keys, other.keys]),
             np.concatenate([self.times_us, other.times_us]),
+            np.concatenate([self.due_us, other.due_us]),
             np.concatenate([self.values, other.values]),
         )
 
     def only(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "_Labels":
-        return _Labels(self.ids[chosen], self.keys[chosen], self.times_us[chosen], self.values[chosen])
+        return _Labels(
+            self.ids[chosen],
+            self.keys[chosen],
+            self.times_us[chosen],
+            self.due_us[chosen],
+            self.values[chosen],
+        )
 
 
 class Feed:
-    """Makes records of batches of a file: the predictions, and each label behind the predictions of its time.
+    """Makes records of batches of a file: the predictions, and each label behind its own and those of its time.
 
     `row_us`: time of a row where the file has none. Labels without a time are known at once. `span_us`: how far
-    predictions go ahead of their labels.
+    predictions go ahead of their labels. `apart_us`: how far one version may go ahead of another.
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class Feed:
         row_us: int,
         index: RowIndex,
         span_us: int,
+        apart_us: int,
     ) -> None:
         self.skipped = Skipped()
         self.rows = 0
@@ -131,6 +141,7 @@ class Feed:
         self._label_file = labels
         self._row_us = row_us
         self._span_us = max(1, span_us)
+        self._apart_us = max(1, apart_us)
         self._waiting = _Labels.none()
         self._offset = 0
 
@@ -145,7 +156,8 @@ class Feed:
         ids = _Ids(rows.ids, np.array(rows.ids, dtype=object), keys_of(rows.ids))
         for chosen in self._parts(rows.times_us, self._good(rows, self.rows - batch.num_rows)):
             yield from self._labels_until(int(rows.times_us[chosen[0]]) - 1)
-            yield from self._predictions(rows, ids, chosen)
+            for piece in self._pieces(rows, chosen):
+                yield from self._predictions(rows, ids, piece)
             self._waiting = self._waiting.plus(self._labels_of(rows, ids, chosen))
             yield from self._labels_until(int(rows.times_us[chosen].max()))
 
@@ -187,6 +199,15 @@ class Feed:
         cuts = np.flatnonzero(np.diff((reached - reached[0]) // self._span_us)) + 1
         yield from np.split(chosen, cuts)
 
+    def _pieces(self, rows: Rows, chosen: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+        """A record holds one version, and one must not run away from the others: rows of several are sent pane by pane,
+        and in parts of a pane that is longer than the lateness."""
+        if rows.versions is None or (rows.versions[chosen] == rows.versions[chosen[0]]).all():
+            return [chosen]
+        reached = np.maximum.accumulate(rows.times_us[chosen])
+        ends = np.diff(reached // self.index.pane_us) + np.diff(reached // self._apart_us)
+        return np.split(chosen, np.flatnonzero(ends) + 1)
+
     def _predictions(self, rows: Rows, ids: _Ids, chosen: npt.NDArray[np.int64]) -> Iterator[InputRecord]:
         if rows.versions is None:
             groups = [(self._version, chosen)]
@@ -225,16 +246,17 @@ class Feed:
         else:
             places, values, times_us = chosen, rows.labels[chosen], rows.label_times_us[chosen]
         times_us = np.where(times_us < 0, rows.times_us[places], times_us)
-        found = _Labels(ids.objects[places], ids.keys[places], times_us, values)
+        due_us = np.maximum(times_us, rows.times_us[places])
+        found = _Labels(ids.objects[places], ids.keys[places], times_us, due_us, values)
         return found.only(np.isfinite(found.values))
 
     def _labels_until(self, time_us: int) -> Iterator[InputRecord]:
-        due = self._waiting.times_us <= time_us
+        due = self._waiting.due_us <= time_us
         if not due.any():
             return
         ready = self._waiting.only(due)
         self._waiting = self._waiting.only(~due)
-        ready = ready.only(np.argsort(ready.times_us, kind="stable"))
+        ready = ready.only(np.lexsort((ready.times_us, ready.due_us)))
         self.labels += len(ready.ids)
         for start in range(0, len(ready.ids), 50_000):
             part = ready.only(np.arange(start, min(start + 50_000, len(ready.ids))))

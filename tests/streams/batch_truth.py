@@ -195,8 +195,7 @@ def _accepted(rows: pd.DataFrame, rules: Rules, counts: dict[str, int]) -> pd.Da
 def _labelled(
     predictions: pd.DataFrame, labels: pd.DataFrame | None, rules: Rules, counts: dict[str, int]
 ) -> pd.DataFrame:
-    """The last value counts. The pane is that of the first label which found its prediction; where labels waited
-    for it, that of the last one among them that brought a new value."""
+    """The last value counts, in the pane of the first."""
     if labels is None:
         return predictions.assign(label=np.nan, label_pane=np.nan)
     marks = labels["time_us"].cummax()
@@ -210,12 +209,7 @@ def _labelled(
     counts["label_duplicates"] += int(same.sum())
     counts["revised"] += int((~first & ~same).sum())
 
-    seen_at = predictions.groupby("id")["record"].min()
-    changes = labels[~same]
-    waits = changes["record"] < changes["id"].map(seen_at)
-    last_waiting = changes[waits].groupby("id").last()
-    first_found = changes[~waits].groupby("id").first()
-    chosen = pd.concat([last_waiting, first_found[~first_found.index.isin(last_waiting.index)]])
+    chosen = labels[first].set_index("id")
     known = predictions["id"].map(chosen["record"])
     pane = predictions["id"].map(chosen["pane"])
     afterwards = known < predictions["record"]

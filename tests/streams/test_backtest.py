@@ -184,6 +184,33 @@ def test_versions_segments_and_rows_that_are_no_events(tmp_path: Path) -> None:
     assert segments == {"all", "city=Rome", "city=Oslo", "city=Bern"}
 
 
+def test_versions_that_answer_at_the_same_time_are_not_late_for_each_other(tmp_path: Path) -> None:
+    """However many rows are read ahead: eight panes are much longer than the lateness here."""
+    data = frame(3_000, 4)
+    data["release"] = np.where(np.arange(3_000) % 2, "1", "2")
+    data.to_csv(tmp_path / "data.csv", index=False)
+    more = {"version": "release"}
+    file = monitor(tmp_path, timed=True, columns=more, window={"every": "1m"}, pane="30s", lateness="5s")
+    found = backtest(tmp_path / "data.csv", file, keep_points=True)
+    account = found.accounting
+    assert account is not None
+    assert (account.profiled, account.late) == (3_000, 0)
+    rows = {(point.version, point.start_us): point.rows for point in found.results.points.values()}
+    known = data[data["release"] == "1"].groupby(data["at"].dt.floor("1min")).size()
+    assert [rows["1", at.value // 1_000] for at in known.index] == known.to_list()
+
+
+def test_a_label_is_heard_up_to_the_horizon_however_many_rows_are_read_ahead(tmp_path: Path) -> None:
+    data = frame(3_000, 4)
+    data["known"] = data["at"] + pd.to_timedelta(np.where(np.arange(3_000) % 2, 50.0, 61.5), unit="s")
+    data.to_csv(tmp_path / "data.csv", index=False)
+    more = {"label_time": "known"}
+    file = monitor(tmp_path, timed=True, columns=more, pane="1s", lateness="40s", label_horizon="60s")
+    account = backtest(tmp_path / "data.csv", file).accounting
+    assert account is not None
+    assert (account.joined, account.waiting + account.orphaned) == (1_500, 1_500)
+
+
 def test_rows_that_are_dated_later_than_now_are_told(tmp_path: Path) -> None:
     data = frame(1_500, 4)
     data.loc[[1_498, 1_499], "at"] = pd.Timestamp("2090-01-01")

@@ -70,7 +70,7 @@ class Plain:
         predicted = [
             (number, row)
             for number, row in mine
-            if row.series < GONE and row.pane_us >= self.mark_us - HORIZON_US
+            if row.series < GONE and row.pane_us >= max(self.mark_us, time_us) - HORIZON_US
         ]
         last = {VERSIONS[row.series]: number for number, row in predicted}
         predicted = [(number, self.rows[number]) for number in last.values()]
@@ -87,7 +87,7 @@ class Plain:
         if waiting:
             if waiting[-1].label == value:
                 return kernels.SAME, []
-            waiting[-1].label, waiting[-1].pane_us, waiting[-1].label_pane_us = value, pane_us, pane_us
+            waiting[-1].label, waiting[-1].pane_us = value, pane_us
             return kernels.REVISED, []
         if time_us < oldest_us:
             return kernels.ORPHANED, []

@@ -8,6 +8,7 @@ import pytest
 
 from detectors.profile import Profile
 from detectors.values import Accounting, PaneSnapshot
+from streams.control.schemas import FeatureSchema, build_schema
 from streams.deadletters import DeadLetter
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord, OutputRecord
@@ -234,9 +235,9 @@ def test_another_value_is_a_revision_and_the_same_a_duplicate(in_one_batch: bool
         assert confusion.tp + confusion.tn == 1, "the revised label says that the prediction was right"
 
 
-@pytest.mark.parametrize("times_s", [(3.8, 3.2), (3.2, 3.8), (3.2, 3.3), (2.2, 2.9)])
+@pytest.mark.parametrize("times_s", [(4.1, 3.8), (3.8, 4.1), (3.2, 3.8), (2.2, 2.9)])
 def test_a_revision_takes_back_only_what_was_counted(times_s: tuple[float, float]) -> None:
-    """The window of a prediction at 0.5 s counts labels up to 3.5 s, which is in the middle of a pane of labels."""
+    """The window of a prediction at 0.5 s counts labels up to 4 s: the lateness of 2.5 s is taken in whole panes."""
     events, driver = at_seconds(0.5), Driver(lateness_s=2.5)
     driver.predict(events, 0)
     right = float(events.predictions[0])
@@ -245,8 +246,40 @@ def test_a_revision_takes_back_only_what_was_counted(times_s: tuple[float, float
         driver.label(events, 0, values=np.array([value]), times_us=times_us)
     event, label = driver.profile(driver.panes("event")["1", 0]), driver.panes("label")
     assert min(event.confusion) >= 0
-    assert event.labelled == (times_s[0] < 3.5)
+    assert event.labelled == (times_s[0] < 4)
+    assert event.confusion.tp + event.confusion.tn == (max(times_s) < 4), (
+        "the revised label was known in time"
+    )
     assert sum(driver.profile(one).labelled for one in label.values()) == 1
+
+
+def test_a_label_of_an_unknown_class_is_a_label_and_can_be_revised() -> None:
+    events, driver = at_seconds(0.5), Driver()
+    schema = build_schema(MODEL, "2", [FeatureSchema(name="age")], task="binary", classes=["no", "yes"])
+    driver.configuration.add_schema(schema)
+    driver.predict(events, 0)
+    for value in ("perhaps", "perhaps", "yes"):
+        driver.label(events, 0, values=[value])
+    counts = driver.counts()
+    assert (counts.joined, counts.label_duplicates, counts.revised) == (1, 1, 1)
+    for pane in (driver.panes("event")["1", 0], driver.panes("label")["1", 1]):
+        assert driver.profile(pane).labelled == 1
+    assert driver.panes("label")["1", 1].rows == 1
+
+
+def test_the_cut_into_batches_decides_on_no_revision() -> None:
+    """A revision that comes after its label's pane could be corrected, by a label that came right before."""
+    events, driver, others = at_seconds(0.5, 40.0), Driver(lateness_s=30.0), Driver(lateness_s=30.0)
+    values = np.array([0.0, 1.0, 1.0])
+    times_us = START_US + np.array([1_000_000, 40_500_000, 40_600_000])
+    for one, parts in ((driver, [[0, 1, 2]]), (others, [[0], [1], [2]])):
+        one.predict(events, [0, 1])
+        for part in parts:
+            rows = np.array([0, 1, 0])[part]
+            one.label(events, rows, values=values[part], times_us=times_us[part])
+    first, last = (one.panes("label")["1", 1] for one in (driver, others))
+    assert first.profile == last.profile
+    assert driver.counts() == others.counts()
 
 
 def test_a_waiting_label_can_be_revised_and_is_orphaned_past_the_horizon() -> None:
