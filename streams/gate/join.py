@@ -52,6 +52,11 @@ def join_halves(records: Sequence[Record], waiting: Waiting, reader: Reader, ing
                 (place, BadRow(f"is no half of an exchange: {error}", "", None, place.original))
             )
             continue
+        displaced = waiting.displaced_by(half)
+        if displaced is not None:
+            kinds = ("response", "request") if half.response else ("request", "response")
+            reason = "another {} with this id has come before its {}; an id may be used once".format(*kinds)
+            _refuse(displaced, reason, reader, ingest)
         other = waiting.add(msgspec.structs.replace(half, since_ms=record.timestamp))
         if other is not None:
             request, response = (other, half) if half.response else (half, other)
@@ -63,8 +68,12 @@ def join_halves(records: Sequence[Record], waiting: Waiting, reader: Reader, ing
 def give_up(now_ms: int, waiting: Waiting, reader: Reader, ingest: IngestMap) -> None:
     """Halves whose other half does not come become dead letters."""
     for half, reason in waiting.given_up(now_ms):
-        model = model_of(_event(half), half.place.topic, ingest)
-        reader.bad.append((half.place, BadRow(reason, "id", half.place.row, half.place.original, model)))
+        _refuse(half, reason, reader, ingest)
+
+
+def _refuse(half: Half, reason: str, reader: Reader, ingest: IngestMap) -> None:
+    model = model_of(_event(half), half.place.topic, ingest)
+    reader.bad.append((half.place, BadRow(reason, "id", half.place.row, half.place.original, model)))
 
 
 def _add(request: Half, response: Half, reader: Reader, ingest: IngestMap) -> None:

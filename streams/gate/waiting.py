@@ -103,6 +103,14 @@ class Waiting:
         self._put(half)
         return None
 
+    def displaced_by(self, half: Half) -> Half | None:
+        """The half of the same kind that `add` would replace, where it is another one and no redelivery."""
+        if half.join not in self.halves:
+            return None
+        known = self.halves[half.join]
+        again = known.place.original == half.place.original and known.only_row == half.only_row
+        return None if known.response != half.response or again else known
+
     def given_up(self, now_ms: int) -> Iterator[tuple[Half, str]]:
         """Those that have waited too long or are too many, oldest first, with the reason."""
         while (entry := self.halves.oldest()) is not None:

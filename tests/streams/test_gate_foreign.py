@@ -122,6 +122,17 @@ def test_a_redelivered_half_replaces_the_one_that_waits() -> None:
     assert predictions(output).rows == 2
 
 
+def test_a_half_that_another_one_of_its_id_replaces_is_a_dead_letter() -> None:
+    other = {"inputs": V2_REQUEST["inputs"][:1]}
+    output = joined(half("request", other), half("request", V2_REQUEST, 1), half("response", V2_RESPONSE, 2))
+    assert predictions(output).rows == 2
+    [letter] = output.letters
+    assert (letter.offset, letter.field, letter.model) == (0, "id", "churn-service")
+    assert "another request with this id" in letter.reason
+    counts = output.counts["churn-service"]
+    assert (counts.received, counts.deadlettered) == (3, 1)
+
+
 def test_a_bad_row_of_an_exchange_is_sent_again_alone() -> None:
     request = {"instances": [{"age": 1.0}, {"age": {"years": 2}}, {"age": 3.0}]}
     response = {"predictions": [0, 1, 0]}
