@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from serving.model_errors import RegistryRefused, RegistryUnreachable
 
@@ -25,10 +26,11 @@ T = TypeVar("T")
 
 
 class MlflowServer:
-    """Asks the server at `uri`. MLflow itself is imported at the first call, which takes seconds."""
+    """Asks the server at `uri`, which is told without the name and the password that may stand in it. MLflow itself is
+    imported at the first call, which takes seconds."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
+        self.uri, self._credentials = _apart(uri)
         self._opening = threading.Lock()
         self._opened: Any = None
 
@@ -61,11 +63,24 @@ class MlflowServer:
             if self._opened is None:
                 for name, value in _SETTINGS.items():
                     os.environ.setdefault(name, value)
+                # MLflow repeats the whole address in its errors, and reads these from the environment only.
+                os.environ.update(self._credentials)
                 from mlflow.tracking import MlflowClient
 
                 logging.getLogger("mlflow").setLevel(logging.WARNING)
                 self._opened = MlflowClient(self.uri, registry_uri=self.uri)
             return self._opened
+
+
+def _apart(uri: str) -> tuple[str, dict[str, str]]:
+    """The address without name and password, and these as MLflow's variables."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri, {}
+    given, _, host = parts.netloc.rpartition("@")
+    name, _, password = given.partition(":")
+    variables = {"MLFLOW_TRACKING_USERNAME": unquote(name), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
+    return parts._replace(netloc=host).geturl(), variables
 
 
 def made(make: Callable[[str], T], name: str) -> T | None:

@@ -1,5 +1,8 @@
 """Round trips through a real MLflow server."""
 
+import logging
+import traceback
+from base64 import b64decode
 from pathlib import Path
 
 import httpx
@@ -11,6 +14,7 @@ from serving.registry import MlflowRegistry
 from serving.runtime import OnnxModel
 
 from .conftest import trained
+from .peer_server import Asked, peer_server
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +97,33 @@ def test_mlflows_page_shows_metrics_parameters_and_candidates(
 def test_a_server_that_is_away_is_told_apart() -> None:
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9 does not answer"):
         MlflowRegistry("http://127.0.0.1:9").version("m", "1")
+
+
+def test_the_password_in_the_address_opens_the_registry_and_is_told_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "of another registry")
+
+    def refuses(asked: Asked) -> tuple[int, object]:
+        given = asked.headers.get("authorization", "")
+        right = b64decode(given.removeprefix("Basic ")).decode() == "ann:se/cret"
+        return (200, {}) if right else (401, {"error_code": "PERMISSION_DENIED", "message": "who are you?"})
+
+    caplog.set_level(logging.DEBUG)
+    with peer_server(refuses) as server:
+        assert MlflowRegistry(server.url.replace("http://", "http://ann:se%2Fcret@")).models() == []
+    told = ""
+    for registry in (
+        MlflowRegistry("http://ann:se%2Fcret@127.0.0.1:9"),
+        MlflowRegistry(server.url.replace("http://", "http://ann:se%2Fcret@")),
+    ):
+        with pytest.raises(RegistryUnreachable) as away:
+            registry.models()
+        told += "".join(traceback.format_exception(away.value)) + caplog.text
+    assert "127.0.0.1:9 does not answer" in told
+    assert "se%2Fcret" not in told
+    assert "se/cret" not in told
 
 
 def test_the_registered_bytes_run(registry: MlflowRegistry, first: TrainedModel) -> None:
