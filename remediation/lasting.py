@@ -24,6 +24,8 @@ _LATENCY = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 _FAILURES = ("error_rate", "missing_rate")
 _LAST = 5
 """Windows right before a release."""
+_WORSE = 1.5
+"""Times what a measure was: the window in which the service fell ill is ill in part, and quantiles jump."""
 _MANY = 10_000
 _PAST = 5
 
@@ -157,7 +159,10 @@ def _median(points: Sequence[MetricPoint]) -> float:
 
 
 def _half_way(measure: str, before: float, ill: float) -> float:
-    """And never nearer to what was before than what counts as a rise."""
+    """And never nearer to what was before than what counts as a rise. Of what the release did not plainly make worse
+    there is nothing to be had back: it must not have become worse since."""
+    if ill < _WORSE * before:
+        return _WORSE * max(before, ill)
     if not measure.startswith("latency"):
         return max((before + ill) / 2, before + LEAST_FAILING)
     return max(math.sqrt(max(before, 0.0) * max(ill, 0.0)), before * math.exp(LEAST_RISE))

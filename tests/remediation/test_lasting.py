@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from detectors.values import Alert, Evidence
+from remediation.lasting import as_before, lines
+from remediation.values import Desired, Incident
 from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, World, alert, point
 
@@ -123,3 +125,29 @@ def _slow(world: World, name: str) -> Alert:
     return alert(
         "data_quality", version="1", at_us=now_us, change_us=now_us - 2 * S, evidence=(SLOW,), name=name
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "ill", "in_order", "out_of_order"),
+    [(0.1, 0.3, 0.19, 0.21), (0.14, 0.19, 0.27, 0.3), (0.002, 0.008, 0.011, 0.013)],
+    ids=["made worse", "as before", "hardly any"],
+)
+def test_what_a_release_took_of_a_service_has_to_come_back_and_no_more(
+    before: float, ill: float, in_order: float, out_of_order: float
+) -> None:
+    world = Failing()
+    world.clock.advance(100)
+    released_us = world.clock.now_us()
+    deployments = [
+        Desired(model=MODEL, version=each, digest=each, epoch=at, decided_by="d", reason="r", at_us=at)
+        for each, at in (("1", 1), ("2", released_us))
+    ]
+    for version, value, at_us in (("1", before, released_us), ("2", ill, released_us + 10 * S)):
+        more: dict[str, Any] = {"axis": "event", "measure": "error_rate", "breach": True}
+        world.record(point(version, end_us=at_us, value=value, **more))
+    incident = Incident(id="i", model=MODEL, version="2", change_us=released_us, opened_us=released_us)
+    with world.journal.reading() as unit:
+        known = lines(unit, incident, deployments, "1", acted_us=released_us + 20 * S, history_s=3_600)
+    for value, expected in ((in_order, True), (out_of_order, False)):
+        after = point("1", end_us=released_us + 40 * S, value=value, axis="event", measure="error_rate")
+        assert as_before(after, known) is expected
