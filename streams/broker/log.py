@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord
 
 from streams.broker.group import close_within
@@ -13,6 +14,8 @@ from streams.stages import InputRecord, OffsetRange
 
 _POLL_MS = 500
 _STOP_TIMEOUT_S = 5.0
+_PATIENCE_S = 40.0
+"""The client asks a broker that is away again and again; whoever reads holds up everybody else who reads."""
 _FETCH_WAIT_MS = 10
 """A request waits behind a fetch on the same connection, so fetches must not linger."""
 _FIRST_SPAN = 4
@@ -90,14 +93,27 @@ class LogReader:
         return [record for first, last in ranges for record in await self.read(topic, partition, first, last)]
 
     async def read(self, topic: str, partition: int, first: int, last: int) -> list[InputRecord]:
-        """The committed records at the offsets `first` to `last`, both included, that are still there."""
+        """The committed records at the offsets `first` to `last`, both included, that are still there.
+
+        Raises aiokafka's `KafkaTimeoutError` where nothing comes for 40 s, as for any request.
+        """
         where = TopicPartition(topic, partition)
         found: list[InputRecord] = []
         async with self._lock:
             self._consumer.assign([where])
-            self._consumer.seek(where, first)
-            while await self._consumer.position(where) <= last:
-                batches = await self._consumer.getmany(where, timeout_ms=_POLL_MS)
-                found += [input_record(item) for item in batches.get(where, []) if item.offset <= last]
+            self._consumer.seek(where, at := first)
+            try:
+                async with asyncio.timeout(_PATIENCE_S) as patience:
+                    while at <= last:
+                        batches = await self._consumer.getmany(where, timeout_ms=_POLL_MS)
+                        records = batches.get(where, [])
+                        found += [input_record(item) for item in records if first <= item.offset <= last]
+                        before, at = at, await self._consumer.position(where)
+                        if at != before:
+                            patience.reschedule(asyncio.get_running_loop().time() + _PATIENCE_S)
+            except TimeoutError as error:
+                raise KafkaTimeoutError(
+                    f"{topic}/{partition}: nothing came at offset {at} for {_PATIENCE_S:g} s; {last} is to be reached"
+                ) from error
             self._consumer.pause(where)
         return found

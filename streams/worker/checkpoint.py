@@ -124,14 +124,20 @@ class CheckpointLog:
             max_request_size=_MAX_REQUEST_BYTES,
             max_batch_size=256 * 1024,
         )
+        self._saving: asyncio.Timeout | None = None
 
     async def acquire(self) -> None:
         """Become the one owner; the former one is fenced from here on."""
         await self._producer.start()
 
     async def release(self) -> None:
-        """Close the connection. An open transaction is aborted by the next owner."""
-        await self._producer.stop()
+        """Close the connection. An open transaction is aborted by the next owner, and whoever still waits for its end
+        is told by a `CheckpointError`: a producer that has stopped would let it wait for ever."""
+        try:
+            await self._producer.stop()
+        finally:
+            if self._saving is not None:
+                self._saving.reschedule(asyncio.get_running_loop().time())
 
     async def load(self, reader: LogReader, stage: Stage) -> bool:
         """Bring `stage` to the last checkpoint; False when there is none yet."""
@@ -234,31 +240,40 @@ class CheckpointLog:
         committed.
 
         Raises `PartitionFenced` when another worker owns the partition, `CheckpointError` when the broker
-        refuses.
+        refuses, does not answer for as long as it keeps a transaction, or the partition is released meanwhile.
         """
         try:
-            await self._producer.begin_transaction()
-            deltas = {
-                topic: [await self._send(topic, item.key, item.value) for item in items]
-                for topic, items in flush.deltas.items()
-            }
-            outputs = [await self._send_output(item) for item in flush.outputs]
-            written = {
-                topic: [record.offset for record in await _all(sent)] for topic, sent in deltas.items()
-            }
-            snapshot = stage.snapshot(written)
-            value = msgspec.msgpack.encode(await self._in_pieces(offset, snapshot))
-            record = await self._send(self._topic, self._key, value)
-            await _all([*outputs, record])
-            await self._producer.commit_transaction()
+            # The client waits without end for a broker that is away, and for a producer that was stopped.
+            async with asyncio.timeout(_TRANSACTION_TIMEOUT_MS / 1_000) as self._saving:
+                return await self._transaction(stage, flush, offset)
         except ProducerFenced as error:
             raise PartitionFenced(
                 f"Another worker has taken over {self._name}; this one stops and writes nothing more."
+            ) from error
+        except TimeoutError as error:
+            raise CheckpointError(
+                f"The checkpoint of {self._name} was given up: the broker has not confirmed it, and it may exist or not"
             ) from error
         except KafkaError as error:
             raise CheckpointError(
                 f"The checkpoint of {self._name} could not be written: {error!r}"
             ) from error
+        finally:
+            self._saving = None
+
+    async def _transaction(self, stage: Stage, flush: Flush, offset: int) -> Written:
+        await self._producer.begin_transaction()
+        deltas = {
+            topic: [await self._send(topic, item.key, item.value) for item in items]
+            for topic, items in flush.deltas.items()
+        }
+        outputs = [await self._send_output(item) for item in flush.outputs]
+        written = {topic: [record.offset for record in await _all(sent)] for topic, sent in deltas.items()}
+        snapshot = stage.snapshot(written)
+        value = msgspec.msgpack.encode(await self._in_pieces(offset, snapshot))
+        record = await self._send(self._topic, self._key, value)
+        await _all([*outputs, record])
+        await self._producer.commit_transaction()
         size = sum(len(item.value) for items in flush.deltas.values() for item in items)
         return Written(size + len(snapshot.state), _needed_from(snapshot, written))
 

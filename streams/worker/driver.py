@@ -23,6 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.broker.checksums import CheckingConsumer
+from streams.broker.group import COMMIT_TIMEOUT_S
 from streams.broker.standing import standing
 
 _log = structlog.get_logger()
@@ -98,20 +99,28 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 self._previous[tp] = offset - 1
         return wanted
 
-    def waiting(self, tp: TP, offset: int) -> int | None:
-        """How many offsets of `tp` come after `offset`, as far as the broker has told; None when it has not yet."""
+    def reached(self, tp: TP, next_offset: int) -> int | None:
+        """See the function of this name."""
         found = standing(self._ensure_consumer(), TopicPartition(*tp))
         if found is None:
             return None
-        return found.waiting(None if offset >= self._previous.get(tp, -1) else offset + 1)
+        return found.position if next_offset > self._previous.get(tp, -1) else next_offset
+
+    def waiting(self, tp: TP, next_offset: int) -> int | None:
+        """See the function of this name."""
+        found, reached = standing(self._ensure_consumer(), TopicPartition(*tp)), self.reached(tp, next_offset)
+        return None if found is None else found.waiting(reached)
 
     async def show_lag(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets that only people read: a failure is told, and the next commit says the same."""
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
+        shown = {TopicPartition(*tp): at for tp, at in offsets.items() if tp in assigned}
         try:
-            await consumer.commit({TopicPartition(*tp): at for tp, at in offsets.items() if tp in assigned})
-        except (KafkaError, IllegalStateError) as error:
+            # The client waits for a coordinator without end, and the thread does two things at once at most.
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await consumer.commit(shown)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             _log.info("The lag could not be shown this time.", reason=repr(error))
 
     async def _fetch_records(
@@ -190,9 +199,15 @@ async def commit_offsets(app: StageApp, offsets: Mapping[TP, int]) -> None:
     await thread.call_thread(thread.show_lag, offsets)
 
 
-def waiting(app: StageApp, tp: TP, offset: int) -> int | None:
-    """How many offsets of an assigned partition come after `offset`; None where nobody knows yet."""
-    return _thread_of(app).waiting(tp, offset)
+def reached(app: StageApp, tp: TP, next_offset: int) -> int | None:
+    """The first offset of an assigned partition behind all that a stage which waits for `next_offset` has seen: what
+    was fetched and is on its way to it was not. Marks of transactions count as seen. None where nobody knows yet."""
+    return _thread_of(app).reached(tp, next_offset)
+
+
+def waiting(app: StageApp, tp: TP, next_offset: int) -> int | None:
+    """How many offsets that stage has not seen, as far as the broker has told; None where nobody knows yet."""
+    return _thread_of(app).waiting(tp, next_offset)
 
 
 def _thread_of(app: StageApp) -> _ConsumerThread:

@@ -82,6 +82,11 @@ class Owned:
     isolating: bool = False
     given_up: bool = False
 
+    @property
+    def next_offset(self) -> int:
+        """Where the input goes on behind what the stage contains."""
+        return max(self.stage.offset + 1, self.first_offset)
+
     def took(self, record: InputRecord) -> None:
         """The stage contains one record more."""
         now, size = now_us(), len(record.value or b"")

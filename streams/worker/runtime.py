@@ -5,7 +5,6 @@ Everything runs in one event loop, and a stage is only called between awaits, so
 """
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,6 +15,7 @@ from faust.types import TP
 
 from streams.broker import memory
 from streams.broker.admin import wait_for_broker
+from streams.broker.group import KAFKA_TROUBLE, close_within, wait_for_stop
 from streams.broker.log import LogReader, input_record
 from streams.control.configuration import Configuration
 from streams.control.feed import ControlFeed
@@ -24,7 +24,7 @@ from streams.telemetry import Sample
 from streams.telemetry_names import BEAT, PARTITIONS
 from streams.times import now_us
 from streams.worker.checkpoint import CheckpointError
-from streams.worker.driver import Chunk, StageApp, commit_offsets, new_app, waiting
+from streams.worker.driver import Chunk, StageApp, commit_offsets, new_app, reached, waiting
 from streams.worker.foresight import look_ahead
 from streams.worker.last_resort import LastResort
 from streams.worker.owned import Owned, take_over
@@ -38,8 +38,7 @@ _log = structlog.get_logger()
 
 _BROKER_WAIT_S = 60.0
 _REVOKE_TIMEOUT_S = 3.0
-"""Half of the session time-out: who checkpoints longer than that while leaving would be thrown out of the
-group."""
+"""Half of the session time-out: who takes longer to leave would be thrown out of the group."""
 _QUIET_US = 1_000_000
 _READY_INTERVAL_S = 1.0
 _SAVE_TIMEOUT_S = 7.0
@@ -109,10 +108,8 @@ class Worker:
         start = asyncio.create_task(self._app.start())
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if start.done() and start.exception() is not None:
-            self._fail(
-                CheckpointError(f"The {self._role.name} worker could not start: {start.exception()!r}")
-            )
+        if start.done() and (error := start.exception()) is not None:
+            self._fail(CheckpointError(f"The {self._role.name} worker could not start: {error!r}"))
         await stop
         for task in aside:
             task.cancel()
@@ -127,8 +124,7 @@ class Worker:
     def positions(self) -> Mapping[TP, int]:
         """Where each owned partition goes on (for the driver)."""
         return {
-            TP(self._role.input, partition): max(owned.stage.offset + 1, owned.first_offset)
-            for partition, owned in self._owned.items()
+            TP(self._role.input, partition): owned.next_offset for partition, owned in self._owned.items()
         }
 
     def samples(self) -> Iterator[Sample]:
@@ -137,7 +133,7 @@ class Worker:
         yield Sample(BEAT, (), self._beat_us / 1e6)
         for partition, owned in self._owned.items():
             place = TP(self._role.input, partition)
-            yield from owned.samples(waiting(self._app, place, owned.stage.offset))
+            yield from owned.samples(waiting(self._app, place, owned.next_offset))
 
     def _make_app(self) -> StageApp:
         config = self._config
@@ -255,9 +251,8 @@ class Worker:
             await self._release(owned)
             return
         self._owned[partition] = owned
-        _log.info(
-            "A partition is restored.", role=self._role.name, partition=partition, next=owned.stage.offset + 1
-        )
+        where = {"partition": partition, "next": owned.next_offset}
+        _log.info("A partition is restored.", role=self._role.name, **where)
 
     async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         async with self._ownership:
@@ -291,11 +286,9 @@ class Worker:
     async def _pulse(self) -> None:
         """Checkpoints, and the sign of life."""
         told_s = 0.0
-        while not await self._stops_within(self._config.checkpoint_interval_s):
+        while not await wait_for_stop(self._stop, self._config.checkpoint_interval_s):
             try:
-                if self._app.crashed or (self._app.should_stop and not self._stop.is_set()):
-                    raise CheckpointError(f"The {self._role.name} worker's consumer has ended unexpectedly.")
-                await asyncio.gather(*[self._beat(owned) for owned in list(self._owned.values())])
+                await self._beat_all()
                 self._beat_us = now_us()
                 if self._ready and time.monotonic() - told_s >= _READY_INTERVAL_S:
                     told_s = time.monotonic()
@@ -304,11 +297,18 @@ class Worker:
                 self._fail(error)
                 return
 
-    async def _stops_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        return self._stop.is_set()
+    async def _beat_all(self) -> None:
+        """A beat may ask the consumer's thread, which answers nobody any more once it has ended."""
+        beats = asyncio.gather(*[self._beat(owned) for owned in list(self._owned.values())])
+        try:
+            done: set[asyncio.Future[Any]] = set()
+            while not done:
+                if self._app.crashed or (self._app.should_stop and not self._stop.is_set()):
+                    raise CheckpointError(f"The {self._role.name} worker's consumer has ended unexpectedly.")
+                done, _ = await asyncio.wait({beats}, timeout=_READY_INTERVAL_S)
+            beats.result()
+        finally:
+            beats.cancel()
 
     async def _beat(self, owned: Owned) -> None:
         now = now_us()
@@ -322,14 +322,16 @@ class Worker:
             await self._checkpoint(owned)
 
     async def _is_caught_up(self, owned: Owned) -> bool:
-        """Whether the broker itself says that there is nothing more to read: silence alone may be an
-        outage."""
-        last = owned.last_record_us
-        _, end = await self._reader.bounds(self._role.input, owned.partition)
+        """Whether the broker itself says that there is nothing more to read: silence may be an outage."""
+        try:
+            _, end = await self._reader.bounds(self._role.input, owned.partition)
+        except KAFKA_TROUBLE as error:
+            _log.info("Kafka does not answer; waiting for it.", role=self._role.name, reason=repr(error))
+            return False
         if self._owned.get(owned.partition) is not owned:
             return False
-        position = await self._app.consumer.position(TP(self._role.input, owned.partition))
-        caught_up = position is not None and position >= end and owned.last_record_us == last
+        seen = reached(self._app, TP(self._role.input, owned.partition), owned.next_offset)
+        caught_up = seen is not None and seen >= end
         if caught_up:
             owned.caught_up_us = now_us()
         return caught_up
@@ -361,9 +363,7 @@ class Worker:
             self._config.telemetry.close()
         code = 0 if self._failure is None else 1
         self._end_within(_STOP_TIMEOUT_S, code, "its Kafka consumer does not stop; the rest is done")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await self._app.stop()
+        await close_within(self._app.stop(), _STOP_TIMEOUT_S)
 
     async def _save_all(self, pulse: asyncio.Task[None]) -> None:
         """The checkpoint that is being written comes to its end first: who breaks it off cannot write another."""
@@ -384,9 +384,7 @@ class Worker:
     async def _release(self, owned: Owned) -> None:
         """From here on nobody writes for this partition: whoever still waits to do so is told by `given_up`."""
         owned.given_up = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_RELEASE_TIMEOUT_S):
-                await owned.log.release()
+        await close_within(owned.log.release(), _RELEASE_TIMEOUT_S)
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 import streams.worker.checkpoint
+from deploy.stack.kafka import KafkaBroker
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
 from streams.control.configuration import Configuration
@@ -216,3 +217,27 @@ async def test_a_worker_keeps_its_state_topics_short(kafka: str, topic_prefix: s
     async with running(config, role):
         await send_numbers(kafka, topic_prefix, [[1]])
         await until_counted(kafka, topic_prefix, 13)
+
+
+async def test_a_checkpoint_in_the_air_ends_when_its_partition_is_given_up(
+    kafka_broker: KafkaBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker is gone when everything is sent and nothing is committed; nobody waits for that commit for ever."""
+    topic, committing = f"{topic_prefix}.checkpoints", asyncio.Event()
+    commit = AIOKafkaProducer.commit_transaction
+
+    async def commit_without_a_broker(producer: AIOKafkaProducer) -> None:
+        await asyncio.to_thread(kafka_broker.kill)
+        committing.set()
+        await commit(producer)
+
+    monkeypatch.setattr(AIOKafkaProducer, "commit_transaction", commit_without_a_broker)
+    await ensure_topics(kafka_broker.bootstrap, [TopicSpec(topic, 1)])
+    log = CheckpointLog(kafka_broker.bootstrap, topic_prefix, topic, 0)
+    await log.acquire()
+    saving = asyncio.create_task(log.save(Sized(b"state"), Flush(), 1))
+    await committing.wait()
+    await log.release()
+    with pytest.raises(CheckpointError, match="given up"):
+        async with asyncio.timeout(5):
+            await saving
