@@ -30,14 +30,15 @@ def releaser(by: str | None, model: str) -> str:
 
 @contextmanager
 def recorded(
-    by: str, subject: str, verbs: tuple[str, str], detail: Mapping[str, object]
+    by: str, subject: str, verbs: tuple[str, str], detail: Mapping[str, object], *, loud: bool = True
 ) -> Generator[dict[str, object]]:
     """Tell the audit log of what the block does: before it, and of its outcome, so that a process that dies in between
     leaves a record. `verbs`: `("model.register", "model.registered")` makes `model.register_intended` with `detail`,
     and then `model.registered` with what the block has put in too (under `subject` another subject), or
-    `model.register_failed` with the reason. Where there is no database nothing is told, and the person hears of it."""
+    `model.register_failed` with the reason. Where there is no database nothing is told, and with `loud` the person
+    hears of it."""
     imperative, done = verbs
-    write = _writer(by)
+    write = _writer(by, loud)
     write(f"{imperative}_intended", subject, detail)
     outcome: dict[str, object] = dict(detail)
     try:
@@ -61,12 +62,13 @@ def _asked(by: str | None, roles: "Callable[[Policy], tuple[str, ...]]") -> str:
         raise UserError(f"{error}{told}") from error
 
 
-def _writer(by: str) -> Callable[[str, str, Mapping[str, object]], None]:
+def _writer(by: str, loud: bool) -> Callable[[str, str, Mapping[str, object]], None]:
     from deploy.pieces import existing_database, has_database
 
     settings = Settings()
     if not has_database(settings):
-        typer.echo(f"There is no database in {settings.home}, so no audit log tells of this.", err=True)
+        if loud:
+            typer.echo(f"There is no database in {settings.home}, so no audit log tells of this.", err=True)
         return lambda action, subject, detail: None
     from db.audit.leaves import append
     from db.engine import writing

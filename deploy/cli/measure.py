@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from deploy.cli.acting import By, operator
+from deploy.cli.acting import By, operator, recorded
 from deploy.cli.broker import on_broker
 from deploy.cli.files import AsJson, checked, moment_us, monitor_file
 from deploy.cli.printing import progress, show_table
@@ -114,11 +115,17 @@ def monitors_apply(
     from deploy.cli.archived import archived
     from streams.control.monitor_publish import apply_monitor
 
-    operator(by)
+    who = operator(by)
     described = monitor_file(file)
     delay_s = _seconds(effective_in, "--effective-in")
-    with archived(described, Settings()) as source:
+    verbs, subject = ("monitor.apply", "monitor.applied"), f"monitor/{described.model}"
+    with archived(described, Settings()) as source, ExitStack() as record:
+        told: dict[str, object] = {}
+        if not dry_run:
+            told = record.enter_context(recorded(who, subject, verbs, {}, loud=False))
         outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s, source, dry_run=dry_run))
+        told |= {"revision": outcome.monitor.revision, "published": outcome.published}
+        told |= {"reference": outcome.reference.revision if outcome.reference else ""}
     if as_json:
         typer.echo(json.dumps({**outcome.as_dict(), "dry_run": dry_run}, indent=2))
     elif outcome.published:

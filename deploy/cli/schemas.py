@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from deploy.cli.acting import By, operator
+from deploy.cli.acting import By, operator, recorded
 from deploy.cli.broker import on_broker
 from deploy.cli.printing import show_table
 from deploy.errors import UserError
@@ -55,9 +56,15 @@ def schemas_register(
     from streams.control.schema_file import read_schema_file
     from streams.control.schema_publish import register_schema
 
-    operator(by)
+    who = operator(by)
     schema = _checked(lambda: read_schema_file(file))
-    found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
+    verbs, subject = ("schema.register", "schema.registered"), f"schema/{schema.model}/{schema.version}"
+    with ExitStack() as record:
+        told: dict[str, object] = {}
+        if not dry_run:
+            told = record.enter_context(recorded(who, subject, verbs, {"force": force}, loud=False))
+        found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
+        told |= {"revision": schema.revision, "outcome": found.outcome}
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:

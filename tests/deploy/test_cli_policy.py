@@ -1,5 +1,6 @@
 """Who may give which command: each of the tree reads, sets this machine up, asks the API, or asks the policy."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from hashlib import sha256
@@ -10,12 +11,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from db.engine import connect, reading
 from db.migrate import upgrade
-from deploy.cli import app
+from deploy.cli import app, measure, schemas
 from deploy.cli.client import ApiClient
 from deploy.errors import UserError
 from streams.store import LocalStore
 from tests.streams.archive_parts import fill
+from tests.streams.test_backtest import frame
+from tests.streams.test_monitor_file import Bus
 
 POLICY = """
 people:
@@ -194,6 +198,39 @@ def test_who_has_the_role_is_on_record_by_the_name_of_the_policy(home: Path) -> 
     assert made.exit_code == 0, made.output
     listed = json.loads(CliRunner().invoke(app, ["tokens", "list", "--json"]).stdout)["items"]
     assert [(each["person"], each["made by"]) for each in listed] == [("otto", "mira")]
+
+
+def test_which_monitor_and_schema_was_published_is_on_record(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Bus()
+
+    def with_bus(work: Any) -> Any:
+        return asyncio.run(work(bus))
+
+    monkeypatch.setattr(measure, "_with_bus", with_bus)
+    monkeypatch.setattr(schemas, "_with_bus", with_bus)
+    frame(1_000, 7).to_csv(home / "good.csv", index=False)
+    columns = "{score: score, prediction: said, label: truth, id: id, time: at}"
+    monitor, schema = home / "loan.yaml", home / "schema.yaml"
+    monitor.write_text(f"model: loan\ncolumns: {columns}\nreference: {{file: good.csv}}\n")
+    infer = ("schemas", "infer", str(home / "good.csv"), "--model", "loan", "--version", "2")
+    schema.write_text(CliRunner().invoke(app, infer).stdout)
+    for words in (("monitors", "apply", str(monitor)), ("schemas", "register", str(schema))):
+        for more in (("--dry-run",), ()):
+            done = CliRunner().invoke(app, [*words, "--by", "mira", *more])
+            assert done.exit_code == 0, (done.output, done.exception)
+    engine = connect(f"sqlite:///{home / 'homeostat.db'}")
+    with reading(engine) as connection:
+        query = "SELECT actor, action, subject FROM audit_leaves ORDER BY position"
+        told = [tuple(row) for row in connection.exec_driver_sql(query)]
+    engine.dispose()
+    assert told == [
+        ("mira", "monitor.apply_intended", "monitor/loan"),
+        ("mira", "monitor.applied", "monitor/loan"),
+        ("mira", "schema.register_intended", "schema/loan/2"),
+        ("mira", "schema.registered", "schema/loan/2"),
+    ]
 
 
 def test_without_people_in_the_policy_nobody_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
