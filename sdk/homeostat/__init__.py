@@ -21,6 +21,7 @@ __all__ = [
     "close",
     "flush",
     "init",
+    "is_open",
     "label",
     "log",
     "metrics",
@@ -30,6 +31,7 @@ __all__ = [
 _client = Client()
 
 init = _client.open
+is_open = _client.is_open
 log = _client.log
 label = _client.label
 flush = _client.flush

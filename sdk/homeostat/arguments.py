@@ -150,7 +150,9 @@ def one_prediction(given: Prediction, names: Sequence[str] | None, now_us: int) 
         raise ContractError("segments", type(segments).__name__, "a dict of names and texts")
     row = features.copy() if type(features) is dict else one_row(features, names)
     if not _CHANGEABLE.isdisjoint(map(type, row.values())):
-        row = {name: _own(value) for name, value in row.items()}
+        for name, value in row.items():
+            if type(value) in _CHANGEABLE:
+                row[name] = _own(value)
     return Prediction(
         model,
         version,

@@ -45,7 +45,6 @@ _NOTHING = Stats(dropped={})
 _MISSING: Final[Any] = object()
 _NAN: Final = float("nan")
 _POLL_S: Final = 0.01
-_RARE = frozenset(("scores", "trace_id", "feature_names"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +182,7 @@ class Client:
         status: Any = None,
         time: Any = None,
         segments: Any = None,
+        trace_id: Any = None,
         **rare: Any,
     ) -> None:
         running = self._running
@@ -202,11 +202,12 @@ class Client:
                 and type(id) is str
                 and len(id) <= MAX_PLAIN_ID_CHARS
                 and (status is None or (type(status) is str and len(status) <= MAX_PLAIN_ID_CHARS))
+                and (trace_id is None or (type(trace_id) is str and len(trace_id) <= MAX_PLAIN_ID_CHARS))
                 and not rare
                 and not extra
             ):
                 time_ns = now_ns() if time is None else 1_000 * time_us(time)
-                trace = current_trace() if TRACE_MODULE in _modules else None
+                trace = trace_id or (current_trace() if TRACE_MODULE in _modules else None)
                 if running.ledger.sheds and running.ledger.shed():
                     return
                 line = lane.numbers
@@ -233,7 +234,18 @@ class Client:
         except Exception:  # noqa: BLE001 - the slow way finds out what is wrong, and says so
             pass
         given = Prediction(
-            model, version, id, features, prediction, score, time, latency_ms, status, segments
+            model,
+            version,
+            id,
+            features,
+            prediction,
+            score,
+            time,
+            latency_ms,
+            status,
+            segments,
+            rare.pop("scores", None),
+            None if type(trace_id) is str and not trace_id else trace_id,
         )
         _log_slowly(running, extra, rare, given)
 
@@ -267,6 +279,10 @@ class Client:
             running.ledger.refused_call(error.field, error.found, error.expected, label=True)
         except Exception as error:  # noqa: BLE001 - the border to the host: nothing may pass it
             running.ledger.refused_call("call", error, _EXPECTED_CALL, label=True)
+
+    def is_open(self) -> bool:
+        """Whether what is logged is sent: `open` was called, there is a broker, and `close` was not called since."""
+        return self._running is not None
 
     def flush(self, timeout_s: float | None = 10.0) -> bool:
         """Wait until all that was logged before is acknowledged; False when the time (None: `exit_timeout_s`) is over
@@ -334,12 +350,12 @@ class Client:
 def _log_slowly(running: _Running, extra: tuple[Any, ...], rare: dict[str, Any], given: Prediction) -> None:
     """A call that is not of the usual kind; what is wrong with it becomes a counter and a warning."""
     try:
-        unknown = rare.keys() - _RARE
-        _check_call(
-            extra, unknown, model=given.model, version=given.version, id=given.id, features=given.features
-        )
-        given = given._replace(class_scores=rare.get("scores"), trace=rare.get("trace_id") or current_trace())
-        names = rare.get("feature_names") or running.config.feature_names_of(given.model)
+        model, version, id, features = given[:4]
+        names = rare.pop("feature_names", None) if rare else None
+        _check_call(extra, rare, model=model, version=version, id=id, features=features)
+        if given.trace is None and TRACE_MODULE in _modules:
+            given = given._replace(trace=current_trace())
+        names = running.config.feature_names_of(model) if names is None else names
         if is_many(given.id):
             running.intake.block(many_predictions(given, names, _now_us()))
         else:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
+
 from homeostat.arguments import Block, Label, Prediction
 from homeostat.config import Config
 from homeostat.errors import ContractError
@@ -25,6 +27,7 @@ WAKE_BATCHES: Final = 8
 for waking it costs the caller a system call."""
 
 _MAX_LANES = 256
+_VECTORS: Final = frozenset((tuple, np.ndarray))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ class Intake:
 
     def event(self, event: Prediction) -> None:
         """One prediction, made the SDK's own."""
-        lane = self._lane(event)
+        has_vectors = event.class_scores is not None or not _VECTORS.isdisjoint(
+            map(type, event.features.values())
+        )
+        lane = None if has_vectors else self._lane(event)
         if lane is not None:
             try:
                 line, row, extra_bytes = lane.row(event)

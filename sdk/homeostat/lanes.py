@@ -236,7 +236,11 @@ def bytes_of_event(event: Prediction | Label) -> int:
         return ID_BYTES + 3 * VALUE_BYTES
     values = [event.id, event.status, event.class_scores, *event.features.values()]
     values += (event.segments or {}).values()
-    return 400 + sum(_bytes_of(value) for value in values)
+    total = 400 + VALUE_BYTES * len(values)
+    for value in values:
+        if type(value) not in _NUMBERS:
+            total += _bytes_of(value) - VALUE_BYTES
+    return total
 
 
 def _bytes_of(value: Any) -> int:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homeostat import Client
 from homeostat.arguments import Block, Prediction, one_prediction, time_us
 from homeostat.config import Config
 from homeostat.contract import MAX_RECORD_BYTES, LabelBatch, PredictionBatch, decode, key_of
@@ -309,3 +310,13 @@ def test_label_blocks_carry_no_version() -> None:
     batch = decode(value_of(parcels[0]), parcels[0].headers("p", 1))
     assert isinstance(batch, LabelBatch)
     assert batch.values.tolist() == [1, 0]
+
+
+def test_names_and_traces_may_come_in_arrays() -> None:
+    client = Client()
+    client.open("127.0.0.1:1", exit_timeout_s=0)
+    table = pd.DataFrame({"x": [1.0, 2.0], "y": [3.0, 4.0]})
+    given = {"feature_names": table.columns, "trace_id": np.array(["ab" * 16, "cd" * 16])}
+    client.log("m", version="1", id=["a", "b"], features=table.to_numpy(), prediction=[0, 1], **given)
+    assert (client.stats().logged, client.stats().rejected) == (2, 0)
+    client.close(timeout_s=0)
