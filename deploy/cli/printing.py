@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _LONG_CHARS = 32
 """Longer texts go on in the next line, by words; what is shorter (names, numbers, addresses) is never cut in two."""
 _GAP_CHARS = 2
+_WHOLE = 10_000
+"""Numbers from here on are told without what stands behind the point."""
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 
@@ -38,9 +40,9 @@ def show_table(
     """Print `columns` of rows as a table, or `empty` where there is no row.
 
     `columns` are keys, which are the titles too (`_` becomes a space), or titles with their keys. A missing value is
-    an empty cell; a `rich.text.Text` keeps its colours; a time of RFC 3339 is told as `moment` does. In a pipe each row
-    is one line, however long; in a terminal it is where `cut` names the column whose texts end with … where the line
-    does.
+    an empty cell; a `rich.text.Text` keeps its colours; a float has four digits; a time of RFC 3339 is told as `moment`
+    does. In a pipe each row is one line, however long; in a terminal it is where `cut` names the column whose texts end
+    with … where the line does.
     """
     from rich.console import Console
     from rich.table import Table
@@ -76,6 +78,8 @@ def show_table(
 
 
 def _cell(value: object, lines: bool) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < _WHOLE else f"{value:,.0f}"
     text = "" if value is None else str(value)
     if _RFC_3339.fullmatch(text):
         return moment(text)

@@ -249,8 +249,6 @@ def _decide(
 
     client = _client()
     shown = client.get(f"/approvals/{approval_id}")
-    plan = shown.get("plan") or {}
-    target = f" to version {plan['to_version']}" if plan.get("to_version") else ""
     body: dict[str, object] = {"by": by or whoami(), "reason": reason, "channel": "cli"}
     body["plan_hash"] = shown["plan_hash"]
     body["break_glass"] = break_glass
@@ -259,8 +257,7 @@ def _decide(
         typer.echo(f"{ticket['id']}: {len(ticket['votes'])} of {ticket['quorum']} have approved.")
     else:
         typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
-    what = f"{plan.get('action')} {shown['model']} from version {plan.get('from_version')}{target}"
-    typer.echo(f"{'Not to be done: ' if verb == 'reject' else ''}{what}", err=True)
+    typer.echo(f"{'Not to be done: ' if verb == 'reject' else ''}{shown['asks']}", err=True)
 
 
 @actions.command("cancel")

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from remediation.vocabulary import CAUSES
+
 
 @dataclass(slots=True, kw_only=True)
 class IncidentResult:
@@ -74,7 +76,7 @@ def print_summary(result: DemoResult, console: Console, *, kept: bool) -> None:
             "No incident was opened." if not result.faults else "[red]No incident was opened.[/red]"
         )
     for incident in result.incidents:
-        console.print(f"  [bold]{incident.cause}[/bold]: {escape(incident.outcome_text)}", highlight=False)
+        console.print(f"  [bold]{_cause(incident)}[/bold]: {escape(incident.outcome_text)}", highlight=False)
         if incident.balanced_accuracy:
             scores = ", ".join(f"{name} {value:.3f}" for name, value in incident.balanced_accuracy.items())
             console.print(f"  [dim]balanced accuracy on what no model has seen: {scores}[/dim]")
@@ -84,12 +86,16 @@ def print_summary(result: DemoResult, console: Console, *, kept: bool) -> None:
     _print_next(result, console, kept)
 
 
+def _cause(incident: IncidentResult) -> str:
+    return next((told for cause, told in CAUSES.items() if cause == incident.cause), incident.cause)
+
+
 def _incident_table(incidents: list[IncidentResult]) -> Table:
     """One column for each incident, so that it fits a narrow terminal without a word cut off."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for title in ("", *(each.fault for each in incidents)):
         table.add_column(title, overflow="fold")
-    table.add_row("cause", *(each.cause for each in incidents))
+    table.add_row("cause", *map(_cause, incidents))
     spans: tuple[tuple[str, Callable[[IncidentResult], float | None]], ...] = (
         ("detected after", lambda each: each.detected_s),
         ("approved after", lambda each: each.approved_s),

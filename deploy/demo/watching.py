@@ -13,6 +13,7 @@ from deploy.demo.result import IncidentResult
 from deploy.demo.screen import Screen
 from deploy.demo.session import Session
 from remediation.values import CLOSED_INCIDENTS
+from remediation.vocabulary import CAUSES
 
 _POLL_S = 0.2
 APPROVER = "demo"
@@ -82,7 +83,8 @@ class IncidentWatch:
         state = detail["state"]
         if detail["cause"] != "unknown" and detail["cause"] not in told:
             told.add(detail["cause"])
-            self._screen.step(f"Diagnosis: [bold]{detail['cause']}[/bold] ({detail['confidence']:.0%})")
+            cause = CAUSES[detail["cause"]]
+            self._screen.step(f"Diagnosis: [bold]{cause}[/bold] ({detail['confidence']:.0%})")
             for reason in detail["hypotheses"][0]["reasons"][:3]:
                 self._screen.note(reason)
         if state in told:
@@ -99,11 +101,7 @@ class IncidentWatch:
 
     async def _answer(self, ticket: dict[str, Any], detail: dict[str, Any]) -> None:
         plan = next(each for each in detail["plans"] if each["id"] == ticket["plan_id"])
-        target = f" to version {plan['to_version']}" if plan["to_version"] else ""
-        self._screen.step(
-            f"Asks: [bold]{plan['action']}[/bold] {plan['model']} from version {plan['from_version']}{target}?",
-            "[blue]?[/blue]",
-        )
+        self._screen.step(f"Asks: [bold]{escape(ticket['asks'])}[/bold]?", "[blue]?[/blue]")
         for line in (plan["blast_radius"], f"Undo: {plan['undo']}"):
             self._screen.note(line)
         if self._options.approve:

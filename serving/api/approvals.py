@@ -12,7 +12,6 @@ from serving.api.bodies import DecisionIn, RejectionIn, SnoozeIn
 from serving.api.problems import Problem
 from serving.api.schemas import ApprovalDetail, ApprovalOut, AskedOut, IncidentOut, Page, PlanOut
 from serving.api.services import ApiServices
-from serving.words import headline
 
 router = APIRouter(tags=["approvals"])
 
@@ -32,10 +31,7 @@ def list_approvals(
         before = opened(cursor, unit.approval)
         items = unit.approvals(state=state, incident_id=incident_id, before=before, limit=limit + 1)
         plans = [unit.plan(each.plan_id) for each in items[:limit]]
-    shown = [
-        AskedOut(**ApprovalOut.of(each).model_dump(), asks=headline(plan) if plan else "")
-        for each, plan in zip(items, plans, strict=False)
-    ]
+    shown = [AskedOut.about(each, plan) for each, plan in zip(items[:limit], plans, strict=True)]
     return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
 
 
@@ -47,7 +43,7 @@ def show_approval(services: Services, approval_id: Identifier) -> ApprovalDetail
         plan = unit.plan(approval.plan_id)
         incident = unit.incident(approval.incident_id)
     return ApprovalDetail(
-        **ApprovalOut.of(approval).model_dump(),
+        **AskedOut.about(approval, plan).model_dump(),
         plan=PlanOut.of(plan) if plan else None,
         incident=IncidentOut.of(incident) if incident else None,
     )

@@ -15,7 +15,7 @@ from serving.api.problems import Problem
 from serving.api.schemas import (
     ActionOut,
     AlertOut,
-    ApprovalOut,
+    AskedOut,
     IncidentDetail,
     IncidentOut,
     Page,
@@ -60,11 +60,12 @@ def show_incident(services: Services, incident_id: Identifier) -> IncidentDetail
         approvals = unit.approvals(incident_id=incident_id)
         actions = unit.actions(incident_id=incident_id)
         alerts = unit.alerts(incident_id)
+        planned = {each.id: each for each in plans}
         return IncidentDetail(
             **IncidentOut.of(incident).model_dump(),
             alerts=[AlertOut.of(each) for each in alerts],
             plans=[PlanOut.of(each) for each in plans],
-            approvals=[ApprovalOut.of(each) for each in approvals],
+            approvals=[AskedOut.about(each, planned.get(each.plan_id)) for each in approvals],
             actions=[ActionOut.of(each) for each in actions],
             timeline=_timeline(alerts, story.entries(unit, incident, plans, approvals, actions)),
         )

@@ -99,6 +99,8 @@ def list_trends(
         desired = unit.desired(model)
     chosen = version or (desired.version if desired else None)
     if chosen is None:
+        if model not in services.records.models():
+            raise Problem(HTTPStatus.NOT_FOUND, f"There is no model {model!r}.")
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY, f"Name a version: none of {model!r} was made to serve."
         )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from detectors.values import Alert, MetricPoint
 from remediation.fingerprints import fingerprint
 from remediation.values import Action, Approval, AuditEntry, Desired, Incident, ModelVersion, Plan
+from serving.words import headline
 
 T = TypeVar("T")
 
@@ -120,9 +121,14 @@ class ApprovalOut(BaseModel):
 
 
 class AskedOut(ApprovalOut):
-    """A ticket in a list. `asks`: its plan in a sentence."""
+    """A ticket, and what it `asks`: its plan in a sentence."""
 
     asks: str
+
+    @classmethod
+    def about(cls, value: Approval, plan: Plan | None) -> "AskedOut":
+        """From the ticket and its plan."""
+        return cls(**ApprovalOut.of(value).model_dump(), asks="" if plan is None else headline(plan))
 
 
 class PlanOut(BaseModel):
@@ -325,12 +331,12 @@ class IncidentDetail(IncidentOut):
 
     alerts: list[AlertOut]
     plans: list[PlanOut]
-    approvals: list[ApprovalOut]
+    approvals: list[AskedOut]
     actions: list[ActionOut]
     timeline: list[TimelineEntry]
 
 
-class ApprovalDetail(ApprovalOut):
+class ApprovalDetail(AskedOut):
     """A ticket with what it is about."""
 
     plan: PlanOut | None

@@ -64,10 +64,10 @@ def test_the_commands_say_what_they_did(ill: World, serve: Serve, monkeypatch: p
     assert again.returncode == 1
     assert "already paused by ada" in again.stderr
     assert rejected.stdout == "apr-1-1 is rejected (by mira).\n"
-    assert rejected.stderr.startswith("Not to be done: rollback")
+    assert rejected.stderr == "Not to be done: Roll back credit-risk from version 2 to 1\n"
     assert late.returncode == 1
     assert late.stderr.startswith("homeostat: Nothing changed. Approval apr-1-1 was rejected by mira")
-    assert "rollback" not in late.stderr
+    assert "Roll back" not in late.stderr
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -156,7 +156,9 @@ def test_what_was_only_registered_is_a_model_too(client: httpx.Client, ill: Worl
     ill.registry.names |= {MODEL: ("1", "2", "3"), "brought": ("1",), "of-somebody-else": ()}
     page = client.get("/api/v1/models").json()
     assert page["registry"] == "ok"
-    told = {each["model"]: (each["version"], each["versions"], each["never_served"]) for each in page["items"]}
+    told = {
+        each["model"]: (each["version"], each["versions"], each["never_served"]) for each in page["items"]
+    }
     assert told == {MODEL: ("2", 2, ["3"]), "brought": (None, 0, ["1"])}
     assert client.get("/api/v1/models/brought").json()["never_served"] == ["1"]
     ill.registry.away = True
@@ -318,4 +320,4 @@ def test_trends_are_told_in_a_word_the_bad_ones_first(client: httpx.Client, ill:
     serving = client.get(f"/api/v1/models/{MODEL}/trends").json()["items"]
     assert {one["version"] for one in serving} == {"2"}
     assert {one["undefined"] for one in serving} == {"there are 3 windows with a value; it takes 6"}
-    assert client.get("/api/v1/models/nobody/trends").status_code == 422
+    assert client.get("/api/v1/models/nobody/trends").json()["detail"] == "There is no model 'nobody'."

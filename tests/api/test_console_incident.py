@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from db.points import SqlRecordStore
 from detectors.values import MetricPoint
 from remediation.approvals import decide
+from remediation.silences import Link
 from remediation.switches import PAUSE, Switch
 from remediation.values import AuditEntry
 from serving import words
@@ -75,6 +76,17 @@ def test_what_crossed_its_threshold_is_not_thinned_away() -> None:
     shown = thinned(windows)
     assert (len(shown), shown[-1]) == (SHOWN, windows[-1])
     assert [each.window for each in shown if each.verdict == "breach"] == ["p501"]
+
+
+def test_what_explains_an_alert_is_named_and_not_told_again(console: httpx.Client, ill: World) -> None:
+    moved = replace(
+        alert(2, START_US - 60 * SECOND_US), kind="data_drift", axis="event", reason="income moved"
+    )
+    ill.records.upsert_alerts([moved])
+    with ill.journal.transaction() as unit:
+        unit.link_alerts([Link(alert=moved, incident_id="inc-1")])
+    page = console.get("/incidents/inc-1").text
+    assert "the data drift alert of 11:05:40</td>" in page
 
 
 def test_one_window_is_told_as_one() -> None:

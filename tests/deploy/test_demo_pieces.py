@@ -53,7 +53,7 @@ def test_the_summary_tells_what_happened() -> None:
     print_summary(result(), Console(file=page, width=140), kept=False)
     text = page.getvalue()
     for words in (
-        "bad_release",
+        "Bad release",
         "3.2 s",
         "96.1%",
         "resolved",
@@ -82,7 +82,7 @@ def test_in_a_narrow_terminal_no_word_of_the_summary_is_cut_and_its_paths_can_be
     assert "…" not in text
     for words in (
         "detected after",
-        "population_shift",
+        "Population shift",
         "escalated",
         both.report,
         "--home /a/home audit list",

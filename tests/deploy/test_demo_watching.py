@@ -40,6 +40,7 @@ class Calls:
             return {"items": [{"id": "inc-1", "version": "2", "summary": "Accuracy fell; more"}]}
         state = next(self._states)
         ticket = {"id": "apr-1", "plan_id": "p1", "state": "pending" if state == STATES[0] else "approved"}
+        ticket["asks"] = "Roll back m from version 2 to 1"
         times = dict.fromkeys(
             ("opened_at", "approved_at", "acted_at", "closed_at"), "2026-11-22T10:00:00+00:00"
         )
@@ -71,7 +72,8 @@ async def test_who_decides(approve: bool, tmp_path: Path) -> None:
     assert found is not None
     assert (found.outcome, found.action, tickets) == ("resolved", "rollback", ["asked"])
     told = cast(io.StringIO, screen.console.file).getvalue()
-    assert "Asks: rollback m from version 2 to version 1?" in told
+    assert "Diagnosis: Bad release (90%)" in told
+    assert "Asks: Roll back m from version 2 to 1?" in told
     by_itself = [
         ("/approvals/apr-1/approve", {"by": "demo", "reason": "approved by the demo", "plan_hash": "0f1e"})
     ]
