@@ -1,6 +1,7 @@
 """Measures of a window against the reference: how far apart two samples are, never whether that is bad."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -13,24 +14,39 @@ from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.output_measures import CONSTANT, output_measures, too_few
 from detectors.profile import Profile
 from detectors.reference import Reference
-from detectors.text import watched
+from detectors.text import WATCHED
+from detectors.thresholds import FLOORS, WITHIN
 from detectors.values import Monitor
 
+OF_NUMBERS: Final = ("missing_rate", "out_of_range_rate", "point_mass", "psi", "ks")
+"""What is measured of a numeric column."""
 
-def measure(profile: Profile, reference: Reference, monitor: Monitor) -> list[Measurement]:
+
+def measure(
+    profile: Profile, reference: Reference, monitor: Monitor, leave: Callable[[str], bool] | None = None
+) -> list[Measurement]:
     """All measures of a window that need no label.
 
     Per feature (those of the monitor, or all of the reference): missing_rate, out_of_range_rate,
     point_mass, psi and ks for numbers, missing_rate, new_category_rate and psi for categories. Of the
     model's output, see `output_measures`. Each is undefined "because ..." where it has no
     meaning; never NaN. The profile must have been counted against this reference.
+    leave: which measures nobody reads (default: none); where that is all of a number, the columns that have moved
+    nowhere beyond the floors are left out, but for the first of them.
     """
-    wanted = set(watched(monitor.features)) or set(profile.layout.names)
+    wanted = set(WATCHED.of(monitor.features)) or set(profile.layout.names)
     worth, known = _worth(profile), columns_of(reference)
     found: list[Measurement] = []
+    unread, still = leave is not None and all(map(leave, OF_NUMBERS)), 0
     for pair in column_pairs(profile, reference, worth):
-        if pair.slots.name in wanted:
-            found += _Column.of_numbers(pair, profile.rows, reference, worth).numbers(pair)
+        if pair.slots.name not in wanted:
+            continue
+        column = _Column.of_numbers(pair, profile.rows, reference, worth)
+        if unread and column.is_still(pair):
+            still += 1
+            if still > 1:
+                continue
+        found += column.numbers(pair)
     for slots in profile.layout.categorical:
         if slots.name in known and slots.name in wanted:
             column = _Column.of_categories(slots, known[slots.name], profile, reference, worth)
@@ -83,8 +99,7 @@ class _Column(NamedTuple):
         because = self._nothing_to_measure()
         if because:
             return self._undefined(("out_of_range_rate", "point_mass", "psi", "ks"), because)
-        # A sound row is outside of the reference's minimum and maximum with probability 2 / (n + 1).
-        outside = min(2 / (self.reference_size + 1), 1.0)
+        outside = self._usually_outside()
         return [
             self._missing_rate(),
             self._share("out_of_range_rate", pair.outside / self.present, outside),
@@ -94,6 +109,30 @@ class _Column(NamedTuple):
             if self.before.varied
             else undefined("ks", self.name, self.present, CONSTANT),
         ]
+
+    def is_still(self, pair: ColumnPair) -> bool:
+        """Whether a numeric column has all measures but perhaps that of a mass, and none is beyond its floor, below
+        which no threshold is."""
+        if not self.before.varied or self.before.grouped.occupied < 2 or self._nothing_to_measure():
+            return False
+        missing, mass = self.missing / self.rows - self._usually_missing(), 0.0
+        if pair.mass >= 0:
+            mass = pair.mass_rows / self.present - float(self.before.shares[pair.mass])
+        return (
+            pair.ks <= FLOORS["ks"]
+            and pair.psi <= FLOORS["psi"]
+            and abs(missing) <= WITHIN * FLOORS["missing_rate"]
+            and abs(pair.outside / self.present - self._usually_outside())
+            <= WITHIN * FLOORS["out_of_range_rate"]
+            and abs(mass) <= WITHIN * FLOORS["point_mass"]
+        )
+
+    def _usually_outside(self) -> float:
+        """A sound row is outside of the reference's minimum and maximum with probability 2 / (n + 1)."""
+        return min(2 / (self.reference_size + 1), 1.0)
+
+    def _usually_missing(self) -> float:
+        return self.before.part.missing / (self.before.part.missing + self.before.present)
 
     def categories(self, slots: CategoricalSlots, counters: Integers) -> list[Measurement]:
         """Of a categorical one."""
@@ -146,7 +185,7 @@ class _Column(NamedTuple):
             measure="missing_rate",
             feature=self.name,
             value=self.missing / self.rows,
-            reference=self.before.part.missing / before,
+            reference=self._usually_missing(),
             rows=self.rows,
             size=self.rows * self.worth,
             reference_size=before * self.ratio,

@@ -36,16 +36,15 @@ def judge(
 ) -> Judged:
     """Hold each measure against its threshold. chances: of a false breach, by kind; kinds: what was remembered of
     each; told: which measures are read (default: all)."""
-    eventful = {kind for kind, one in kinds.items() if one.streaks or one.standing != Standing()}
+    leaving = unread(told, kinds)
     found: list[Decision] = []
     seen: dict[AlertKind, bool] = {}
-    unread: dict[str, bool] = {}
+    leaves: dict[str, bool] = {}
     for one in measurements:
-        kind, leave = KINDS[one.measure], unread.get(one.measure)
+        kind, leave = KINDS[one.measure], leaves.get(one.measure)
         if leave is None:
             seen.setdefault(kind, False)
-            leave = told is not None and not told(one.measure) and kind not in eventful
-            unread[one.measure] = leave
+            leave = leaves[one.measure] = leaving is not None and leaving(one.measure)
         if leave:
             if one.value is None:
                 continue
@@ -57,6 +56,15 @@ def judge(
         if decision.verdict == "ok":
             seen[kind] = True
     return Judged(found, seen)
+
+
+def unread(told: Told | None, kinds: Mapping[AlertKind, KindState]) -> Told | None:
+    """Which measures nobody reads and no streak or statement of a person rests on; None: no measure. told, kinds: see
+    `judge`."""
+    if told is None:
+        return None
+    eventful = {kind for kind, one in kinds.items() if one.streaks or one.standing != Standing()}
+    return lambda name: not told(name) and KINDS[name] not in eventful
 
 
 def verdicts_alone(

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from detectors.columns import Coded, Column, Floats, categories, encoded
+from detectors.remembered import Remembered
 from detectors.values import FeatureSpec
 
 PARTS: Final = ("length", "unknown_words", "letters", "digits", "symbols", "foreign")
@@ -35,6 +36,10 @@ def watched(specs: Sequence[FeatureSpec]) -> tuple[str, ...]:
     return tuple(
         name for spec in specs for name in (spec.name, *(part_names(spec.name) if spec.text else ()))
     )
+
+
+WATCHED: Final = Remembered(watched)
+"""The same for the features of a monitor, which never change."""
 
 
 def as_sent(specs: Sequence[FeatureSpec]) -> list[FeatureSpec]:

@@ -7,11 +7,13 @@ little power elsewhere.
 
 import math
 from functools import lru_cache
+from typing import Final
 
 from detectors.before import columns_of
 from detectors.errors import MonitorInvalid
 from detectors.measurement import Measurement
 from detectors.reference import Reference
+from detectors.remembered import Remembered
 from detectors.sequential.budget import SEGMENTS, SEGMENTS_SHARE
 from detectors.values import AlertKind, Monitor, Task
 
@@ -115,7 +117,7 @@ _OUTPUT_TESTS: dict[Task, tuple[int, int]] = {"binary": (3, 4), "multiclass": (3
 """Tests of prediction drift and of performance by task."""
 _ESTIMATE_TESTS: dict[Task, int] = {"binary": 4, "multiclass": 2, "regression": 1}
 _PERFORMANCE: frozenset[AlertKind] = frozenset({"performance", "estimated_performance"})
-_WITHIN = 0.999
+WITHIN = 0.999
 """Of a floor: nearer to it rounding would decide."""
 _TINY = 1e-300
 _HALVINGS = 24
@@ -137,6 +139,15 @@ def false_alarm_shares(
             f"budget of model {monitor.model!r} is {budget.incidents} incidents in {budget.windows} windows; "
             "it must be more than none and less than one per window"
         )
+    tests = _TESTS.of(reference)
+    each = budget.incidents / budget.windows / len(tests)
+    if monitor.segments:
+        each *= SEGMENTS_SHARE / (SEGMENTS * len(monitor.segments)) if is_segment else 1 - SEGMENTS_SHARE
+    return {kind: each / count for kind, count in tests.items()}
+
+
+def _tests(reference: Reference) -> dict[AlertKind, int]:
+    """How many tests a window against this reference has, by kind of alert."""
     drift, performance = _OUTPUT_TESTS[reference.task]
     tests: dict[AlertKind, int] = {
         "data_quality": 0,
@@ -151,10 +162,10 @@ def false_alarm_shares(
         numeric = part.spec.kind != "categorical"
         tests["data_quality"] += 2 + (len(known[part.spec.name].masses) if numeric else 0)
         tests["data_drift"] += 2 if numeric else 1
-    each = budget.incidents / budget.windows / len(tests)
-    if monitor.segments:
-        each *= SEGMENTS_SHARE / (SEGMENTS * len(monitor.segments)) if is_segment else 1 - SEGMENTS_SHARE
-    return {kind: each / count for kind, count in tests.items()}
+    return tests
+
+
+_TESTS: Final = Remembered(_tests)
 
 
 def threshold(measurement: Measurement, chance: float) -> float | None:
@@ -199,7 +210,7 @@ def is_small(measurement: Measurement) -> bool:
         return True
     if measurement.error > 0 or measurement.measure in _ERRORS:
         floor *= measurement.unit
-    return abs(value - reference) <= _WITHIN * floor
+    return abs(value - reference) <= WITHIN * floor
 
 
 def _spread(measurement: Measurement) -> float:

@@ -63,9 +63,11 @@ def expect_each(counts: Floats, chances: Floats, facts: Facts) -> list[Expected]
     are along its slopes, and have no standard deviations."""
     values, sampling, mix, steps = measured(counts, chances, facts.by_cell, facts.concordance)
     known = [(place, name) for place, name in enumerate(MEASURES) if not isnan(values[place])]
-    nothing: dict[str, float | None] = dict.fromkeys(MEASURES)
+    nothing: dict[str, float | None] = {} if len(known) == len(MEASURES) else dict.fromkeys(MEASURES)
 
     def named(numbers: list[float]) -> dict[str, float]:
+        if not nothing:
+            return dict(zip(MEASURES, numbers, strict=True))
         return {name: numbers[place] for place, name in known}
 
     first = Expected(nothing | named(values.tolist()), named(sampling.tolist()), named(mix.tolist()))

@@ -22,7 +22,7 @@ from detectors.sequential.step import step
 from detectors.sequential.values import Memory
 from detectors.sequential.verdicts import closing, decision_of, opening
 from detectors.service.measures import tells_service
-from detectors.text import watched
+from detectors.text import WATCHED
 from detectors.values import AlertKind, Monitor
 
 
@@ -39,7 +39,7 @@ class Sequential(NamedTuple):
 def plan_for(window: Window, monitor: Monitor, reference: Reference) -> Plan:
     """The plan of the window's series. A segment is compared with its own rows of the reference; where there are too
     few, with itself, by the scores of all rows."""
-    columns, own = watched(monitor.features), own_of(reference, window.segment)
+    columns, own = WATCHED.of(monitor.features), own_of(reference, window.segment)
     source = reference if own.alone else own.reference
     return plan_of(source, window.axis, columns=columns, small=window.segment != ALL, alone=own.alone)
 

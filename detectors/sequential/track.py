@@ -11,12 +11,13 @@ the initial value is unknown (1991); Shin, Ramdas and Rinaldo, E-detectors (2022
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Floats
+from detectors.columns import Floats, Integers
 from detectors.sequential.kernels import evidence, total_evidence
 from detectors.sequential.plan import TrackPlan
 from detectors.sequential.values import Opened, Track
@@ -93,17 +94,14 @@ class Candidates:
         self.at.append(window)
         self.at_us.append(start_us)
         self.shares.append(share)
-        recent = bisect_left(self.at, window + 1 - RECENT)
-        kept = [i for i in range(recent) if i == 0 or _is_kept(self.at[i], window + 1)]
-        kept += range(recent, len(self.at))
-        self.at_sums, self.at_rows = (
-            _with(self.at_sums, kept, self.sums),
-            _with(self.at_rows, kept, self.rows),
-        )
-        if len(kept) < len(self.at):
-            self.at = [self.at[i] for i in kept]
-            self.at_us = [self.at_us[i] for i in kept]
-            self.shares = [self.shares[i] for i in kept]
+        kept = _kept(tuple(self.at))
+        self.at_sums = _with(self.at_sums, kept, self.sums)
+        self.at_rows = _with(self.at_rows, kept, self.rows)
+        if kept is not None:
+            places = kept.tolist()
+            self.at = [self.at[i] for i in places]
+            self.at_us = [self.at_us[i] for i in places]
+            self.shares = [self.shares[i] for i in places]
         self.sums = self.sums + sums
         self.rows = self.rows + rows
 
@@ -315,15 +313,28 @@ def apart(
     return Apart(difference / precision if precision else 0.0, precision)
 
 
-def _with(known: Floats, kept: list[int], last: Floats) -> Floats:
-    """Those that are kept, of which the last one is new."""
-    found = np.empty((len(kept), *last.shape))
-    if len(kept) == len(known) + 1:
+def _with(known: Floats, kept: Integers | None, last: Floats) -> Floats:
+    """Those that are kept (None: all), of which the last one is new."""
+    if kept is None:
+        found = np.empty((len(known) + 1, *last.shape))
         found[:-1] = known
     else:
+        found = np.empty((len(kept), *last.shape))
         np.take(known, kept[:-1], axis=0, out=found[:-1])
     found[-1] = last
     return found
+
+
+@lru_cache(maxsize=1_024)
+def _kept(at: tuple[int, ...]) -> Integers | None:
+    """The places of the candidates that are kept, the newest of which is the last one; None where all are. Remembered,
+    because all kinds of a series, and most series, have the same candidates."""
+    now = at[-1] + 1
+    recent = bisect_left(at, now - RECENT)
+    kept = [i for i in range(recent) if i == 0 or _is_kept(at[i], now)]
+    if len(kept) == recent:
+        return None
+    return np.array([*kept, *range(recent, len(at))], dtype=np.int64)
 
 
 def _is_kept(at: int, now: int) -> bool:

@@ -50,13 +50,19 @@ def context_of(name: SeriesName, window: ClosedWindow, profile: Profile) -> Wind
 
 
 def unlabelled(
-    context: Window, profile: Profile, monitor: Monitor, reference: Reference, lessons: Sequence[Lesson]
+    context: Window,
+    profile: Profile,
+    monitor: Monitor,
+    reference: Reference,
+    lessons: Sequence[Lesson],
+    leave: Told | None = None,
 ) -> list[Measurement]:
-    """What is measured of a window of events before its labels come. lessons: of the windows of labels so far."""
+    """What is measured of a window of events before its labels come. lessons: of the windows of labels so far; leave:
+    which measures nobody reads (default: none)."""
     trust = trust_at(lessons, reference, context.start_us)
     estimates = estimates_of(profile, reference, trust, context.segment)
     own = own_of(reference, context.segment).reference
-    return [*measure(profile, expected(own, profile), monitor), *service_measures(profile), *estimates]
+    return [*measure(profile, expected(own, profile), monitor, leave), *service_measures(profile), *estimates]
 
 
 def with_lessons(judgement: Judgement, lessons: Sequence[Lesson], end_us: int) -> Judgement:

@@ -11,7 +11,7 @@ from detectors.estimation.trust import Lesson
 from detectors.judgement import Decision, Judgement
 from detectors.reference import Reference
 from detectors.sequential.hearing import Statement, hear
-from detectors.single import Told
+from detectors.single import Told, unread
 from detectors.values import Alert, MetricPoint, Monitor, PaneSnapshot
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
@@ -52,7 +52,7 @@ class JudgeStage:
     Time is what the log says: the watermarks of the sources, which tell in order with their snapshots when
     they are idle, and for windows by time of a model that is silent how the broker's time goes on. With
     `plans` it forms the windows that were logged in a former run, instead of its own. `shows`: on which axis
-    and of which measures points are told (default: all).
+    and of which measures points are told (default: all); then none are of the performance before labels are there.
     """
 
     def __init__(
@@ -293,10 +293,12 @@ class JudgeStage:
             judgement = Judgement(decisions=(), transitions=(), state=series.state)
         elif name.axis == "event":
             series.state = begun(series, window, self._axis(name.model, name.axis).series.values())
-            found = unlabelled(context, profile, monitor, reference, self._lessons(name))
+            leave = unread(told, series.state.kinds)
+            found = unlabelled(context, profile, monitor, reference, self._lessons(name), leave)
             judgement = decide(context, found, monitor, reference, series.state, profile, told)
-            shown = verdicts(context, profile, monitor, reference, with_drift=False, told=told)
-            shown = (*shown, *further(context, profile, monitor, reference))
+            shown = further(context, profile, monitor, reference)
+            if told is None or profile.labelled:
+                shown = (*verdicts(context, profile, monitor, reference, False, told=told), *shown)
         else:
             axis, lessons = self._axis(name.model, name.axis), self._lessons(name)
             judgement = judge_labels(axis, series, context, profile, monitor, reference, lessons, told)
