@@ -22,6 +22,7 @@ from remediation.values import Desired, Incident
 
 _LATENCY = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 _FAILURES = ("error_rate", "missing_rate")
+_FAMILIES = (_LATENCY, _FAILURES)
 _LAST = 5
 """Windows right before a release."""
 _WORSE = 1.5
@@ -51,7 +52,7 @@ def lines(
     released_us = release.by.at_us
     told = _told_before(unit, incident, version, released_us)
     found: dict[str, float] = {}
-    for measures in (_LATENCY, _FAILURES):
+    for measures in _FAMILIES:
         known = {
             measure: _points(
                 unit, incident.model, version, measure, released_us - seconds(history_s), released_us
@@ -76,9 +77,10 @@ def as_before(point: MetricPoint, known: Lines) -> bool:
 
 
 def is_lasting(alert: Alert, known: Lines) -> bool:
-    """Whether an alert is only about what was ill before the release."""
+    """Whether an alert is only about what was ill before the release: of slow requests, of failing ones, or of both."""
+    ill = [family for family in _FAMILIES if known.keys() & set(family)]
     return bool(alert.evidence) and all(
-        each.feature is None and each.measure in known for each in alert.evidence
+        each.feature is None and any(each.measure in family for family in ill) for each in alert.evidence
     )
 
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from detectors.values import Alert, Evidence
-from remediation.lasting import as_before, lines
+from remediation.lasting import as_before, is_lasting, lines
 from remediation.values import Desired, Incident
 from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, World, alert, point
@@ -151,3 +152,21 @@ def test_what_a_release_took_of_a_service_has_to_come_back_and_no_more(
     for value, expected in ((in_order, True), (out_of_order, False)):
         after = point("1", end_us=released_us + 40 * S, value=value, axis="event", measure="error_rate")
         assert as_before(after, known) is expected
+
+
+@pytest.mark.parametrize(
+    ("measures", "expected"),
+    [
+        (["error_rate"], True),
+        (["error_rate", "missing_rate"], True),
+        (["error_rate", "latency_p95_ms"], False),
+        ([], False),
+    ],
+)
+def test_an_alert_is_of_what_was_ill_before_only_if_all_that_it_names_is(
+    measures: list[str], expected: bool
+) -> None:
+    """A request without an answer has failed: both measures say the same, and only one of them may have points."""
+    shown = tuple(replace(SLOW, measure=each) for each in measures)
+    told = alert("data_quality", version="1", at_us=60 * S, evidence=shown)
+    assert is_lasting(told, {"error_rate": 0.2}) is expected
