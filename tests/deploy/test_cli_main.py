@@ -59,6 +59,21 @@ print([name for name in (*large, "scipy", "sklearn", "sqlalchemy", "torch") if n
     assert done.stderr.strip() == "[]"
 
 
+def test_an_interrupt_before_anything_is_imported_ends_in_a_word() -> None:
+    program = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from deploy.command import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "homeostat: stopped.\n")
+
+
 def test_brackets_in_data_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     _show({"items": [{"by": "x[/b] y[red]"}], "next_cursor": None}, False, {"by": "by"})
     assert "x[/b] y[red]" in capsys.readouterr().out
