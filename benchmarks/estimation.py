@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
@@ -130,9 +131,8 @@ def _learn(log: Log) -> tuple[Reference, Estimator]:
         threshold=log.threshold,
     )
     estimator = build_estimator(reference, features, log.said[rows], log.scores[rows], log.labels[rows])
-    say(
-        f"{log.name}: {estimator.cells and getattr(estimator.cells, 'map', '')}, {len(estimator.to_json())} bytes"
-    )
+    size = len(msgspec.json.encode(estimator))
+    say(f"{log.name}: {estimator.cells and getattr(estimator.cells, 'map', '')}, {size} bytes")
     return reference, estimator
 
 
