@@ -270,12 +270,21 @@ def scenarios(options: argparse.Namespace) -> dict[str, Callable[[], Scenario]]:
     """All of them by id."""
     small, large = 10_000, 100_000
     gaussian, wide = numeric_source(), numeric_source(widened(1.2))
+    autoregressive = autoregressive_source(0.5)
     return {
         "budget.gaussian20.w1000": lambda: budget("gaussian20.w1000", gaussian, 1_000, options, small),
         "budget.gaussian20.w200": lambda: budget("gaussian20.w200", gaussian, 200, options, small),
         "budget.gaussian20.w5000": lambda: budget("gaussian20.w5000", gaussian, 5_000, options, small),
         "budget.mixed17": lambda: budget("mixed17", mixed_source(options.data), 1_000, options, small),
-        "budget.ar1": lambda: budget("ar1", autoregressive_source(0.5), 1_000, options, small),
+        "budget.mixed17.w200": lambda: budget(
+            "mixed17.w200", mixed_source(options.data), 200, options, small
+        ),
+        "budget.mixed17.w5000": lambda: budget(
+            "mixed17.w5000", mixed_source(options.data), 5_000, options, small
+        ),
+        "budget.ar1": lambda: budget("ar1", autoregressive, 1_000, options, small),
+        "budget.ar1.w200": lambda: budget("ar1.w200", autoregressive, 200, options, small),
+        "budget.ar1.w5000": lambda: budget("ar1.w5000", autoregressive, 5_000, options, small),
         "budget.everything": lambda: whole(options, small),
         "budget.segments": lambda: segments_budget(options, BUDGET),
         "power.segment": lambda: segment_power(options, BUDGET),
