@@ -19,6 +19,7 @@ from detectors.concept.run import steps
 Scores = dict[str, float]
 Floats = npt.NDArray[np.float64]
 
+BONFERRONI: Final = ", Bonferroni"
 DELTAS: Final = tuple(10.0**-power for power in range(1, 13))
 """Settings of ADWIN that are tried, from the most to the least eager."""
 
@@ -44,7 +45,7 @@ class Tests:
             ("t-test", _welch(before, now)),
         ):
             everything = np.array([*surprises, *categories])
-            found[f"SciPy {test} and chi-squared, Bonferroni"] = float(everything.max())
+            found[f"SciPy {test} and chi-squared{BONFERRONI}"] = float(everything.max())
             ranked = np.sort(everything)[::-1] - np.log(len(everything) / np.arange(1, len(everything) + 1))
             found[f"SciPy {test} and chi-squared, Benjamini-Hochberg"] = float(ranked.max())
         return found
