@@ -58,10 +58,9 @@ class LabelFile:
         """Labels that belong to no prediction asked for, or (without times) that a later one has replaced."""
         return int(len(self._used) - self._used.sum())
 
-    def of(self, ids: list[str]) -> tuple[Places, npt.NDArray[np.float64], Times]:
+    def of(self, ids: list[str], *, once: bool = False) -> tuple[Places, npt.NDArray[np.float64], Times]:
         """Which of the ids have labels (by place, again for each label), the labels, and their times (-1 where
-        there are none). A label with a time is given once, with the first row of its id: it is for those of all
-        versions."""
+        there are none). `once`: a label with a time is given with the first row of its id only."""
         keys = keys_of(ids)
         low = np.searchsorted(self._keys, keys, side="left")
         high = np.searchsorted(self._keys, keys, side="right")
@@ -71,7 +70,7 @@ class LabelFile:
         starts = np.cumsum(counts) - counts
         found = np.repeat(low - starts, counts) + np.arange(int(counts.sum()))
         places = np.repeat(np.arange(len(ids)), counts)
-        if self.timed:
+        if once and self.timed:
             new = self._first(found)
             found, places = found[new], places[new]
         self._used[found] = True

@@ -241,7 +241,8 @@ class Feed:
         if not self._roles.has_outputs or (self._label_file is None and not self._roles.has_labels):
             return _Labels.none()
         if self._label_file is not None:
-            places, values, times_us = self._label_file.of(ids.objects[chosen].tolist())
+            # As live: a label is sent once, and is for the predictions of all versions.
+            places, values, times_us = self._label_file.of(ids.objects[chosen].tolist(), once=True)
             places = chosen[places]
         else:
             places, values, times_us = chosen, rows.labels[chosen], rows.label_times_us[chosen]
