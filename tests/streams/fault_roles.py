@@ -39,6 +39,8 @@ import json, sys
 from pathlib import Path
 role, options = sys.argv[1], json.loads(sys.argv[2])
 folder, ready = Path(options.pop("folder")), Path(options.pop("ready"))
+from deploy.logs import configure_logging
+configure_logging("INFO")
 from streams.telemetry import Telemetry
 telemetry = Telemetry(role)
 ready.with_suffix(".port").write_text(str(telemetry.serve(0)))

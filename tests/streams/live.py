@@ -21,7 +21,9 @@ from tests.patience import patient_s
 PROGRAM = """
 import sys
 from pathlib import Path
+from deploy.logs import configure_logging
 from streams.app import StreamsConfig, run_judge, run_profile
+configure_logging("INFO")
 role, broker, folder, partitions, instance = sys.argv[1:6]
 ready = Path(folder) / f"{role}-{instance}.ready"
 config = StreamsConfig(
