@@ -156,9 +156,9 @@ def test_the_doctor_says_what_is_not_set(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (doctor._playbooks, "playbooks: [{name: p, steps: [{action: dance}]}]", "fail", "step 1 (dance)"),
         (doctor._playbooks, "playbooks: [{name: p, steps: [{action: rollback}]}]", "ok", "1 of"),
-        (doctor._playbooks, "", "warn", "1 findings"),
+        (doctor._playbooks, "", "warn", "1 finding"),
         (doctor._policy, "rules: [{quorum: 2}]", "fail", "name at least one person"),
-        (doctor._policy, "people: {mira: {}}", "ok", "1 people"),
+        (doctor._policy, "people: {mira: {}}", "ok", "1 person"),
     ],
 )
 def test_the_doctor_reads_the_files(
