@@ -12,10 +12,12 @@ HOMEOSTAT_BROKER set):
 """
 
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -28,6 +30,7 @@ logger = logging.getLogger("homeostat")
 
 _MAX_TOLD_REASONS = 100
 _told: set[str] = set()
+_flushing: list[Any] = []
 
 Output: TypeAlias = Literal["prediction", "probability"]
 
@@ -136,8 +139,10 @@ class LoggingModel(PythonModel):
         self._options: dict[str, Any] = {"model": model, "version": version, **options}
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the model inside, and begin to send."""
-        homeostat.init()
+        """Load the model inside, and begin to send, unless the host does already, with settings of its own."""
+        if not homeostat.is_open():
+            homeostat.init()
+        _flush_with_uvicorn()
         self._inner = log_model_calls(load_model(context.artifacts["model"]), **self._options)
 
     def predict(
@@ -145,6 +150,25 @@ class LoggingModel(PythonModel):
     ) -> Any:
         """What the model inside says. MLflow warns of every other type hint, and of none; arrays do as well."""
         return self._inner.predict(model_input, params)
+
+
+def _flush_with_uvicorn() -> None:
+    """Where uvicorn serves, as in MLflow's servers, flush when it has answered its last request: it then ends by the
+    signal that it was stopped with, and no exit handler runs."""
+    server: Any = getattr(sys.modules.get("uvicorn.server"), "Server", None)
+    shutdown = getattr(server, "shutdown", None)
+    if shutdown is None or shutdown in _flushing:
+        return
+
+    @wraps(shutdown)
+    async def flushing(*args: Any, **kwargs: Any) -> None:
+        try:
+            await shutdown(*args, **kwargs)
+        finally:
+            await homeostat.aflush(None)
+
+    _flushing.append(flushing)
+    server.shutdown = flushing
 
 
 def _columns_of(given: Any, names: Sequence[str] | None) -> dict[str, Any]:
