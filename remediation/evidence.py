@@ -149,11 +149,9 @@ def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> F
     begun that has to do with it."""
     onset_us = incident.change_us
     changes = unit.changes(since_us=onset_us - seconds(near_s), until_us=onset_us + seconds(near_s))
-    own = unit.alerts(incident.id)
-    alerts = (*_carried_over(unit, incident, own), *own)
     return Facts(
         incident=incident,
-        alerts=alerts,
+        alerts=alerts_of(unit, incident),
         points=(),
         deployments=tuple(unit.deployments(incident.model)),
         desired=unit.desired(incident.model),
@@ -161,6 +159,12 @@ def gather(unit: Reader, incident: Incident, *, now_us: int, near_s: float) -> F
         now_us=now_us,
         changes=near(changes, incident.model, onset_us, near_s),
     )
+
+
+def alerts_of(unit: Reader, incident: Incident) -> tuple[Alert, ...]:
+    """Those that hold still though they came to the incident before, and its own."""
+    own = unit.alerts(incident.id)
+    return (*_carried_over(unit, incident, own), *own)
 
 
 def still_so(unit: Reader, facts: Facts) -> bool:

@@ -12,7 +12,7 @@ from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.diagnosing import Diagnosing
 from remediation.diagnosis import diagnose, needs_testimony
-from remediation.evidence import Facts, still_so, with_points
+from remediation.evidence import Facts, alerts_of, still_so, with_points
 from remediation.executor import Executor
 from remediation.hearings import Hearings
 from remediation.looks import Looks
@@ -230,7 +230,7 @@ class Lifecycle:
         over = now_us >= approval.expires_us
         frozen = approvals.frozen(self.config.policy, plan, approval, now_us)
         moved = approvals.world_moved(unit, plan) or (frozen if over else None)
-        alerts = unit.alerts(incident.id)
+        alerts = alerts_of(unit, incident)
         if moved is None and alerts and not still_firing(alerts, incident.version):
             moved = "every alert was cleared before it was begun"
         if moved is None and now_us >= approvals.good_until_us(approval):

@@ -8,11 +8,13 @@ import pytest
 
 from remediation.approvals import Result, decide
 from remediation.policy import Freeze, Person, Policy
+from remediation.silences import Link
 from remediation.switches import PAUSE
 from remediation.turning import turn as turn_by_policy
+from remediation.values import Incident
 from tests.remediation.fakes import S
 from tests.remediation.test_policy import POLICY, Desk
-from tests.remediation.world import World, alert
+from tests.remediation.world import MODEL, World, alert
 
 turn = partial(turn_by_policy, policy=Policy(), channel="cli", by="ada", reason="an exercise")
 
@@ -74,7 +76,7 @@ async def test_what_got_well_while_an_approved_plan_waited_is_left_alone() -> No
     assert _approve(world) == Result.DONE
     await world.round()
     assert not world.journal.state.actions
-    await world.agent.receive(alert(state="resolved", version="2", at_us=world.clock.now_us() + S))
+    await world.agent.receive(alert(state="cleared", version="2", at_us=world.clock.now_us() + S))
     turn(cast(Any, world.journal), world.clock, PAUSE, on=False)
     for _ in range(3):
         await world.round()
@@ -82,6 +84,36 @@ async def test_what_got_well_while_an_approved_plan_waited_is_left_alone() -> No
     assert (ticket.state, world.journal.state.actions, world.serves()) == ("void", {}, "2")
     assert "every alert was cleared" in (ticket.reason or "")
     assert world.incidents()[0].state == "resolved"
+
+
+async def test_an_illness_that_people_were_told_of_before_keeps_an_approval_alive() -> None:
+    """It is a fact of the diagnosis: were it none here, the same plan would be approved and void for ever."""
+    world = World()
+    world.verdict = None
+    told = await world.bad_release()
+    then_us = world.clock.now_us() - 30 * S
+    past = Incident(
+        id="past",
+        model=MODEL,
+        version="2",
+        state="resolved",
+        change_us=then_us,
+        opened_us=then_us,
+        closed_us=then_us,
+    )
+    with world.journal.transaction() as unit:
+        unit.add_incident(past, actor="agent")
+        unit.link_alerts([Link(alert=alert("data_drift", at_us=then_us), incident_id=past.id)])
+    await world.agent.receive(told)
+    await world.run(until=lambda: bool(world.journal.state.approvals))
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=True)
+    assert _approve(world) == Result.DONE
+    await world.agent.receive(alert(state="cleared", at_us=world.clock.now_us() + S))
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=False)
+    for _ in range(5):
+        await world.round()
+    (ticket,) = world.journal.state.approvals.values()
+    assert (ticket.state, world.serves()) == ("approved", "1")
 
 
 @pytest.mark.parametrize(("glass", "serves"), [(False, "2"), (True, "1")])
