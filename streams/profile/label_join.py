@@ -64,9 +64,13 @@ def _apply(
     rows = state.table.row(outcomes.row)
     new = values[outcomes.position]
     fresh = np.isnan(outcomes.old)
-    timely = _timely(state, rows, times_us[outcomes.position], monitor)
-    again = len(fresh) - int(np.count_nonzero(fresh))
-    kept = _kept(state, rows, times_us, outcomes.position, monitor) if again else fresh
+    known_us = times_us[outcomes.position]
+    again, kept = len(fresh) - int(np.count_nonzero(fresh)), fresh
+    if again:
+        marks_us = np.maximum.accumulate(np.maximum(times_us, state.label.state.watermark_us))
+        marks_us = marks_us[outcomes.position]
+        known_us, kept = np.where(fresh, known_us, marks_us), _kept(state, rows, marks_us, monitor)
+    timely = _timely(state, rows, known_us, monitor)
     known = rows if not again else rows[fresh]
     touched = state.pane_keys(known["series"], known["label_pane"])
     for first, end in state.label.stretches(times_us, span_us, touched, monitor):
@@ -83,23 +87,23 @@ def _apply(
             state.correct_outcomes(rows[revised], outcomes.old[revised], new[revised], monitor, *chosen)
 
 
-def _timely(state: ModelState, rows: Rows, times_us: Indices, monitor: Monitor) -> Flags:
+def _timely(state: ModelState, rows: Rows, known_us: Indices, monitor: Monitor) -> Flags:
     """Which labels, and what they revise, were known before the prediction's pane was beyond correction: a file, and a
     producer that was cut off, send labels behind later predictions, and must give the same numbers.
 
-    Of a label that is revised only its pane is remembered, which lies on one side of the limit: nothing is taken back
-    that was never counted."""
+    known_us: of a first label its own time. Of a revision the latest time of a label until it came: behind one that was
+    too late none is in time. Of the first label only its pane is remembered, which lies on one side of the limit. So
+    nothing is taken back that was never counted."""
     places_us, panes_us = (state.table.starts_us(rows[name]) for name in ("label_pane", "pane"))
     limits_us = panes_us + _us(monitor.pane_s) + lateness_us(monitor)
-    return np.maximum(times_us, places_us) < limits_us
+    return np.maximum(known_us, places_us) < limits_us
 
 
-def _kept(state: ModelState, rows: Rows, times_us: Indices, position: Indices, monitor: Monitor) -> Flags:
+def _kept(state: ModelState, rows: Rows, marks_us: Indices, monitor: Monitor) -> Flags:
     """Which labels come while the label's pane that they revise can still be corrected: by the labels before each of
     them, wherever their batch begins."""
-    marks_us = np.maximum.accumulate(np.maximum(times_us, state.label.state.watermark_us))
     ends_us = state.table.starts_us(rows["label_pane"]) + _us(monitor.pane_s)
-    return ends_us > marks_us[position] - lateness_us(monitor)
+    return ends_us > marks_us - lateness_us(monitor)
 
 
 def _us(seconds: float) -> int:

@@ -253,6 +253,20 @@ def test_a_revision_takes_back_only_what_was_counted(times_s: tuple[float, float
     assert sum(driver.profile(one).labelled for one in label.values()) == 1
 
 
+def test_a_revision_out_of_order_takes_back_nothing_that_was_never_counted() -> None:
+    """The second label comes too late for the prediction's window. The third one is older, and finds the second."""
+    events, driver = at_seconds(0.5), Driver(lateness_s=30.0)
+    driver.predict(events, 0)
+    right = float(events.predictions[0])
+    for value, time_s in ((right, 1.5), (1 - right, 40.0), (right, 2.0)):
+        times_us = START_US + np.array([int(time_s * SECOND_US)])
+        driver.label(events, 0, values=np.array([value]), times_us=times_us)
+    for profile in (driver.profile(driver.panes(axis)["1", at]) for axis, at in (("event", 0), ("label", 1))):
+        assert min(profile.confusion) >= 0
+        assert profile.confusion.tp + profile.confusion.tn == profile.labelled == 1
+    assert driver.counts().revised == 2
+
+
 def test_a_label_of_an_unknown_class_is_a_label_and_can_be_revised() -> None:
     events, driver = at_seconds(0.5), Driver()
     schema = build_schema(MODEL, "2", [FeatureSchema(name="age")], task="binary", classes=["no", "yes"])
