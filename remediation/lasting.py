@@ -90,6 +90,10 @@ def open_what_remains(unit: Unit, incident: Incident, *, now_us: int, hold_s: fl
     desired = unit.desired(incident.model)
     if desired is None:
         return None
+    own = still_firing(unit.alerts(incident.id), incident.version)
+    if incident.version == desired.version and all(map(of_operation, own)):
+        # The service is what was cured: its all clear comes later than the proof.
+        return None
     ill = _of_service(unit, incident, desired.version)
     past = unit.incidents(model=incident.model, limit=_PAST)
     left = [
@@ -99,7 +103,7 @@ def open_what_remains(unit: Unit, incident: Incident, *, now_us: int, hold_s: fl
         and each.state != "resolved"
         and now_us - (each.closed_us or 0) <= seconds(hold_s)
     ]
-    if not ill or any(_of_service(unit, each, desired.version) for each in left):
+    if not ill or any(_was_told(unit, each, desired.version) for each in left):
         return None
     first = min(ill, key=lambda each: (each.change_us, each.id))
     note = f"{incident.id} is resolved, and was about something else"
@@ -136,6 +140,13 @@ def _of_service(unit: Reader, incident: Incident, version: str) -> list[Alert]:
     return [each for each in still_firing(unit.alerts(incident.id), version) if _is_of_service(each)]
 
 
+def _was_told(unit: Reader, past: Incident, version: str) -> bool:
+    """Whether people were told by an incident that the service of a version is ill; what remained of another one has no
+    alerts of its own."""
+    same = past.version == version and past.cause == "serving_problem"
+    return same or bool(_of_service(unit, past, version))
+
+
 def _is_of_service(alert: Alert) -> bool:
     return of_operation(alert) and not of_traffic(alert)
 
@@ -143,16 +154,18 @@ def _is_of_service(alert: Alert) -> bool:
 def _points(
     unit: Reader, model: str, version: str, measure: str, since_us: int, until_us: int
 ) -> list[MetricPoint]:
+    # Nothing that came later may use up the limit: there is a point of every feature and segment, too.
     found = unit.points(
-        model, version=version, measures=(measure,), axis="event", since_us=since_us, limit=_MANY
+        model,
+        version=version,
+        measures=(measure,),
+        axis="event",
+        since_us=since_us,
+        until_us=until_us + 1,
+        limit=_MANY,
     )
     return [
-        each
-        for each in found
-        if each.feature is None
-        and each.segment == "all"
-        and each.value is not None
-        and each.end_us <= until_us
+        each for each in found if each.feature is None and each.segment == "all" and each.value is not None
     ]
 
 

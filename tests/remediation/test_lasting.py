@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from detectors.values import Alert, Evidence
-from remediation.lasting import as_before, is_lasting, lines
+from remediation.lasting import as_before, is_lasting, lines, open_what_remains
+from remediation.silences import Link
 from remediation.values import Desired, Incident
 from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, World, alert, point
@@ -121,6 +122,59 @@ async def test_a_service_that_falls_ill_while_something_else_is_cured_is_told_on
     assert found == ([told, cured] if known else [cured, told])
 
 
+async def test_a_service_that_is_left_to_people_is_not_told_again_by_the_next_release() -> None:
+    world = World()
+    await world.healthy_release()
+    for version in ("2", "3"):
+        world.registry.add(MODEL, version, "bad")
+        world.ill.add((MODEL, version))
+        await world.deploy(version)
+        world.pass_time(6)
+        now_us = world.clock.now_us()
+        await world.agent.receive(alert(version=version, at_us=now_us, change_us=now_us - 6 * S))
+        await world.run(until=lambda: world.serves() == "1")
+        await world.agent.receive(_slow(world, f"after {version}"))
+        await world.run()
+    told = [(each.cause, each.version) for each in world.incidents()]
+    assert told == [("bad_release", "2"), ("serving_problem", "1"), ("bad_release", "3")]
+
+
+async def test_a_service_that_was_cured_is_not_told_again_before_its_all_clear() -> None:
+    world = World()
+    await world.healthy_release()
+    now_us = world.clock.now_us()
+    cured = Incident(
+        id="own", model=MODEL, version="1", state="verifying", change_us=now_us, opened_us=now_us
+    )
+    with world.journal.transaction() as unit:
+        unit.add_incident(cured, actor="agent")
+        unit.link_alerts([Link(alert=_slow(world, "cured"), incident_id=cured.id)])
+        assert open_what_remains(unit, cured, now_us=now_us, hold_s=3_600) is None
+
+
+def test_what_was_ill_before_is_found_however_many_windows_and_features_came_since() -> None:
+    world = World()
+    world.clock.advance(100)
+    released_us = world.clock.now_us()
+    more: dict[str, Any] = {"axis": "event", "measure": "missing_rate"}
+    world.record(point("1", end_us=released_us, value=0.1, breach=True, **more))
+    world.record(point("2", end_us=released_us + 10 * S, value=0.3, breach=True, **more))
+    for later in range(10_000):
+        world.record(point("1", end_us=released_us + 20 * S + later, value=0.0, feature="age", **more))
+    incident = Incident(id="i", model=MODEL, version="2", change_us=released_us, opened_us=released_us)
+    deployments, acted_us = _deployments(released_us), released_us + 20 * S
+    with world.journal.reading() as unit:
+        known = lines(unit, incident, deployments, "1", acted_us=acted_us, history_s=3_600)
+    assert known.keys() == {"missing_rate"}
+
+
+def _deployments(released_us: int) -> list[Desired]:
+    return [
+        Desired(model=MODEL, version=each, digest=each, epoch=at, decided_by="d", reason="r", at_us=at)
+        for each, at in (("1", 1), ("2", released_us))
+    ]
+
+
 def _slow(world: World, name: str) -> Alert:
     now_us = world.clock.now_us()
     return alert(
@@ -139,10 +193,7 @@ def test_what_a_release_took_of_a_service_has_to_come_back_and_no_more(
     world = Failing()
     world.clock.advance(100)
     released_us = world.clock.now_us()
-    deployments = [
-        Desired(model=MODEL, version=each, digest=each, epoch=at, decided_by="d", reason="r", at_us=at)
-        for each, at in (("1", 1), ("2", released_us))
-    ]
+    deployments = _deployments(released_us)
     for version, value, at_us in (("1", before, released_us), ("2", ill, released_us + 10 * S)):
         more: dict[str, Any] = {"axis": "event", "measure": "error_rate", "breach": True}
         world.record(point(version, end_us=at_us, value=value, **more))
