@@ -15,14 +15,13 @@ _NONE: Final = "none"
 
 
 def put_on_record(settings: Settings, journal: "SqlJournal", role: str, policy: "Policy") -> None:
-    """An entry of the audit log where `role` (`agent`, `api`) starts with another file than the last time, or with none
-    any more."""
+    """An entry of the audit log where `role` (`agent`, `api`) starts the first time, with another file than the last
+    time, or with none any more. That there was none is told, too: a file that comes later was not in force before."""
     digest = _NONE if settings.policy is None else sha256(settings.policy.read_bytes()).hexdigest()
     subject = f"policy/{role}"
     with journal.transaction() as unit:
         last = unit.audit_entries(action=_IN_FORCE, subject=subject, limit=1)
-        before = last[0].detail.get("sha256") if last else _NONE
-        if digest == before:
+        if last and digest == last[0].detail.get("sha256"):
             return
         detail = {"sha256": digest, "people": len(policy.people), "rules": len(policy.rules)}
         unit.audit(actor=role, action=_IN_FORCE, subject=subject, detail=detail)

@@ -117,7 +117,13 @@ def test_the_log_tells_when_who_may_decide_has_changed(home: Home, monkeypatch: 
     assert home.told() == [*first, ("agent", "policy/agent", 2), ("agent", "policy/agent", 0)]
 
 
-def test_without_a_policy_there_is_nothing_to_tell(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_file_was_not_in_force_before(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = str(home.file)
     monkeypatch.delenv("HOMEOSTAT_POLICY")
-    home.start()
-    assert home.told() == []
+    for _ in range(2):
+        home.start()
+    assert home.told() == [("agent", "policy/agent", 0)]
+    home.file.write_text(IDLE)
+    monkeypatch.setenv("HOMEOSTAT_POLICY", named)
+    with pytest.raises(UserError, match="break_glass names the roles admn"):
+        home.start()
