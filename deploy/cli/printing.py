@@ -79,7 +79,7 @@ def show_table(
 
 def _cell(value: object, lines: bool) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < _WHOLE else f"{value:,.0f}"
+        return f"{value:.4g}" if abs(value) < _WHOLE - 0.5 else f"{value:,.0f}"
     text = "" if value is None else str(value)
     if _RFC_3339.fullmatch(text):
         return moment(text)

@@ -278,19 +278,28 @@ def actions_cancel(
     body: dict[str, object] = {"by": by or whoami(), "reason": reason, "dry_run": dry_run}
     answer = _client().post(f"/actions/{action_id}/cancel", body)
     if dry_run:
-        typer.echo(_would_cancel(answer))
+        typer.echo(told_of_cancelling(answer))
         return
     typer.echo(f"{answer['id']} goes no further: what it decided is taken back, and people go on from there.")
     typer.echo(f"How it ends: homeostat incidents show {answer['incident_id']}", err=True)
 
 
-def _would_cancel(action: dict[str, Any]) -> str:
+def told_of_cancelling(action: dict[str, Any]) -> str:
+    """What would come of stopping the action now."""
+    from remediation.actions import CANCEL
+
     steps = action["steps"]
-    under_way = next((each["name"] for each in steps if each["state"] == "intended"), "none")
-    decided = [each["name"] for each in steps if each["state"] == "done" and "decide" in each["name"]]
-    back = "what it decided would be taken back" if decided else "it has decided nothing yet"
     what = f"{action['id']} ({action['kind']} of {action['model']})"
-    return f"{what} would go no further than the step {under_way}; {back}."
+    if any(each["name"] == CANCEL for each in steps):
+        return f"{what} is stopped already; nothing more would come of it."
+    under_way = [each["name"] for each in steps if each["state"] == "intended"]
+    further = f"than the step {under_way[0]}" if under_way else "than it is"
+    begun = {each["name"] for each in steps}
+    if "call" in begun:
+        back = "what it called for would be taken back where its plan says how"
+    else:
+        back = "what it decided would be taken back" if "decide" in begun else "it has decided nothing yet"
+    return f"{what} would go no further {further}; {back}."
 
 
 @actions.command("list")

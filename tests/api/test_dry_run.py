@@ -11,7 +11,7 @@ from db.engine import reading
 from db.tables import Base
 from deploy.cli import records
 from deploy.cli.client import ApiClient
-from deploy.cli.records import actions_cancel, models_promote
+from deploy.cli.records import actions_cancel, models_promote, told_of_cancelling
 from deploy.settings import Settings
 from remediation.policy import Person, Policy, Rule
 from remediation.promotion import promote
@@ -102,3 +102,20 @@ def test_the_commands_say_what_would_be(
     assert f"{MODEL} would serve version 1 (epoch 3)." in told
     assert "would go no further than the step acknowledge; what it decided would be taken back." in told
     assert rows(real) == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ({"decide": "done", "publish": "done", "cancel": "intended"}, "is stopped already; nothing more"),
+        (
+            {"decide": "done", "publish": "done"},
+            "no further than it is; what it decided would be taken back.",
+        ),
+        ({"collect": "intended"}, "no further than the step collect; it has decided nothing yet."),
+        ({"call": "done"}, "than it is; what it called for would be taken back where its plan says how."),
+    ],
+)
+def test_what_a_cancellation_would_come_to_is_true_of_every_step(steps: dict[str, str], told: str) -> None:
+    rows = [{"name": name, "state": state} for name, state in steps.items()]
+    assert told in told_of_cancelling({"id": "act-1", "kind": "retrain", "model": MODEL, "steps": rows})

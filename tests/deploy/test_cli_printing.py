@@ -72,6 +72,8 @@ def test_a_text_of_several_lines_is_one_line_in_a_pipe(
 
 
 def test_a_number_is_told_with_as_many_digits_as_people_read(capsys: pytest.CaptureFixture[str]) -> None:
-    show_table([{"now": now} for now in (0.9251736111, 8.027e-05, 0.0, 1_609_816.4, 97_000)], ["now"])
+    show_table(
+        [{"now": now} for now in (0.9251736111, 8.027e-05, 0.0, 9_999.6, 1_609_816.4, 97_000)], ["now"]
+    )
     told = [line.rstrip() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert told == ["0.9252", "8.027e-05", "0", "1,609,816", "97000"]
+    assert told == ["0.9252", "8.027e-05", "0", "10,000", "1,609,816", "97000"]
