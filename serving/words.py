@@ -338,7 +338,10 @@ def _model(subject: str, verb: str, detail: dict[str, Any]) -> tuple[str, Status
         return _with(f"A version of {version} {ending}", detail.get("why") or detail.get("reason")), toned(
             "", "busy"
         )
-    what = "shall serve" if verb == "desired" else verb.replace("_", " ")
+    if verb in ("sign_intended", "sign_failed"):
+        what = "is about to be signed" if verb == "sign_intended" else "could not be signed"
+    else:
+        what = "shall serve" if verb == "desired" else verb.replace("_", " ")
     return _with(f"Version {version} {what}", detail.get("why") or detail.get("reason")), toned("", "busy")
 
 

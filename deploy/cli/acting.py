@@ -34,9 +34,9 @@ def recorded(
 ) -> Generator[dict[str, object]]:
     """Tell the audit log of what the block does: before it, and of its outcome, so that a process that dies in between
     leaves a record. `verbs`: `("model.register", "model.registered")` makes `model.register_intended` with `detail`,
-    and then `model.registered` with what the block has put in too (under `subject` another subject), or
-    `model.register_failed` with the reason. Where there is no database nothing is told, and with `loud` the person
-    hears of it."""
+    and then `model.registered` with what the block has put in too (under `subject` another subject, under `action`
+    another ending), or `model.register_failed` with the reason. Where there is no database nothing is told, and with
+    `loud` the person hears of it."""
     imperative, done = verbs
     write = _writer(by, loud)
     write(f"{imperative}_intended", subject, detail)
@@ -46,7 +46,7 @@ def recorded(
     except Exception as error:
         write(f"{imperative}_failed", subject, {**detail, "why": str(error)})
         raise
-    write(done, str(outcome.pop("subject", subject)), outcome)
+    write(str(outcome.pop("action", done)), str(outcome.pop("subject", subject)), outcome)
 
 
 def _asked(by: str | None, roles: "Callable[[Policy], tuple[str, ...]]") -> str:

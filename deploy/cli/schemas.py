@@ -65,6 +65,8 @@ def schemas_register(
             told = record.enter_context(recorded(who, subject, verbs, {"force": force}, loud=False))
         found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
         told |= {"revision": schema.revision, "outcome": found.outcome}
+        if found.outcome == "refused":
+            told["action"] = "schema.register_refused"
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:

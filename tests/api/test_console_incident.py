@@ -165,6 +165,8 @@ def test_messages_are_told_without_the_keys_of_machines(kind: str, told: str) ->
     [
         ("model.registered", {"reason": "CI run 7"}, "Version 7 registered: CI run 7"),
         ("model.signed", {"reason": "looked at"}, "Version 7 signed: looked at"),
+        ("model.sign_intended", {"reason": "looked at"}, "Version 7 is about to be signed: looked at"),
+        ("model.sign_failed", {"why": "no such key"}, "Version 7 could not be signed: no such key"),
         ("model.promoted", {"version": "7", "reason": "go"}, "Version 7 promoted: go"),
     ],
 )

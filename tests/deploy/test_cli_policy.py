@@ -220,6 +220,9 @@ def test_which_monitor_and_schema_was_published_is_on_record(
         for more in (("--dry-run",), ()):
             done = CliRunner().invoke(app, [*words, "--by", "mira", *more])
             assert done.exit_code == 0, (done.output, done.exception)
+    schema.write_text(schema.read_text().replace("task: binary", "task: regression"))
+    refused_one = CliRunner().invoke(app, ["schemas", "register", str(schema), "--by", "mira"])
+    assert refused_one.exit_code == 1, refused_one.output
     engine = connect(f"sqlite:///{home / 'homeostat.db'}")
     with reading(engine) as connection:
         query = "SELECT actor, action, subject FROM audit_leaves ORDER BY position"
@@ -230,6 +233,8 @@ def test_which_monitor_and_schema_was_published_is_on_record(
         ("mira", "monitor.applied", "monitor/loan"),
         ("mira", "schema.register_intended", "schema/loan/2"),
         ("mira", "schema.registered", "schema/loan/2"),
+        ("mira", "schema.register_intended", "schema/loan/2"),
+        ("mira", "schema.register_refused", "schema/loan/2"),
     ]
 
 
