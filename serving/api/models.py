@@ -1,5 +1,6 @@
 """Routes of models: versions, deployments, points, promotion."""
 
+import asyncio
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -31,15 +32,25 @@ router = APIRouter(tags=["models"])
 
 _OK = "ok"
 """What is said of a registry that answers."""
+_PATIENCE_S = 10.0
+"""How long the list waits for the registry: a server that hangs is tried for 40 s, and commands give up before."""
 _NO_TREND = {"rows", "reference"}
 """Points that are no measures."""
 _ORDER: tuple[Trend | None, ...] = ("degrading", "improving", "stable", None)
 
 
 @router.get("/models", summary="Models and the version that serves")
-def list_models(services: Services) -> ModelPage:
+async def list_models(services: Services) -> ModelPage:
     """Every model that was ever registered, deployed or measured."""
-    registered, registry = _all_registered(services)
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            registered, registry = await asyncio.to_thread(_all_registered, services)
+    except TimeoutError:
+        registered, registry = {}, f"The registry has not answered within {_PATIENCE_S:g} s."
+    return await asyncio.to_thread(_listed, services, registered, registry)
+
+
+def _listed(services: ApiServices, registered: dict[str, list[str]], registry: str) -> ModelPage:
     with services.journal.reading() as unit:
         known = {*services.records.models(), *unit.deployed_models(), *registered}
         items = [

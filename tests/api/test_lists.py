@@ -1,7 +1,10 @@
 """What the lists of the command line tell of the API's answers."""
 
+from threading import Event
+
 import pytest
 
+from serving.api import models
 from tests.api.api_world import MODEL, World
 from tests.api.conftest import Serve
 from tests.api.test_agent_api import run
@@ -35,3 +38,20 @@ def test_the_list_of_models_says_what_never_served(
     assert listed.stderr == ""
     assert [line.split() for line in away.stdout.splitlines()[1:]] == [[MODEL, "2", "2", "2"]]
     assert away.stderr == "Versions that never served are not known: MLflow does not answer.\n"
+
+
+def test_the_list_of_models_waits_for_no_registry_that_hangs(
+    ill: World, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = Event()
+    monkeypatch.setattr(models, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(ill.registry, "models", lambda: over.wait(25) and [])
+    with serve(ill.app()) as url:
+        monkeypatch.setenv("HOMEOSTAT_API_URL", url)
+        try:
+            listed = run("models", "list")
+            assert not over.is_set()
+        finally:
+            over.set()
+    assert [line.split() for line in listed.stdout.splitlines()[1:]] == [[MODEL, "2", "2", "2"]]
+    assert listed.stderr.endswith("not known: The registry has not answered within 0.05 s.\n")
