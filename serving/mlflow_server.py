@@ -26,11 +26,13 @@ T = TypeVar("T")
 
 
 class MlflowServer:
-    """Asks the server at `uri`, which is told without the name and the password that may stand in it. MLflow itself is
-    imported at the first call, which takes seconds."""
+    """Asks the server at `uri` (or the database, which MLflow opens as well), which is told without the name and the
+    password that may stand in it. MLflow itself is imported at the first call, which takes seconds."""
 
     def __init__(self, uri: str) -> None:
         self.uri, self._credentials = _apart(uri)
+        # What is no HTTP takes name and password from the address only.
+        self._opens = self.uri if urlsplit(uri).scheme in ("http", "https") else uri
         self._opening = threading.Lock()
         self._opened: Any = None
 
@@ -68,7 +70,7 @@ class MlflowServer:
                 from mlflow.tracking import MlflowClient
 
                 logging.getLogger("mlflow").setLevel(logging.WARNING)
-                self._opened = MlflowClient(self.uri, registry_uri=self.uri)
+                self._opened = MlflowClient(self._opens, registry_uri=self._opens)
             return self._opened
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from remediation.training_values import TrainedModel
+from serving.mlflow_server import MlflowServer
 from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable
 from serving.registry import MlflowRegistry
 from serving.runtime import OnnxModel
@@ -129,3 +130,18 @@ def test_the_password_in_the_address_opens_the_registry_and_is_told_to_nobody(
 def test_the_registered_bytes_run(registry: MlflowRegistry, first: TrainedModel) -> None:
     card = registry.register(first, tags={})
     assert OnnxModel(registry.onnx("round-trip", card.version)).features == ("b", "a")
+
+
+def test_a_database_is_opened_with_the_password_in_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+
+    class Client:
+        def __init__(self, uri: str, registry_uri: str) -> None:
+            opened.extend([uri, registry_uri])
+
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", Client)
+    address = "postgresql://ann:secret@db/mlflow"
+    server = MlflowServer(address)
+    assert isinstance(server.call(lambda client: client), Client)
+    assert opened == [address, address]
+    assert server.uri == "postgresql://db/mlflow"
