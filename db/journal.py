@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import Engine, func, select, update
 
 from db.audit.leaves import NewEntry, append_prepared, prepared
@@ -240,7 +241,7 @@ class SqlUnit(SqlReader):
         verb = verb_of(expected, approval.state)
         if approval.broken_glass:
             detail["broken_glass"] = True
-        elif verb == "updated" and bound is not None and len(approval.votes) > len(bound.get("votes", ())):
+        elif verb == "updated" and bound is not None and _has_new_vote(approval, bound):
             verb = "voted"
             detail |= {"by": actor, "votes": len(approval.votes), "quorum": approval.quorum}
         elif (
@@ -349,6 +350,12 @@ class SqlUnit(SqlReader):
             rows=rows or {},
         )
         self._told.append(prepared(entry))
+
+
+def _has_new_vote(approval: Approval, bound: dict[str, Any]) -> bool:
+    """A new one can come in place of one that counts no more, so that there are not more of them."""
+    known = msgspec.convert(bound, Approval).votes
+    return any(each not in known for each in approval.votes)
 
 
 class SqlJournal:

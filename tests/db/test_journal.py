@@ -18,7 +18,7 @@ from db.journal import SqlJournal
 from db.points import SqlRecordStore
 from db.tables import LeafRow
 from remediation.silences import Link
-from remediation.values import AuditEntry, Hypothesis, Step
+from remediation.values import AuditEntry, Hypothesis, Step, Vote
 from tests.db.values import action, alert, approval, desired, incident, plan, point
 
 if TYPE_CHECKING:
@@ -172,6 +172,20 @@ for number in range(1, 21):
 print(won)
 engine.dispose()
 """
+
+
+def test_a_vote_is_told_as_one_also_where_an_earlier_one_counts_no_more(
+    seeded: SqlJournal, engine: Engine
+) -> None:
+    for by in ("mira", "otto"):
+        with seeded.transaction() as unit:
+            before = unit.approval("a1")
+            assert before is not None
+            votes = (Vote(by=by, channel="cli", at_us=1),)
+            assert unit.save_approval(
+                msgspec.structs.replace(before, quorum=2, votes=votes), expected="pending", actor=by
+            )
+    assert [each.action for each in leaves(engine)][-2:] == ["approval.voted", "approval.voted"]
 
 
 def test_two_processes_decide_the_same_approvals(journal: SqlJournal, engine: Engine, url: str) -> None:
