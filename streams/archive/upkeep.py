@@ -130,7 +130,8 @@ class Upkeep:
         looked for. Changes nothing."""
         files, replaced = split_live(list_files(self._store))
         gone = self._retired(files, now_s)
-        kept = [file for file in files if file not in set(gone)]
+        retired = set(gone)
+        kept = [file for file in files if file not in retired]
         merges = [one for place in plan(kept, now_s, self._config, closed=closed).values() for one in place]
         return UpkeepReport(
             files=len(files),
