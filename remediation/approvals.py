@@ -106,7 +106,7 @@ def decide(
         if policy is not None and policy.knows_people:
             name = policy.who(identity or by, channel)
             said = said._replace(by=name or by)
-            refusal = _not_entitled(policy, approval, said, name)
+            refusal = _not_entitled(policy, approval, said, name) or _of_their_own(unit, policy, plan, said)
             if refusal is not None:
                 return Decision(result=Result.FORBIDDEN, sentence=refusal, approval=approval)
         if break_glass and policy is not None and not policy.break_glass:
@@ -219,6 +219,20 @@ def _not_entitled(policy: Policy, approval: Approval, said: _Said, name: str | N
         return None
     who = ", ".join(policy.entitled(roles)) or "nobody"
     return f"{name} may not decide this: it needs one of the roles {', '.join(roles)} ({who}). Nothing was decided."
+
+
+def _of_their_own(unit: Unit, policy: Policy, plan: Plan, said: _Said) -> str | None:
+    """Why this person may not consent to what becomes of a version that they released; None where they may."""
+    if said.decision == "reject" or said.break_glass or policy.rule(plan).self_approval:
+        return None
+    desired = unit.desired(plan.model)
+    if desired is None or desired.decided_by != said.by:
+        return None
+    others = [name for name in policy.entitled(policy.rule(plan).roles) if name != said.by]
+    return (
+        f"{said.by} made version {desired.version} of {plan.model} serve and may not approve what becomes of it "
+        f"(self_approval is false); {', '.join(others)} may. Nothing was decided."
+    )
 
 
 def _with_standing_votes(approval: Approval, policy: Policy | None) -> Approval:

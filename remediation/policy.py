@@ -34,12 +34,19 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Plans for `models` (a shell pattern) and `actions` (none given: all) need `quorum` people, each with one of
-    `roles` (none given: everybody in the file)."""
+    `roles` (none given: everybody in the file). Without `self_approval` whoever made the version serve that a plan is
+    about is none of them, and nobody promotes alone."""
 
     models: Pattern = "*"
     actions: tuple[ActionKind, ...] = ()
     roles: Names = ()
     quorum: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+    self_approval: bool = True
+
+    @property
+    def takes(self) -> int:
+        """How many people with the roles there have to be, so that such a plan can always be approved."""
+        return self.quorum + (not self.self_approval)
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -75,11 +75,14 @@ def _problems(policy: Policy) -> Iterator[tuple[str, str]]:
         yield ".rules", "rules need people: name at least one person under `people`"
     for position, rule in enumerate(policy.rules):
         entitled = policy.entitled(rule.roles)
-        if policy.people and len(entitled) < rule.quorum:
+        if policy.people and len(entitled) < rule.takes:
+            beside = "" if rule.self_approval else " (one more than consent, for self_approval is false)"
+            never = "never" if len(entitled) < rule.quorum else "not always"
             yield (
                 f".rules[{position}]",
-                f"rules[{position}] needs {rule.quorum} people with one of the roles {', '.join(rule.roles) or 'any'}, "
-                f"and there are {len(entitled)}: its plans could never be approved{_roles_meant(policy, rule.roles)}",
+                f"rules[{position}] needs {rule.takes} people with one of the roles {', '.join(rule.roles) or 'any'}"
+                f"{beside}, and there are {len(entitled)}: its plans could {never} be approved"
+                f"{_roles_meant(policy, rule.roles)}",
             )
     for position, freeze in enumerate(policy.freezes):
         try:

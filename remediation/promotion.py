@@ -82,6 +82,11 @@ def entitled(policy: Policy, model: str, by: str, channel: str, *, now_us: int, 
             f"A promotion of {model} takes {rule.quorum} people, and nobody decides it alone: let a playbook propose "
             "it, or break the glass."
         )
+    if policy.knows_people and not rule.self_approval:
+        raise PromotionForbidden(
+            f"Nobody promotes {model} alone, for self_approval is false in its rule: let a playbook propose it, or "
+            "break the glass."
+        )
     frozen = policy.freeze(model, now_us)
     if frozen is not None:
         freeze, until = frozen

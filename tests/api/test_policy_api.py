@@ -141,6 +141,7 @@ def _fields(schema: dict[str, Any], operation: dict[str, Any]) -> set[str]:
         ({"break_glass": True}, "mira", 403, "may not break the glass"),
         ({"break_glass": True}, "ada", 200, ""),
         ({"model": "pair"}, "mira", 403, "takes 2 people, and nobody decides it alone"),
+        ({"model": "own"}, "mira", 403, "self_approval is false"),
         ({"model": "frozen"}, "mira", 409, "is frozen until"),
         ({"model": "frozen", "break_glass": True}, "ada", 200, ""),
     ],
@@ -151,7 +152,11 @@ def test_who_may_promote_is_in_the_policy(
     ill.policy = msgspec.structs.replace(
         POLICY,
         people=POLICY.people | {"ada": Person(roles=("admin",))},
-        rules=(Rule(models="pair", quorum=2), Rule(roles=("approver",), actions=("promote",))),
+        rules=(
+            Rule(models="pair", quorum=2),
+            Rule(models="own", self_approval=False),
+            Rule(roles=("approver",), actions=("promote",)),
+        ),
         freezes=(msgspec.structs.replace(ALWAYS, models="frozen"),),
         break_glass=("admin",),
     )

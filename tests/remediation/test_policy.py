@@ -75,6 +75,35 @@ class Desk:
         return self.journal.state.approvals[self.ticket.id].state
 
 
+def released_by(name: str, **rule: object) -> Desk:
+    """A ticket about a version that `name` made serve, under a rule without self-approval."""
+    rules = (Rule(models=MODEL, roles=("approver",), self_approval=False, **rule),)  # type: ignore[arg-type]
+    desk = Desk(msgspec.structs.replace(POLICY, rules=rules))
+    desired = desk.journal.state.desired[MODEL]
+    desk.journal.state.desired[MODEL] = msgspec.structs.replace(desired, decided_by=name)
+    return desk
+
+
+def test_who_released_a_version_does_not_approve_what_becomes_of_it() -> None:
+    desk = released_by("mira")
+    assert (desk.say("mira"), desk.state) == (Result.FORBIDDEN, "pending")
+    assert "mira made version 2 of" in desk.sentence
+    assert "otto may" in desk.sentence
+    assert (desk.say("otto"), desk.state) == (Result.DONE, "approved")
+
+
+def test_who_released_a_version_may_reject_and_break_the_glass() -> None:
+    assert released_by("mira").say("mira", "reject") is Result.DONE
+    assert released_by("otto").say("otto", break_glass=True) is Result.DONE
+
+
+def test_a_rule_without_self_approval_needs_one_more(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("people: {mira: {roles: [a]}}\nrules: [{roles: [a], self_approval: false}]\n")
+    with pytest.raises(PolicyInvalid, match=r"rules\[0\] needs 2 people .* and there are 1: .* not always"):
+        read_policy(path)
+
+
 def test_it_takes_two() -> None:
     desk = Desk()
     assert (desk.say("mira"), desk.state) == (Result.DONE, "pending")
