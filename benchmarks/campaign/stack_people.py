@@ -89,7 +89,19 @@ class People:
 async def _token(home: Path, person: str, scope: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "deploy.cli", "--home", str(home), "tokens", "create", person, "--scope", scope),
+        *(
+            "-m",
+            "deploy.cli",
+            "--home",
+            str(home),
+            "tokens",
+            "create",
+            person,
+            "--scope",
+            scope,
+            "--by",
+            APPROVER,
+        ),
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"HOMEOSTAT_HOME": str(home)},
     )
