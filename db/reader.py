@@ -155,6 +155,12 @@ class SqlReader:
         for each in self.held(models=models):
             held.setdefault(each.alert.model, []).append(each)
         open_ones = self._many(IncidentRow, self._open_of(models), Incident)
+        while self._locks_rows:
+            # Who held one of them may have ended it and opened another, which the look that waited does not see.
+            again = self._many(IncidentRow, self._open_of(models), Incident)
+            if again == open_ones:
+                break
+            open_ones = again
         current = {each.model: each for each in sorted(open_ones, key=lambda each: (each.opened_us, each.id))}
         closed = {each.model: each for each in self._many(IncidentRow, _last_closed_of(models), Incident)}
         query = select(DesiredRow.value).where(DesiredRow.model.in_(models))
