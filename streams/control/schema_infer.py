@@ -50,6 +50,7 @@ def infer_schema(
         raise FileInvalid(f"{table.path}: there are no columns {absent}; it has {table.columns}")
     prefixed = any(name.startswith(FEATURE_PREFIX) for name in table.columns)
     chosen = list(_prefixed(table)) if prefixed else list(table.schema)
+    table.refuse_commas({field.name for field in chosen} - set(leave_out))
     notes: list[str] = []
     features: list[FeatureSchema] = []
     for field in chosen:

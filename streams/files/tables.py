@@ -43,7 +43,7 @@ class TableFile:
     numbers are read as float64, because a later block may hold a missing one; an empty cell, `NA`, `NaN`,
     `null`, `None` and `?` are missing. `texts`: columns to be read as text whatever they look like.
     A cell of a column of numbers that is no number is read as missing; `unreadable` tells of it, by row.
-    Raises `FileInvalid` when there is no such table, or numbers are written with a comma.
+    Raises `FileInvalid` when there is no such table, and when a column is asked for whose numbers have a comma.
     """
 
     def __init__(self, path: Path, texts: Collection[str] = ()) -> None:
@@ -60,6 +60,7 @@ class TableFile:
         self._read_bytes = 0
         self._bytes = 1
         self.unreadable: dict[int, Cell] = {}
+        self._commas: dict[str, str] = {}
         self.schema: pa.Schema = self._csv_schema() if self._is_csv else self._parquet_schema()
 
     @property
@@ -78,9 +79,21 @@ class TableFile:
             if field.name in columns and field.name not in self._texts and is_text(field.type):
                 self.schema = self.schema.set(place, pa.field(field.name, pa.float64()))
 
+    def refuse_commas(self, columns: Collection[str]) -> None:
+        """Raises `FileInvalid` where numbers of these columns are written with a comma: nobody can know whether 1,234
+        is more than a thousand or less than two."""
+        for name in self.columns:
+            if name in columns and name in self._commas:
+                raise FileInvalid(
+                    f"{self.path}: column {name!r} holds numbers with a comma, such as {self._commas[name]!r}; write "
+                    "them with a point and nothing between thousands, such as 1234.5; if they are categories, name the "
+                    "column in columns.features with `kind: categorical`"
+                )
+
     def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows in their order; only these columns, if they are named."""
+        """The rows in their order; only these columns, if they are named: then none may be of numbers with a comma."""
         wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
+        self.refuse_commas(columns or ())
         try:
             for batch in self._csv_batches(wanted) if self._is_csv else self._parquet_batches(wanted):
                 for start in range(0, batch.num_rows, BATCH_ROWS):
@@ -117,7 +130,8 @@ class TableFile:
                     f"{self.path}: column {field.name!r} is no UTF-8 text; save the file as UTF-8"
                 )
         looked_at = {} if start is None else {name: start.column(name) for name in set(texts) - self._texts}
-        self._refuse_commas(looked_at)
+        commas = ((name, with_comma(column)) for name, column in looked_at.items())
+        self._commas = {name: value for name, value in commas if value is not None}
         numbers = {name for name, column in looked_at.items() if are_mostly_numbers(column)}
         return pa.schema([pa.field(one.name, self._type_of(one, numbers)) for one in found if one.name])
 
@@ -129,17 +143,6 @@ class TableFile:
                 f"{self.path}: more than one column is called {' or '.join(map(repr, twice[:5]))}; "
                 "give each a name of its own"
             )
-
-    def _refuse_commas(self, texts: dict[str, Any]) -> None:
-        """Nobody can know whether 1,234 is more than a thousand or less than two."""
-        for name, column in texts.items():
-            value = with_comma(column)
-            if value is not None:
-                raise FileInvalid(
-                    f"{self.path}: column {name!r} holds numbers with a comma, such as {value!r}; write them with a "
-                    "point and nothing between thousands, such as 1234.5; if they are categories, name the column in "
-                    "columns.features with `kind: categorical`"
-                )
 
     def _type_of(self, field: pa.Field, numbers: set[str]) -> pa.DataType:
         if field.name in self._texts:

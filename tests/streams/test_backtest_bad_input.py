@@ -12,6 +12,7 @@ import pytest
 
 from detectors.errors import DetectorError
 from streams.control import monitor_build
+from streams.control.schema_infer import infer_schema
 from streams.files import tables
 from streams.files.monitor import MonitorFile
 from streams.files.tables import FileInvalid, TableFile
@@ -241,10 +242,13 @@ def test_numbers_with_a_comma_are_told_where_a_file_is_read(tmp_path: Path) -> N
     with pytest.raises(
         FileInvalid, match=r"column 'x' holds numbers with a comma, such as '-?\d+,\d\d'; write"
     ):
-        TableFile(written)
-    TableFile(written, texts={"x"})
+        TableFile(written).table({"x"})
+    with pytest.raises(FileInvalid, match="column 'x' holds numbers with a comma"):
+        infer_schema(TableFile(written), "bad", "1")
+    assert TableFile(written, texts={"x"}).table().num_rows == 1_000
+    assert TableFile(written).table({"z", "truth"}).num_rows == 1_000, "nobody reads the column"
     data.assign(city=[f"{number % 3},{number % 4}" for number in range(1_000)]).to_csv(written, index=False)
-    TableFile(written)
+    TableFile(written).table({"city"})
     comma[1:] = data["x"].astype(str)[1:]
     data.assign(x=comma).to_csv(written, sep=";", index=False)
     table = TableFile(written)
