@@ -2,6 +2,7 @@
 
 from remediation import feedback
 from remediation.clock import US_PER_S
+from remediation.evidence import alerts_of
 from remediation.incidents import OPEN_STATES
 from remediation.notices import Notice
 from remediation.ports import Reader
@@ -37,7 +38,8 @@ def _burning(unit: Reader, incident: Incident, now_us: int) -> str | None:
     desired = unit.desired(incident.model)
     if desired is not None and desired.version != incident.version:
         return None
-    firing = still_firing(unit.alerts(incident.id), incident.version)
+    # What remained of another incident was told by that one's alerts.
+    firing = still_firing(unit.alerts(incident.id) or alerts_of(unit, incident), incident.version)
     silences = unit.silences(not_over_at_us=now_us)
     loud = [alert for alert in firing if silencing(silences, alert, now_us) is None]
     if not loud or unit.audit_entries(action=feedback.ACTION, subject=f"incident/{incident.id}", limit=1):

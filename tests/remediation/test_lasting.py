@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from detectors.values import Alert, Evidence
 from remediation.lasting import as_before, is_lasting, lines, open_what_remains
+from remediation.repeats import repeats
 from remediation.silences import Link
 from remediation.values import Desired, Incident
 from tests.remediation.fakes import S
@@ -67,6 +68,10 @@ async def test_the_rollback_of_a_failing_release_helps_though_the_service_was_il
     assert (first.state, first.cause, first.version) == ("resolved", "bad_release", "2")
     assert "does as it did before version 2 came" in first.outcome
     assert (second.state, second.cause, second.version) == ("escalated", "serving_problem", "1")
+    with world.journal.reading() as unit:
+        later_us = (second.closed_us or 0) + 120 * S
+        (again,) = repeats(unit, now_us=later_us, every_min=1, hold_s=3_600)
+    assert again.incident_id == second.id
     assert first.id in second.summary or "error_rate" in second.summary
     assert [each.kind for each in world.journal.state.actions.values()] == ["rollback"]
 
