@@ -136,7 +136,7 @@ class CheckpointLog:
         try:
             await self._producer.stop()
         finally:
-            if self._saving is not None:
+            if self._saving is not None and not self._saving.expired():
                 self._saving.reschedule(asyncio.get_running_loop().time())
 
     async def load(self, reader: LogReader, stage: Stage) -> bool:

@@ -241,3 +241,20 @@ async def test_a_checkpoint_in_the_air_ends_when_its_partition_is_given_up(
     with pytest.raises(CheckpointError, match="given up"):
         async with asyncio.timeout(5):
             await saving
+
+
+async def test_a_partition_is_given_up_while_its_checkpoint_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both at the same moment: the time is over, and who waits for the broker has not heard of it yet."""
+
+    async def never(_: AIOKafkaProducer) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await log.release()
+
+    monkeypatch.setattr(streams.worker.checkpoint, "_TRANSACTION_TIMEOUT_MS", 10)
+    monkeypatch.setattr(AIOKafkaProducer, "begin_transaction", never)
+    log = CheckpointLog("nobody:9092", "loan", "loan.checkpoints", 0)
+    with pytest.raises(CheckpointError, match="given up"):
+        async with asyncio.timeout(5):
+            await log.save(Sized(b"state"), Flush(), 1)
