@@ -10,6 +10,7 @@ import msgspec
 
 from detectors.values import Alert
 from remediation.config import AgentConfig
+from remediation.evidence import alerts_of
 from remediation.facets import of_traffic
 from remediation.identity import incident_id
 from remediation.incidents import AGENT, opened_by
@@ -165,7 +166,9 @@ class _Desk:
         if incident is None:
             return ()
         if incident.id not in self._past:
-            self._past[incident.id] = self._unit.alerts(incident.id)
+            # What remained of another incident was told by that one's alerts.
+            known = self._unit.alerts(incident.id) or alerts_of(self._unit, incident)
+            self._past[incident.id] = [*known]
         return self._past[incident.id]
 
     def _silences_now(self) -> Sequence[Silence]:

@@ -72,6 +72,11 @@ async def test_the_rollback_of_a_failing_release_helps_though_the_service_was_il
         later_us = (second.closed_us or 0) + 120 * S
         (again,) = repeats(unit, now_us=later_us, every_min=1, hold_s=3_600)
     assert again.incident_id == second.id
+    world.pass_time(10)
+    await world.agent.receive(
+        replace(world.failing("1", world.clock.now_us() - S), id="part", segment="plan=a")
+    )
+    assert len(world.incidents()) == 2
     assert first.id in second.summary or "error_rate" in second.summary
     assert [each.kind for each in world.journal.state.actions.values()] == ["rollback"]
 
