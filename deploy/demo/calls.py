@@ -57,9 +57,19 @@ class Calls:
 
     async def _call(self, method: str, url: str, **arguments: Any) -> Json:
         try:
-            response = await self._http.request(method, url, **arguments)
+            response = await self._request(method, url, **arguments)
             response.raise_for_status()
         except httpx.HTTPError as error:
             detail = error.response.text if isinstance(error, httpx.HTTPStatusError) else str(error)
             raise UserError(f"{method} {url} failed: {detail}") from error
         return cast("Json", response.json())
+
+    async def _request(self, method: str, url: str, **arguments: Any) -> httpx.Response:
+        """A question is asked again where the server has just given up the idle connection: on a busy machine five
+        seconds pass between two of them."""
+        try:
+            return await self._http.request(method, url, **arguments)
+        except httpx.RemoteProtocolError:
+            if method != "GET":
+                raise
+            return await self._http.request(method, url, **arguments)
