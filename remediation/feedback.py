@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 
 import msgspec
 
@@ -32,13 +31,13 @@ async def give_feedback(
     `FeedbackRefused` where there is nothing that this could be said about.
     """
     found = await asyncio.to_thread(_statements, journal, clock, incident_id, said, by, why)
-    record = partial(asyncio.to_thread, _record, journal, incident_id, by)
     # The judge hears it before the entry that says so: a process that dies in between leaves at least the intent.
-    await record(_INTENDED, {"said": said, "why": why})
+    await asyncio.to_thread(_record, journal, incident_id, by, _INTENDED, {"said": said, "why": why})
     for statement in found:
         await tell(statement)
     kept = [msgspec.to_builtins(_without_person(each)) for each in found]
-    await record(ACTION, {"said": said, "why": why, "statements": kept})
+    detail = {"said": said, "why": why, "statements": kept}
+    await asyncio.to_thread(_record, journal, incident_id, by, ACTION, detail)
     return found
 
 
