@@ -61,15 +61,22 @@ class People:
     async def approve_all(self) -> None:
         """Approve whatever is asked, until cancelled."""
         while True:
-            pending = await self.get("/approvals", state="pending", limit=_PAGE)
-            for ticket in pending["items"]:
-                body = {"by": APPROVER, "reason": "looks right to me", "plan_hash": ticket["plan_hash"]}
-                try:
-                    await self._calls[APPROVER].post(f"/approvals/{ticket['id']}/approve", body)
-                except UserError as error:
-                    # A ticket that became void between the two calls is refused, as it must be.
-                    log.info("An approval was refused.", ticket=ticket["id"], reason=str(error))
+            try:
+                pending = await self.get("/approvals", state="pending", limit=_PAGE)
+                for ticket in pending["items"]:
+                    await self._approve(ticket)
+            except UserError as error:
+                # A connection is lost now and then; whoever plays tells of an API that is gone.
+                log.info("The API did not answer; it is asked again.", reason=str(error))
             await asyncio.sleep(_LOOK_S)
+
+    async def _approve(self, ticket: Json) -> None:
+        body = {"by": APPROVER, "reason": "looks right to me", "plan_hash": ticket["plan_hash"]}
+        try:
+            await self._calls[APPROVER].post(f"/approvals/{ticket['id']}/approve", body)
+        except UserError as error:
+            # A ticket that became void between the two calls is refused, as it must be.
+            log.info("An approval was refused.", ticket=ticket["id"], reason=str(error))
 
     async def incidents(self, model: str) -> list[Json]:
         """Of one model, oldest first."""
