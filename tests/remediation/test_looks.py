@@ -3,9 +3,11 @@ after."""
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from remediation.values import Approval
+from tests.remediation.fakes import S
 from tests.remediation.world import MODEL, World
 
 
@@ -94,7 +96,9 @@ async def test_a_registry_that_is_away_meanwhile_voids_nothing() -> None:
 async def test_an_agent_that_is_begun_anew_looks_before_anything_serves(later: Any) -> None:
     world, read = await asked()
     world.agent = world.new_agent()
-    world.config["approval_ttl_s"] = 100_000.0
+    waiting = world.journal.state.approvals
+    (ticket,) = waiting.values()
+    waiting[ticket.id] = msgspec.structs.replace(ticket, expires_us=ticket.expires_us + 100_000 * S)
     files = read.files
     world.click("approve")
     world.clock.advance(later)
