@@ -16,6 +16,7 @@ from deploy.cli import (
     audit,
     backtest,
     changes,
+    database,
     deadletters,
     demo,
     measure,
@@ -23,6 +24,7 @@ from deploy.cli import (
     playbooks,
     policy,
     records,
+    reports,
     schemas,
     signing,
     silences,
@@ -57,6 +59,8 @@ def options(
 stack.register(app)
 demo.register(app)
 records.register(app)
+reports.register(app)
+database.register(app)
 signing.register(app)
 audit.register(app)
 archive.register(app)

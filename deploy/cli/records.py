@@ -1,4 +1,4 @@
-"""Commands over the records: incidents, approvals, actions, models, reports, database."""
+"""Commands over the records: incidents, approvals, actions, models."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,6 @@ incidents = _group("What was wrong with which model, and how it ended.")
 approvals = _group("What waits for a person's decision.")
 actions = _group("What was done.")
 models = _group("The versions of each model, and which one serves.")
-database = _group("The database's schema.")
-reports = _group("Reports for people who read on paper.")
 
 
 def register(app: typer.Typer) -> None:
@@ -34,8 +32,6 @@ def register(app: typer.Typer) -> None:
         ("approvals", approvals),
         ("actions", actions),
         ("models", models),
-        ("reports", reports),
-        ("db", database),
     ):
         app.add_typer(group, name=name)
 
@@ -398,38 +394,3 @@ def models_promote(
     answer = _client().post(f"/models/{model}/promote", body)
     shall = "would serve" if dry_run else "shall serve"
     typer.echo(f"{model} {shall} version {answer['version']} (epoch {answer['epoch']}).")
-
-
-@reports.command("make")
-def reports_make(
-    hours: Annotated[float, typer.Option(min=0.01, max=100_000, help="The period that ends now.")] = 24.0,
-    mail: Annotated[
-        bool, typer.Option(help="Send it as well (HOMEOSTAT_SMTP_URL, HOMEOSTAT_MAIL_TO).")
-    ] = False,
-) -> None:
-    """Write a report (PDF, or HTML without Pango) and say where it is.
-
-    Example: `homeostat reports make --hours 168 --mail`
-    """
-    import asyncio
-
-    from deploy.reports import make_report
-
-    files = asyncio.run(make_report(Settings(), period_s=hours * 3_600, mail=mail))
-    if files.message:
-        typer.echo(files.message, err=True)
-    typer.echo(str(files.pdf or files.html))
-    raise typer.Exit(1 if files.mailed is False else 0)
-
-
-@database.command("upgrade")
-def db_upgrade() -> None:
-    """Bring the database's schema to the version of this program.
-
-    Example: `HOMEOSTAT_DATABASE_URL=postgresql+psycopg://... homeostat db upgrade`
-    """
-    from db.migrate import current, upgrade
-
-    url = Settings().database
-    upgrade(url)
-    typer.echo(f"The schema is at {current(url)}.")

@@ -233,20 +233,9 @@ class Client:
                     return
         except Exception:  # noqa: BLE001 - the slow way finds out what is wrong, and says so
             pass
-        given = Prediction(
-            model,
-            version,
-            id,
-            features,
-            prediction,
-            score,
-            time,
-            latency_ms,
-            status,
-            segments,
-            rare.pop("scores", None),
-            None if type(trace_id) is str and not trace_id else trace_id,
-        )
+        trace = None if type(trace_id) is str and not trace_id else trace_id
+        usual = features, prediction, score, time, latency_ms, status, segments
+        given = Prediction(model, version, id, *usual, rare.pop("scores", None), trace)
         _log_slowly(running, extra, rare, given)
 
     @_with_face(_label_face)
@@ -355,7 +344,7 @@ def _log_slowly(running: _Running, extra: tuple[Any, ...], rare: dict[str, Any],
         _check_call(extra, rare, model=model, version=version, id=id, features=features)
         if given.trace is None and TRACE_MODULE in _modules:
             given = given._replace(trace=current_trace())
-        names = running.config.feature_names_of(model) if names is None else names
+        names = running.config.feature_names_of(model) if names is None or not len(names) else names
         if is_many(given.id):
             running.intake.block(many_predictions(given, names, _now_us()))
         else:

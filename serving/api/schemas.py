@@ -365,13 +365,6 @@ Reason = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$
 """A sentence for the record; PostgreSQL cannot keep NUL characters."""
 
 
-class Accounts(BaseModel):
-    """Both equations of every model: where each event went, and whether the sums close."""
-
-    models: dict[str, dict[str, Any]]
-    closes: bool
-
-
 class ProblemOut(BaseModel):
     """What went wrong (RFC 9457); `errors` names each field, what was found and what would be right."""
 

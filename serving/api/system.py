@@ -1,9 +1,10 @@
 """Routes about the system itself: accounting, health, metrics."""
 
-from typing import cast
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Summary, generate_latest
+from pydantic import BaseModel
 
 from remediation.clock import US_PER_S
 from remediation.durations import phases
@@ -11,13 +12,20 @@ from remediation.incidents import OPEN_STATES
 from remediation.switches import PAUSE
 from remediation.values import CLOSED_INCIDENTS
 from serving.api.access import Services
-from serving.api.schemas import Accounts, Health
+from serving.api.schemas import Health
 from serving.costs import Costs
 
 _CLOSED = 50
 
 router = APIRouter(tags=["system"])
 probes = APIRouter(tags=["system"])
+
+
+class Accounts(BaseModel):
+    """Both equations of every model: where each event went, and whether the sums close."""
+
+    models: dict[str, dict[str, Any]]
+    closes: bool
 
 
 @router.get("/accounting", summary="Where every event went")

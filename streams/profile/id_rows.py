@@ -15,6 +15,8 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 LATEST_US = 2**62
+UNCOUNTED = np.inf
+"""A label that says nothing that can be counted, such as a class that a binary model does not have; NaN: no label."""
 
 ROW = np.dtype(
     [

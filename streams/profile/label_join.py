@@ -7,9 +7,9 @@ from homeostat.contract import LabelBatch
 from streams.control.evolution import outcomes as outcomes_of
 from streams.control.lateness import lateness_us
 from streams.control.schemas import Schema
-from streams.profile.id_rows import Flags, Rows
+from streams.profile.id_rows import UNCOUNTED, Flags, Rows
 from streams.profile.id_table import ROW, WAITING, Floats, Indices, Outcomes
-from streams.profile.model_state import UNCOUNTED, ModelState
+from streams.profile.model_state import ModelState
 from streams.times import MICROSECONDS
 
 

@@ -2,6 +2,7 @@
 wait."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from streams.profile.arrival_slots import ArrivalSlots
 from streams.profile.cold_tier import ColdTier
 from streams.profile.counts import Counts
 from streams.profile.id_kernels import ACCEPTED, taken
-from streams.profile.id_rows import Flags
+from streams.profile.id_rows import UNCOUNTED, Flags
 from streams.profile.id_table import Aged, Floats, IdTable, Indices, Keys, PaneCodes, Predicted, Rows, spread
 from streams.profile.pane import Pane, PaneKey, Unpacked
 from streams.profile.panes import AxisPanes
@@ -36,8 +37,6 @@ SeriesOf = Codes | int
 _log = structlog.get_logger()
 
 NEVER_EXPIRES_US = 2**62
-UNCOUNTED = np.inf
-"""A label that says nothing that can be counted, such as a class that a binary model does not have; NaN: no label."""
 _FEW_PAIRS = 64
 
 
@@ -205,10 +204,8 @@ class ModelState:
     def _correct(self, rows: Rows, labels: Floats, monitor: Monitor, sign: int) -> None:
         """Fold outcomes into the panes of predictions that can still be corrected."""
         if len(rows):
-            kept_us = correctable_us(monitor)
-            self._each_pane(
-                rows, labels, rows["pane"], lambda key: self.event.correctable(key, kept_us), sign
-            )
+            pane_of = partial(self.event.correctable, lateness_us=correctable_us(monitor))
+            self._each_pane(rows, labels, rows["pane"], pane_of, sign)
 
     def expire_waiting(self, monitor: Monitor) -> None:
         """Give up labels whose prediction has not come within the horizon."""
@@ -395,10 +392,8 @@ def _span(rows: Chosen) -> Chosen:
 
 def _hot_us(monitor: Monitor) -> int:
     """How far back duplicates are told: whatever is older must be late, whatever pane it is in."""
-    return min(
-        _us(monitor.label_horizon_s),
-        max(_us(monitor.hot_horizon_s), _us(monitor.lateness_s + monitor.pane_s)),
-    )
+    late_us = _us(monitor.lateness_s + monitor.pane_s)
+    return min(_us(monitor.label_horizon_s), max(_us(monitor.hot_horizon_s), late_us))
 
 
 def _us(seconds: float) -> int:

@@ -132,6 +132,15 @@ def test_many_events_at_once(client: Client) -> None:
     assert client.stats() == homeostat.Stats(logged=600, labelled=300, dropped={}, pending=900)
 
 
+@pytest.mark.parametrize("names", [[], (), np.array([], dtype=str)])
+def test_no_feature_names_are_those_of_the_settings(names: Any) -> None:
+    client = Client()
+    client.open(NOBODY, feature_names=("x", "y"), exit_timeout_s=0)
+    log(client, features=np.ones(2), feature_names=names)
+    assert (client.stats().logged, client.stats().rejected) == (1, 0)
+    client.close(timeout_s=0)
+
+
 def test_the_host_may_change_its_objects_afterwards(client: Client) -> None:
     features, array = {"x": 1.0}, np.ones((1, 1))
     log(client, features=features)
