@@ -1,7 +1,6 @@
 """Candidates, their choice, ONNX parity and the reference, on scikit-learn's breast cancer set."""
 
 import dataclasses
-import time
 
 import numpy as np
 import onnxruntime
@@ -10,6 +9,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_info
 
 from detectors.segments import own_of
 from remediation.training import SklearnTrainer, TrainingError, selection, trainer
@@ -161,14 +161,23 @@ def test_a_column_that_a_fold_lacks_costs_one_candidate_at_most() -> None:
     assert {"LogisticRegression", "RandomForest", "LightGBM"} <= set(trained.candidates)
 
 
-def test_four_hundred_weighted_rows_train_within_the_demos_budget() -> None:
+def test_no_thread_pool_spins_beside_the_stack_while_weighted_rows_are_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[int] = []
+    parity = trainer.parity
+
+    def counts_threads(onnx: bytes, pipeline: Pipeline, matrix: Matrix) -> float:
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return parity(onnx, pipeline, matrix)
+
+    monkeypatch.setattr(trainer, "parity", counts_threads)
     data = patients(400)
     weights = pd.Series(np.random.default_rng(0).poisson(10, 400) + 1.0)
-    began_s = time.process_time()
-    SklearnTrainer().train(
-        TrainingSet(
-            model="m", features=data.features, labels=data.labels, groups=data.groups, weights=weights
-        ),
-        seed=0,
+    weighted = TrainingSet(
+        model="m", features=data.features, labels=data.labels, groups=data.groups, weights=weights
     )
-    assert time.process_time() - began_s < 6.0
+    trained = SklearnTrainer().train(weighted, seed=0)
+    assert trained.rows == 400
+    assert threads
+    assert set(threads) == {1}
