@@ -13,6 +13,7 @@ from remediation.config import DiagnosisConfig
 from remediation.diagnosis import diagnose, more_may_come, needs_testimony, ready, summary
 from remediation.evidence import Facts, gather, still_so, with_points
 from remediation.facets import of_traffic
+from remediation.full_windows import to_be_judged
 from remediation.hearings import Hearings
 from remediation.ports import Clock, Journal, Reader
 from remediation.routing import still_firing
@@ -67,10 +68,12 @@ class Diagnosing:
             elif not heard and self.hearings.outdated(facts):
                 return facts
             facts = with_points(unit, facts, self.config)
-        hypotheses = diagnose(facts, self.config)
-        best = hypotheses[0]
-        if best.cause != "bad_release" and more_may_come(facts, self.config):
-            return None
+            hypotheses = diagnose(facts, self.config)
+            best = hypotheses[0]
+            if best.cause != "bad_release" and more_may_come(facts, self.config):
+                return None
+            if to_be_judged(unit, facts, best.cause, self.config):
+                return None
         changes: dict[str, object] = {
             "cause": best.cause,
             "confidence": best.confidence,

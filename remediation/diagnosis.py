@@ -35,7 +35,7 @@ _WAITS = 2
 """Alerts that come later begin the wait anew, so many times."""
 _AND_SEALED = 1.25
 """Windows until the next one has been judged: it has to be complete, and sealed."""
-_LONGEST_WAIT_S = 1_800.0
+LONGEST_WAIT_S = 1_800.0
 """However long windows are, people are told by then."""
 
 
@@ -47,7 +47,7 @@ def ready(facts: Facts, config: DiagnosisConfig) -> str | None:
         return None
     inputs = facts.firing("data_drift") or facts.quality()
     performance = facts.firing(*OUTCOMES)
-    settle_us = _settle_us(facts, config)
+    settle_us = _settling_us(facts, config)
     near = near_release(facts, config)
     if is_plain(performance) and near and not inputs and not _below_chance(performance):
         return "performance has spoken, near a release"
@@ -67,11 +67,21 @@ def needs_testimony(facts: Facts, config: DiagnosisConfig) -> bool:
     return bool(ill) and facts.predecessor() is not None and near_release(facts, config)
 
 
-def _settle_us(facts: Facts, config: DiagnosisConfig) -> int:
+def next_window_us(span_us: int) -> int:
+    """How long the next window should take to be judged, after one that took `span_us`; in microseconds."""
+    return min(round(_AND_SEALED * span_us), seconds(LONGEST_WAIT_S))
+
+
+def longest_us(span_us: int, config: DiagnosisConfig) -> int:
+    """By when a diagnosis is there at the latest, however often the wait began anew; `span_us` as above."""
+    return max(seconds(config.weak_settle_s), (1 + _WAITS) * next_window_us(span_us))
+
+
+def _settling_us(facts: Facts, config: DiagnosisConfig) -> int:
     if len(facts.arrivals()) == len(facts.firing()):
         # How events arrive is counted by the clock: no window begins ill in part, and none has to be waited for.
         return seconds(config.settle_s)
-    return max(seconds(config.settle_s), min(round(_AND_SEALED * facts.span_us), seconds(_LONGEST_WAIT_S)))
+    return max(seconds(config.settle_s), next_window_us(facts.span_us))
 
 
 def _below_chance(performance: list[Alert]) -> bool:
@@ -86,7 +96,7 @@ def _below_chance(performance: list[Alert]) -> bool:
 def more_may_come(facts: Facts, config: DiagnosisConfig) -> bool:
     """Whether soon more may be known: the window in which an illness begins holds healthy rows, too, and the next one
     tells more. Only a bad release is worth being named without it: each of its answers is a wrong one."""
-    wait_us = max(_settle_us(facts, config), seconds(config.quiet_s))
+    wait_us = max(_settling_us(facts, config), seconds(config.quiet_s))
     performance = facts.firing(*OUTCOMES)
     if _below_chance(performance):
         told_us = max(each.end_us for each in performance)

@@ -15,6 +15,7 @@ from remediation import actions, limits
 from remediation.actuation import allowed_s
 from remediation.clock import US_PER_S, seconds
 from remediation.config import AgentConfig
+from remediation.diagnosis import longest_us
 from remediation.incidents import AGENT, OPEN_STATES
 from remediation.notices import Notice
 from remediation.observed import patience_us
@@ -153,8 +154,9 @@ def _due(unit: Reader, incident: Incident, config: AgentConfig) -> Due | None:
         case "open" if incident.parent_id:
             return _member_due(unit, incident, config)
         case "open":
-            patience_us = seconds(config.diagnosis.weak_settle_s)
-            return Due(what="it should have been diagnosed", at_us=moved_us + patience_us)
+            span_us = max((each.end_us - each.start_us for each in unit.alerts(incident.id)), default=0)
+            allowed_us = longest_us(span_us, config.diagnosis)
+            return Due(what="it should have been diagnosed", at_us=moved_us + allowed_us)
         case "diagnosed" | "awaiting_approval" if _held_up(unit, incident, tickets, config):
             return None
         case "diagnosed":

@@ -8,7 +8,7 @@ import pytest
 from remediation.notices import Notice
 from remediation.policy import Policy
 from remediation.repeats import repeats
-from remediation.silences import Matcher
+from remediation.silences import Link, Matcher
 from remediation.silencing import set_silence
 from remediation.switches import PAUSE, Switch
 from remediation.values import Action, Approval, Incident, IncidentState, Plan, Step
@@ -156,6 +156,17 @@ def test_a_question_that_nobody_answers_expires_first() -> None:
     with world.journal.transaction() as unit:
         unit.add_plan(asking, ticket, actor="agent")
     assert _told(world) == []
+
+
+def test_who_waits_for_the_next_long_window_is_not_stuck() -> None:
+    world = World()
+    incident = _incident(world, "open", 20)
+    told = alert("data_drift", at_us=incident.opened_us, model="churn", length_s=600)
+    with world.journal.transaction() as unit:
+        unit.link_alerts([Link(alert=told, incident_id=incident.id)])
+    assert _told(world) == []
+    world.clock.advance(60 * 60)
+    assert "should have been diagnosed" in _told(world)[0]
 
 
 def test_what_a_pause_holds_up_is_not_stuck() -> None:
