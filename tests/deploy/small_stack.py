@@ -40,17 +40,19 @@ SLOW = "import time\ntime.sleep(600)"
 FAILING = "print('the database has gone fishing')\nraise SystemExit(3)"
 
 
-def script_part(home: Path, name: str, script: str, depends_on: Sequence[str] = ()) -> Part:
+def script_part(
+    home: Path, name: str, script: str, depends_on: Sequence[str] = (), stop_timeout_s: float = 60.0
+) -> Part:
     """A part that runs `script` with the path of its ready file as its argument."""
     ready = ready_file(home, name)
     return Part(
         name=name,
         argv=[sys.executable, "-S", "-c", script, str(ready)],
         log=log_file(home, name),
-        ready=HeartbeatProbe(ready, max_age_s=1.0),
+        ready=HeartbeatProbe(ready, max_age_s=60.0),
         prepare=lambda: ready.unlink(missing_ok=True),
         depends_on=depends_on,
-        stop_timeout_s=0.5,
+        stop_timeout_s=stop_timeout_s,
     )
 
 
@@ -69,7 +71,7 @@ def parts_of(home: Path, scenario: str) -> list[Part]:
     if scenario == "slow":
         return [first, script_part(home, "third", SLOW)]
     if scenario == "deaf":
-        return [first, script_part(home, "third", DEAF)]
+        return [first, script_part(home, "third", DEAF, stop_timeout_s=0.5)]
     return [first, second]
 
 

@@ -16,6 +16,7 @@ from deploy.demo.story import still_ill
 from deploy.demo.traffic import Answer, Traffic, World
 from deploy.stack.ports import pick_free_port
 from remediation.values import ModelVersion
+from tests.patience import PATIENCE_S
 
 ISSUE_KEYS = {"cause", "detected_s", "approved_s", "acted_s", "recovered_s", "outcome"} | {
     f"accuracy_{when}" for when in ("before", "during", "after")
@@ -122,8 +123,8 @@ def test_numbers() -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a real server, 20 s at most."""
-    async with asyncio.timeout(20):
+    """Wait for a real server."""
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             if condition():
                 return

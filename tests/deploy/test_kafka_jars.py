@@ -13,6 +13,7 @@ import pytest
 from deploy.stack import jars
 from deploy.stack.errors import DownloadError
 from deploy.stack.jars import jar_folder, kafka_jars
+from tests.patience import PATIENCE_S
 
 
 def _assert_plain(error: DownloadError, *words: str) -> None:
@@ -101,7 +102,7 @@ def test_damaged_jar_is_never_kept(tmp_path: Path) -> None:
 def test_two_that_fetch_at_once_end_with_one_whole_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both_downloaded = threading.Barrier(2, timeout=10)
+    both_downloaded = threading.Barrier(2, timeout=PATIENCE_S)
 
     def download(local: Path, repository: str) -> list[Path]:
         made = _write_jars(local, repository)

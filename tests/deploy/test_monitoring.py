@@ -14,6 +14,7 @@ from deploy.settings import Settings
 from detectors.values import Accounting
 from homeostat import exposition
 from streams.telemetry_names import CATALOGUE
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"
@@ -87,7 +88,7 @@ def promtool(*arguments: str) -> str:
     found = shutil.which("promtool")
     assert found, "promtool is not here; Debian has it in the package prometheus (apt-get install prometheus)"
     done = subprocess.run(
-        [found, *arguments], cwd=MONITORING, capture_output=True, text=True, check=False, timeout=60
+        [found, *arguments], cwd=MONITORING, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     return f"{done.returncode} {done.stdout}{done.stderr}"
 

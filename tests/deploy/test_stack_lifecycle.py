@@ -15,7 +15,8 @@ from deploy.stack.ending import marked_processes
 from deploy.stack.errors import PartFailed, StartTimedOut
 from deploy.stack.lifecycle import StackStatus, down, status, up_attached, up_detached
 from deploy.stack.state import EventKind, Health, StackEvent
-from tests.patience import patient_s
+from deploy.stack.supervisor import OnEvent
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -32,19 +33,27 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert marked_processes(tmp_path / "home") == []
 
 
-def _up(home: Path, scenario: str = "healthy", timeout_s: float = 20.0) -> list[StackEvent]:
+def _up(home: Path, scenario: str = "healthy", tell: OnEvent = lambda event: None) -> list[StackEvent]:
     events: list[StackEvent] = []
+
+    def keep(event: StackEvent) -> None:
+        events.append(event)
+        tell(event)
+
     os.environ["SCENARIO"] = scenario
     try:
-        result = up_detached(home, events.append, [*COMMAND, str(home)], timeout_s)
+        result = up_detached(home, keep, [*COMMAND, str(home)], PATIENCE_S)
     finally:
         del os.environ["SCENARIO"]
     assert result.started
     return events
 
 
-def _eventually(home: Path, condition: Callable[[StackStatus], bool], timeout_s: float = 15.0) -> StackStatus:
-    deadline = time.monotonic() + timeout_s
+def _eventually(
+    home: Path,
+    condition: Callable[[StackStatus], bool],
+) -> StackStatus:
+    deadline = time.monotonic() + PATIENCE_S
     while not condition(seen := status(home)):
         assert time.monotonic() < deadline, seen
         time.sleep(0.05)
@@ -101,7 +110,7 @@ def test_second_up_finds_the_first(home: Path) -> None:
     assert result.status.healthy
     assert _pid(result.status, "first") == _pid(before, "first")
     assert not up_attached(home, list, lambda event: None).started
-    direct = subprocess.run([*COMMAND, str(home)], capture_output=True, text=True, timeout=30)
+    direct = subprocess.run([*COMMAND, str(home)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert direct.stderr.strip() == f"A stack is already running in {home}."
 
 
@@ -133,7 +142,7 @@ def test_signal_to_the_supervisor_stops_all(home: Path, number: signal.Signals) 
         signal.signal(number, before)
     supervisor = _supervisor(home)
     supervisor.send_signal(number)
-    supervisor.wait(timeout=10)
+    supervisor.wait(timeout=PATIENCE_S)
     assert marked_processes(home) == []
     assert not (home / "supervisor.pid").exists()
 
@@ -145,19 +154,40 @@ def test_part_that_does_not_hear_is_killed(home: Path) -> None:
     assert "has not ended 0.5 s after SIGTERM; it is killed" in (home / "logs" / "supervisor.log").read_text()
 
 
-def test_part_that_cannot_start_is_named_with_its_log(home: Path) -> None:
+class Impatient:
+    """The clock of `up`: time stands still until the first part is healthy and the third was told of as `kind`, and is
+    over then."""
+
+    def __init__(self, kind: EventKind) -> None:
+        self._awaited = {(EventKind.HEALTHY, "first"), (kind, "third")}
+
+    def __call__(self, event: StackEvent) -> None:
+        self._awaited.discard((event.kind, event.part or ""))
+
+    def monotonic(self) -> float:
+        return 0.0 if self._awaited else 2 * PATIENCE_S
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def test_part_that_cannot_start_is_named_with_its_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Impatient(EventKind.DIED)
+    monkeypatch.setattr("deploy.stack.lifecycle.time", clock)
     with pytest.raises(PartFailed, match=r"third is (?s:.*)the database has gone fishing") as failure:
-        _up(home, "failing", timeout_s=3.0)
+        _up(home, "failing", clock)
     assert "first is" not in str(failure.value)
     assert not isinstance(failure.value, StartTimedOut)
     assert marked_processes(home) == []
 
 
-def test_part_that_needs_longer_is_no_failure(home: Path) -> None:
+def test_part_that_needs_longer_is_no_failure(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Impatient(EventKind.STARTING)
+    monkeypatch.setattr("deploy.stack.lifecycle.time", clock)
     with pytest.raises(
         StartTimedOut, match=r"third is starting(?s:.*)try `homeostat up --detach --timeout 600`"
     ):
-        _up(home, "slow", timeout_s=patient_s(2.0))
+        _up(home, "slow", clock)
     assert marked_processes(home) == []
 
 
@@ -175,4 +205,4 @@ def _supervisor(home: Path) -> psutil.Process:
 def _kill_supervisor(home: Path) -> None:
     supervisor = _supervisor(home)
     supervisor.kill()
-    supervisor.wait(timeout=10)
+    supervisor.wait(timeout=PATIENCE_S)

@@ -17,6 +17,7 @@ from deploy.stack.lifecycle import down, status, up_detached
 from deploy.stack.state import Health, PartState
 from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SCENARIO", "services")
     home = tmp_path / "home"
     script = str(Path(__file__).with_name("small_stack.py"))
-    assert up_detached(home, lambda event: None, [sys.executable, script, str(home)], timeout_s=120).started
+    assert up_detached(
+        home, lambda event: None, [sys.executable, script, str(home)], timeout_s=PATIENCE_S
+    ).started
     yield home
     down(home)
     assert marked_processes(home) == []
@@ -50,7 +53,7 @@ def _kill_and_wait(home: Path, name: str) -> None:
     process = _part(home, name).process
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while not ((part := _part(home, name)).restarts == 1 and part.health is Health.HEALTHY):
         assert time.monotonic() < deadline, part
         time.sleep(0.1)
@@ -66,7 +69,7 @@ async def _first_record(broker: str) -> bytes | None:
     async with AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False) as consumer:
         consumer.assign([TopicPartition(TOPIC, 0)])
         await consumer.seek_to_beginning()
-        record = await asyncio.wait_for(consumer.getone(), 20)
+        record = await asyncio.wait_for(consumer.getone(), PATIENCE_S)
         return record.value
 
 

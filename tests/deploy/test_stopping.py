@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.stack.stopping import STOP_SIGNALS, hearing, until_stopped
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["foreground", "ignored"])
@@ -36,7 +37,7 @@ async def test_every_signal_to_stop_ends_the_work_in_order(
             ended.append("in order")
         return 0
 
-    assert await asyncio.wait_for(until_stopped(work()), 20) == 128 + number
+    assert await asyncio.wait_for(until_stopped(work()), PATIENCE_S) == 128 + number
     assert ended == ["in order"]
 
 
@@ -62,7 +63,7 @@ async def test_a_closed_terminal_does_not_stop_what_was_started_by_nohup() -> No
         with hearing(heard.put_nowait):
             os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGTERM)
-            assert await asyncio.wait_for(heard.get(), 20) is signal.SIGTERM
+            assert await asyncio.wait_for(heard.get(), PATIENCE_S) is signal.SIGTERM
             assert heard.empty()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:

@@ -11,6 +11,7 @@ import pytest
 
 from homeostat import Client, Stats
 from homeostat.intake import Unit
+from tests.patience import PATIENCE_S
 from tests.sdk.intake_parts import NOBODY, Quiet, log_rows, rows
 
 
@@ -37,7 +38,7 @@ def test_blocking_waits_for_room_and_no_longer_than_told() -> None:
     log_rows(quiet.client, 0, 100)
     started_s = time.monotonic()
     log_rows(quiet.client, 100, 101)
-    assert 0.15 < time.monotonic() - started_s < 5
+    assert 0.15 < time.monotonic() - started_s < PATIENCE_S
     assert quiet.client.stats().dropped == {"block_timeout": 1}
 
     parcel = quiet.parcels()[0]
@@ -184,21 +185,15 @@ def test_close_counts_rows_that_were_put_down_without_a_word() -> None:
 async def test_in_an_event_loop_nothing_waits() -> None:
     async with Client() as client:
         client.open(NOBODY, exit_timeout_s=0)
-        delays_s: list[float] = []
-
-        async def heartbeat() -> None:
-            while True:
-                before_s = time.perf_counter()
-                await asyncio.sleep(0.01)
-                delays_s.append(time.perf_counter() - before_s)
-
-        beating = asyncio.create_task(heartbeat())
         await asyncio.gather(*(asyncio.to_thread(log_rows, client, i, i + 50) for i in range(5)))
         log_rows(client, 0, 500)
-        assert await client.aflush(timeout_s=0.3) is False
-        beating.cancel()
+        flushing = asyncio.create_task(client.aflush(timeout_s=PATIENCE_S))
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        assert not flushing.done()
+        flushing.cancel()
+        assert await client.aflush(timeout_s=0.1) is False
         assert client.stats().logged == 750
-    assert len(delays_s) > 10
     assert (client.stats().pending, client.stats().dropped) == (0, {"closed": 750})
 
 
@@ -209,9 +204,9 @@ def test_a_loop_that_gave_up_its_flush_ends_at_once() -> None:
 
     async def hurry() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.aflush(timeout_s=30), 0.05)
+            await asyncio.wait_for(client.aflush(timeout_s=4 * PATIENCE_S), 0.05)
 
     started_s = time.monotonic()
     asyncio.run(hurry())
-    assert time.monotonic() - started_s < 15
+    assert time.monotonic() - started_s < PATIENCE_S
     client.close(timeout_s=0)

@@ -25,6 +25,7 @@ from serving.calls.records import Records
 from serving.calls.refresh import RefreshReference
 from serving.peers import PeerTrouble
 from serving.signing import is_signed
+from tests.patience import PATIENCE_S
 
 from .peer_server import Asked, PeerServer, peer_server
 
@@ -110,7 +111,7 @@ def command(folder: Path, **more: Any) -> Command:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -190,23 +191,20 @@ async def test_failures_and_deadlines_are_told_and_kept(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StepFailed, match="exit status 3: no such table"):
             await command(tmp_path).call(failing, key="failing")
-    file = tmp_path / "child"
-    child = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    code = (
-        "import subprocess, sys; print('begun', flush=True); "
-        f"subprocess.run([sys.executable, '-S', '-c', {child!r}])"
-    )
+    file, other = tmp_path / "child", tmp_path / "other"
+    grandchild = f"echo $$ > '{file}'; exec sleep 60"
+    slow = {"argv": ["sh", "-c", 'echo begun; sh -c "$0"; true', grandchild], "timeout_s": 1.0}
     with pytest.raises(StepFailed, match=r"ran for over 1 s and was ended: begun"):
-        await command(tmp_path).call({**_python(code), "timeout_s": 1.0}, key="slow")
+        await command(tmp_path).call(slow, key="slow")
     await _until(lambda: not _is_alive(int(file.read_text())))
     with pytest.raises(StepFailed, match="could not be started"):
         await command(tmp_path).call({"argv": ["/no/such/program"]}, key="absent")
     with pytest.raises(StepFailed, match="argv"):
         await command(tmp_path).call({"argv": "rm -rf /"}, key="text")
     running = asyncio.create_task(
-        command(tmp_path).call(_python(child.replace("child", "other")), key="cancelled")
+        command(tmp_path).call({"argv": ["sh", "-c", f"touch '{other}'; sleep 60"]}, key="cancelled")
     )
-    await _until((tmp_path / "other").exists)
+    await _until(other.exists)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     with pytest.raises(StepFailed, match="ended before it was finished"):
