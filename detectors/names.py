@@ -49,6 +49,8 @@ MEASURE_NAMES: Final = {
     "clock_ahead_share": "Events dated after their arrival",
     "late_share": "Events that come too late",
     "event_age_s": "Age of events (s)",
+    "duplicate_share": "Events that come more than once",
+    "refused_share": "Events that do not fit the schema",
     "events": "Events in ten minutes",
     "misaligned_columns": "Column that holds another's values",
     "unit_change": "Factor of a changed unit",

@@ -283,7 +283,7 @@ class ArrivalSlot(Value, frozen=True, kw_only=True):
     """The rows of a model that came in a slot of the broker's time, in one input partition. `version`: of the last
     ones; `measured`: those not refused, half of which were older than `lag_s` seconds when they came; `ahead`: refused
     because dated after their arrival, by up to `ahead_s`; `late`: too old to be measured, up to `late_s` before the
-    newest."""
+    newest; `twice`: with the id of an earlier one; `refused`: because they do not fit their schema."""
 
     start_us: int
     length_us: int
@@ -295,6 +295,8 @@ class ArrivalSlot(Value, frozen=True, kw_only=True):
     ahead_s: float
     late: int
     late_s: float
+    twice: int = 0
+    refused: int = 0
 
 
 class PaneSnapshot(Value, frozen=True, kw_only=True):

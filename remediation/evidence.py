@@ -32,8 +32,9 @@ _AGAIN_Z = 2.5
 BREAK_MEASURES = frozenset({"missing_rate", "point_mass"})
 """Data-quality measures that the world does not produce by moving: something upstream is broken."""
 
-ARRIVALS = frozenset({"clock_ahead_share", "late_share", "event_age_s"})
-"""How events arrive: clocks that are wrong, data that are late. Nothing that a model could learn."""
+ARRIVALS = frozenset({"clock_ahead_share", "late_share", "event_age_s", "duplicate_share", "refused_share"})
+"""How events arrive: clocks that are wrong, data that are late, come again or do not fit. Nothing that a model could
+learn."""
 
 CERTAIN_BREAKS = frozenset({"misaligned_columns", "unit_change", "constant_column"}) | ARRIVALS
 """Findings that say what is broken; their value is no share of the rows that broke."""

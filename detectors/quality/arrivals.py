@@ -1,7 +1,8 @@
-"""Whether events come when they happen: clocks that are ahead, events that come too late, data that are stale.
+"""Whether events come when they happen, once, and as agreed: clocks that are ahead, events that come too late, data
+that are stale, events that come again, events that do not fit their schema.
 
-What is looked at are slots of arrival, by the broker's time: how many rows came, how old they were, and how many could
-not be measured because of their time. Nothing here reads a clock.
+What is looked at are slots of arrival, by the broker's time: how many rows came, how old they were, how many could
+not be measured, and how many had come before. Nothing here reads a clock.
 """
 
 import math
@@ -15,11 +16,11 @@ from detectors.quality.spans import hours, span
 from detectors.quality.values import SURPRISE
 from detectors.values import ArrivalSlot, Value
 
-Cause = Literal["ahead", "late", "stale"]
+Cause = Literal["ahead", "late", "stale", "twice", "refused"]
 Said = Literal["false alarm", "expected", "new normal"]
 
 LEAST_SHARE: Final = 0.01
-"""Of the rows of a slot, that are ahead or late to be told."""
+"""Of the rows of a slot, that are ahead, late, refused or here again to be told."""
 LEAST_ROWS: Final = 5
 BEYOND: Final = 3.0
 """Times what is usual of the model."""
@@ -30,14 +31,22 @@ KNOWN: Final = 12
 """Slots that it takes to know how old events usually are: an hour."""
 KEPT: Final = 48
 LASTING: Final = 3
-"""Slots in a row in which events are older than ever, to be told; a wrong clock is told at once."""
+"""Slots in a row in which events are older than ever, or come again, to be told: a service that sends once more what it
+was not sure of harms nothing. A wrong clock and another schema are told at once."""
 CALM: Final = 2
 """Slots in a row without it that end an alert."""
 CAUTION: Final = 1.5
 FEEDBACK: Final = 2
 _FADING: Final = 1 / 50
 """Weight of a slot in the usual shares."""
-_ORDER: Final[tuple[Cause, ...]] = ("ahead", "late", "stale")
+_ORDER: Final[tuple[Cause, ...]] = ("ahead", "late", "stale", "twice", "refused")
+_MEASURES: Final[dict[Cause, str]] = {
+    "ahead": "clock_ahead_share",
+    "late": "late_share",
+    "stale": "event_age_s",
+    "twice": "duplicate_share",
+    "refused": "refused_share",
+}
 
 
 class Standing(Value, frozen=True, kw_only=True):
@@ -133,7 +142,7 @@ def take(
     )
     if was_told and not after.told:
         start_us = slot.start_us - (CALM - 1) * slot.length_us
-        reason = "Data quality: events come when they happen again, as they usually do."
+        reason = "Data quality: events arrive again as they usually do."
         told.append(Arrived("cleared", start_us, slot.start_us + slot.length_us, reason))
     return after, told
 
@@ -176,11 +185,17 @@ def take_back(memory: ArrivalMemory, name: str) -> ArrivalMemory:
 def _seen(memory: ArrivalMemory, slot: ArrivalSlot) -> dict[Cause, _Seen]:
     """Of each cause what the slot shows, from where on it is told, and in how many slots in a row."""
     found: dict[Cause, _Seen] = {}
-    counts: dict[Cause, int] = {"ahead": slot.ahead, "late": slot.late}
+    counts: dict[Cause, int] = {
+        "ahead": slot.ahead,
+        "late": slot.late,
+        "twice": slot.twice,
+        "refused": slot.refused,
+    }
     for cause, count in counts.items():
         one = memory.standings.get(cause, Standing())
         least = max(LEAST_SHARE, BEYOND * one.usual, LEAST_ROWS / max(slot.rows, 1)) * one.caution
-        found[cause] = _Seen(count / max(slot.rows, 1), least, 1, _odds(count, slot.rows, one))
+        wanted = LASTING if cause == "twice" else 1
+        found[cause] = _Seen(count / max(slot.rows, 1), least, wanted, _odds(count, slot.rows, one))
     if slot.measured and len(memory.lags_s) >= KNOWN:
         caution = memory.standings.get("stale", Standing()).caution
         least = max(LEAST_LAG_S, BEYOND * max(memory.lags_s)) * caution
@@ -208,27 +223,42 @@ def _begun(
     memory: ArrivalMemory,
     allowed_s: dict[Cause, float],
 ) -> Arrived:
-    end_us = slot.start_us + slot.length_us
-    came = f"that came {hours(slot.start_us, end_us)}"
     usual = before.usual if cause != "stale" else sorted(memory.lags_s)[len(memory.lags_s) // 2]
-    allowed = span(allowed_s[cause])
+    words = _words(cause, slot, percent(found.value), span(allowed_s.get(cause, 0.0)), span(usual))
+    reason, end_us = f"Data quality: {words}.", slot.start_us + slot.length_us
+    return Arrived(
+        "firing", since_us, end_us, reason, _MEASURES[cause], found.value, usual, found.least, slot.rows
+    )
+
+
+def _words(cause: Cause, slot: ArrivalSlot, share: str, allowed: str, usual: str) -> str:
+    """What is wrong with the rows of a slot, and what to do. usual: of the age of events."""
+    came = f"that came {hours(slot.start_us, slot.start_us + slot.length_us)}"
     if cause == "ahead":
-        words = (
-            f"a clock is ahead: {slot.ahead:,} of {slot.rows:,} events ({percent(found.value)}) {came} are dated after "
+        return (
+            f"a clock is ahead: {slot.ahead:,} of {slot.rows:,} events ({share}) {came} are dated after "
             f"their arrival, by up to {span(slot.ahead_s)}. What is ahead by more than {allowed} is refused (dead "
             "letters) and is in no measure. Set the clock or the time zone of the producer right"
         )
-    elif cause == "late":
-        words = (
-            f"events come too late: {slot.late:,} of {slot.rows:,} ({percent(found.value)}) {came} are dated up to "
+    if cause == "late":
+        return (
+            f"events come too late: {slot.late:,} of {slot.rows:,} ({share}) {came} are dated up to "
             f"{span(slot.late_s)} before the newest one. What is late by more than {allowed} is in no measure. A "
             "producer's clock is behind, or something holds its events back"
         )
-    else:
-        words = (
-            f"the data are stale: half of the {slot.measured:,} events {came} are older than {span(slot.lag_s)}, "
-            f"usually {span(usual)}. Something holds them back, or the producer's clock is behind"
+    if cause == "twice":
+        return (
+            f"events come more than once: {slot.twice:,} of {slot.rows:,} ({share}) {came} have the id of an earlier "
+            "one of their version. They are counted once. A producer sends again what has arrived, or its ids do not "
+            "name single events"
         )
-    measure = {"ahead": "clock_ahead_share", "late": "late_share", "stale": "event_age_s"}[cause]
-    reason = f"Data quality: {words}."
-    return Arrived("firing", since_us, end_us, reason, measure, found.value, usual, found.least, slot.rows)
+    if cause == "refused":
+        return (
+            f"events are refused: {slot.refused:,} of {slot.rows:,} ({share}) {came} do not fit the schema of their "
+            "version, and are in no measure. `homeostat deadletters list` says which column, what was found in it and "
+            "what would be right"
+        )
+    return (
+        f"the data are stale: half of the {slot.measured:,} events {came} are older than {span(slot.lag_s)}, "
+        f"usually {usual}. Something holds them back, or the producer's clock is behind"
+    )

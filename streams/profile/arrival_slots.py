@@ -1,4 +1,5 @@
-"""How the rows of a model arrive in a partition, by slot of the broker's time: the age of events, wrong clocks."""
+"""How the rows of a model arrive in a partition, by slot of the broker's time: the age of events, wrong clocks, what
+comes again or does not fit."""
 
 import math
 from collections.abc import Callable
@@ -31,6 +32,8 @@ class OpenSlot(msgspec.Struct, array_like=True):
     version: str = ""
     ages: dict[int, int] = msgspec.field(default_factory=dict[int, int])
     done: list[ArrivalSlot] = msgspec.field(default_factory=list[ArrivalSlot])
+    twice: int = 0
+    refused: int = 0
 
 
 class ArrivalSlots:
@@ -53,7 +56,8 @@ class ArrivalSlots:
         if arrived_us <= 0:
             return
         one, kept = self.open, 0 if taken.batch is None else taken.batch.rows
-        one.rows += kept + taken.future
+        one.rows += kept + taken.refused
+        one.refused += taken.refused - taken.future
         if taken.future:
             one.ahead += taken.future
             one.ahead_s = max(one.ahead_s, (batch.span_us[1] - arrived_us) / MICROSECONDS)
@@ -66,6 +70,10 @@ class ArrivalSlots:
         """So many of the rows are too old to be measured; the oldest one's time, and the newest one so far."""
         self.open.late += rows
         self.open.late_s = max(self.open.late_s, (watermark_us - oldest_us) / MICROSECONDS)
+
+    def again(self, rows: int) -> None:
+        """So many of the rows have the id of an earlier one."""
+        self.open.twice += rows
 
     def with_snapshots(self, send: Callable[[PaneSnapshot], None]) -> Callable[[PaneSnapshot], None]:
         """Sends snapshots with the complete slots, each once."""
@@ -99,4 +107,6 @@ def _complete(one: OpenSlot) -> ArrivalSlot:
         ahead_s=one.ahead_s,
         late=one.late,
         late_s=one.late_s,
+        twice=one.twice,
+        refused=one.refused,
     )

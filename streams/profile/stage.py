@@ -213,7 +213,9 @@ class ProfileStage:
             for letter in taken.letters:
                 self._outputs.letter(letter)
         if isinstance(taken.batch, PredictionBatch):
+            before = state.counts.duplicates
             state.take_predictions(taken.batch, schema)
+            state.arrival.again(state.counts.duplicates - before)
         elif taken.batch is not None:
             take_labels(state, taken.batch, schema)
 

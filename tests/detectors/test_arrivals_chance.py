@@ -36,6 +36,20 @@ def test_a_clock_that_is_wrong_from_the_first_slot_on_is_not_called_right_while_
     assert [(number, one.state) for number, one in found] == [(0, "firing")]
 
 
+@pytest.mark.parametrize("share", [0.001, 0.02])
+def test_a_share_that_always_comes_again_is_not_told_either(share: float) -> None:
+    rng, memory, told_in = np.random.default_rng(4), ArrivalMemory(), list[int]()
+    for number in range(2_000):
+        rows = max(int(rng.poisson(300)), 1)
+        slot = ArrivalSlot(
+            start_us=number * SLOT_US, length_us=SLOT_US, version="1", rows=rows, measured=rows, lag_s=2.0, ahead=0,
+            ahead_s=0.0, late=0, late_s=0.0, twice=int(rng.binomial(rows, share)),
+        )  # fmt: skip
+        memory, said = take(memory, slot, {})
+        told_in += [number for _ in said]
+    assert [number for number in told_in if number >= KNOWN] == []
+
+
 def test_more_than_chance_brings_is_told_in_its_first_slot() -> None:
     rng = np.random.default_rng(2)
     usual = [int(rng.binomial(300, 0.005)) for _ in range(100)]

@@ -1,8 +1,10 @@
 """Clocks that are wrong and data that are stale, from the records of the broker to the alerts; and what people say."""
 
 import dataclasses
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from detectors.sequential.hearing import Saying, Statement
@@ -15,6 +17,7 @@ from streams.topics import EVENTS
 from tests.streams.stream_data import make_configuration
 
 MODEL = "loan"
+Third = Literal["repeats", "text"]
 SECOND_US = 1_000_000
 HOUR_S = 3_600.0
 START_US = 1_760_000_400 * SECOND_US // (300 * SECOND_US) * (300 * SECOND_US)
@@ -30,26 +33,43 @@ class World:
         self.records: list[InputRecord] = []
         self.flush_every = flush_every
 
-    def pass_slots(self, count: int, skew_s: float = 0.0, age_s: float = 1.0) -> list[Alert]:
+    def pass_slots(
+        self, count: int, skew_s: float = 0.0, age_s: float = 1.0, third: Third | None = None
+    ) -> list[Alert]:
+        """third: a producer sends, too, what the first one sent, or text where a number belongs."""
         before = len(self.alerts())
         for _ in range(5 * count):
             arrived_us = START_US + self.minute * 60 * SECOND_US
             for producer, ahead_s in (("a", -age_s), ("b", skew_s - age_s)):
                 self.feed(producer, arrived_us, int(ahead_s * SECOND_US))
+            if third == "repeats":
+                self.feed("c", arrived_us, int(-age_s * SECOND_US), ids="a")
+            elif third == "text":
+                self.feed("c", arrived_us, int(-age_s * SECOND_US), age=np.full(20, "old", dtype=object))
             self.minute += 1
         return self.alerts()[before:]
 
-    def feed(self, producer: str, arrived_us: int, ahead_us: int) -> None:
+    def feed(
+        self,
+        producer: str,
+        arrived_us: int,
+        ahead_us: int,
+        ids: str | None = None,
+        age: npt.NDArray[Any] | None = None,
+    ) -> None:
         batch = PredictionBatch.of(
             model=MODEL,
             version="1",
             producer=producer,
             sequence=self.minute,
-            ids=[f"{producer}{self.minute}-{row}" for row in range(20)],
+            ids=[f"{ids or producer}{self.minute}-{row}" for row in range(20)],
             times_us=arrived_us + ahead_us - np.arange(20)[::-1] * 10_000,
             predictions=np.zeros(20),
             scores=np.full(20, 0.3),
-            features={"age": np.full(20, 50.0), "city": np.full(20, "Rome", dtype=object)},
+            features={
+                "age": np.full(20, 50.0) if age is None else age,
+                "city": np.full(20, "Rome", dtype=object),
+            },
         )
         value, headers = encode_predictions(batch), tuple(headers_of(batch))
         record = InputRecord(EVENTS, 0, len(self.records), MODEL.encode(), value, headers, arrived_us)
@@ -117,6 +137,30 @@ def test_data_that_are_older_than_ever_are_stale_and_old_data_that_are_usual_are
     assert "are older than 115 minutes, usually a second." in first.reason
     usual = World()
     assert usual.pass_slots(17, age_s=26 * HOUR_S) == []
+
+
+def test_events_that_come_again_are_told_in_the_third_slot_and_not_when_a_service_tried_again_once() -> None:
+    world = World()
+    world.pass_slots(3)
+    assert world.pass_slots(1, third="repeats") == []
+    assert world.pass_slots(3) == []
+    (first,) = world.pass_slots(4, third="repeats")
+    assert (first.state, first.change_us) == ("firing", START_US + 2_100 * SECOND_US)
+    assert (first.evidence[0].measure, round(first.evidence[0].value, 3)) == ("duplicate_share", 0.333)
+    assert "events come more than once: 100 of 300 (33 %) that came from" in first.reason
+    assert "They are counted once." in first.reason
+    assert [one.state for one in world.pass_slots(4)] == ["cleared"]
+
+
+def test_events_that_do_not_fit_their_schema_are_told_although_nothing_of_them_is_measured() -> None:
+    world = World()
+    world.pass_slots(3)
+    (first,) = world.pass_slots(2, third="text")
+    assert (first.state, first.change_us) == ("firing", START_US + 900 * SECOND_US)
+    assert (first.evidence[0].measure, round(first.evidence[0].value, 3)) == ("refused_share", 0.333)
+    assert "events are refused: 100 of 300 (33 %)" in first.reason
+    assert "homeostat deadletters list" in first.reason
+    assert [one.state for one in world.pass_slots(4)] == ["cleared"]
 
 
 @pytest.mark.parametrize("said", ["false alarm", "expected", "new normal"])

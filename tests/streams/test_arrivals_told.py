@@ -1,22 +1,30 @@
-"""A producer's clock that is an hour wrong, from the records of the broker to what a person reads."""
+"""A producer's clock that is an hour wrong, events that come again or do not fit, from the records of the broker to
+what a person reads."""
 
 import pytest
 from msgspec.structs import replace
 
 from tests.remediation.world import MODEL, World
-from tests.streams.test_arrivals import HOUR_S
+from tests.streams.test_arrivals import HOUR_S, Third
 from tests.streams.test_arrivals import World as Arrivals
 
 
 @pytest.mark.parametrize(
-    ("skew_s", "told"),
-    [(HOUR_S, "a clock is ahead: 100 of 200 events"), (-HOUR_S, "events come too late: 100 of 200")],
+    ("skew_s", "third", "told"),
+    [
+        (HOUR_S, None, "a clock is ahead: 100 of 200 events"),
+        (-HOUR_S, None, "events come too late: 100 of 200"),
+        (0.0, "repeats", "events come more than once: 100 of 300"),
+        (0.0, "text", "events are refused: 100 of 300"),
+    ],
 )
-async def test_a_wrong_clock_becomes_an_incident_that_says_what_to_do(skew_s: float, told: str) -> None:
+async def test_how_events_arrive_becomes_an_incident_that_says_what_to_do(
+    skew_s: float, third: Third | None, told: str
+) -> None:
     """No plan is made: no version of the model would help."""
     arrivals = Arrivals()
     arrivals.pass_slots(3)
-    (alert,) = arrivals.pass_slots(2, skew_s=skew_s)
+    (alert,) = arrivals.pass_slots(4, skew_s=skew_s, third=third)
     world = World()
     await world.healthy_release()
     ago_us = world.clock.now_us() - alert.end_us
