@@ -27,7 +27,7 @@ WORTH: Final = 0.25
 """Of the way from the reference to the threshold: a smaller change of the whole is stable."""
 NOTICEABLE: Final = 0.05
 """Of where it was at first: a smaller change of a measure that is not decided on is stable."""
-_HIGHER_IS_BETTER: Final = frozenset({"precision", "recall", "f1", "auc", "macro_f1", "r2"})
+_HIGHER_IS_BETTER: Final = frozenset({"precision", "recall", "class_recall", "f1", "auc", "macro_f1", "r2"})
 _LOWER_IS_BETTER: Final = frozenset(
     {
         "mae",
@@ -40,6 +40,7 @@ _LOWER_IS_BETTER: Final = frozenset(
         "latency_p95_ms",
         "latency_p99_ms",
         "error_rate",
+        "large_error_share",
         "out_of_range_rate",
         "new_category_rate",
     }

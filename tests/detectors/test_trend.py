@@ -40,6 +40,8 @@ NOISE = np.random.default_rng(1).normal(0, 0.005, 20)
         (np.linspace(0.8, 0.9, 20) + NOISE, "mae", "degrading"),
         (np.linspace(0.8, 0.9, 20) + NOISE, "quantile_loss_0.9", "degrading"),
         (np.linspace(90, 60, 20) + NOISE, "latency_p95_ms", "improving"),
+        (np.linspace(0.9, 0.98, 20), "class_recall", "improving"),
+        (np.linspace(0.9, 0.8, 20), "large_error_share", "improving"),
         (np.linspace(0.9, 1.0, 20), "error_rate", "degrading"),
         (np.linspace(-0.1, -0.3, 20), "estimation_error", "degrading"),
         (np.linspace(0.5, 0.9, 20), "calibration_slope", "improving"),
