@@ -6,6 +6,7 @@
 An approval is bound to the hash of the plan that the person saw, and to the epoch of the desired state.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -15,7 +16,7 @@ from detectors.values import Value
 from remediation.clock import seconds
 from remediation.identity import approval_id as approval_id_of
 from remediation.incidents import AGENT
-from remediation.policy import Policy, Rule
+from remediation.policy import Freeze, Policy, Rule
 from remediation.ports import Clock, Journal, Unit
 from remediation.values import Approval, ApprovalState, Plan, Vote
 
@@ -156,9 +157,15 @@ def good_until_us(approval: Approval) -> int:
     return max(approval.expires_us, (approval.decided_us or 0) + seconds(_BEGINS_S))
 
 
+def freeze_of(policy: Policy, plan: Plan, approval: Approval, now_us: int) -> tuple[Freeze, datetime] | None:
+    """The freeze that has come since what was approved was asked, and its end; None where nothing risky is to be done,
+    or somebody broke the glass."""
+    return policy.freeze(plan.model, now_us) if plan.risky and not approval.broken_glass else None
+
+
 def frozen(policy: Policy, plan: Plan, approval: Approval, now_us: int) -> str | None:
-    """Why what was approved may not begin now: a freeze has come in between, and nobody broke the glass."""
-    found = policy.freeze(plan.model, now_us) if plan.risky and not approval.broken_glass else None
+    """Why what was approved may not begin now."""
+    found = freeze_of(policy, plan, approval, now_us)
     if found is None:
         return None
     freeze, until = found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from remediation import actions, approvals, families, incidents, limits
+from remediation import actions, approvals, families, freezing, incidents, limits
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.diagnosing import Diagnosing
@@ -228,8 +228,9 @@ class Lifecycle:
 
     def _approved(self, unit: Unit, incident: Incident, plan: Plan, approval: Approval, now_us: int) -> None:
         over = now_us >= approval.expires_us
-        frozen = approvals.frozen(self.config.policy, plan, approval, now_us)
-        moved = approvals.world_moved(unit, plan) or (frozen if over else None)
+        moved = approvals.world_moved(unit, plan)
+        if moved is None and over:
+            moved = approvals.frozen(self.config.policy, plan, approval, now_us)
         alerts = alerts_of(unit, incident)
         if moved is None and alerts and not still_firing(alerts, incident.version):
             moved = "every alert was cleared before it was begun"
@@ -239,7 +240,7 @@ class Lifecycle:
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=moved):
                 incidents.move(unit, incident, to="open", why=moved)
             return
-        if frozen is not None:
+        if freezing.waits(unit, self.config.policy, plan, approval, now_us):
             return
         actor = approval.decided_by or incidents.AGENT
         action = actions.new_action(plan, now_us=now_us)

@@ -1,12 +1,12 @@
 """What people are told once, beside tickets and the ends of incidents: a step that is overdue, a silence that ended
 while its alert burns, an illness that nobody has taken up, an incident that grew, something turned on
-that could not be turned off."""
+that could not be turned off, what was approved and waits for the end of a freeze."""
 
 from typing import Literal
 
 from detectors.values import Value
 
-NoticeKind = Literal["overdue", "silence_over", "still_burning", "grown", "cleanup_failed"]
+NoticeKind = Literal["overdue", "silence_over", "still_burning", "grown", "cleanup_failed", "frozen"]
 
 AUDITED_AS: dict[NoticeKind, str] = {
     "overdue": "watchdog.overdue",
@@ -14,6 +14,7 @@ AUDITED_AS: dict[NoticeKind, str] = {
     "still_burning": "incident.repeated",
     "grown": "incident.grown",
     "cleanup_failed": "cleanup.failed",
+    "frozen": "approval.frozen",
 }
 """What the audit log calls them."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from remediation import actions, approvals, incidents
+from remediation import actions, approvals, freezing, incidents
 from remediation.clock import US_PER_S
 from remediation.config import AgentConfig
 from remediation.diagnosis import diagnose, needs_testimony
@@ -67,7 +67,7 @@ class Recovery:
         if case.action is not None and superseded is not None:
             self._settled(case, superseded)
             self.executor.take_back(case.action.id, superseded)
-        elif case.question is not None and case.question.ticket.state in ("approved", "rejected"):
+        elif case.question is not None and self._has_answer(case, case.question):
             self._answered(case, case.question.ticket)
         elif case.verdict.outcome == "inconclusive":
             self._unproven(case)
@@ -119,8 +119,23 @@ class Recovery:
             self._not_recovered(case, why)
             return
         over = ticket is not None and (ticket.state != "pending" or now_us >= ticket.expires_us)
-        if over and self._settled(case, "nobody decided in time", expired=True):
+        if over and self._settled(case, "nobody decided in time", expired=True) and not self._frozen(case):
             self._not_recovered(case, f"{why}; nobody said whether to keep it or to undo it")
+
+    def _has_answer(self, case: _Case, question: Question) -> bool:
+        """Whether what a person has said is carried out now: in a freeze nothing is undone but what is proven ill."""
+        if question.ticket.state == "approved" and not _is_undone(case):
+            now_us = self.clock.now_us()
+            return approvals.freeze_of(self.config.policy, question.plan, question.ticket, now_us) is None
+        return question.ticket.state in ("approved", "rejected")
+
+    def _frozen(self, case: _Case) -> bool:
+        """Whether the undo of what is not proven waits for the end of a freeze."""
+        if case.question is None or _is_undone(case):
+            return False
+        with self.journal.transaction() as unit:
+            ticket = unit.approval(case.question.ticket.id) or case.question.ticket
+            return freezing.waits(unit, self.config.policy, case.question.plan, ticket, self.clock.now_us())
 
     def _answered(self, case: _Case, ticket: Approval) -> None:
         """A person has said what becomes of it."""
@@ -130,7 +145,10 @@ class Recovery:
         said = f"{ticket.decided_by} decided to {'undo' if undone else 'keep'} it"
         why = f" ({ticket.reason})" if ticket.reason else ""
         sentence = f"{said}{why}, not proven: {case.verdict.sentence}"
-        if undone:
+        late = self.clock.now_us() >= approvals.good_until_us(ticket)
+        if undone and late and not _is_undone(case):
+            self._settled(case, "it was approved, and nothing was begun before it expired")
+        elif undone:
             self.executor.take_back(case.action.id, sentence, asked=True)
         else:
             self.executor.succeed(case.action.id, sentence, "kept", epoch=case.epoch)
@@ -157,11 +175,12 @@ class Recovery:
     def _settled(self, case: _Case, why: str, *, expired: bool = False) -> bool:
         """End a ticket that waits for an answer nobody needs any more; False when somebody has answered meanwhile: then
         that counts."""
-        if case.question is None or case.question.ticket.state != "pending":
+        waits = ("pending",) if expired else ("pending", "approved")
+        if case.question is None or case.question.ticket.state not in waits:
             return True
         with self.journal.transaction() as unit:
             ticket = unit.approval(case.question.ticket.id)
-            if ticket is None or ticket.state != "pending":
+            if ticket is None or ticket.state != case.question.ticket.state:
                 return False
             state = "expired" if expired else "void"
             return approvals.settle(unit, ticket, state, now_us=self.clock.now_us(), reason=why) is not None
@@ -205,3 +224,8 @@ class Recovery:
                     open_what_remains(
                         unit, incident, now_us=now_us, hold_s=self.config.diagnosis.uncured_hold_s
                     )
+
+
+def _is_undone(case: _Case) -> bool:
+    """Whether the undo has begun, which nothing holds back any more."""
+    return case.action is not None and actions.undoing(case.action)

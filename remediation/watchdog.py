@@ -13,6 +13,7 @@ import structlog
 from detectors.values import Value
 from remediation import actions, limits
 from remediation.actuation import allowed_s
+from remediation.approvals import freeze_of
 from remediation.clock import US_PER_S, seconds
 from remediation.config import AgentConfig
 from remediation.diagnosis import longest_us
@@ -22,7 +23,7 @@ from remediation.observed import patience_us
 from remediation.playbooks.proposal import controls
 from remediation.ports import Clock, Journal, Reader
 from remediation.proving import required
-from remediation.questions import Question, asked
+from remediation.questions import Question, asked, is_question
 from remediation.values import CLOSED_INCIDENTS, Action, Approval, Incident, Plan
 
 log = structlog.get_logger()
@@ -53,7 +54,8 @@ def overdue(unit: Reader, *, now_us: int, config: AgentConfig) -> list[Notice]:
     found: list[Notice] = []
     for incident in unit.incidents(states=OPEN_STATES, limit=_MOST):
         due = _due(unit, incident, config)
-        if due is not None and now_us - due.at_us >= seconds(OVERDUE_S):
+        late = due is not None and now_us - due.at_us >= seconds(OVERDUE_S)
+        if due is not None and late and not _frozen(unit, incident, config, now_us):
             found.append(_stuck(incident, due, now_us))
     return found
 
@@ -176,6 +178,19 @@ def _held_up(unit: Reader, incident: Incident, tickets: Sequence[Approval], conf
     if any(each.state == "pending" for each in tickets):
         return False
     return limits.held_up(unit, incident.model, config.policy.limits) is not None
+
+
+def _frozen(unit: Reader, incident: Incident, config: AgentConfig, now_us: int) -> bool:
+    """Whether what was decided waits for the end of a freeze, or that has only just come."""
+    tickets = unit.approvals(incident_id=incident.id)
+    newest = max(tickets, key=lambda each: (each.requested_us, each.id), default=None)
+    plan = unit.plan(newest.plan_id) if newest is not None else None
+    if newest is None or plan is None or newest.state == "pending":
+        return False
+    if not is_question(plan) and (incident.state, newest.state) != ("awaiting_approval", "approved"):
+        return False
+    moments = (now_us, now_us - seconds(OVERDUE_S))
+    return any(freeze_of(config.policy, plan, newest, at_us) for at_us in moments)
 
 
 def _movements(incident: Incident, tickets: Sequence[Approval], taken: Sequence[Action]) -> Iterator[int]:

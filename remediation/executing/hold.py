@@ -5,7 +5,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from remediation import actions, approvals, incidents
+from remediation import actions, approvals, freezing, incidents
 from remediation.clock import US_PER_S, seconds
 from remediation.errors import NotYet, StepFailed
 from remediation.executing.endings import Endings
@@ -19,6 +19,8 @@ from remediation.questions import Question, asked, question
 from remediation.routing import still_firing
 from remediation.values import Action, Desired, Incident, Plan
 from remediation.verification import Verdict
+
+_Settled = tuple[Literal["void", "expired"], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,13 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What follows from a look, and what becomes of the ticket that waits, with the reason."""
+    """What follows from a look, and what becomes of the ticket that waits, with the reason. `frozen`: it waits for the
+    end of a freeze."""
 
     next: Literal["go on", "fail", "wait", "ask"]
     why: str
-    settled: tuple[Literal["void", "expired"], str] | None = None
+    frozen: bool = False
+    settled: _Settled | None = None
 
 
 class Hold:
@@ -67,7 +71,7 @@ class Hold:
         with self._parts.journal.reading() as unit:
             seen = self._seen(unit, name, action_id, plan)
         found = self._found(name, plan, seen)
-        if found.next != "wait" or found.settled is not None:
+        if found.next != "wait" or found.settled is not None or found.frozen:
             self._write(name, action_id, plan, seen, found)
         # What was written of the ticket stays also when the step does not go on.
         if found.next == "fail":
@@ -111,7 +115,7 @@ class Hold:
         if verdict.outcome != "inconclusive":
             known = ("void", f"{verdict.outcome} in the meantime: {verdict.sentence}")
         if verdict.outcome == "fail":
-            return _Found("fail", verdict.sentence, known)
+            return _Found("fail", verdict.sentence, settled=known)
         said = f" ({ticket.reason})" if ticket is not None and ticket.reason else ""
         known_as = "proven" if known is not None else "not proven"
         if ticket is not None and ticket.state == "rejected":
@@ -119,10 +123,12 @@ class Hold:
             return _Found("go on", why)
         if ticket is not None and ticket.state == "approved":
             why = f"{ticket.decided_by} decided to undo it{said}, {known_as}: {verdict.sentence}"
+            if self._frozen(seen):
+                return _Found("wait", why, frozen=True)
             return _Found("fail", why)
         held_us, hold_us = self._held_us(name, seen.action), seconds(controls(plan).hold_s)
         if known is not None and held_us >= hold_us:
-            return _Found("go on", verdict.sentence, known)
+            return _Found("go on", verdict.sentence, settled=known)
         if ticket is None:
             limit_us = max(hold_us, seen.patience_us)
             if known is not None or held_us < limit_us:
@@ -130,8 +136,18 @@ class Hold:
             return _Found("ask", f"not proven in {limit_us / US_PER_S:g} s: {verdict.sentence}")
         if ticket.state != "pending" or self._parts.clock.now_us() >= ticket.expires_us:
             nobody = f"{verdict.sentence}; nobody said whether to go on or to undo it"
-            return _Found("fail", nobody, ("expired", "nobody decided in time"))
-        return _Found("wait", verdict.sentence, known)
+            expired: _Settled = ("expired", "nobody decided in time")
+            if self._frozen(seen):
+                return _Found("wait", nobody, frozen=True, settled=expired)
+            return _Found("fail", nobody, settled=expired)
+        return _Found("wait", verdict.sentence, settled=known)
+
+    def _frozen(self, seen: _Seen) -> bool:
+        """Whether the undo of what is not proven to be ill waits for the end of a freeze."""
+        if seen.question is None:
+            return False
+        policy, now_us = self._parts.config.policy, self._parts.clock.now_us()
+        return approvals.freeze_of(policy, seen.question.plan, seen.question.ticket, now_us) is not None
 
     def _write(self, name: str, action_id: str, plan: Plan, seen: _Seen, found: _Found) -> None:
         """Write what follows, where the world is still the one that was looked at. Raises `NotYet` where somebody has
@@ -146,6 +162,9 @@ class Hold:
             if found.settled is not None and waits is not None and waits.state == "pending":
                 state, reason = found.settled
                 approvals.settle(unit, waits, state, now_us=now_us, reason=reason)
+            if found.frozen and seen.question is not None:
+                about = unit.approval(seen.question.ticket.id) or seen.question.ticket
+                freezing.waits(unit, self._parts.config.policy, seen.question.plan, about, now_us)
             if found.next == "go on":
                 self._go_on(unit, name, action, plan, found.why)
             elif found.next == "ask":

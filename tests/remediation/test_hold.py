@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from remediation.approvals import decide
 from remediation.cancellation import cancel
-from remediation.policy import Policy
+from remediation.policy import Freeze, Policy
 from remediation.questions import is_question
 from remediation.silences import Link
 from remediation.values import Action, Approval
@@ -123,6 +123,29 @@ async def test_a_person_undoes_what_stays_unproven(clinic: Shifting) -> None:
     assert clinic.action.state == "reverted"
     assert "ada decided to undo it (I looked)" in clinic.action.outcome
     assert clinic.desired.arrangement == BEFORE
+
+
+@pytest.mark.parametrize(("said", "state"), [(True, "approved"), (False, "expired")])
+async def test_the_undo_of_a_share_waits_for_the_end_of_a_freeze(
+    clinic: Shifting, said: bool, state: str
+) -> None:
+    await clinic.until_step("hold.1")
+    await clinic.live(95)
+    if said:
+        clinic.say("approve")
+    else:
+        clinic.clock.advance(3_600)
+    always = Freeze(schedule="* * * * *", lasts_h=1, reason="batch night")
+    clinic.policy = Policy(freezes=(always,))
+    clinic.agent = clinic.new_agent()
+    await clinic.live(10)
+    (ticket,), (told,) = clinic.tickets, clinic.journal.state.notices.values()
+    assert (ticket.state, clinic.desired.arrangement.shares) == (state, {"1": 0.1})
+    assert ("was approved by ada, and waits" if said else "nobody has said whether to keep it") in told.text
+    clinic.policy = Policy()
+    clinic.agent = clinic.new_agent()
+    await clinic.run(30)
+    assert (clinic.action.state, clinic.desired.arrangement) == ("reverted", BEFORE)
 
 
 async def test_what_nobody_decides_about_is_undone(clinic: Shifting) -> None:

@@ -1,5 +1,6 @@
 """An approval is good for the world and the time in which it was given, not for whenever somebody gets round to it."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from remediation.silences import Link
 from remediation.switches import PAUSE
 from remediation.turning import turn as turn_by_policy
 from remediation.values import Incident
+from remediation.watchdog import overdue
 from tests.remediation.fakes import S
 from tests.remediation.test_policy import POLICY, Desk
 from tests.remediation.world import MODEL, World, alert
@@ -131,6 +133,81 @@ async def test_what_was_approved_before_a_freeze_does_not_begin_in_it(glass: boo
     assert (bool(world.journal.state.actions), world.serves()) == (glass, serves)
     if not glass:
         assert world.incidents()[0].state == "awaiting_approval"
+    told = [each.text for each in world.journal.state.notices.values()]
+    assert bool(told) == (not glass)
+    assert [each for each, _ in world.notifier.said].count("frozen") == len(told)
+    if told:
+        (ticket,) = world.journal.state.approvals.values()
+        assert f"The rollback of {MODEL} (approval {ticket.id}) was approved by ada, and waits" in told[0]
+        assert (
+            "(batch night). It begins then" in told[0] or "(batch night). The approval ends before" in told[0]
+        )
+
+
+async def _undo_in_freeze(policy: Policy) -> World:
+    """A retraining that is not proven; a person says to undo it, and then a freeze begins."""
+    world = World()
+    await world.agent.receive(await world.shifted_world())
+    world.labels = False
+    await world.run(until=lambda: world.incidents()[0].state == "verifying")
+    world.verdict = None
+    await world.run(until=lambda: len(world.journal.state.approvals) == 2)
+    world.click("approve")
+    world.config = {"policy": policy}
+    world.agent = world.new_agent()
+    for _ in range(20):
+        await world.round()
+    return world
+
+
+def _until(world_s: float) -> Policy:
+    """A freeze from the beginning of time until the moment."""
+    began = datetime.fromtimestamp(0, UTC)
+    schedule = f"{began.minute} {began.hour} {began.day} {began.month} *"
+    year_s = (world_s - datetime(2023, 1, 1, tzinfo=UTC).timestamp()) / 3_600
+    return Policy(freezes=(Freeze(schedule=schedule, lasts_h=year_s, reason="end of year"),))
+
+
+async def test_what_a_person_undoes_waits_for_the_end_of_a_freeze_and_people_are_told() -> None:
+    ends_s = World().clock.now_us() / S + 3_600
+    world = await _undo_in_freeze(_until(ends_s))
+    (ticket,) = [each for each in world.journal.state.approvals.values() if each.plan_id.endswith("-undo")]
+    assert (ticket.state, world.serves(), world.incidents()[0].state) == ("approved", "2", "verifying")
+    (told,) = world.journal.state.notices.values()
+    assert f"The undo of {MODEL} (approval {ticket.id}) was approved by ada, and waits" in told.text
+    assert "until 2023-11-14 23:13 UTC (end of year). It begins then" in told.text
+    config = world.agent._config  # pyright: ignore[reportPrivateUsage]
+    world.clock.advance(3_000)
+    with world.journal.reading() as unit:
+        assert overdue(unit, now_us=world.clock.now_us(), config=config) == []
+    world.clock.advance(ends_s - world.clock.now_us() / S)
+    await world.run()
+    (action,) = world.journal.state.actions.values()
+    assert (action.state, world.serves()) == ("reverted", "1")
+    assert "ada decided to undo it" in action.outcome
+
+
+async def test_what_is_proven_to_be_ill_is_undone_also_in_a_freeze() -> None:
+    world = await _undo_in_freeze(_until(World().clock.now_us() / S + 86_400))
+    world.labels = True
+    world.ill.add((MODEL, "2"))
+    await world.run()
+    assert world.serves() == "1"
+    assert "what was lost is not back" in world.incidents()[0].outcome
+
+
+async def test_an_undo_that_nobody_answered_waits_for_the_end_of_a_freeze() -> None:
+    world = await _undo_in_freeze(_until(World().clock.now_us() / S + 86_400))
+    world.clock.advance(7_200)
+    for _ in range(5):
+        await world.round()
+    (ticket,) = [each for each in world.journal.state.approvals.values() if each.plan_id.endswith("-undo")]
+    assert (ticket.state, world.serves(), len(world.journal.state.actions)) == ("approved", "2", 1)
+    world.clock.advance(86_400)
+    await world.run()
+    assert world.serves() == "1"
+    assert world.journal.state.approvals[ticket.id].state == "void"
+    assert "nobody said whether to keep it or to undo it" in world.incidents()[0].outcome
 
 
 def test_the_consent_of_who_lost_the_role_does_not_count_any_more() -> None:
