@@ -21,13 +21,8 @@ from homeostat.contract import (
     encode_columns,
 )
 from streams.broker.log import LogReader
-from streams.deadletters import (
-    HEADER_ONLY_ROW,
-    HEADER_REPLAY_OF,
-    DeadLetter,
-    Wanted,
-    list_deadletters,
-)
+from streams.deadletters import HEADER_ONLY_ROW, HEADER_REPLAY_OF, DeadLetter, Wanted
+from streams.deadletters_read import list_deadletters
 from streams.stages import InputRecord
 from streams.topics import DEADLETTERS, EVENTS, REPLAYS
 

@@ -51,7 +51,7 @@ def deadletters_list(
 
     Examples: `homeostat deadletters list --model churn --since 2h` · `homeostat deadletters list --reason score --json`
     """
-    from streams.deadletters import list_deadletters
+    from streams.deadletters_read import list_deadletters
 
     wanted = _wanted(model, reason, since)
     letters = _run(lambda broker: list_deadletters(broker, limit, wanted=wanted))
@@ -69,7 +69,8 @@ def deadletters_show(number: int) -> None:
 
     Example: `homeostat deadletters show 4711`
     """
-    from streams.deadletters import Wanted, list_deadletters
+    from streams.deadletters import Wanted
+    from streams.deadletters_read import list_deadletters
 
     wanted = Wanted(numbers=frozenset((number,)))
     found = _run(lambda broker: list_deadletters(broker, 1, wanted=wanted))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import monotonic
 from time import time_ns as now_ns
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self
 from weakref import WeakSet
 
 import pyarrow as pa
@@ -27,13 +27,15 @@ from homeostat.arguments import (
     time_us,
 )
 from homeostat.config import Config
-from homeostat.delivery import Delivery
 from homeostat.errors import ContractError
 from homeostat.exposition import exposition
 from homeostat.intake import Intake
 from homeostat.lanes import MAX_PLAIN_ID_CHARS, Lane
 from homeostat.ledger import Ledger, Stats
 from homeostat.tracing import TRACE_MODULE, current_trace
+
+if TYPE_CHECKING:
+    from homeostat.delivery import Delivery
 
 ENVIRONMENT_BROKER = "HOMEOSTAT_BROKER"
 
@@ -53,13 +55,16 @@ class _Running:
 
     config: Config
     ledger: Ledger
-    delivery: Delivery
+    delivery: "Delivery"
     intake: Intake
     lanes: dict[str, dict[Any, Lane]]
 
     @classmethod
     def of(cls, config: Config) -> "_Running":
         ledger = Ledger(config.max_rows, config.max_bytes)
+        # Only here: a process in which nothing is logged loads no Kafka client.
+        from homeostat.delivery import Delivery
+
         producer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
         delivery = Delivery(config, ledger, producer)
         return cls(config, ledger, delivery, delivery.intake, delivery.intake.lanes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streams import telemetry_names as names
 from streams.archive.upkeep import UpkeepReport
-from streams.telemetry import Sample
+from streams.samples import Sample
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class ArchiveCounters:
             self.damaged_files = len(report.damaged)
 
     def samples(self, flush_s: float) -> Iterator[Sample]:
-        """See `streams.telemetry.Measured`; `flush_s` is how long a row may wait for its file."""
+        """See `streams.samples.Measured`; `flush_s` is how long a row may wait for its file."""
         waited_s = time.time() - self.pending_since_s if self.pending_since_s else 0.0
         for metric, value in (
             (names.ARCHIVE_FILES, self.files),

@@ -39,8 +39,8 @@ from streams.broker.group import (
     run_until_signal,
     wait_for_stop,
 )
+from streams.samples import Sample
 from streams.store import StorageInvalid, Store, open_store
-from streams.telemetry import Sample
 from streams.topics import EVENTS
 
 _log = structlog.get_logger()
@@ -148,7 +148,7 @@ class _Archive:
         self._tell(None, 0.0)
 
     def samples(self) -> Iterator[Sample]:
-        """See `streams.telemetry.Measured`."""
+        """See `streams.samples.Measured`."""
         return self._counters.samples(self._config.flush_s)
 
     def _read(self, record: Record) -> PredictionBatch | LabelBatch | None:

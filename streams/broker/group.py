@@ -20,7 +20,8 @@ from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 
 from streams.broker import memory
 from streams.broker.meters import GroupMeters
-from streams.telemetry import Measured, Telemetry
+from streams.samples import Measured
+from streams.telemetry import Telemetry
 
 _log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams.broker.standing import standing
-from streams.telemetry import Sample
+from streams.samples import Sample
 from streams.telemetry_names import BEAT, BYTES, LAG_RECORDS, LAG_SECONDS, PARTITIONS, RECORDS
 
 _SECOND_MS = 1_000
@@ -39,7 +39,7 @@ class GroupMeters:
         self._beat_s = time.time()
 
     def samples(self) -> Iterator[Sample]:
-        """See `streams.telemetry.Measured`."""
+        """See `streams.samples.Measured`."""
         assigned = self._consumer.assignment()
         yield Sample(PARTITIONS, (), len(assigned))
         yield Sample(BEAT, (), self._beat_s)

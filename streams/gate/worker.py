@@ -36,7 +36,7 @@ from streams.gate.known import KnownModels
 from streams.gate.lane import Lane
 from streams.gate.others import Others, Told
 from streams.gate.pace import Pace
-from streams.telemetry import Sample, accounting_samples
+from streams.samples import Sample, accounting_samples
 from streams.telemetry_names import GATE_HALVES, GATE_REFUSED
 from streams.topics import COMPACT, COMPACT_SOON, TopicSpec
 

@@ -37,8 +37,8 @@ from streams.judge.seals import Seal
 from streams.judge.snapshots import Pending, StageSnapshot
 from streams.judge.windows import NEVER_US, ClosedWindow, Kept, Series, SeriesName
 from streams.ranges import joined_ranges
+from streams.samples import Sample
 from streams.stages import Delta, Flush, InputRecord, OutputRecord, Snapshot
-from streams.telemetry import Sample
 from streams.telemetry_names import PANES, SERIES
 from streams.times import MICROSECONDS
 from streams.topics import ALERTS, CONTROL, DEADLETTERS, JUDGE_PANES, METRICS, PROFILES, SEALS
@@ -111,7 +111,7 @@ class JudgeStage:
             self._pass_time(now_us)
 
     def samples(self) -> Iterator[Sample]:
-        """See `streams.telemetry.Measured`."""
+        """See `streams.samples.Measured`."""
         place = str(self._partition)
         series = self._all_series()
         yield Sample(SERIES, (place,), len(series))

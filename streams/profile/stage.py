@@ -27,8 +27,8 @@ from streams.profile.log import ProfileLog
 from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
 from streams.profile.pane import Unpacked
+from streams.samples import Sample, accounting_samples
 from streams.stages import Flush, InputRecord, Readable, Snapshot
-from streams.telemetry import Sample, accounting_samples
 from streams.telemetry_names import COLD_IDS, CROWDED_OUT, EVENTS, IDS, PANES, WATERMARK
 from streams.times import MICROSECONDS
 
@@ -120,7 +120,7 @@ class ProfileStage:
         self._refuse(model if model in self._models else UNKNOWN_MODEL, record, rows)
 
     def samples(self) -> Iterator[Sample]:
-        """See `streams.telemetry.Measured`."""
+        """See `streams.samples.Measured`."""
         place = str(self._partition)
         for state in self._models.values():
             yield from accounting_samples(state.counts.accounting(state.model, self._partition))

@@ -7,18 +7,23 @@ _YOUNG_OBJECTS = 50_000
 """Points and snapshots make many objects and few cycles: the collector looks that seldom."""
 
 
+_NOT_WANTED = ("pandas", "scipy", "scipy.linalg", "coverage", "cffi", "rich")
+"""pyarrow looks for the first, numba for the next four, the log for colours."""
+
+
 def prepare() -> None:
     """Load what a backtest takes, without libraries that would only be loaded because they are there (see
     `streams.broker.memory.without`), and never look for garbage among the modules: together a sixth of its time."""
     gc.disable()
-    import_module("streams.replay.backtest")
-    import numpy as np
-    import pyarrow as pa
-
-    from detectors.distances import ks
     from streams.broker import memory
 
-    with memory.without("pandas", "scipy.linalg"):
+    with memory.without(*_NOT_WANTED):
+        import_module("streams.replay.backtest")
+        import numpy as np
+        import pyarrow as pa
+
+        from detectors.distances import ks
+
         pa.array([0.0])
         nothing = np.zeros(1, dtype=np.int64)
         ks(nothing, nothing)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from streams.broker.log import LogReader
 from streams.control.configuration import Configuration
 from streams.deadletters import DeadLetter
+from streams.samples import Measured, Sample
 from streams.stages import Filing, Flush, InputRecord, OutputRecord, Stage
-from streams.telemetry import Measured, Sample
 from streams.telemetry_names import (
     BYTES,
     CHECKPOINT_AGE,

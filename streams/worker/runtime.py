@@ -19,8 +19,8 @@ from streams.broker.group import KAFKA_TROUBLE, close_within, wait_for_stop
 from streams.broker.log import LogReader, input_record
 from streams.control.configuration import Configuration
 from streams.control.feed import ControlFeed
+from streams.samples import Sample
 from streams.stages import InputRecord
-from streams.telemetry import Sample
 from streams.telemetry_names import BEAT, PARTITIONS
 from streams.times import now_us
 from streams.worker.checkpoint import CheckpointError
@@ -128,7 +128,7 @@ class Worker:
         }
 
     def samples(self) -> Iterator[Sample]:
-        """See `streams.telemetry.Measured`."""
+        """See `streams.samples.Measured`."""
         yield Sample(PARTITIONS, (), len(self._owned))
         yield Sample(BEAT, (), self._beat_us / 1e6)
         for partition, owned in self._owned.items():

@@ -13,7 +13,7 @@ from homeostat.contract import CONTENT_TYPE, decode
 from serving.api.problems import add_problems
 from serving.ingest import ingest_router
 from streams.bus import KafkaBus
-from streams.deadletters import list_deadletters
+from streams.deadletters_read import list_deadletters
 from streams.gate.config import GateConfig
 from streams.gate.intake import Intake
 from streams.gate.worker import serve_gate

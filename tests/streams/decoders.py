@@ -41,7 +41,8 @@ from streams.archive.layout import ArchiveFile, Place, Span
 from streams.control.configuration import Configuration, monitor_record, reference_record
 from streams.control.evolution import check, outcomes
 from streams.control.schemas import Schema, SchemaInvalid, schema_of_reference, schema_record
-from streams.deadletters import DeadLetter, _letter  # pyright: ignore[reportPrivateUsage]
+from streams.deadletters import DeadLetter
+from streams.deadletters_read import _letter  # pyright: ignore[reportPrivateUsage]
 from streams.gate.rows import BadRow, read_rows
 from streams.judge.stage import JudgeStage
 from streams.profile.stage import ProfileStage

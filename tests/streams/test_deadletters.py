@@ -6,7 +6,8 @@ import json
 import msgspec
 import pytest
 
-from streams.deadletters import MAX_ORIGINAL_BYTES, DeadLetter, list_deadletters
+from streams.deadletters import MAX_ORIGINAL_BYTES, DeadLetter
+from streams.deadletters_read import list_deadletters
 from tests.streams.parts import make_topics, produce
 
 

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from homeostat.contract import PredictionBatch, decode, encode_predictions, headers_of
-from streams.deadletters import DeadLetter, Wanted, list_deadletters
+from streams.deadletters import DeadLetter, Wanted
+from streams.deadletters_read import list_deadletters
 from streams.deadletters_replay import Replayed, replay_deadletters
 from streams.gate.config import GateConfig
 from streams.gate.worker import serve_gate

@@ -16,7 +16,7 @@ import pytest
 from deploy.stack.kafka import KafkaBroker
 from detectors.values import Accounting
 from homeostat.contract import decode
-from streams.deadletters import list_deadletters
+from streams.deadletters_read import list_deadletters
 from streams.gate.config import GateConfig
 from streams.gate.worker import serve_gate
 from tests.streams.parts import Worker, make_topics, produce, read, until

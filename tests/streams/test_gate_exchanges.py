@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from homeostat.contract import PredictionBatch, decode
-from streams.deadletters import Wanted, list_deadletters
+from streams.deadletters import Wanted
+from streams.deadletters_read import list_deadletters
 from streams.gate import worker as gate_module
 from streams.gate.config import GateConfig
 from streams.gate.mapping import Format, IngestMap, Source

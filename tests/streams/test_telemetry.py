@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from detectors.values import Accounting
 from streams.judge.stage import JudgeStage
 from streams.profile.stage import ProfileStage
+from streams.samples import Measured, Sample, accounting_samples
 from streams.stages import InputRecord
-from streams.telemetry import Measured, Sample, Telemetry, accounting_samples
+from streams.telemetry import Telemetry
 from streams.telemetry_names import (
     BEAT,
     CATALOGUE,
