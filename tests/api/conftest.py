@@ -11,10 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from db.engine import connect
-from db.migrate import upgrade
 from remediation.outbox import Outbox
 from serving.console import add_console
 from serving.listening import Server
@@ -24,13 +23,17 @@ from serving.slack.route import interactions
 from tests.api.api_world import World
 from tests.api.slack_server import SECRET, TOKEN, SlackServer
 from tests.api.slack_world import NOW_S, Clicking, Told, make, make_clicks
+from tests.databases import migrate
+from tests.patience import PATIENCE_S
+
+expect.set_options(timeout=PATIENCE_S * 1_000)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """An empty world."""
     url = f"sqlite:///{tmp_path / 'homeostat.db'}"
-    upgrade(url)
+    migrate(url)
     engine = connect(url)
     yield World(engine, tmp_path / "audit")
     engine.dispose()
@@ -57,11 +60,12 @@ def _served(app: FastAPI) -> Iterator[str]:
             yield url
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), "uvicorn did not stop"
 
 
 def _wait_for(url: str) -> None:
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + PATIENCE_S
     while True:
         try:
             httpx.get(f"{url}/anything")
@@ -106,7 +110,7 @@ def clicking(ill: World, serve: Serve, slack: SlackServer, undrawn: None) -> Ite
     app = ill.app(token="api-token")
     verifier = SlackVerifier(SECRET, now_s=lambda: NOW_S)
     app.include_router(interactions(verifier, make_clicks(ill, slack)))
-    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         config = SlackConfig(token=TOKEN, channel="#homeostat", api_url=f"{slack.url}/api/")
         notifier = SlackNotifier(config, ill.journal)
         yield Clicking(ill, slack, client, Outbox(ill.journal, notifier, ill.clock))
@@ -115,7 +119,7 @@ def clicking(ill: World, serve: Serve, slack: SlackServer, undrawn: None) -> Ite
 @pytest.fixture
 def client(ill: World) -> Iterator[httpx.Client]:
     """A client of the API of the ill world."""
-    with _served(ill.app()) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with _served(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 

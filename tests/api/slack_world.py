@@ -18,6 +18,7 @@ from serving.slack.clicks import Clicks
 from serving.slack.notifier import SlackNotifier
 from tests.api.api_world import World
 from tests.api.slack_server import SECRET, TOKEN, SlackServer, signed
+from tests.patience import PATIENCE_S
 
 NOW_S = 1_531_420_618
 """The time of Slack's published example."""
@@ -64,7 +65,7 @@ class Clicking:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen"
         time.sleep(0.01)
@@ -126,7 +127,7 @@ def make(world: World, api_url: str, *, token: str = TOKEN, channel: str = "#hom
     def elapsed_s() -> float:
         return found.elapsed_s
 
-    config = SlackConfig(token=token, channel=channel, api_url=api_url, timeout_s=2)
+    config = SlackConfig(token=token, channel=channel, api_url=api_url, timeout_s=20)
     notifier = SlackNotifier(
         config,
         world.journal,

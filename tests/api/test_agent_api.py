@@ -11,6 +11,7 @@ from deploy.cli import app
 from serving.console import add_console
 from tests.api.api_world import World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 SAID = {"by": "mira", "reason": "the data centre moves"}
 
@@ -18,7 +19,7 @@ SAID = {"by": "mira", "reason": "the data centre moves"}
 def test_a_pause_is_told_everywhere_and_ends(world: World, serve: Serve) -> None:
     app = world.app()
     add_console(app, world.services())
-    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         before = client.get("/api/v1/agent").json()
         assert (before["paused"], before["running"], before["breakers"]) == (False, 0, [])
         assert before["limits"]["retrainings"] == 2
@@ -73,7 +74,7 @@ def test_the_commands_say_what_they_did(ill: World, serve: Serve, monkeypatch: p
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
     command = [sys.executable, "-m", "deploy.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 BLANK = [

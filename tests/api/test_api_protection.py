@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.api_world import World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 APPROVE = "/api/v1/approvals/apr-1-1/approve"
 
@@ -14,7 +15,7 @@ APPROVE = "/api/v1/approvals/apr-1-1/approve"
 @pytest.fixture
 def protected(ill: World, serve: Serve) -> Iterator[httpx.Client]:
     """A client of an API that wants a token."""
-    with serve(ill.app("geheim")) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(ill.app("geheim")) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 

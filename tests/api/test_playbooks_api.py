@@ -11,6 +11,7 @@ from remediation.playbooks.proposal import Proposal
 from serving import words
 from tests.api.api_world import World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 from tests.remediation.facts import MODEL, VERSIONS, config, facts
 from tests.remediation.test_playbooks_planner import one
 
@@ -24,7 +25,7 @@ autonomy: {"credit*": observe}
 def test_what_is_in_force_is_told_in_the_order_in_which_it_is_asked(world: World, serve: Serve) -> None:
     world.playbooks = parse_playbooks(TEXT, "mine.yaml")
     with serve(world.app()) as url:
-        answer = httpx.get(f"{url}/api/v1/playbooks", timeout=20).json()
+        answer = httpx.get(f"{url}/api/v1/playbooks", timeout=PATIENCE_S).json()
     first, second = answer["playbooks"][:2]
     assert (first["name"], first["built_in"], first["match"]) == ("mine", False, {"models": "credit*"})
     assert first["steps"] == [{"action": "fall_back", "constant": 0.0}]

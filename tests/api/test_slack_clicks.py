@@ -27,6 +27,7 @@ from tests.api.api_world import SECOND_US, World
 from tests.api.conftest import Serve
 from tests.api.slack_server import SECRET, TOKEN, SlackServer, buttons, seen, signed
 from tests.api.slack_world import NOW_S, PATH, Clicking, make_clicks, until
+from tests.patience import PATIENCE_S
 
 
 async def test_from_the_question_to_the_outcome(clicking: Clicking) -> None:
@@ -188,7 +189,7 @@ async def test_clicks_at_the_same_time_decide_once(clicking: Clicking) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     told = clicking.whispered(6)
     assert sum(not text.startswith("Nothing changed.") for text in told) == 1
     with clicking.world.journal.reading() as unit:
@@ -217,13 +218,15 @@ class Heard:
 
 
 @contextmanager
-def _clicked(clicks: Clicks, world: World, serve: Serve) -> Generator[httpx.Response]:
+def _clicked(
+    clicks: Clicks, world: World, serve: Serve, patience_s: float = PATIENCE_S
+) -> Generator[httpx.Response]:
     app = world.app()
     verifier = SlackVerifier(SECRET, now_s=lambda: NOW_S)
-    app.include_router(interactions(verifier, clicks, patience_s=0.3))
+    app.include_router(interactions(verifier, clicks, patience_s=patience_s))
     with serve(app) as url:
         body, headers = signed(PRESSED, now_s=NOW_S)
-        yield httpx.post(url + PATH, content=body, headers=headers, timeout=3)
+        yield httpx.post(url + PATH, content=body, headers=headers, timeout=PATIENCE_S / 2)
 
 
 PRESSED = {
@@ -238,7 +241,7 @@ def test_the_click_is_acknowledged_before_the_database_decides(ill: World, serve
     free, heard = threading.Event(), Heard()
 
     def slow(*_: Any, **__: Any) -> Decision:
-        assert free.wait(20)
+        assert free.wait(PATIENCE_S)
         return Decision(result=Result.DONE, sentence="done")
 
     clicks = make_clicks(ill, SlackServer(), decide=slow, respond=heard.respond)
@@ -246,7 +249,7 @@ def test_the_click_is_acknowledged_before_the_database_decides(ill: World, serve
         assert answer.status_code == 200
         assert not heard.sentences
         free.set()
-        assert heard.told.wait(20)
+        assert heard.told.wait(PATIENCE_S)
     assert heard.sentences == ["done"]
 
 
@@ -258,7 +261,7 @@ def test_a_click_that_cannot_be_carried_out_now_is_carried_out_later(ill: World,
     heard = Heard()
     with _clicked(make_clicks(ill, SlackServer(), decide=_away, respond=heard.respond), ill, serve) as answer:
         assert answer.status_code == 200
-        assert heard.told.wait(20)
+        assert heard.told.wait(PATIENCE_S)
     assert heard.sentences == [
         "Your click is on record and is carried out as soon as possible. Another one does no harm."
     ]
@@ -300,7 +303,7 @@ class SlowInbox:
 def test_what_is_not_written_down_is_not_acknowledged(ill: World, serve: Serve) -> None:
     free = threading.Event()
     for inbox in (SlowInbox(lambda *_: free.wait(5)), SlowInbox(_away)):
-        with _clicked(make_clicks(ill, SlackServer(), inbox=inbox), ill, serve) as answer:
+        with _clicked(make_clicks(ill, SlackServer(), inbox=inbox), ill, serve, patience_s=0.3) as answer:
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             free.set()

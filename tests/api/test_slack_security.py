@@ -20,6 +20,7 @@ from tests.api.api_world import World
 from tests.api.conftest import Serve
 from tests.api.slack_server import SECRET, TOKEN, TRIGGER, SlackServer, signature, signed
 from tests.api.slack_world import NOW_S, PATH, Clicking, make_clicks
+from tests.patience import PATIENCE_S
 
 EXAMPLE = (
     b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
@@ -150,7 +151,7 @@ def fuzzed(ill: World, serve: Serve) -> Iterator[httpx.Client]:
     app = ill.app()
     clicks = make_clicks(ill, SlackServer(), inbox=Refusing())
     app.include_router(interactions(SlackVerifier(SECRET, now_s=lambda: NOW_S), clicks))
-    with serve(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 

@@ -11,6 +11,7 @@ from remediation.tokens import SCOPES, create_token, revoke_token, token_of
 from serving.api.protection import scope_of
 from tests.api.api_world import World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 
 def make(world: World, *scopes: str, days: float = 1.0) -> str:
@@ -22,7 +23,7 @@ def make(world: World, *scopes: str, days: float = 1.0) -> str:
 @pytest.fixture
 def open_api(ill: World, serve: Serve) -> Iterator[httpx.Client]:
     """An API without a token of its own, and a model that fell ill."""
-    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 

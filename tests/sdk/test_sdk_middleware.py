@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from homeostat import Client
 from homeostat.middleware import HomeostatMiddleware, Route, at
+from tests.patience import PATIENCE_S
 
 ROUTES = {
     "/predict": Route(
@@ -221,7 +222,7 @@ async def test_a_stream_flows_while_it_is_made() -> None:
         "query_string": b"",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
     }
-    await asyncio.wait_for(middleware(scope, receive, send), 10)
+    await asyncio.wait_for(middleware(scope, receive, send), PATIENCE_S)
     assert len(b"".join(sent)) == 2_000_003
     assert log.events == []
 

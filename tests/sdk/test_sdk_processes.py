@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.sdk.test_sdk_kafka import create_topic, read_topic
 
 pytestmark = pytest.mark.slow
@@ -41,9 +42,11 @@ def test_gunicorn_with_a_preloaded_app_loses_nothing(kafka: str, topic_prefix: s
         assert server.stderr is not None
         url = next(found[0] for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
         with httpx.Client(base_url=url) as http:
-            workers = {http.get(f"/{i}", timeout=30, headers={"Connection": "close"}).text for i in range(60)}
+            workers = {
+                http.get(f"/{i}", timeout=PATIENCE_S, headers={"Connection": "close"}).text for i in range(60)
+            }
         server.terminate()
-        _, errors = server.communicate(timeout=60)
+        _, errors = server.communicate(timeout=PATIENCE_S)
     assert server.returncode == 0
     assert "Traceback" not in errors
     assert "are lost" not in errors
@@ -61,7 +64,7 @@ ASGI = """
     from homeostat.middleware import HomeostatMiddleware, Route
 
     # Nothing goes out by itself before the server is stopped.
-    homeostat.init(os.environ["BROKER"], topic=os.environ["TOPIC"], linger_s=60, exit_timeout_s=20)
+    homeostat.init(os.environ["BROKER"], topic=os.environ["TOPIC"], linger_s=60, exit_timeout_s=60)
     app = FastAPI()
     app.add_middleware(HomeostatMiddleware, routes={"/predict": Route(model="m", version="1")})
 
@@ -84,9 +87,9 @@ def test_uvicorn_that_ends_by_a_signal_loses_nothing(kafka: str, topic_prefix: s
         url = next(found[0] for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
         with httpx.Client(base_url=url) as http:
             for i in range(10):
-                http.post("/predict", json={"id": str(i), "features": {"x": 1.0}}, timeout=30)
+                http.post("/predict", json={"id": str(i), "features": {"x": 1.0}}, timeout=PATIENCE_S)
         server.terminate()
-        _, errors = server.communicate(timeout=60)
+        _, errors = server.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in errors
     ids = Counter(id for record in read_topic(kafka, topic_prefix) for id in record.batch.ids)
     assert ids == Counter(map(str, range(10)))
@@ -112,10 +115,10 @@ def test_a_fork_before_the_first_event_and_a_spawned_child(
             def spawned(broker, topic):
                 homeostat.init(broker, topic=topic)
                 log("spawned")
-                assert homeostat.flush(40)      # multiprocessing ends its children without exit handlers
+                assert homeostat.flush(100)     # multiprocessing ends its children without exit handlers
 
             if __name__ == "__main__":
-                homeostat.init(sys.argv[1], topic=sys.argv[2], exit_timeout_s=40)
+                homeostat.init(sys.argv[1], topic=sys.argv[2], exit_timeout_s=100)
                 child = os.fork()
                 if child == 0:
                     log("forked")

@@ -19,7 +19,7 @@ from deploy.stack.kafka import KafkaBroker
 from homeostat import Client
 from homeostat.contract import LabelBatch
 from homeostat.spool import Damaged, Meta, Spool
-from tests.patience import patient_s
+from tests.patience import PATIENCE_S, patient_s
 from tests.sdk.test_sdk_kafka import check_sequences_rise, create_topic, distinct_ids, log_rows, read_topic
 
 NOBODY = "127.0.0.1:1"
@@ -215,7 +215,7 @@ FORKING = """
 def test_a_forked_child_does_not_keep_the_spool_of_its_dead_parent(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING), str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
-        assert parent.wait(60) == 9
+        assert parent.wait(PATIENCE_S) == 9
         with closing(Spool(tmp_path, 1 << 30, "q")) as spool:
             assert [each.rows for _, each in spool.adopt()] == [1]
 
@@ -262,7 +262,7 @@ def test_what_a_killed_process_spooled_goes_out_with_the_next(
     log_rows(client, 4_000, 5_000)
     until(lambda: client.stats().spooled == 1_000)
     kafka_broker.start()
-    assert client.flush(40), client.stats()
+    assert client.flush(PATIENCE_S), client.stats()
     until(lambda: client.stats().acknowledged == 7_000, 40)
     stats = client.stats()
     assert (stats.adopted, stats.spooled, stats.pending, stats.dropped) == (6_000, 0, 0, {})
@@ -291,7 +291,7 @@ def test_a_spooled_batch_that_the_broker_finds_too_large_is_sent_in_parts(
         log_rows(client, start, start + 300)
         until(lambda stop=start + 300: client.stats().spooled == stop)
     kafka_broker.start()
-    assert client.flush(60), client.stats()
+    assert client.flush(PATIENCE_S), client.stats()
     stats = client.stats()
     assert (stats.acknowledged, stats.spooled, stats.pending, stats.dropped) == (900, 0, 0, {})
     client.close()
