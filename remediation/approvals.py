@@ -15,7 +15,7 @@ import msgspec
 from detectors.values import Value
 from remediation.clock import seconds
 from remediation.identity import approval_id as approval_id_of
-from remediation.incidents import AGENT
+from remediation.names import AGENT, PLAYBOOK
 from remediation.policy import Freeze, Policy, Rule
 from remediation.ports import Clock, Journal, Unit
 from remediation.values import Approval, ApprovalState, Plan, Vote
@@ -134,7 +134,7 @@ def settle(
 def decided_by_playbook(unit: Unit, approval: Approval, plan: Plan, *, now_us: int) -> Approval | None:
     """Approve what a playbook may do without asking; None when a person was faster."""
     changed = _changed(
-        approval, "approved", now_us, f"playbook {plan.playbook}", "it may do this by itself", "policy"
+        approval, "approved", now_us, f"{PLAYBOOK}{plan.playbook}", "it may do this by itself", "policy"
     )
     return changed if unit.save_approval(changed, expected="pending", actor=AGENT) else None
 

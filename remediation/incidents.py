@@ -6,11 +6,9 @@ from typing import Literal
 import msgspec
 
 from detectors.values import Alert
+from remediation.names import AGENT
 from remediation.ports import Unit
 from remediation.values import Incident, IncidentState, Kin
-
-AGENT = "agent"
-"""The actor of everything that the agent does by itself."""
 
 _SAME = ". The same is seen in "
 

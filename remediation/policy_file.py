@@ -12,6 +12,7 @@ from remediation.channels import channel_problems
 from remediation.crontab import cron_trigger
 from remediation.errors import PolicyInvalid, ScheduleError
 from remediation.file_errors import line_of, listed, mistakes, offer, told, twice
+from remediation.names import taken
 from remediation.policy import Policy
 
 _log = structlog.get_logger()
@@ -89,6 +90,10 @@ def _problems(policy: Policy) -> Iterator[tuple[str, str]]:
             cron_trigger(freeze.schedule)
         except ScheduleError as error:
             yield f".freezes[{position}].schedule", f"freezes[{position}].schedule: {error}"
+    for name, person in policy.people.items():
+        for place, called in ((f"people.{name}", name), (f"people.{name}.email", person.email)):
+            if called is not None and (why := taken(called)) is not None:
+                yield f".{place}", f"{place}: {why}"
     yield from _unknown_people(policy)
     yield from ((".channels", each) for each in channel_problems(policy.channels))
     slack = [person.slack for person in policy.people.values() if person.slack]

@@ -15,6 +15,7 @@ import msgspec
 from detectors.values import Value
 from remediation.clock import seconds
 from remediation.errors import TokenRefused
+from remediation.names import taken
 from remediation.ports import Clock, Journal
 
 Scope = Literal["decide", "operate", "ingest"]
@@ -58,6 +59,8 @@ def create_token(
         raise TokenRefused(f"days is {days:g}; a token lives above 0 and at most {_MOST_DAYS} days")
     if not person.strip() or not person.isprintable():
         raise TokenRefused("the person needs a name, without control characters")
+    if (why := taken(person)) is not None:
+        raise TokenRefused(f"{why}, and no token was made")
     secret, now_us = secrets.token_urlsafe(32), clock.now_us()
     token = Token(
         id=secrets.token_hex(6),

@@ -18,6 +18,7 @@ from remediation.clock import US_PER_S, seconds
 from remediation.config import AgentConfig
 from remediation.diagnosis import longest_us
 from remediation.incidents import AGENT, OPEN_STATES
+from remediation.names import API
 from remediation.notices import Notice
 from remediation.observed import patience_us
 from remediation.playbooks.proposal import controls
@@ -131,7 +132,7 @@ class SecondEyes:
             return False
         detail = {"kind": "noticed"} | ({"channel": name} if name is not None else {})
         with self.journal.transaction() as unit:
-            unit.audit(actor="api", action=_TOLD, subject=notice.id, detail=detail)
+            unit.audit(actor=API, action=_TOLD, subject=notice.id, detail=detail)
         return True
 
 

@@ -11,6 +11,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query as QueryInfo
 from fastapi.routing import APIRoute
 
+from remediation.names import taken
 from serving.api.problems import Problem
 from serving.api.services import ApiServices
 
@@ -25,6 +26,8 @@ def _acting(request: Request) -> Callable[[str], str]:
     person: str | None = getattr(request.state, "person", None)
 
     def name(by: str) -> str:
+        if (why := taken(by)) is not None:
+            raise Problem(HTTPStatus.FORBIDDEN, f"{why}. Nothing was changed.")
         if person is not None and by != person:
             raise Problem(
                 HTTPStatus.FORBIDDEN, f"The token is {person}'s; it cannot act in the name of {by!r}."

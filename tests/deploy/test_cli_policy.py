@@ -12,11 +12,11 @@ import typer
 from typer.testing import CliRunner
 
 from db.engine import connect, reading
-from db.migrate import upgrade
 from deploy.cli import app, measure, schemas
 from deploy.cli.client import ApiClient
 from deploy.errors import UserError
 from streams.store import LocalStore
+from tests.databases import migrate
 from tests.streams.archive_parts import fill
 from tests.streams.test_backtest import frame
 from tests.streams.test_monitor_file import Bus
@@ -139,7 +139,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOMEOSTAT_POLICY", str(tmp_path / "policy.yaml"))
     monkeypatch.setenv("LOGNAME", "eve")
     home.mkdir()
-    upgrade(f"sqlite:///{home / 'homeostat.db'}")
+    migrate(f"sqlite:///{home / 'homeostat.db'}")
     fill(LocalStore(home / "archive"), 2)
     return home
 
@@ -236,6 +236,23 @@ def test_which_monitor_and_schema_was_published_is_on_record(
         ("mira", "schema.register_intended", "schema/loan/2"),
         ("mira", "schema.register_refused", "schema/loan/2"),
     ]
+
+
+@pytest.mark.parametrize("command", ASKS_THE_POLICY)
+def test_no_command_is_given_in_the_name_of_a_part_of_homeostat(
+    command: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOMEOSTAT_POLICY")
+    words, before = (*command.split(), *ASKS_THE_POLICY[command]), contents(home)
+    assert "agent is the name in which Homeostat signs what it does by itself" in refused(
+        *words, "--by", "agent"
+    )
+    assert contents(home) == before
+
+
+def test_no_token_is_made_for_a_part_of_homeostat(home: Path) -> None:
+    told = refused("tokens", "create", "Agent", "--scope", "decide", "--by", "mira")
+    assert "Agent is the name in which Homeostat signs what it does by itself" in told
 
 
 def test_without_people_in_the_policy_nobody_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

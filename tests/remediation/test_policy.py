@@ -176,6 +176,8 @@ def test_without_people_everybody_decides_alone() -> None:
         ("people: {mira: {roles: [a]}}\nrules: [{roles: [a], quorum: 2}]", "needs 2 people.*there are 1"),
         ("people: {mira: {}}\nfreezes: [{schedule: never, lasts_h: 1, reason: x}]", "five fields"),
         ("people: {a: {slack: U1}, b: {slack: U1}}", "two people have the Slack id U1"),
+        ("people: {mira: {}, agent: {}}", "people.agent: agent is the name in which Homeostat signs"),
+        ("people: {mira: {email: API}}", "people.mira.email: API is the name in which Homeostat signs"),
         ("people: [", "YAML|expected"),
         ("", "is empty.*everybody"),
         ("# people: {mira: {}}\n", "is empty.*everybody"),
