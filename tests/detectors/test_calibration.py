@@ -1,5 +1,7 @@
 """The demo's own setting: few patients, drawn again and again. No false alarm, and real changes are found."""
 
+import copy
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -38,11 +40,17 @@ def columns(rows):
 
 def setting(seed, share=1 / 3):
     """A model and its reference from a share of the small tumours, and other patients to come."""
+    made = _made(seed, share)
+    return made._replace(rng=copy.deepcopy(made.rng))
+
+
+@cache
+def _made(seed, share):
     rng = np.random.default_rng(seed)
     small = rng.permutation(np.flatnonzero(ROWS[:, 0] <= RADIUS_60))
     size = int(len(small) * share)
     known = small[:size]
-    model = RandomForestClassifier(25, min_samples_leaf=2, random_state=seed)
+    model = RandomForestClassifier(10, min_samples_leaf=2, random_state=seed)
     scores = cross_val_predict(model, ROWS[known], MALIGNANT[known], cv=4, method="predict_proba")[:, 1]
     model.fit(ROWS[known], MALIGNANT[known])
     reference = build_reference(
@@ -83,7 +91,7 @@ class Judge:
             self.seen += [(number, one.kind, one.state) for one in judgement.transitions]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_no_alarm_in_forty_windows_of_other_patients(seed):
     rng, reference, model, live, _ = setting(seed)
     scores = model.predict_proba(ROWS[live])[:, 1]
@@ -114,7 +122,7 @@ def untouched(_rows, _rng):
     return None
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("change", "kind", "latest"),
     [
@@ -144,7 +152,7 @@ def test_a_real_change_is_found_in_its_first_windows_and_its_end_too(seed, chang
     assert mine[1:] == [(8, "cleared")]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_model_that_fell_ill_is_found_by_its_labels(seed):
     rng, reference, model, live, _ = setting(seed, 1 / 2)
     scores = model.predict_proba(ROWS[live])[:, 1]
