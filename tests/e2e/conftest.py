@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-LIMIT_S = 420
+LIMIT_S = 900
 
 
 @dataclass(frozen=True, slots=True)

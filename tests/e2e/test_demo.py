@@ -9,7 +9,7 @@ from pypdf import PdfReader
 
 from tests.e2e.conftest import DemoRun, homeostat
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 def test_it_ends_well(demo: DemoRun) -> None:

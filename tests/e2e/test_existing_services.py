@@ -9,7 +9,7 @@ import pytest
 from deploy.stack.lifecycle import status
 from tests.e2e.conftest import assert_nothing_runs, homeostat
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_an_existing_broker_and_database_are_used(

@@ -16,9 +16,9 @@ import pytest
 from deploy.stack.lifecycle import status
 from deploy.stack.state import Health
 from tests.e2e.conftest import assert_nothing_runs, homeostat
-from tests.patience import patient_s
+from tests.patience import PATIENCE_S, patient_s
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 AWAY_S = 20
 ROLES = ("profile", "judge", "gate", "archive", "record", "agent")
@@ -88,7 +88,7 @@ def test_killed_workers_and_a_broker_that_goes_away_change_nothing(tmp_path: Pat
         until(lambda: time.monotonic() > away_until, AWAY_S + 5)
         broker.send_signal(signal.SIGCONT)
         told = running.stderr.read()
-        assert running.wait(timeout=300) == 0, told
+        assert running.wait(timeout=PATIENCE_S * 5) == 0, told
     assert "Traceback" not in told
     found = json.loads((tmp_path / "demo.json").read_text())
     assert found["incidents"] == []
@@ -107,7 +107,7 @@ def test_ctrl_c_leaves_no_process_behind_also_in_the_background_of_a_script(tmp_
             signal.signal(signal.SIGINT, before)
         until(lambda: status(tmp_path / "demo").running, 60)
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=120)
+        _, told = running.communicate(timeout=PATIENCE_S)
         assert running.returncode == 130
         assert "Traceback" not in told
         assert_nothing_runs(tmp_path / "demo")

@@ -15,6 +15,7 @@ from remediation.errors import RemediationError, StepFailed
 from remediation.training import SklearnTrainer
 from remediation.training_process import ORPHANED, SubprocessTrainer
 from remediation.training_values import TrainingSet
+from tests.patience import PATIENCE_S
 
 STUBBORN = """
 import os, pathlib, signal, sys, time
@@ -63,7 +64,7 @@ async def test_a_process_that_dies_says_with_which_status() -> None:
 async def test_cancelled_it_ends_the_process_also_one_that_does_not_listen(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     training = asyncio.create_task(_child(STUBBORN, str(told)).train(_rows(), seed=0))
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + PATIENCE_S
     while not told.exists() or not (pid := told.read_text()):
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.01)
@@ -77,5 +78,5 @@ async def test_cancelled_it_ends_the_process_also_one_that_does_not_listen(tmp_p
 def test_the_process_ends_with_its_parent() -> None:
     asked = (4).to_bytes(8, "big") + b"rows"
     child = [sys.executable, "-m", "remediation.training_process"]
-    ended = subprocess.run(child, input=asked, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(child, input=asked, capture_output=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == ORPHANED

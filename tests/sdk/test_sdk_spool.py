@@ -240,7 +240,6 @@ CHILD = """
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_what_a_killed_process_spooled_goes_out_with_the_next(
     kafka_broker: KafkaBroker, tmp_path: Path
 ) -> None:
@@ -278,7 +277,6 @@ def test_what_a_killed_process_spooled_goes_out_with_the_next(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(180)
 def test_a_spooled_batch_that_the_broker_finds_too_large_is_sent_in_parts(
     kafka_broker: KafkaBroker, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from tests.patience import patient_s
 from tests.streams.batch_distances import assert_distances
 from tests.streams.batch_truth import Truth, assert_accounting, assert_histograms, assert_points
 from tests.streams.fault_load import Load, Send, again
@@ -82,7 +83,7 @@ async def assert_numbers(
 
 async def told_all_panes(world: World, load: Load, truth: Truth, timeout_s: float = 60) -> Outcome:
     """Wait for the panes that no window holds yet: a sealed one that keeps changing is told every two seconds."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + patient_s(timeout_s)
     references = load.references()
     while True:
         found = (await world.look()).of(load.models)

@@ -19,7 +19,7 @@ from db.engine import connect, reading
 from db.migrate import upgrade
 from db.points import SqlRecordStore
 from db.tables import AccountingRow, AlertRow, PointRow
-from tests.patience import patient_s
+from tests.patience import PATIENCE_S, patient_s
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ class Process:
     def _scrape(self) -> Scrape:
         try:
             port = int(self._ready.with_suffix(".port").read_text())
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
                 text = answer.read().decode()
         except OSError:
             return {}
@@ -178,7 +178,7 @@ class Process:
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
 
     def tail(self) -> str:
         return self._log.read_text(errors="replace")[-3_000:] if self._log.exists() else ""

@@ -23,6 +23,7 @@ from streams.archive.read import ArchiveReader
 from streams.broker.admin import ensure_topics
 from streams.broker.log import LogReader
 from streams.topics import ALERTS, DEADLETTERS, EVENTS, METRICS, PROFILES, SEALS, all_topics
+from tests.patience import patient_s
 from tests.streams.fault_load import Load, Send
 from tests.streams.fault_outcome import Outcome, assert_same
 from tests.streams.fault_roles import OWNED, PARTITIONS, READY_S, ROLES, Database, Process, Scrape, until
@@ -202,9 +203,9 @@ class World:
                 self._outcome.take(topic, dict(record.headers).get("kind", b""), record.value or b"")
             self._read[topic, partition] = end
 
-    async def settled(self, load: Load, expected: Outcome, timeout_s: float = 240) -> Outcome:
+    async def settled(self, load: Load, expected: Outcome, timeout_s: float = 100) -> Outcome:
         """Wait until everything has come through, and compare it with the undisturbed run."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + patient_s(timeout_s)
         expected = expected.of(load.models)
         while True:
             self.revive()

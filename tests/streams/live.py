@@ -16,7 +16,7 @@ from streams.control.configuration import monitor_record, reference_record
 from streams.replay.inprocess import Results
 from streams.stages import InputRecord
 from streams.topics import ALERTS, CONTROL, DEADLETTERS, METRICS, SEALS
-from tests.patience import patient_s
+from tests.patience import PATIENCE_S, patient_s
 
 PROGRAM = """
 import sys
@@ -74,12 +74,12 @@ class Worker:
     def end(self, with_signal: signal.Signals) -> int:
         self.send_signal(with_signal)
         assert self.process is not None
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, why: Callable[[], str]) -> None:

@@ -14,6 +14,7 @@ from streams.stages import InputRecord
 from streams.topics import CONTROL, DEADLETTERS, TopicSpec
 from streams.worker.role import Role, StreamsConfig
 from streams.worker.runtime import Worker
+from tests.patience import PATIENCE_S
 from tests.streams.counting import counting_topics
 from tests.streams.parts import until
 
@@ -28,19 +29,19 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(config: StreamsConfig, role: Role) -> AsyncGenerator[Running]:
-    """A worker that is ready; stopped in order at the end, which must take less than 20 s."""
+    """A worker that is ready; stopped in order at the end."""
     ready = asyncio.Event()
     async with LogReader(config.broker, f"test-{role.name}") as reader:
         worker = Worker(replace(config, ready_callback=ready.set), role, reader)
         task = asyncio.create_task(worker.run())
         try:
             waits = asyncio.create_task(ready.wait())
-            await asyncio.wait({waits, task}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waits, task}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
             assert ready.is_set(), f"the worker is not ready: {task}"
             yield Running(worker, task)
         finally:
             worker.stop()
-            await asyncio.wait({task}, timeout=20)
+            await asyncio.wait({task}, timeout=PATIENCE_S)
             assert task.done()
 
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.patience import PATIENCE_S
 from tests.streams.parts import until
 from tests.streams.running import make_counting_topics
 
@@ -46,7 +47,6 @@ def start(broker: str, prefix: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
 async def test_a_slow_stage_does_not_let_memory_grow(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     """800 MB wait in four partitions; the worker gets through a part of it and never holds more than its bound."""
     await make_counting_topics(kafka, topic_prefix, 4)
@@ -68,7 +68,7 @@ async def test_a_slow_stage_does_not_let_memory_grow(kafka: str, topic_prefix: s
         assert most_bytes - start_bytes < (6 * 2 * 4 + 2 * 64) * 2**20
         print(f"{start_bytes / 2**20:.0f} MiB at the start, {most_bytes / 2**20:.0f} MiB at most")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)

@@ -7,13 +7,14 @@ import pytest
 
 from deploy.stack.kafka import KafkaBroker
 from streams.bus import KafkaBus, Message
+from tests.patience import PATIENCE_S
 from tests.streams.parts import make_topics
 
 
 async def _take(bus: KafkaBus, topic: str, count: int, *, group: str | None = None) -> list[Message]:
     """The first `count` messages, all of them handled but the last."""
     found: list[Message] = []
-    async with asyncio.timeout(60), aclosing(bus.follow(topic, group=group)) as messages:
+    async with asyncio.timeout(PATIENCE_S), aclosing(bus.follow(topic, group=group)) as messages:
         async for message in messages:
             found.append(message)
             if len(found) == count:
@@ -72,7 +73,6 @@ async def test_a_group_goes_on_after_the_last_message_it_handled(kafka: str, top
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_a_broker_that_goes_away_is_waited_for(kafka_broker: KafkaBroker, topic_prefix: str) -> None:
     topic = f"{topic_prefix}-t"
     await make_topics(kafka_broker.bootstrap, {topic: 1})
@@ -88,14 +88,14 @@ async def test_a_broker_that_goes_away_is_waited_for(kafka_broker: KafkaBroker, 
         done, _ = await asyncio.wait([late, everything, *followers], timeout=6)
         assert not done
         await asyncio.to_thread(kafka_broker.start)
-        await asyncio.wait_for(late, 60)
+        await asyncio.wait_for(late, PATIENCE_S)
         for number in range(4, 6):
             await bus.publish(topic, key=b"k", value=b"%d" % number)
         expected = [b"%d" % number for number in range(6)]
         for follower in followers:
-            values = await asyncio.wait_for(follower, 60)
+            values = await asyncio.wait_for(follower, PATIENCE_S)
             assert list(dict.fromkeys(values)) == expected
-        assert len(await asyncio.wait_for(everything, 60)) >= 3
+        assert len(await asyncio.wait_for(everything, PATIENCE_S)) >= 3
         assert [message.value for message in await bus.read_all(topic)] == expected
 
 

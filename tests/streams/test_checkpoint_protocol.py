@@ -23,10 +23,11 @@ import streams.worker.checkpoint
 import streams.worker.runtime
 from streams.topics import DEADLETTERS
 from streams.worker.driver import Chunk
+from tests.patience import PATIENCE_S
 from tests.streams.memory_broker import COMMITTED, MemoryBroker, MemoryProducer
 from tests.streams.protocol_member import CHECKPOINTS, OUT, PLACE, POISON, SOURCE, Message, Process
 
-FINISH_S = 30.0
+FINISH_S = PATIENCE_S
 """Each record that fails is read back and waited for some milliseconds, and there may be dozens."""
 WHO = st.sampled_from(["owner", "owner", "owner", "former"])
 """Most happens to the owner; then to the one that was it before, which may not know."""

@@ -17,6 +17,7 @@ from streams.topics import TopicSpec
 from streams.worker.checkpoint import CheckpointError, CheckpointLog
 from streams.worker.role import Role, StreamsConfig
 from streams.worker.state_cleaning import StateCleaner
+from tests.patience import PATIENCE_S
 from tests.streams.counting import CountingStage
 from tests.streams.parts import until
 from tests.streams.running import make_counting_topics, read_all, running, send_numbers, until_counted
@@ -213,7 +214,7 @@ async def test_a_worker_keeps_its_state_topics_short(kafka: str, topic_prefix: s
             first, end = await reader.bounds(deltas, 0)
             return first > 0 and len(await reader.read(deltas, 0, first, end - 1)) <= 3
 
-        await until("the state topic is short", is_short, 20)
+        await until("the state topic is short", is_short)
     async with running(config, role):
         await send_numbers(kafka, topic_prefix, [[1]])
         await until_counted(kafka, topic_prefix, 13)
@@ -239,7 +240,7 @@ async def test_a_checkpoint_in_the_air_ends_when_its_partition_is_given_up(
     await committing.wait()
     await log.release()
     with pytest.raises(CheckpointError, match="given up"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S / 4):
             await saving
 
 
@@ -256,5 +257,5 @@ async def test_a_partition_is_given_up_while_its_checkpoint_is(monkeypatch: pyte
     monkeypatch.setattr(AIOKafkaProducer, "begin_transaction", never)
     log = CheckpointLog("nobody:9092", "loan", "loan.checkpoints", 0)
     with pytest.raises(CheckpointError, match="given up"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S / 4):
             await log.save(Sized(b"state"), Flush(), 1)

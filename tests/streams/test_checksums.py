@@ -13,6 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from streams.broker.checksums import intact_bytes
+from tests.patience import PATIENCE_S
 from tests.streams.running import counts, make_counting_topics, send_numbers
 
 WORKER = """
@@ -99,7 +100,6 @@ def test_a_batch_that_is_cut_off_is_not_damaged() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_a_worker_ends_at_a_damaged_batch(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     await make_counting_topics(kafka, topic_prefix)
     await send_numbers(kafka, topic_prefix, [[number] for number in range(10, 20)])
@@ -109,7 +109,7 @@ async def test_a_worker_ends_at_a_damaged_batch(kafka: str, topic_prefix: str, t
         env=os.environ | {"PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert ended.returncode == 1, ended.stdout

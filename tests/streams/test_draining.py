@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.patience import PATIENCE_S
 from tests.streams.parts import until
 from tests.streams.running import counts, make_counting_topics
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 PARTITIONS = 4
 PROGRAM = """
@@ -80,12 +81,12 @@ class CountingWorker:
         assert self.process is not None
         started_s = time.monotonic()
         self.process.send_signal(number)
-        return self.process.wait(30), time.monotonic() - started_s
+        return self.process.wait(PATIENCE_S), time.monotonic() - started_s
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
 
 
 class Flow:
@@ -156,7 +157,6 @@ async def _come_and_go(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(400)
 async def test_workers_end_soon_whenever_they_are_told_to(
     kafka: str, topic_prefix: str, workers: list[CountingWorker]
 ) -> None:
@@ -217,7 +217,6 @@ async def test_workers_that_come_and_go_in_full_flow_lose_and_double_nothing(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(400)
 async def test_three_workers_that_rebalance_every_few_seconds(
     kafka: str, topic_prefix: str, workers: list[CountingWorker]
 ) -> None:

@@ -17,7 +17,7 @@ from tests.streams.fault_plan import Plan
 from tests.streams.fault_roles import PARTITIONS, STAGES, until
 from tests.streams.fault_world import World, has_given_up, owns, world_fixture
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
+pytestmark = pytest.mark.slow
 
 world = world_fixture
 

@@ -58,7 +58,6 @@ class Filer(CountingStage):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_a_worker_goes_on_while_a_stage_files(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     made: list[Filer] = []
 

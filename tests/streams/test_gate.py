@@ -247,7 +247,6 @@ async def test_a_stopped_gate_that_wakes_up_is_fenced(kafka: str, topic_prefix: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_a_broker_that_goes_away_is_ridden_out(
     kafka_broker: KafkaBroker, topic_prefix: str, tmp_path: Path
 ) -> None:

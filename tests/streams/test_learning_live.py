@@ -21,6 +21,7 @@ from streams.replay.replay import Stretch, replay
 from streams.replay.replay_check import check
 from streams.stages import InputRecord
 from streams.topics import all_topics
+from tests.patience import patient_s
 from tests.streams.learning_parts import MODEL, SECOND_US, World, sent, steady
 from tests.streams.live import Worker, collect, publish, publish_configuration
 from tests.streams.stream_data import START_US, make_events, make_reference, prediction_record
@@ -53,7 +54,7 @@ def workers(kafka_broker: KafkaBroker, tmp_path: Path) -> Iterator[list[Worker]]
 
 async def learned_by(broker: str, timeout_s: float = 120) -> Configuration:
     """What is on the control topic, once a version has its reference."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient_s(timeout_s)
     async with LogReader(broker, "test-control") as reader:
         configuration = Configuration()
         feed = ControlFeed(reader, configuration)

@@ -22,6 +22,7 @@ from streams.replay.inprocess import InProcess, Results
 from streams.stages import InputRecord
 from streams.topics import METRICS, PROFILE_CHECKPOINTS, all_topics
 from streams.worker.checkpoint import CheckpointLog, PartitionFenced
+from tests.patience import patient_s
 from tests.streams.live import Worker, collect, publish, publish_configuration
 from tests.streams.stream_data import (
     START_US,
@@ -35,7 +36,7 @@ from tests.streams.stream_data import (
 from tests.streams.task_data import pets, prices
 from tests.streams.test_stage_properties import final_points, seals
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 PARTITIONS = 2
 MODELS = ("loan", "churn")
@@ -104,7 +105,7 @@ async def publish_configuration_of_models(broker: str) -> None:
 
 async def assert_same(broker: str, expected: Results, timeout_s: float = 150) -> Results:
     """Wait until everything has come through, then compare all of it."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient_s(timeout_s)
     while True:
         found = await collect(broker, PARTITIONS)
         if final_points(found) == final_points(expected) and found.accounting == expected.accounting:

@@ -24,7 +24,7 @@ from tests.streams.parts import until
 from tests.streams.running import read_all, running
 from tests.streams.stream_data import interleaved, make_events, make_monitor, make_reference
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 ROWS = 200
 

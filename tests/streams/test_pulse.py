@@ -12,6 +12,7 @@ from streams.stages import OffsetRange
 from streams.worker import runtime
 from streams.worker.checkpoint import CheckpointError
 from streams.worker.role import StreamsConfig
+from tests.patience import PATIENCE_S
 from tests.streams.counting import counting_role
 from tests.streams.parts import until
 from tests.streams.running import make_counting_topics, running, send_numbers, until_counted
@@ -78,6 +79,6 @@ async def test_a_consumer_that_is_gone_is_noticed_by_who_waits_for_it(
         await send_numbers(kafka, topic_prefix, [[1]])
         await asked.wait()
         await cast(Any, run.worker)._app.crash(RuntimeError("its thread has ended"))
-        await asyncio.wait({run.task}, timeout=30)
+        await asyncio.wait({run.task}, timeout=PATIENCE_S)
         with pytest.raises(CheckpointError, match="consumer has ended unexpectedly"):
             run.task.result()

@@ -20,6 +20,7 @@ from db.points import SqlRecordStore
 from db.tables import PointRow
 from detectors.values import Accounting, Alert, MetricPoint
 from streams.record import RecordConfig, serve_record
+from tests.patience import PATIENCE_S
 from tests.streams.parts import Worker, make_topics, produce, until
 
 CODE = """
@@ -80,7 +81,7 @@ class SqliteStore:
             return sorted(database.execute(f"SELECT * FROM {table}"))
 
     def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=10)
+        return sqlite3.connect(self._path, timeout=PATIENCE_S)
 
 
 class _Refusing(SqliteStore):
@@ -195,7 +196,7 @@ async def test_it_stops_while_the_store_is_away(kafka: str, topic_prefix: str, t
     record = asyncio.create_task(serve_record(config, store, stop))
     await until("the store has refused", lambda: store.calls > -1_000_000)
     stop.set()
-    await asyncio.wait_for(record, 15)
+    await asyncio.wait_for(record, PATIENCE_S)
     assert store.rows("points") == []
 
 

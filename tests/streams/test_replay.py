@@ -35,7 +35,7 @@ from tests.streams.stream_data import (
 )
 from tests.streams.test_stage_properties import with_troubles
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 PARTITIONS = 2
 MODELS = ("loan", "churn")

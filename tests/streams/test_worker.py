@@ -17,7 +17,9 @@ from streams.stages import InputRecord
 from streams.topics import PROFILE_CHECKPOINTS, all_topics
 from streams.worker.checkpoint import CheckpointLog, PartitionFenced
 from streams.worker.runtime import Role, Worker
+from tests.patience import PATIENCE_S
 from tests.streams.live import collect, publish, publish_configuration
+from tests.streams.parts import until
 from tests.streams.stream_data import (
     interleaved,
     make_configuration,
@@ -27,7 +29,7 @@ from tests.streams.stream_data import (
 )
 from tests.streams.test_stage_properties import final_points
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 PARTITIONS = 1
 MODEL = "loan"
@@ -41,11 +43,11 @@ async def running(config: StreamsConfig, role: Role) -> AsyncGenerator[asyncio.T
         worker = Worker(dataclasses.replace(config, ready_callback=ready.set), role, reader)
         task = asyncio.create_task(worker.run())
         try:
-            await asyncio.wait_for(ready.wait(), 60)
+            await asyncio.wait_for(ready.wait(), PATIENCE_S)
             yield task
         finally:
             worker.stop()
-            await asyncio.wait({task}, timeout=30)
+            await asyncio.wait({task}, timeout=PATIENCE_S)
 
 
 async def test_a_worker_restores_what_it_had_and_ends_when_it_is_fenced(
@@ -64,19 +66,19 @@ async def test_a_worker_restores_what_it_had_and_ends_when_it_is_fenced(
     async with running(config, profile_role(config)) as profile, running(config, judge_role(config)) as judge:
         await publish(broker, records[half:])
         expected = _expected(records)
-        for _ in range(200):
+
+        async def all_measured() -> Results | None:
             found = await collect(broker, PARTITIONS)
-            if final_points(found) == final_points(expected):
-                break
-            await asyncio.sleep(0.2)
-        assert final_points(found) == final_points(expected)
+            return found if final_points(found) == final_points(expected) else None
+
+        found = await until("every point is that of a run in memory", all_measured)
         assert found.alerts == expected.alerts
         assert found.accounting == expected.accounting
 
         usurper = CheckpointLog(broker, "profile", PROFILE_CHECKPOINTS, 0)
         await usurper.acquire()
         await publish(broker, interleaved(make_events(10, 6, prefix="x"), MODEL))
-        await asyncio.wait({profile}, timeout=30)
+        await asyncio.wait({profile}, timeout=PATIENCE_S)
         await usurper.release()
     assert isinstance(profile.exception(), PartitionFenced)
     assert judge.exception() is None
@@ -84,12 +86,11 @@ async def test_a_worker_restores_what_it_had_and_ends_when_it_is_fenced(
 
 
 async def _until_received(broker: str, rows: int) -> None:
-    for _ in range(200):
+    async def came_through() -> bool:
         found = await collect(broker, PARTITIONS)
-        if any(account.received >= rows for account in found.accounting.values()):
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"{rows} rows did not come through: {found.accounting}")
+        return any(account.received >= rows for account in found.accounting.values())
+
+    await until(f"{rows} rows came through", came_through)
 
 
 def _expected(records: list[InputRecord]) -> Results:
