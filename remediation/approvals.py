@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from detectors.values import Value
+from remediation import own_release
 from remediation.clock import seconds
 from remediation.identity import approval_id as approval_id_of
 from remediation.names import AGENT, PLAYBOOK
@@ -229,17 +230,10 @@ def _not_entitled(policy: Policy, approval: Approval, said: _Said, name: str | N
 
 
 def _of_their_own(unit: Unit, policy: Policy, plan: Plan, said: _Said) -> str | None:
-    """Why this person may not consent to what becomes of a version that they released; None where they may."""
+    """Why this person may not consent to what becomes of their own release; None where they may."""
     if said.decision == "reject" or said.break_glass or policy.rule(plan).self_approval:
         return None
-    desired = unit.desired(plan.model)
-    if desired is None or desired.decided_by != said.by:
-        return None
-    others = [name for name in policy.entitled(policy.rule(plan).roles) if name != said.by]
-    return (
-        f"{said.by} made version {desired.version} of {plan.model} serve and may not approve what becomes of it "
-        f"(self_approval is false); {', '.join(others)} may. Nothing was decided."
-    )
+    return own_release.refusal(unit, policy, plan, said.by)
 
 
 def _with_standing_votes(approval: Approval, policy: Policy | None) -> Approval:

@@ -18,6 +18,9 @@ UPSTREAM: frozenset[ChangeKind] = frozenset({"pipeline", "schema", "release"})
 """Kinds that can break what arrives."""
 POPULATION: frozenset[ChangeKind] = frozenset({"campaign", "holiday"})
 """Kinds that bring other people, or the same people with other habits."""
+NEAR_S = 3_600.0
+"""So long before the onset of an illness a change can have begun that has to do with it, unless a configuration says
+otherwise."""
 _FUTURE_S = 366 * 86_400.0
 
 

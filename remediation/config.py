@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from remediation.changes import NEAR_S
 from remediation.playbooks.values import Autonomy, Playbooks
 from remediation.policy import Policy
 
@@ -57,7 +58,7 @@ class DiagnosisConfig:
     min_drop_z: float = 4.0
     min_rise: float = 0.02
     uncured_hold_s: float = 86_400.0
-    near_change_s: float = 3_600.0
+    near_change_s: float = NEAR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

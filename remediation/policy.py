@@ -35,7 +35,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Plans for `models` (a shell pattern) and `actions` (none given: all) need `quorum` people, each with one of
     `roles` (none given: everybody in the file). Without `self_approval` whoever made the version serve that a plan is
-    about is none of them, and nobody promotes alone."""
+    about, or reported its release, is none of them, and nobody promotes alone."""
 
     models: Pattern = "*"
     actions: tuple[ActionKind, ...] = ()

@@ -1,11 +1,13 @@
 """Who may decide: rules, quorum, freezes, and glass that is broken loudly."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from remediation.approvals import Result, decide, request
+from remediation.changes import Change
 from remediation.errors import PolicyInvalid
 from remediation.policy import Freeze, Person, Policy, Rule
 from remediation.policy_file import read_policy
@@ -95,6 +97,43 @@ def test_who_released_a_version_does_not_approve_what_becomes_of_it() -> None:
 def test_who_released_a_version_may_reject_and_break_the_glass() -> None:
     assert released_by("mira").say("mira", "reject") is Result.DONE
     assert released_by("otto").say("otto", break_glass=True) is Result.DONE
+
+
+def reported_by(name: str, kind: str = "release", models: str = MODEL, ago_s: int = 600) -> Desk:
+    """The same, of a version that a pipeline made serve; `name` put a change on record before the illness began."""
+    desk = released_by("ci")
+    incident = desk.journal.state.incidents["inc-1"]
+    onset_us = desk.clock.now_us() - 60 * S
+    desk.journal.state.incidents["inc-1"] = msgspec.structs.replace(incident, change_us=onset_us)
+    change = Change(
+        id="chg-1",
+        kind=kind,  # type: ignore[arg-type]
+        title="3.2",
+        models=models,
+        starts_us=onset_us - ago_s * S,
+        by=name,
+        recorded_us=onset_us,
+    )
+    with desk.journal.transaction() as unit:
+        assert unit.add_change(change)
+    return desk
+
+
+@pytest.mark.parametrize("name", ["mira", "mira@x"])
+def test_who_reported_a_release_does_not_approve_what_becomes_of_it(name: str) -> None:
+    desk = reported_by(name)
+    assert (desk.say("mira"), desk.state) == (Result.FORBIDDEN, "pending")
+    assert "mira reported the release '3.2'" in desk.sentence
+    assert "otto may" in desk.sentence
+    assert (desk.say("otto"), desk.state) == (Result.DONE, "approved")
+    assert reported_by(name).say("mira", "reject") is Result.DONE
+
+
+@pytest.mark.parametrize(
+    "other", [{"kind": "pipeline"}, {"models": "other-*"}, {"ago_s": 7_200}], ids=["kind", "model", "time"]
+)
+def test_who_reported_something_else_may_approve(other: dict[str, Any]) -> None:
+    assert reported_by("mira", **other).say("mira") is Result.DONE
 
 
 def test_a_rule_without_self_approval_needs_one_more(tmp_path: Path) -> None:
