@@ -34,7 +34,7 @@ from deploy.stack.state import EventKind, StackEvent
 _CAMPAIGN = 200
 BY_WEEKS = ("surge",)
 """What is usual in an hour of the week takes weeks to know, and half an hour to be told: virtual time only."""
-_UP_S = 300.0
+_UP_S = 600.0
 _APART_S = 5.0
 """Between the beginnings of two scenarios: what each does first is what costs most."""
 
@@ -168,4 +168,4 @@ async def _stack(home: Path | None) -> AsyncGenerator[tuple[Session, People]]:
 
 def _tell(event: StackEvent) -> None:
     if event.kind in (EventKind.DIED, EventKind.UNHEALTHY):
-        say(f"{event.part}: {event.message}; it is started again")
+        say(f"{event.part}: {event.message}")

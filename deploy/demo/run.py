@@ -24,7 +24,7 @@ from deploy.stack.lifecycle import down, status, up_detached
 from deploy.stack.state import EventKind, StackEvent
 from remediation.training import SklearnTrainer
 
-_UP_TIMEOUT_S = 240.0
+_UP_TIMEOUT_S = 600.0
 _MARK = ".homeostat-demo"
 """Says that the folder is a demo's own, to be emptied by the next one."""
 
@@ -98,7 +98,7 @@ async def _started(settings: Settings, screen: Screen) -> Session:
         if event.kind is EventKind.HEALTHY:
             screen.step(f"{event.part} is up.")
         elif event.kind in (EventKind.DIED, EventKind.UNHEALTHY):
-            screen.warn(f"{event.part}: {escape(event.message)}; it is started again.")
+            screen.warn(f"{event.part}: {escape(event.message)}.")
 
     screen.waiting("starting Kafka, MLflow, the workers, the inference server and the API")
     up = asyncio.create_task(asyncio.to_thread(up_detached, settings.home, tell, timeout_s=_UP_TIMEOUT_S))

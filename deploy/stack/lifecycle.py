@@ -254,11 +254,17 @@ def _tell_changes(state: StackState, seen: dict[str, Health], on_event: OnEvent)
     }
     for part in state.parts:
         if seen.get(part.name) is not part.health and part.health in kinds:
-            message = part.last_exit if part.health is Health.DOWN and part.last_exit else str(part.health)
-            on_event(
-                StackEvent(at=datetime.now(UTC), kind=kinds[part.health], part=part.name, message=message)
-            )
+            kind, message = kinds[part.health], _in_words(part)
+            on_event(StackEvent(at=datetime.now(UTC), kind=kind, part=part.name, message=message))
         seen[part.name] = part.health
+
+
+def _in_words(part: PartState) -> str:
+    if part.health is Health.DOWN:
+        return f"{part.last_exit or 'ended'}; it is started again"
+    if part.health is Health.UNHEALTHY:
+        return "runs, but does not answer its health check"
+    return str(part.health)
 
 
 def _supervisor_ended(home: Path, code: int | None) -> str:

@@ -160,8 +160,10 @@ class Impatient:
 
     def __init__(self, kind: EventKind) -> None:
         self._awaited = {(EventKind.HEALTHY, "first"), (kind, "third")}
+        self.told: list[str] = []
 
     def __call__(self, event: StackEvent) -> None:
+        self.told.append(f"{event.part} {event.message}")
         self._awaited.discard((event.kind, event.part or ""))
 
     def monotonic(self) -> float:
@@ -178,6 +180,7 @@ def test_part_that_cannot_start_is_named_with_its_log(home: Path, monkeypatch: p
         _up(home, "failing", clock)
     assert "first is" not in str(failure.value)
     assert not isinstance(failure.value, StartTimedOut)
+    assert "third ended with exit code 3; it is started again" in clock.told
     assert marked_processes(home) == []
 
 
@@ -188,6 +191,7 @@ def test_part_that_needs_longer_is_no_failure(home: Path, monkeypatch: pytest.Mo
         StartTimedOut, match=r"third is starting(?s:.*)try `homeostat up --detach --timeout 600`"
     ):
         _up(home, "slow", clock)
+    assert not [each for each in clock.told if "started again" in each]
     assert marked_processes(home) == []
 
 
