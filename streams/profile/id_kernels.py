@@ -62,6 +62,12 @@ def _may_be(entry: Any, key: Any) -> bool:
 
 
 @compiled
+def _later(starts: Array, pane: Any, other: Any) -> Any:
+    """Of two panes, by their codes, the one that begins later."""
+    return pane if starts[pane] >= starts[other] else other
+
+
+@compiled
 def insert(rows: Any, slots: Array, first: int, end: int) -> None:
     """Make rows findable, behind those of their keys that are."""
     shift, mask = _shift(slots), len(slots) - 1
@@ -174,7 +180,7 @@ def admit(
         new.pane, new.label_pane, new.label = pane, pane, np.float32(np.nan)
         source = waiting if waiting != NONE else labelled
         if source != NONE:
-            new.label, new.label_pane = rows[source].label, rows[source].label_pane
+            new.label, new.label_pane = rows[source].label, _later(starts, rows[source].label_pane, pane)
             given[gave] = count
             gave += 1
         if waiting != NONE:
@@ -248,7 +254,7 @@ def join(
             for hit in range(first_hit, hits):
                 row = found[hit]
                 if np.isnan(rows[row].label):
-                    rows[row].label_pane = batch[i].label_pane
+                    rows[row].label_pane = _later(starts, batch[i].label_pane, rows[row].pane)
                 rows[row].label = value
         elif waiting != NONE:
             fates[SAME if rows[waiting].label == value else REVISED] += 1

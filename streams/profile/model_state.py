@@ -118,9 +118,8 @@ class ModelState:
             self.arrival.late(admission.late, self.event.state.watermark_us, span_us[0])
         self.counts.waiting -= admission.used
         self.counts.joined += admission.used
-        accepted = None
-        if admission.accepted < batch.rows:
-            accepted = np.flatnonzero(admission.fates == ACCEPTED)
+        accepted = np.flatnonzero(admission.fates == ACCEPTED) if admission.accepted < batch.rows else None
+        if accepted is not None:
             series, panes = _of(series, accepted), _of(panes, accepted)
         cells = self._fold(batch, said, accepted, series, panes, monitor)
         self.table.set_cells(admission.first, cells if accepted is None else cells[accepted])
@@ -293,6 +292,7 @@ class ModelState:
         self.table.move_labels(labelled, self.table.codes(places_us))
         rows = self.table.row(labelled)
         self.add_outcomes(rows, rows["label"], monitor)
+        self.label.wake()
 
     def _groups(self, series: SeriesOf, panes: PaneCodes) -> Iterator[tuple[PaneKey, Chosen]]:
         """Which rows count in which pane."""

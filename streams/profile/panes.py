@@ -153,6 +153,12 @@ class AxisPanes:
         if len(due) == len(open_panes):
             state.idle = state.announce = True
 
+    def wake(self) -> None:
+        """A pane was opened by what no batch of this axis brought: no silence is over before it is sealed, too."""
+        if self._open and self.state.idle:
+            self.state.touched = self.state.announce = True
+            self.state.idle = False
+
     def seal_all(self, monitor: Monitor) -> None:
         """The end of a file: nothing more will come."""
         delay_us = int(monitor.watermark_delay_s * MICROSECONDS)

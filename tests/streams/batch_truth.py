@@ -195,7 +195,7 @@ def _accepted(rows: pd.DataFrame, rules: Rules, counts: dict[str, int]) -> pd.Da
 def _labelled(
     predictions: pd.DataFrame, labels: pd.DataFrame | None, rules: Rules, counts: dict[str, int]
 ) -> pd.DataFrame:
-    """The last value counts, in the pane of the first."""
+    """The last value counts, in the pane of the first, or of the prediction where that is later."""
     if labels is None:
         return predictions.assign(label=np.nan, label_pane=np.nan)
     marks = labels["time_us"].cummax()
@@ -215,6 +215,7 @@ def _labelled(
     afterwards = known < predictions["record"]
     floor = _mark_before(labels, predictions["record"]) - rules.lateness_us
     pane = pane.where(~afterwards, np.maximum(pane, floor // rules.pane_us * rules.pane_us))
+    pane = pane.where(pane.isna(), np.maximum(pane, predictions["pane"]))
     return predictions.assign(
         label=predictions["id"].map(labels.groupby("id")["value"].last()), label_pane=pane
     )

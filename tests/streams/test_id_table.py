@@ -56,7 +56,7 @@ class Plain:
         waiting = [row for row in mine if row.series == WAITING and row.pane_us >= oldest_us]
         sources = waiting or [row for row in predicted if not math.isnan(row.label)]
         if sources:
-            new.label, new.label_pane_us = sources[-1].label, sources[-1].label_pane_us
+            new.label, new.label_pane_us = sources[-1].label, max(sources[-1].label_pane_us, pane_us)
         for row in waiting:
             row.series = GONE
         self.rows.append(new)
@@ -80,7 +80,8 @@ class Plain:
                 return kernels.SAME, []
             outcomes = [(number, row.label) for number, row in predicted]
             for _, row in predicted:
-                row.label_pane_us = pane_us if math.isnan(row.label) else row.label_pane_us
+                if math.isnan(row.label):
+                    row.label_pane_us = max(pane_us, row.pane_us)
                 row.label = value
             return (kernels.REVISED if known else kernels.JOINED), outcomes
         waiting = [row for _, row in mine if row.series == WAITING and row.pane_us >= oldest_us]

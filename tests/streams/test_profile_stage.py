@@ -203,6 +203,39 @@ def test_an_outcome_counts_in_both_panes_whichever_comes_first(label_first: bool
     assert driver.profile(by_label).labelled == by_label.rows == 1
 
 
+@pytest.mark.parametrize("label_first", [False, True])
+def test_a_label_of_a_time_before_its_prediction_counts_at_that_of_the_prediction(label_first: bool) -> None:
+    """Which windows of labels have closed by then depends on who else is in the partition."""
+    events, driver = at_seconds(0.5, 5.5, 7.5), Driver()
+    driver.predict(events, 0)
+    if not label_first:
+        driver.predict(events, 1)
+    driver.label(events, [1, 0], times_us=START_US + np.array([1, 5]) * SECOND_US)
+    if label_first:
+        driver.predict(events, 1)
+    driver.label(events, [0, 1, 2])
+    by_label = driver.panes("label")
+    assert {second: (pane.rows, pane.sealed_rows) for (_, second), pane in by_label.items()} == {5: (2, 2)}
+
+
+def test_an_outcome_of_a_prediction_behind_its_label_is_sealed_where_no_label_comes_any_more() -> None:
+    events, driver = at_seconds(0.5, 60.5), Driver()
+    driver.predict(events, 0)
+    driver.label(events, [0, 1], times_us=np.full(2, START_US + SECOND_US))
+    for at_s in (100.0, 103.0):
+        driver.stage.tick(START_US + int(at_s * SECOND_US), caught_up=True)
+    driver.predict(events, 1)
+    driver.flush()
+    assert [one.pane_us for one in driver.snapshots if one.axis == "label" and one.version] == [
+        START_US + SECOND_US
+    ]
+    for at_s in (104.0, 200.0):
+        driver.stage.tick(START_US + int(at_s * SECOND_US), caught_up=True)
+    driver.flush()
+    last = [one for one in driver.snapshots if one.axis == "label" and one.version][-1]
+    assert (last.pane_us, last.rows, last.sealed_rows) == (START_US + 60 * SECOND_US, 1, 1)
+
+
 def test_a_label_belongs_to_every_version_of_the_event() -> None:
     events = at_seconds(0.5)
     driver = Driver()
