@@ -35,8 +35,7 @@ async def wait_for_broker(broker: str, timeout_s: float) -> None:
 
     Raises `BrokerUnreachable` after `timeout_s`.
     """
-    admin = await _connect(broker, timeout_s)
-    await admin.close()
+    await close_within((await _connect(broker, timeout_s)).close(), _CLOSE_TIMEOUT_S)
 
 
 async def ensure_topics(
@@ -60,7 +59,7 @@ async def ensure_topics(
         await _wait_for_leaders(admin, wanted, deadline)
         return created
     finally:
-        await admin.close()
+        await close_within(admin.close(), _CLOSE_TIMEOUT_S)
 
 
 async def _connect(broker: str, timeout_s: float) -> AIOKafkaAdminClient:

@@ -25,6 +25,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import RecordMetadata
 
+from streams.broker.group import close_within
 from streams.broker.log import LogReader
 from streams.stages import Flush, InputRecord, OffsetRange, OutputRecord, Snapshot, Stage
 from streams.topics import PROFILES
@@ -39,6 +40,8 @@ _REQUEST_TIMEOUT_MS = 60_000
 """A broker that is away for less is waited for; after that the transaction is given up and the worker with
 it."""
 _TRANSACTION_TIMEOUT_MS = 60_000
+_ACQUIRE_TIMEOUT_S = 60.0
+_CLOSE_TIMEOUT_S = 2.0
 _VISIBLE_TIMEOUT_S = 30.0
 _VISIBLE_RECHECK_S = 0.01
 
@@ -127,8 +130,24 @@ class CheckpointLog:
         self._saving: asyncio.Timeout | None = None
 
     async def acquire(self) -> None:
-        """Become the one owner; the former one is fenced from here on."""
-        await self._producer.start()
+        """Become the one owner; the former one is fenced from here on.
+
+        Raises `CheckpointError` where the broker does not grant it within a minute, and aiokafka's `KafkaError`.
+        """
+        try:
+            # The client looks for the coordinator of transactions without end.
+            async with asyncio.timeout(_ACQUIRE_TIMEOUT_S):
+                await self._producer.start()
+        except TimeoutError as error:
+            await close_within(self._producer.stop(), _CLOSE_TIMEOUT_S)
+            raise CheckpointError(
+                f"{self._name}: Kafka has not granted the writing of checkpoints within {_ACQUIRE_TIMEOUT_S:g} s. It "
+                "answers, or did: look whether its coordinator of transactions works (the topic __transaction_state "
+                "needs a leader for every partition)"
+            ) from error
+        except BaseException:  # nobody releases what was not acquired: its connections would stay open
+            await close_within(self._producer.stop(), _CLOSE_TIMEOUT_S)
+            raise
 
     async def release(self) -> None:
         """Close the connection. An open transaction is aborted by the next owner, and whoever still waits for its end

@@ -23,8 +23,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.broker.checksums import CheckingConsumer
-from streams.broker.group import COMMIT_TIMEOUT_S
+from streams.broker.group import COMMIT_TIMEOUT_S, wait_for_stop
 from streams.broker.standing import standing
+from streams.worker.checkpoint import CheckpointError
 
 _log = structlog.get_logger()
 
@@ -38,6 +39,8 @@ _FETCH_WAIT_MS = 200
 _ROOM_WAIT_S = 1.0
 """Nothing may be fetched for so long before it is looked whether the worker is to stop."""
 SESSION_TIMEOUT_S = 6.0
+_PLACE_WAIT_S = 300.0
+"""A member of the group that died without a word holds the others up for half a minute at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +188,24 @@ class _Transport(driver.Transport):
 
 
 class StageApp(faust.App):
-    """A Faust app over one input topic whose positions are owned by the stages."""
+    """A Faust app over one input topic whose positions are owned by the stages. `placed`: the group has told it for the
+    first time which partitions are its own."""
 
     source: PositionSource
+    placed: asyncio.Event
 
     def _new_transport(self) -> driver.Transport:
         return _Transport(self.conf.broker_consumer, self)
+
+
+async def expect_place(app: StageApp, role: str) -> None:
+    """Return when it is `placed`; Faust asks for a place without end. Raises `CheckpointError` after five minutes."""
+    if not await wait_for_stop(app.placed, _PLACE_WAIT_S):
+        raise CheckpointError(
+            f"The {role} worker was given no place in its group homeostat-{role} within {_PLACE_WAIT_S:g} s. Look "
+            "whether Kafka's coordinator of groups works (the topic __consumer_offsets needs a leader for every "
+            "partition), and whether a worker of this group hangs"
+        )
 
 
 async def commit_offsets(app: StageApp, offsets: Mapping[TP, int]) -> None:
@@ -235,4 +250,5 @@ def new_app(role: str, broker: str, instance: str, folder: str, source: Position
         consumer_group_instance_id=f"homeostat-{role}-{instance}",
     )
     app.source = source
+    app.placed = asyncio.Event()
     return app

@@ -7,7 +7,7 @@ Everything runs in one event loop, and a stage is only called between awaits, so
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from typing import Any, cast
 
 import structlog
@@ -24,7 +24,7 @@ from streams.stages import InputRecord
 from streams.telemetry_names import BEAT, PARTITIONS
 from streams.times import now_us
 from streams.worker.checkpoint import CheckpointError
-from streams.worker.driver import Chunk, StageApp, commit_offsets, new_app, reached, waiting
+from streams.worker.driver import Chunk, StageApp, commit_offsets, expect_place, new_app, reached, waiting
 from streams.worker.foresight import look_ahead
 from streams.worker.last_resort import LastResort
 from streams.worker.owned import Owned, take_over
@@ -97,13 +97,13 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until a signal or a failure."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
         await self._control.refresh()
         self._config.telemetry.attach()
         self._config.telemetry.add(self)
-        aside = [asyncio.create_task(work) for work in (self._clean(), self._follow_control())]
+        guarded = map(self._guarded, (self._control.watch(), expect_place(self._app, self._role.name)))
+        aside = [asyncio.create_task(work) for work in (self._clean(), *guarded)]
         pulse = asyncio.create_task(self._pulse())
         start = asyncio.create_task(self._app.start())
         stop = asyncio.create_task(self._stop.wait())
@@ -233,6 +233,7 @@ class Worker:
         await self._app.consumer.perform_seek()
 
     async def _on_rebalance_complete(self, _app: Any, **_: Any) -> None:
+        self._app.placed.set()
         try:
             async with self._ownership:
                 assigned = {
@@ -251,8 +252,8 @@ class Worker:
             await self._release(owned)
             return
         self._owned[partition] = owned
-        where = {"partition": partition, "next": owned.next_offset}
-        _log.info("A partition is restored.", role=self._role.name, **where)
+        where = {"role": self._role.name, "partition": partition, "next": owned.next_offset}
+        _log.info("A partition is restored.", **where)
 
     async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         async with self._ownership:
@@ -271,10 +272,11 @@ class Worker:
                 self._cleaner.forget(partition)
                 await self._release(owned)
 
-    async def _follow_control(self) -> None:
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Who does not hear of new monitors, or has no place in the group, must not go on."""
         try:
-            await self._control.watch()
-        except Exception as error:  # noqa: BLE001  (a worker that does not hear of new monitors must not go on)
+            await work
+        except Exception as error:  # noqa: BLE001  (whatever it is)
             self._fail(error)
 
     async def _clean(self) -> None:

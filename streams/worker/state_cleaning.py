@@ -4,7 +4,6 @@ Deltas are written for ever and needed for a while. Only what lies before the fi
 checkpoint names is deleted, and that offset only grows: a former owner that wakes up deletes what was free already.
 """
 
-import contextlib
 from collections.abc import Collection, Mapping
 
 import structlog
@@ -12,9 +11,12 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, PolicyViolationError
 
+from streams.broker.group import close_within
+
 _log = structlog.get_logger()
 
 _REQUEST_TIMEOUT_MS = 10_000
+_CLOSE_TIMEOUT_S = 5.0
 
 
 class StateCleaner:
@@ -53,8 +55,7 @@ class StateCleaner:
         except (KafkaError, OSError, TimeoutError) as error:
             _log.info("State that is not needed any more could not be deleted yet.", reason=repr(error))
         finally:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await admin.close()
+            await close_within(admin.close(), _CLOSE_TIMEOUT_S)
 
     async def _delete(self, admin: AIOKafkaAdminClient, place: TopicPartition, before: int) -> None:
         try:

@@ -50,6 +50,7 @@ class FakeConsumer:
 class FakeApp:
     def __init__(self) -> None:
         self.consumer = FakeConsumer()
+        self.placed = asyncio.Event()
         self.crashed = self.should_stop = False
 
 
