@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """Where the profile workers keep predictions older than the hot horizon: a folder that all of them see, or a URI as
     for the archive; one place per installation (docs/state.md). Not set: in memory (`homeostat up`: `segments` in the
     home)."""
+    budget: str | None = None
+    """How many false incidents all models together may have, such as `4 per 90d`: `monitors apply` refuses what goes
+    beyond it (docs/decisions.md). Not set: each model has its own, and they add up."""
     api_port: int | None = Field(default=None, ge=1, le=65_535)
     serving_port: int | None = Field(default=None, ge=1, le=65_535)
     api_url: str | None = None

@@ -15,6 +15,7 @@ from deploy.cli.printing import progress, show_table
 from deploy.settings import Settings
 
 if TYPE_CHECKING:
+    from detectors.values import Budget
     from streams.control.bus import ControlBus
     from streams.replay.replay import Replayed
     from streams.replay.replay_check import Check
@@ -94,6 +95,14 @@ def replay(
     raise typer.Exit(1 if compared is not None and not compared.holds else 0)
 
 
+def _fleet() -> "Budget | None":
+    """The budget of all models together, where one is set."""
+    from streams.control.fleet import fleet_budget
+
+    text = Settings().budget
+    return None if text is None else checked(lambda: fleet_budget(text))
+
+
 @monitors.command("apply")
 def monitors_apply(
     file: Annotated[Path, typer.Argument(help="The monitor file.")],
@@ -115,7 +124,7 @@ def monitors_apply(
     from deploy.cli.archived import archived
     from streams.control.monitor_publish import apply_monitor
 
-    who = operator(by)
+    who, fleet = operator(by), _fleet()
     described = monitor_file(file)
     delay_s = _seconds(effective_in, "--effective-in")
     verbs, subject = ("monitor.apply", "monitor.applied"), f"monitor/{described.model}"
@@ -123,7 +132,9 @@ def monitors_apply(
         told: dict[str, object] = {}
         if not dry_run:
             told = record.enter_context(recorded(who, subject, verbs, {}, loud=False))
-        outcome = _with_bus(lambda bus: apply_monitor(bus, described, delay_s, source, dry_run=dry_run))
+        outcome = _with_bus(
+            lambda bus: apply_monitor(bus, described, delay_s, source, fleet=fleet, dry_run=dry_run)
+        )
         told |= {"revision": outcome.monitor.revision, "published": outcome.published}
         told |= {"reference": outcome.reference.revision if outcome.reference else ""}
     if as_json:
@@ -143,17 +154,20 @@ def monitors_list(as_json: AsJson = False) -> None:
 
     Example: `homeostat monitors list --json`
     """
+    from streams.control.fleet import fleet_words
     from streams.control.monitor_publish import published_monitors
 
-    found = _with_bus(published_monitors)
+    fleet, found = _fleet(), _with_bus(published_monitors)
     if as_json:
         typer.echo(json.dumps([each.as_dict() for each in found], indent=2))
         return
     rows = [each.row() for each in found]
-    columns = ["model", "revision", "windows", "pane", "features", "segments", "references"]
+    columns = ["model", "revision", "windows", "pane", "features", "segments", "budget", "references"]
     show_table(
         rows, columns, "None. `homeostat monitors apply FILE` publishes one; docs/monitor.md shows a file."
     )
+    if fleet is not None:
+        typer.echo(fleet_words(fleet, [each.monitors[-1] for each in found if each.monitors]), err=True)
 
 
 @monitors.command("show")

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from detectors.reference import Reference
-from detectors.values import FeatureSpec, Monitor
+from detectors.values import Budget, FeatureSpec, Monitor
 from streams.control.bus import ControlBus, publish_reference
 from streams.control.configuration import monitor_record
+from streams.control.fleet import check_fleet, told
 from streams.control.monitor_build import build_monitor, reference_of
 from streams.control.window_spec import window_spec
 from streams.files.monitor import FeatureColumn, MonitorFile, MonitorFileInvalid
@@ -41,6 +42,7 @@ class Published:
             "pane": f"{now.pane_s:g} s",
             "features": len(now.features) or "all",
             "segments": ", ".join(now.segments),
+            "budget": told(now.budget),
             "references": self._versions(),
         }
 
@@ -140,13 +142,15 @@ async def apply_monitor(
     effective_in_s: float,
     reference_from: MonitorFile | None = None,
     *,
+    fleet: Budget | None = None,
     dry_run: bool = False,
 ) -> Applied:
     """Publish the reference that the file names, then the monitor as the next revision; nothing where both are
     already there. The first monitor of a model, and the first reference of a version, count for all events that come
     from now on, whatever their time; a later one for times from `effective_in_s` from now on: long enough for every
     worker to have read it. reference_from: the same with the file and the columns that the reference is built from,
-    where it comes from elsewhere. dry_run: publish nothing; `published` says what would have been.
+    where it comes from elsewhere. fleet: the budget of all models together (see `streams.control.fleet`). dry_run:
+    publish nothing; `published` says what would have been.
 
     Raises `FileInvalid`, `MonitorFileInvalid` or an error of `detectors.errors`.
     """
@@ -157,7 +161,8 @@ async def apply_monitor(
             "write it to a file with `homeostat archive export` and name that"
         )
     reference, features = reference_of(source) if source.reference.file is not None else (None, _named(file))
-    known = {one.model: one for one in await published_monitors(bus)}.get(file.model, Published(file.model))
+    models = {one.model: one for one in await published_monitors(bus)}
+    known = models.pop(file.model, Published(file.model))
     monitor = build_monitor(file, features)
     last = known.monitors[-1] if known.monitors else None
     same = last is not None and _content(monitor) == _content(last)
@@ -165,6 +170,8 @@ async def apply_monitor(
     is_new = reference is not None and (before is None or before.revision != reference.revision)
     if same and last is not None and not is_new:
         return Applied(last, reference, False, last.effective_us)
+    if fleet is not None:
+        check_fleet(fleet, monitor, [one.monitors[-1] for one in models.values() if one.monitors])
     effective_us = time.time_ns() // 1_000 + round(effective_in_s * MICROSECONDS) if last is not None else 0
     if reference is not None and is_new and not dry_run:
         await publish_reference(bus, reference, effective_us if before is not None else 0)

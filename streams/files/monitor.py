@@ -1,6 +1,7 @@
 """A monitor as a person writes it: one YAML file per model, checked field by field, with a JSON Schema."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -40,6 +41,14 @@ def seconds(duration: str) -> float:
         )
     unit = duration.lstrip("0123456789.")
     return float(duration.removesuffix(unit)) * _UNITS_S[unit]
+
+
+def duration_of(length_s: float) -> str:
+    """A length as a duration, in the greatest unit that goes into it without a rest."""
+    for unit, one_s in sorted(_UNITS_S.items(), key=lambda each: -each[1]):
+        if unit != "w" and math.isclose(length_s / one_s, round(length_s / one_s), abs_tol=1e-9):
+            return f"{round(length_s / one_s)}{unit}"
+    return f"{length_s:g}s"
 
 
 def _duration(text: str) -> str:

@@ -85,6 +85,17 @@ def test_mistakes_are_told_in_a_sentence(
         assert words in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_a_budget_of_all_models_that_cannot_be_is_told_before_anything_is_asked_of_a_broker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_BUDGET", "few")
+    for arguments in (("monitors", "apply", folder / "loan.yaml"), ("monitors", "list")):
+        assert run(monkeypatch, *arguments) == 1
+        told = capsys.readouterr().err.replace("\n", " ")
+        assert "HOMEOSTAT_BUDGET is 'few'" in told
+        assert "4 per 90d" in told
+
+
 def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "monitors", "schema") == 0
     assert json.loads(capsys.readouterr().out)["title"] == "Homeostat monitor"
