@@ -43,6 +43,13 @@ _SCHEMAS = count(1)
 _making: list[subprocess.Popen[bytes]] = []
 _needed: list[subprocess.Popen[bytes]] = []
 _ROOT = Path(__file__).parents[1]
+_COMPILING = (
+    "from streams.profile.warm import warm_up; warm_up()",
+    "from detectors.concept.against import warm; warm(); "
+    "from streams.profile.cold_segment import warm; warm(); "
+    "from detectors.warm import warm; warm()",
+)
+"""Two processes share the kernels: the second begins with what the first comes to last."""
 _STACKS = "tests/e2e/"
 
 
@@ -55,8 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
         command = [sys.executable, "-m", "deploy.stack.startup_making", str(jar_folder().parent)]
         _making.append(subprocess.Popen(command, cwd=_ROOT))
     if not any((_ROOT / "detectors" / "__pycache__").glob("kernels.*.nbc")):
-        code = "from streams.profile.warm import warm_up; warm_up()"
-        _needed.append(subprocess.Popen([sys.executable, "-c", code], cwd=_ROOT))
+        _needed.extend(subprocess.Popen([sys.executable, "-c", code], cwd=_ROOT) for code in _COMPILING)
 
 
 def pytest_collection_finish() -> None:
