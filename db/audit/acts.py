@@ -67,8 +67,7 @@ def act(
     rows: Mapping[str, Any] | None = None,
 ) -> NewEntry:
     """The signed entry that tells of `what`."""
-    if not reason.strip():
-        raise ValueError("reason must say why, for whoever reads the log later; got an empty one")
+    checked(reason)
     kinds: dict[type[msgspec.Struct], tuple[str, str]] = {
         Restoration: (RESTORED, "audit"),
         Redaction: (REDACTED_FIELDS, f"audit/{getattr(what, 'entry', '')}"),
@@ -79,6 +78,12 @@ def act(
     signature = signer.private.sign(_message(action, subject, detail))
     detail |= {_SIGNATURE: base64.b64encode(signature).decode(), "reason": reason}
     return NewEntry(at_us=at_us, actor=actor, action=action, subject=subject, detail=detail, rows=rows or {})
+
+
+def checked(reason: str) -> None:
+    """Raises `ValueError` for a reason that says nothing."""
+    if not reason.strip():
+        raise ValueError("reason must say why, for whoever reads the log later; got an empty one")
 
 
 def signed_by(action: str, subject: str, detail: Mapping[str, Any]) -> Verifier:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Connection, Engine, select, update
 
-from db.audit.acts import Redaction, Restoration, Rotation, act
+from db.audit.acts import Redaction, Restoration, Rotation, act, checked
 from db.audit.keys import create_next, settle
 from db.audit.leaves import Leaf, append, append_all
 from db.audit.leftovers import Leftovers, leftovers
@@ -72,6 +72,7 @@ class Keeper:
     def rotate_witness(self, *, at_us: int, actor: str, reason: str) -> Rotation:
         """The same for the witness's key, whose chain in `witness.pub` vouches for itself; the entry is for readers.
         Needs the witness's folder."""
+        checked(reason)
         old, new = self._witness.rotate()
         told = Rotation(old.text, new.text)
         with writing(self._engine) as connection:
@@ -85,11 +86,23 @@ class Keeper:
             )
         return told
 
+    def in_use(self, *, witness: bool, reason: str) -> str:
+        """The key that `rotate` (with `witness` `rotate_witness`) would replace now. Raises what these would."""
+        checked(reason)
+        return (self._witness.key() if witness else self._signer()).verifier.text
+
     def restored(
-        self, *, at_us: int, actor: str, reason: str, topic: Sequence[str] | None = None
+        self,
+        *,
+        at_us: int,
+        actor: str,
+        reason: str,
+        topic: Sequence[str] | None = None,
+        dry_run: bool = False,
     ) -> Restoration:
         """Tell that the database was restored from a backup, and what is lost with it: the entries that checkpoints
-        outside the database vouch for. `topic`: the notes in the Kafka topic, if there is one.
+        outside the database vouch for. `topic`: the notes in the Kafka topic, if there is one. `dry_run`: only say what
+        would be told.
 
         Raises `AuditError` when nothing is missing, and when the database is no older state of this log.
         """
@@ -116,22 +129,32 @@ class Keeper:
             )
             told = Restoration(entries, until, dict(lost))
             entry = act(signer, told, at_us=at_us, actor=actor, reason=reason)
+            if dry_run:
+                return told
             self._sequencer.sequence(
                 [signer], lambda connection: append_all(connection, [entry]), restored=True
             )
             self._sequencer.publish()
             return told
 
-    def redact(self, index: int, fields: Sequence[str], *, at_us: int, actor: str, reason: str) -> Removed:
+    def redact(
+        self,
+        index: int,
+        fields: Sequence[str],
+        *,
+        at_us: int,
+        actor: str,
+        reason: str,
+        dry_run: bool = False,
+    ) -> Removed:
         """Remove the values of `fields` (`actor`, `detail.reason`, ...) and their salts from an entry.
 
         What the same values say in the state rows that the entry wrote last is replaced there too, and the new entry
-        tells of these rows, so that every row stays bound to the log. Raises `AuditError` for an entry or a field
-        that is not there.
+        tells of these rows, so that every row stays bound to the log. With `dry_run` all of it is taken back before
+        anybody sees it. Raises `AuditError` for an entry or a field that is not there.
         """
         with locked(self._sequencer.folder):
             signer = self._signer()
-            self._sequencer.run_locked(signer)
             done: list[Removed] = []
 
             def write(connection: Connection) -> None:
@@ -141,6 +164,12 @@ class Keeper:
                 append_all(connection, [entry])
                 done.append(Removed(told, leaf.action, leaf.subject, left))
 
+            if dry_run:
+                with self._engine.connect() as connection:
+                    write(connection)
+                    connection.rollback()
+                return done[0]
+            self._sequencer.run_locked(signer)
             self._sequencer.sequence([signer], write)
             self._sequencer.publish()
             return done[0]

@@ -73,12 +73,18 @@ class Witness:
         """Cosign with a new key from now on: the old one and the new one. What the old one cosigned stays valid, its
         private half is gone; a crash leaves one of the two in use. Raises `AuditError` where there is none yet."""
         with locked(self._folder):
-            if load_signer(self._folder, WITNESS_KEY) is None:
-                raise AuditError(f"The witness in {self._folder} has no key yet: it has cosigned nothing.")
+            self.key()
             old = self._signer()
             new, _ = create_next(self._folder, WITNESS_KEY, old)
             settle(self._folder, WITNESS_KEY, took_over=True)
             return old.verifier, new.verifier
+
+    def key(self) -> Signer:
+        """The key in use. Raises `AuditError` where there is none yet."""
+        found = load_signer(self._folder, WITNESS_KEY)
+        if found is None:
+            raise AuditError(f"The witness in {self._folder} has no key yet: it has cosigned nothing.")
+        return found
 
     def _signer(self) -> Signer:
         if waiting_key(self._folder, WITNESS_KEY) is not None:

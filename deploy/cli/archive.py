@@ -160,8 +160,7 @@ def archive_compact(
     from deploy.pieces import archive_upkeep
     from streams.archive.upkeep import Upkeep
 
-    operator(by)
-    upkeep = Upkeep(_store(), archive_upkeep(Settings()))
+    who, upkeep = operator(by), Upkeep(_store(), archive_upkeep(Settings()))
     if dry_run:
         due = upkeep.due(time.time(), closed=closed)
         typer.echo(
@@ -169,9 +168,13 @@ def archive_compact(
             "files deleted."
         )
         return
-    report = upkeep.run(time.time(), closed=closed)
-    if report.busy:
-        raise UserError("Somebody else compacts this archive at the moment; try again in a minute.")
+    verbs = ("archive.compact", "archive.compacted")
+    with recorded(who, "archive", verbs, {"all_days": closed}, loud=False) as outcome:
+        report = upkeep.run(time.time(), closed=closed)
+        if report.busy:
+            raise UserError("Somebody else compacts this archive at the moment; try again in a minute.")
+        outcome |= {name: getattr(report, name) for name in ("merged", "into", "swept", "retired")}
+        outcome["damaged"] = len(report.damaged)
     if report.merged or report.swept or report.retired:
         typer.echo(
             f"{report.merged} files merged into {report.into}, {report.swept} left-over and {report.retired} retired "

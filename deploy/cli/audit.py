@@ -29,6 +29,7 @@ _TOPIC_S = 60.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would come of it, and change nothing.")]
 Topic = Annotated[
     bool | None,
     typer.Option("--topic/--no-topic", help="Look at the Kafka topic, too (default: if a broker is known)."),
@@ -176,6 +177,7 @@ def audit_redact(
     fields: Annotated[
         list[str] | None, typer.Option("--field", help="Such as `actor` or `detail.reason`; may be repeated.")
     ] = None,
+    dry_run: DryRun = False,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
@@ -189,28 +191,36 @@ def audit_redact(
     from deploy.redaction import remaining
 
     done = _keeper(
-        lambda keeper, at_us, who: keeper.redact(entry, fields or [], at_us=at_us, actor=who, reason=reason),
+        lambda keeper, at_us, who: keeper.redact(
+            entry, fields or [], at_us=at_us, actor=who, reason=reason, dry_run=dry_run
+        ),
         by,
     )
     removed, left = [each for each in done.told.fields if each in (fields or [])], list(remaining(done))
     if as_json:
-        typer.echo(json.dumps({"entry": done.told.entry, "removed": removed, "remaining": left}, indent=2))
+        told = {"dry_run": dry_run, "entry": done.told.entry, "removed": removed, "remaining": left}
+        typer.echo(json.dumps(told, indent=2))
     else:
-        typer.echo(
-            "\n".join([f"Entry {done.told.entry}: {', '.join(removed)} is removed.", *_indented(left)])
-        )
+        verb = "would be removed" if dry_run else "is removed"
+        typer.echo("\n".join([f"Entry {done.told.entry}: {', '.join(removed)} {verb}.", *_indented(left)]))
 
 
 @audit.command("rotate")
 def audit_rotate(
     reason: Why,
     witness: Annotated[bool, typer.Option("--witness", help="The witness's key, not the log's.")] = False,
+    dry_run: DryRun = False,
     by: By = None,
 ) -> None:
     """Sign with a new key from now on. What the old key signed stays valid; its private half is deleted.
 
     Examples: `homeostat audit rotate --reason "yearly"` · `homeostat audit rotate --witness --reason "yearly"`
     """
+
+    if dry_run:
+        used = _keeper(lambda keeper, *_: keeper.in_use(witness=witness, reason=reason), by)
+        typer.echo(f"This key would be replaced:\n{used}")
+        return
 
     def rotate(keeper: "Keeper", at_us: int, who: str) -> "Rotation":
         change = keeper.rotate_witness if witness else keeper.rotate
@@ -221,7 +231,7 @@ def audit_rotate(
 
 
 @audit.command("restored")
-def audit_restored(reason: Why, by: By = None, topic: Topic = None) -> None:
+def audit_restored(reason: Why, dry_run: DryRun = False, by: By = None, topic: Topic = None) -> None:
     """Tell that the database was restored from a backup: a signed entry that names what is lost.
 
     Until then nothing is signed and `audit verify` fails, for a restored backup looks like a log that was cut off.
@@ -229,12 +239,16 @@ def audit_restored(reason: Why, by: By = None, topic: Topic = None) -> None:
     Example: `homeostat audit restored --reason "disk failure on db-2, backup of 03:00"`
     """
     operator(by)
-    notes = _topic_notes(topic, catch_up=True)
+    notes = _topic_notes(topic, catch_up=not dry_run)
     told = _keeper(
-        lambda keeper, at_us, who: keeper.restored(at_us=at_us, actor=who, reason=reason, topic=notes), by
+        lambda keeper, at_us, who: keeper.restored(
+            at_us=at_us, actor=who, reason=reason, topic=notes, dry_run=dry_run
+        ),
+        by,
     )
+    verb = "would go on" if dry_run else "goes on"
     typer.echo(
-        f"The log goes on after {told.entries} entries. Lost are the entries {told.entries} to {told.lost_until - 1}."
+        f"The log {verb} after {told.entries} entries. Lost are the entries {told.entries} to {told.lost_until - 1}."
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from deploy.cli.acting import By, operator
+from deploy.cli.acting import By, operator, recorded
 from deploy.cli.broker import on_broker
 from deploy.cli.printing import rfc_3339, show_table
 from deploy.errors import UserError
@@ -100,9 +100,16 @@ def deadletters_replay(
 
     if not (numbers or model or reason or since or all_of_them):
         raise typer.BadParameter("say which letters to send: numbers, --model, --reason, --since, or --all")
-    operator(by)
-    wanted = _wanted(model, reason, since, numbers)
-    result = _run(lambda broker: replay_deadletters(broker, wanted, dry_run=dry_run))
+    who, wanted = operator(by), _wanted(model, reason, since, numbers)
+    if dry_run:
+        result = _run(lambda broker: replay_deadletters(broker, wanted, dry_run=True))
+    else:
+        asked = {"numbers": numbers, "model": model, "refused_for": reason, "since": since}
+        told = {name: value for name, value in asked.items() if value is not None}
+        verbs = ("deadletters.replay", "deadletters.replayed")
+        with recorded(who, "deadletters", verbs, told, loud=False) as outcome:
+            result = _run(lambda broker: replay_deadletters(broker, wanted))
+            outcome |= {name: len(getattr(result, name)) for name in ("sent", "before", "refused")}
     if as_json:
         typer.echo(
             json.dumps(

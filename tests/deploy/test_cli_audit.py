@@ -7,17 +7,18 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from db.audit import Witness
 from db.audit.feed import Feed
 from db.engine import connect
 from db.errors import AuditError
 from db.journal import SqlJournal
-from db.migrate import upgrade
 from deploy.cli import app
 from deploy.errors import UserError
 from deploy.redaction import out_of_reach
 from streams.broker.admin import ensure_topics
 from streams.bus import KafkaBus
 from streams.topics import AUDIT_CHECKPOINTS, all_topics
+from tests.databases import migrate
 from tests.db.audit_world import ENTRIES, Log
 from tests.db.values import TickingClock
 
@@ -28,7 +29,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
     monkeypatch.delenv("HOMEOSTAT_DATABASE_URL", raising=False)
     monkeypatch.delenv("HOMEOSTAT_BROKER", raising=False)
     url = f"sqlite:///{tmp_path / 'homeostat.db'}"
-    upgrade(url)
+    migrate(url)
     return Log(connect(url), tmp_path / "audit").fill()
 
 
@@ -93,6 +94,40 @@ def test_the_life_of_a_log(log: Log, tmp_path: Path) -> None:
 
     log.sql("UPDATE audit_leaves SET subject = 'other' WHERE idx = 9")
     assert "Entry 9 was edited: its column subject is 'other'" in run("verify", code=1)
+
+
+def test_a_dry_run_says_what_a_keeper_would_do_and_changes_nothing(log: Log, tmp_path: Path) -> None:
+    Witness(log.engine, log.folder).run_once()
+    redaction = ("redact", "3", "--field", "actor", "--reason", "art. 17")
+    log.engine.dispose()
+    before = _contents(tmp_path)
+    told = run(*redaction, "--dry-run")
+    assert "Entry 3: actor would be removed." in told
+    assert "The same words stand in 21 entries of the log (3, 8, " in told
+    assert json.loads(run(*redaction, "--dry-run", "--json"))["dry_run"] is True
+    for more, key in (((), "log.pub"), (("--witness",), "witness/witness.pub")):
+        used = (tmp_path / "audit" / key).read_text().splitlines()[-1].split()[0]
+        assert f"This key would be replaced:\n{used}" in run(
+            "rotate", *more, "--reason", "yearly", "--dry-run"
+        )
+    with pytest.raises(AuditError, match="nothing is lost"):
+        run("restored", "--no-topic", "--reason", "x", "--dry-run")
+    with pytest.raises(AuditError, match="There is no entry 99"):
+        run("redact", "99", "--field", "actor", "--reason", "art. 17", "--dry-run")
+    assert _contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("more", [(), ("--witness",), ("--dry-run",), ("--witness", "--dry-run")])
+def test_a_new_key_needs_a_reason(log: Log, more: tuple[str, ...]) -> None:
+    Witness(log.engine, log.folder).run_once()
+    with pytest.raises(UserError, match="reason must say why"):
+        run("rotate", "--reason", " ", *more)
+
+
+def _contents(home: Path) -> dict[str, bytes]:
+    """Every file but what SQLite keeps beside its own."""
+    files = (each for each in home.rglob("*") if each.is_file() and each.suffix not in (".db-wal", ".db-shm"))
+    return {str(each.relative_to(home)): each.read_bytes() for each in files}
 
 
 def test_mistakes_are_told(log: Log, tmp_path: Path) -> None:

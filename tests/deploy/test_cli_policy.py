@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
+from db.audit import Sequencer
+from db.audit.note import Verifier
 from db.engine import connect, reading
-from deploy.cli import app, measure, schemas
+from deploy.cli import app, deadletters, measure, schemas
 from deploy.cli.client import ApiClient
 from deploy.errors import UserError
+from streams.deadletters_replay import Replayed
 from streams.store import LocalStore
 from tests.databases import migrate
 from tests.streams.archive_parts import fill
@@ -120,6 +124,30 @@ ASKS_THE_POLICY = {
 """They write without the API."""
 
 
+WRITES = {
+    "archive compact": "archive.compacted",
+    "archive erase": "archive.erased",
+    "audit redact": "audit.redacted",
+    "audit rotate": "audit.key_rotated",
+    "deadletters replay": "deadletters.replayed",
+    "models keys end": "signing_key.ended",
+    "models keys revoke": "signing_key.revoked",
+    "models keys rotate": "signing_key.rotated",
+    "models keys trust": "signing_key.trusted",
+    "tokens create": "token.created",
+    "tokens revoke": "token.revoked",
+}
+"""What the audit log says last once a command is carried out."""
+WRITES_ELSEWHERE = {
+    "audit restored": "tests/db/test_audit_keeping.py",
+    "models register": "tests/serving/test_models_register.py",
+    "models sign": "tests/serving/test_signatures.py",
+    "monitors apply": "below",
+    "schemas register": "below",
+}
+"""Where it is looked at for the others."""
+
+
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -193,6 +221,60 @@ def test_what_goes_over_the_api_says_who_asks(command: str, monkeypatch: pytest.
     assert [body["by"] for body in sent] == ["eve", "mira"]
 
 
+def test_it_is_known_of_every_command_what_it_leaves_in_the_audit_log() -> None:
+    assert sorted((*WRITES, *WRITES_ELSEWHERE)) == sorted(ASKS_THE_POLICY)
+
+
+@pytest.mark.parametrize("command", WRITES)
+def test_what_writes_without_the_api_is_in_the_audit_log(
+    command: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def replayed(*_: object, **__: object) -> Replayed:
+        return Replayed(sent=[4, 5], refused={6: "the topic is gone"})
+
+    def replay(work: Any) -> Any:
+        return asyncio.run(work("broker"))
+
+    monkeypatch.setattr(deadletters, "_run", replay)
+    monkeypatch.setattr("streams.deadletters_replay.replay_deadletters", replayed)
+    words = [*command.split(), *(_needed(command, home) or ASKS_THE_POLICY[command]), "--by", "mira"]
+    done = CliRunner().invoke(app, words)
+    assert done.exception is None or isinstance(done.exception, SystemExit), (done.output, done.exception)
+    actor, action = _audited(home)[-1][:2]
+    assert (actor, action) == ("mira", WRITES[command])
+
+
+def _needed(command: str, home: Path) -> tuple[str, ...]:
+    """What has to be there first; the words that name it."""
+    if command.startswith("audit"):
+        made = CliRunner().invoke(app, ["tokens", "create", "otto", "--scope", "decide", "--by", "mira"])
+        assert made.exit_code == 0, made.output
+        Sequencer(connect(f"sqlite:///{home / 'homeostat.db'}"), home / "audit").run_once()
+    if command == "tokens revoke":
+        made = CliRunner().invoke(app, ["tokens", "create", "otto", "--scope", "decide", "--by", "mira"])
+        return (made.output.split()[1],)
+    if command in ("models keys end", "models keys revoke", "models keys trust"):
+        key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+        foreign = (Verifier("ci", 1, key).text, *WHY)
+        if command == "models keys trust":
+            return foreign
+        made = CliRunner().invoke(app, ["models", "keys", "trust", *foreign, "--by", "mira"])
+        assert made.exit_code == 0, (made.output, made.exception)
+        listed = json.loads(CliRunner().invoke(app, ["models", "keys", "list", "--json"]).stdout)
+        return (next(each["id"] for each in listed["items"] if each["is"] == "trusted"), *WHY)
+    return ()
+
+
+def _audited(home: Path) -> list[tuple[Any, ...]]:
+    """Who did what about what, in order."""
+    engine = connect(f"sqlite:///{home / 'homeostat.db'}")
+    with reading(engine) as connection:
+        query = "SELECT actor, action, subject FROM audit_leaves ORDER BY position"
+        told = [tuple(row) for row in connection.exec_driver_sql(query)]
+    engine.dispose()
+    return told
+
+
 def test_who_has_the_role_is_on_record_by_the_name_of_the_policy(home: Path) -> None:
     made = CliRunner().invoke(app, ["tokens", "create", "otto", "--scope", "decide", "--by", "mira"])
     assert made.exit_code == 0, made.output
@@ -223,12 +305,7 @@ def test_which_monitor_and_schema_was_published_is_on_record(
     schema.write_text(schema.read_text().replace("task: binary", "task: regression"))
     refused_one = CliRunner().invoke(app, ["schemas", "register", str(schema), "--by", "mira"])
     assert refused_one.exit_code == 1, refused_one.output
-    engine = connect(f"sqlite:///{home / 'homeostat.db'}")
-    with reading(engine) as connection:
-        query = "SELECT actor, action, subject FROM audit_leaves ORDER BY position"
-        told = [tuple(row) for row in connection.exec_driver_sql(query)]
-    engine.dispose()
-    assert told == [
+    assert _audited(home) == [
         ("mira", "monitor.apply_intended", "monitor/loan"),
         ("mira", "monitor.applied", "monitor/loan"),
         ("mira", "schema.register_intended", "schema/loan/2"),
