@@ -7,6 +7,7 @@ from typing import Final, Self
 import numpy as np
 
 from detectors import sketches
+from detectors.at_hand import LATELY
 from detectors.codec import pack, unpack
 from detectors.columns import (
     Block,
@@ -257,7 +258,10 @@ class Profile:
         packed = pack(self.counters) + pack(self.registers.astype(np.int64))
         packed += b"" if self.drawn is None else self.drawn.to_bytes()
         checksum = zlib.crc32(packed).to_bytes(_CHECKSUM_BYTES, "little")
-        return _MAGIC + _revision(self.reference) + checksum + packed
+        packed = _MAGIC + _revision(self.reference) + checksum + packed
+        if self.drawn is None:
+            LATELY.keep(packed, self.counters, self.registers)
+        return packed
 
     @classmethod
     def from_bytes(cls, reference: Reference | None, data: bytes) -> Self:
@@ -269,6 +273,9 @@ class Profile:
             raise ProfileInvalid(
                 f"the profile was counted against reference {revision.hex()}, not {_revision(reference).hex()}"
             )
+        lately = LATELY.take(data)
+        if lately is not None:
+            return cls(reference, layout_of(reference), *lately)
         packed = data[_HEADER_BYTES:]
         checksum = int.from_bytes(data[_HEADER_BYTES - _CHECKSUM_BYTES : _HEADER_BYTES], "little")
         if checksum != zlib.crc32(packed):

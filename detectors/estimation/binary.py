@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detectors.columns import SCORE_BINS, Floats, Integers, score_bins
+from detectors.errors import ProfileInvalid
 from detectors.estimation.calibration import Map, choose
 from detectors.estimation.cells import CELLS, cells_of_profile, cells_of_rows, tilted
 from detectors.estimation.checking import Checked, checked
-from detectors.estimation.expected import Expected, Facts, expect, expect_each, known_values
+from detectors.estimation.expected import Expected, Facts, Replicated, expect, expect_each, known_values
 from detectors.estimation.groups import Groups, by_block, row_shares, told
 from detectors.estimation.marginals import fit_marginals, moved, moved_in
 from detectors.estimation.values import BinaryCells, Estimator, Marginals, Numbers
@@ -106,25 +107,26 @@ def _checked(
         counts = np.bincount(places[piece], minlength=CELLS).astype(np.float64)
         good = np.bincount(places[piece], weights=rows.labels[piece], minlength=CELLS)
         shift, without = moved(marginals, row_shares(codes[piece], width)), slice(block + 1, block + 2)
-        (guess,) = expect_cells(counts, chances[without], None if shift is None else shift[without], facts)
-        return guess, expect(counts, good / np.maximum(counts, 1), facts).values
+        guess = expect_cells(counts, chances[without], None if shift is None else shift[without], facts)
+        return guess.first, expect(counts, good / np.maximum(counts, 1), facts).values
 
     return checked(rows.blocks, trial)
 
 
 def expect_binary(
     marginals: Marginals, cells: BinaryCells, profile: Profile, groups: list[Groups]
-) -> list[Expected]:
-    """The measures of a window: from all reference rows, and once without each block of them."""
+) -> Replicated:
+    """The measures of a window: from all reference rows, and once without each block of them. Raises `ProfileInvalid`
+    where the profile is of another task."""
     slots = profile.layout.outcomes
     if not isinstance(slots, BinarySlots):
-        return []
+        raise ProfileInvalid("the profile is not of the task binary that the estimator learned")
     known = KNOWN.of(cells)
     counts = cells_of_profile(profile, slots, known.said)
     return expect_cells(counts, known.chances, moved_in(marginals, groups, profile), known.facts)
 
 
-def expect_cells(counts: Floats, chances: Floats, shift: Floats | None, facts: Facts) -> list[Expected]:
+def expect_cells(counts: Floats, chances: Floats, shift: Floats | None, facts: Facts) -> Replicated:
     """By replicate: chances (replicates, cells), moved so that the mean of the positive class among what was said
     negative and positive changes by `shift` (replicates, 2), told per row of the window."""
     if shift is not None:

@@ -5,8 +5,9 @@ from typing import Final
 
 from detectors.errors import ProfileInvalid
 from detectors.estimation.binary import expect_binary
-from detectors.estimation.expected import MEASURES, Expected
+from detectors.estimation.expected import MEASURES, Expected, Replicated
 from detectors.estimation.groups import BLOCKS, groups_of
+from detectors.estimation.kernels import spreads
 from detectors.estimation.multiclass import MULTICLASS_MEASURES, expect_multiclass
 from detectors.estimation.regression import REGRESSION_MEASURES, expect_regression
 from detectors.estimation.support import unknown_share, unsupported
@@ -60,15 +61,19 @@ def estimate(profile: Profile, estimator: Estimator, *, withhold: bool = True) -
     if cells is None or because:
         return [Estimate(measure=name, rows=rows, undefined=because) for name in names]
     groups = groups_of(profile.layout, reference, estimator.columns)
+    marginals = estimator.marginals
     if isinstance(cells, BinaryCells):
-        found = expect_binary(estimator.marginals, cells, profile, groups)
+        found = expect_binary(marginals, cells, profile, groups)
     elif isinstance(cells, MulticlassCells):
-        found = expect_multiclass(estimator.marginals, cells, profile, groups)
+        found = Replicated.of(expect_multiclass(marginals, cells, profile, groups), names)
     else:
-        found = expect_regression(estimator.marginals, cells, profile, groups)
+        found = Replicated.of(expect_regression(marginals, cells, profile, groups), names)
     unknown = unknown_share(profile, estimator) or 0.0
     repeats = _repeats(profile, reference)
-    return [_told(name, rows, found, estimator, unknown, repeats) for name in names]
+    return [
+        _told(name, rows, found.first, spread, estimator, unknown, repeats)
+        for name, spread in zip(names, spreads(found.others).tolist(), strict=True)
+    ]
 
 
 def _repeats(profile: Profile, reference: Reference) -> tuple[float, float]:
@@ -80,24 +85,22 @@ def _repeats(profile: Profile, reference: Reference) -> tuple[float, float]:
 def _told(
     name: str,
     rows: int,
-    found: list[Expected],
+    found: Expected,
+    spread: float,
     estimator: Estimator,
     unknown: float,
     repeats: tuple[float, float],
 ) -> Estimate:
-    value = found[0].values[name]
+    value = found.values[name]
     if value is None:
         return Estimate(measure=name, rows=rows, undefined="nothing is expected that it could be a share of")
-    others = [other for one in found[1:] if (other := one.values[name]) is not None]
-    middle = sum(others) / max(len(others), 1)
-    spread = sum([(other - middle) ** 2 for other in others])
     before = estimator.expected.get(name)
     doubt = DOUBT * abs(value - before) / 2 if before is not None else 0.0
     strange = UNKNOWN_DOUBT * unknown * (1.0 if name not in _UNBOUNDED else abs(value))
-    least = found[0].sampling[name] ** 2 * rows / estimator.rows
+    least = found.sampling[name] ** 2 * rows / estimator.rows
     learned = repeats[0] * max(spread * (BLOCKS - 1) / BLOCKS, least) + estimator.excess.get(name, 0.0)
     error = math.sqrt(learned + doubt * doubt + strange * strange)
-    sampling = found[0].sampling[name] * math.sqrt(repeats[1])
+    sampling = found.sampling[name] * math.sqrt(repeats[1])
     reach = math.hypot(STUDENT * error, NORMAL * sampling)
     bounded = name not in _UNBOUNDED
     return Estimate(
@@ -108,6 +111,6 @@ def _told(
         high=min(value + reach, 1.0) if bounded else value + reach,
         error=error,
         sampling=sampling,
-        mix=found[0].mix[name] * math.sqrt(repeats[1]),
+        mix=found.mix[name] * math.sqrt(repeats[1]),
         reference=before,
     )

@@ -1,6 +1,6 @@
 """Measures of a binary classifier from counts and chances by cell, and how labels make them vary."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Final, NamedTuple
 
@@ -49,18 +49,32 @@ def known_values(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+class Replicated(NamedTuple):
+    """What is expected from all reference rows, and the values of the measures without each block of them, in the order
+    of the names and NaN where there is none: shape (replicates, measures)."""
+
+    first: Expected
+    others: Floats
+
+    @classmethod
+    def of(cls, found: Sequence[Expected], names: Sequence[str]) -> "Replicated":
+        """Of the one from all rows, and of those without a block."""
+        others = [[one.values[name] for name in names] for one in found[1:]]
+        return cls(found[0], np.array(others, dtype=np.float64).reshape(-1, len(names)))
+
+
 def expect(counts: Floats, chances: Floats, facts: Facts) -> Expected:
     """The measures of the expected confusion matrix, scores and labels.
 
     counts, chances: rows and chance of the positive class by cell (2 bin + said). Both standard deviations are by the
     delta method, of independent rows.
     """
-    return expect_each(counts, chances[None, :], facts)[0]
+    return expect_each(counts, chances[None, :], facts).first
 
 
-def expect_each(counts: Floats, chances: Floats, facts: Facts) -> list[Expected]:
+def expect_each(counts: Floats, chances: Floats, facts: Facts) -> Replicated:
     """The same for chances of shape (replicates, cells). The replicates after the first are near it: their measures
-    are along its slopes, and have no standard deviations."""
+    are along its slopes."""
     values, sampling, mix, steps = measured(counts, chances, facts.by_cell, facts.concordance)
     known = [(place, name) for place, name in enumerate(MEASURES) if not isnan(values[place])]
     nothing: dict[str, float | None] = {} if len(known) == len(MEASURES) else dict.fromkeys(MEASURES)
@@ -71,4 +85,4 @@ def expect_each(counts: Floats, chances: Floats, facts: Facts) -> list[Expected]
         return {name: numbers[place] for place, name in known}
 
     first = Expected(nothing | named(values.tolist()), named(sampling.tolist()), named(mix.tolist()))
-    return [first, *(Expected(nothing | named(each), {}, {}) for each in (values + steps).tolist())]
+    return Replicated(first, values + steps)

@@ -114,3 +114,20 @@ def _area(counts: Floats, chances: Floats, concordance: Floats, up: Floats, down
         up[i] -= area / positives
         down[i] -= area / negatives
     return area
+
+
+@compiled
+def spreads(values: Floats) -> Floats:
+    """By column, the sum of the squares of what lies between its values and their mean; NaN is none."""
+    rows, columns = values.shape
+    found = np.zeros(columns)
+    for k in range(columns):
+        count, total = 0, 0.0
+        for r in range(rows):
+            if not math.isnan(values[r, k]):
+                count += 1
+                total += values[r, k]
+        for r in range(rows):
+            if not math.isnan(values[r, k]):
+                found[k] += (values[r, k] - total / count) ** 2
+    return found

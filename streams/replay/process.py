@@ -7,6 +7,7 @@ _YOUNG_OBJECTS = 50_000
 """Points and snapshots make many objects and few cycles: the collector looks that seldom."""
 
 
+_AT_HAND_BYTES = 32 * 1024 * 1024
 _NOT_WANTED = ("pandas", "scipy", "scipy.linalg", "coverage", "cffi", "rich")
 """pyarrow looks for the first, numba for the next four, the log for colours."""
 
@@ -22,11 +23,13 @@ def prepare() -> None:
         import numpy as np
         import pyarrow as pa
 
+        from detectors.at_hand import LATELY
         from detectors.distances import ks
 
         pa.array([0.0])
         nothing = np.zeros(1, dtype=np.int64)
         ks(nothing, nothing)
+        LATELY.most_bytes = _AT_HAND_BYTES
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
     gc.enable()
