@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
+from tests.databases import migrate
 from tests.db.audit_world import Log, Template
 from tests.db.values import TickingClock
 
@@ -25,7 +25,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
     """A migrated database."""
-    upgrade(url)
+    migrate(url)
     engine = connect(url)
     yield engine
     engine.dispose()
@@ -44,7 +44,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     url = f"sqlite:///{folder / 'homeostat.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres")()
-    upgrade(url)
+    migrate(url)
     engine = connect(url)
     yield Template(Log(engine, folder / "audit").fill())
     engine.dispose()

@@ -8,7 +8,7 @@ from pathlib import Path
 from db.audit.export import Filter, export
 from db.audit.proofs import Proofs
 from db.engine import connect
-from db.migrate import upgrade
+from tests.databases import migrate
 from tests.db.audit_world import Log
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "audit.md"
@@ -20,7 +20,7 @@ def test_an_auditor_needs_none_of_our_programs(tmp_path: Path) -> None:
     program, path = tmp_path / "check.py", tmp_path / "audit.jsonl"
     program.write_text(blocks[0])
     url = f"sqlite:///{tmp_path / 'homeostat.db'}"
-    upgrade(url)
+    migrate(url)
     engine = connect(url)
     log = Log(engine, tmp_path / "audit").fill()
     first = (log.folder / "log.pub").read_text().strip()

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from db.audit import Sequencer, Witness, verify
 from db.journal import SqlJournal
 from tests.db.values import TickingClock
+from tests.patience import PATIENCE_S
 
 WORK = """
 import sys
@@ -47,7 +48,7 @@ def test_kill_9_at_any_moment(engine: Engine, url: str, tmp_path: Path) -> None:
         assert process.stdout is not None
         seen = [process.stdout.readline() for _ in range(rng.randint(2, 40))]
         process.kill()
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
         out = "".join([*seen, rest])
         acknowledged |= {int(line) for line in out.splitlines() if line.isdecimal()}
         report = verify(engine, folder)

@@ -23,6 +23,7 @@ from db.engine import reading, writing
 from db.errors import AuditError, StoreError
 from db.tables import CheckpointRow, DeploymentRow, LeafRow
 from tests.db.values import desired
+from tests.patience import PATIENCE_S
 
 
 def write(engine: Engine, count: int = 1, actor: str = "ann") -> None:
@@ -217,7 +218,7 @@ def test_two_sequencers_take_turns(engine: Engine, url: str, tmp_path: Path) -> 
             process.stdin.flush()
     done = 0
     for process in processes:
-        out, _ = process.communicate("stop\n", timeout=60)
+        out, _ = process.communicate("stop\n", timeout=PATIENCE_S)
         done += int(out.splitlines()[-1])
     assert done == 60
     with reading(engine) as connection:
@@ -284,7 +285,7 @@ async def test_keep_goes_on_after_trouble(engine: Engine, tmp_path: Path) -> Non
     await asyncio.to_thread(write, engine, 4)
     parts = [Flaky(), Sequencer(engine, tmp_path), Witness(engine, tmp_path)]
     task = asyncio.create_task(keep(parts, interval_s=0.01))
-    await asyncio.wait_for(enough.wait(), 60)
+    await asyncio.wait_for(enough.wait(), PATIENCE_S)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -20,8 +20,8 @@ from db.audit.offline import verify_export
 from db.audit.proofs import Proofs
 from db.engine import connect, reading, writing
 from db.errors import AuditError
-from db.migrate import upgrade
 from db.tables import LeafRow, TreeRow
+from tests.databases import migrate
 from tests.db.audit_world import Log, forget_after
 
 STEP = st.one_of(
@@ -36,7 +36,7 @@ STEPS = st.lists(STEP, min_size=3, max_size=14)
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "homeostat.db"
-    upgrade(f"sqlite:///{path}")
+    migrate(f"sqlite:///{path}")
     return path
 
 

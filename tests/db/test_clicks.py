@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from db.clicks import SqlClicks
+from tests.patience import PATIENCE_S
 
 S = 1_000_000
 
@@ -55,5 +56,5 @@ def test_of_many_at_once_one_is_kept(engine: Engine) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert sorted(kept) == [False] * 5 + [True]

@@ -13,6 +13,7 @@ from db.engine import connect, reading, writing
 from db.errors import SchemaError, StoreError, Unavailable
 from db.migrate import VERSION_TABLE, check, current, upgrade
 from db.tables import Base
+from tests.patience import PATIENCE_S
 
 
 def test_upgrade_of_an_empty_database(url: str) -> None:
@@ -72,7 +73,7 @@ def test_two_processes_at_once(url: str) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, error
     check(url)
 

@@ -20,6 +20,7 @@ from db.tables import LeafRow
 from remediation.silences import Link
 from remediation.values import AuditEntry, Hypothesis, Step, Vote
 from tests.db.values import action, alert, approval, desired, incident, plan, point
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from remediation.ports import Journal
@@ -212,7 +213,7 @@ def test_two_processes_decide_the_same_approvals(journal: SqlJournal, engine: En
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE_S)
         won.append(int(out))
     assert sum(won) == 20
     decided = [entry for entry in leaves(engine) if entry.action == "approval.approved"]

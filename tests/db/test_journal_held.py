@@ -11,6 +11,7 @@ from db.journal import SqlJournal
 from remediation.routing import Situation
 from remediation.silences import Link
 from tests.db.values import alert, incident
+from tests.patience import PATIENCE_S
 
 
 def test_held_alerts_are_found_by_model_and_let_go_once(journal: SqlJournal) -> None:
@@ -50,7 +51,7 @@ def test_who_waited_while_an_incident_was_opened_at_the_end_of_another_finds_it_
 
 
 def _somebody_waits(engine: Engine) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     while True:
         with reading(engine) as connection:

@@ -16,6 +16,7 @@ from remediation.policy import Policy
 from remediation.switches import PAUSE
 from remediation.turning import turn as turn_by_policy
 from remediation.values import Incident, Plan
+from tests.patience import PATIENCE_S
 
 turn = partial(turn_by_policy, policy=Policy(), channel="cli")
 
@@ -49,7 +50,7 @@ def test_of_many_that_start_at_once_only_so_many_do(
             unit.add_plan(plan, request(plan, now_us=3, ttl_s=60), actor="agent")
 
     def attempt(plan: Plan) -> bool:
-        together.wait(20)
+        together.wait(PATIENCE_S)
         with journal.transaction() as unit:
             action = actions.new_action(plan, now_us=SystemClock().now_us())
             return start(unit, plan, action, limits, actor="agent") is None

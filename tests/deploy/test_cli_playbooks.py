@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from db.engine import connect
-from db.migrate import upgrade
 from deploy import dry_run
 from deploy.cli import app
 from deploy.errors import UserError
@@ -19,6 +18,7 @@ from detectors.reference import Reference
 from remediation import incidents
 from serving.model_errors import RegistryRefused
 from tests.api.api_world import SECOND_US, START_US, FakeRegistry, World
+from tests.databases import migrate
 
 RUN = CliRunner()
 PAUSE = (
@@ -41,7 +41,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.delenv(name, raising=False)
     registry = Registered()
     monkeypatch.setattr(dry_run, "registry", lambda settings: registry)
-    upgrade(f"sqlite:///{tmp_path / 'homeostat.db'}")
+    migrate(f"sqlite:///{tmp_path / 'homeostat.db'}")
     engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
     world = World(engine, tmp_path / "audit", registry=registry)
     world.fall_ill(1)

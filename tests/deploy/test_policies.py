@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 from db.audit.sequencer import Sequencer
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
 from deploy import pieces, policies
 from deploy.cli import app
 from deploy.doctor import Level, run_checks
 from deploy.errors import UserError
 from deploy.preflight import refuse_wrong_files
 from deploy.settings import Settings
+from tests.databases import migrate
 from tests.db.values import TickingClock
 
 SOUND = "people: {mira: {roles: [admin]}}\nbreak_glass: [admin]\n"
@@ -29,7 +29,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "policy.yaml"
         url = f"sqlite:///{folder / 'homeostat.db'}"
-        upgrade(url)
+        migrate(url)
         self.engine = connect(url)
         self.journal = SqlJournal(self.engine, TickingClock())
 

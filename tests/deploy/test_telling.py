@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
 from deploy import doctor, telling
 from deploy.cli import app
 from deploy.errors import UserError
@@ -26,6 +25,7 @@ from tests.api.api_world import World
 from tests.api.conftest import _served
 from tests.api.peers import Peer
 from tests.api.slack_server import SECRET, signed
+from tests.databases import migrate
 
 POLICY = """
 channels:
@@ -43,7 +43,7 @@ def settings(folder: Path, url: str = "http://127.0.0.1:9", **more: object) -> S
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'homeostat.db'}")
+    migrate(f"sqlite:///{tmp_path / 'homeostat.db'}")
     engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
     clock = SystemClock()
 
@@ -80,7 +80,7 @@ def test_doctor_tells_which_secret_is_missing(tmp_path: Path, monkeypatch: pytes
 
 
 async def test_clicks_are_heard_where_slack_is_set_up(tmp_path: Path) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'homeostat.db'}")
+    migrate(f"sqlite:///{tmp_path / 'homeostat.db'}")
     engine = connect(f"sqlite:///{tmp_path / 'homeostat.db'}")
     world = World(engine, tmp_path / "audit")
     plan = world.fall_ill()

@@ -13,16 +13,15 @@ from structlog.testing import capture_logs
 
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
 from db.points import SqlRecordStore
 from detectors.values import MetricPoint
 from remediation.config import AgentConfig
 from remediation.incidents import TRANSITIONS, move
 from remediation.values import Incident
+from tests.databases import migrate
+from tests.patience import PATIENCE_S
 from tests.remediation.fakes import FakeArchive, ManualClock
 from tests.remediation.world import MODEL, World, alert
-
-DEADLINE_S = 60
 
 
 class SqlWorld(World):
@@ -31,7 +30,7 @@ class SqlWorld(World):
     def __init__(self, folder: Path) -> None:
         clock = ManualClock()
         url = f"sqlite:///{folder / 'homeostat.db'}"
-        upgrade(url)
+        migrate(url)
         self.engine = connect(url)
         self.store = SqlRecordStore(self.engine)
         super().__init__(
@@ -63,15 +62,14 @@ async def _running(world: World) -> AsyncIterator[None]:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(DEADLINE_S * 100):
-        if holds():
-            return
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
         await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 async def _until_closed(world: SqlWorld) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not world.all_closed():
         assert time.monotonic() < deadline, world.incidents()
         await world.live()

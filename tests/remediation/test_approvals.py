@@ -4,7 +4,6 @@ import asyncio
 from typing import Any, ClassVar, cast
 
 import msgspec
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -209,5 +208,5 @@ class Tickets(RuleBasedStateMachine):
         self.loop.close()
 
 
-TestTickets = pytest.mark.timeout(300)(Tickets.TestCase)
+TestTickets = Tickets.TestCase
 TestTickets.settings = settings(max_examples=15, stateful_step_count=12, deadline=None, derandomize=True)

@@ -10,6 +10,7 @@ from remediation.cancellation import cancel
 from remediation.config import ExecutionConfig, VerificationConfig
 from remediation.policy import Policy
 from remediation.values import Action
+from tests.patience import PATIENCE_S
 from tests.remediation.counted import Threads
 from tests.remediation.world import MODEL, World
 
@@ -76,10 +77,10 @@ async def test_a_cancellation_is_heard_although_the_journal_was_away(monkeypatch
 
     with capture_logs():
         monkeypatch.setattr(world.journal, "transaction", away)
-        await asyncio.wait_for(looked.wait(), 5)
+        await asyncio.wait_for(looked.wait(), PATIENCE_S)
         monkeypatch.setattr(world.journal, "transaction", whole)
         _stop(world)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await world.run()
     assert world.trainer.broken_off == 1
     assert _action(world).outcome.startswith(f"ada cancelled it: {REASON}")

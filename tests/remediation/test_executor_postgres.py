@@ -14,7 +14,7 @@ from db.audit.sequencer import Sequencer
 from db.audit.verify import verify
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
+from tests.databases import migrate
 from tests.remediation.counted import Threads
 from tests.remediation.fake_journal import State
 from tests.remediation.fakes import Faults, Killed, ManualClock
@@ -67,7 +67,7 @@ def begin(
 
     def fresh(faults: Faults) -> Clinic:
         url = postgres()
-        upgrade(url)
+        migrate(url)
         engines.append(connect(url))
         folder = tmp_path / str(len(engines))
         clinic = Clinic(

@@ -253,6 +253,6 @@ class Flow(RuleBasedStateMachine):
 
 
 Flow.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestFlow = Flow.TestCase

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
 from detectors.values import Alert, AlertKind
 from remediation.config import AgentConfig
 from remediation.fingerprints import fingerprint
@@ -21,6 +20,7 @@ from remediation.reception import receive_alert, receive_alerts, release_alerts
 from remediation.routing import Route
 from remediation.silences import Link, Matcher, Silence
 from remediation.values import Desired, Incident
+from tests.databases import migrate
 from tests.remediation.fake_journal import FakeJournal, State
 from tests.remediation.fakes import Faults, ManualClock, S
 from tests.remediation.world import alert
@@ -127,7 +127,7 @@ def test_the_database_takes_each_alert_in_once(
     url = f"sqlite:///{tmp_path / 'h.db'}"
     if kind == "postgresql":
         url = cast(Callable[[], str], request.getfixturevalue("postgres"))()
-    upgrade(url)
+    migrate(url)
     engine = connect(url)
     journal = SqlJournal(engine, ManualClock(START_US))
     models = ("churn", "loans", "risk")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from db.engine import connect
 from db.journal import SqlJournal
-from db.migrate import upgrade
 from db.points import SqlRecordStore
 from detectors.values import Accounting, Alert, AlertKind, Evidence, MetricPoint
 from remediation.silences import Link
 from remediation.values import Action, ActionKind, Approval, Cause, Desired, Incident, Plan, Step
+from tests.databases import migrate
 
 SECOND_US = 1_000_000
 START_US = 1_795_248_000 * SECOND_US  # 2026-11-21 08:00 UTC
@@ -48,7 +48,7 @@ class World:
 def empty_world(folder: Path) -> World:
     """A migrated database without a row."""
     url = f"sqlite:///{folder / 'homeostat.db'}"
-    upgrade(url)
+    migrate(url)
     engine = connect(url)
     return World(url, SqlJournal(engine, SteadyClock()), SqlRecordStore(engine))
 

@@ -10,6 +10,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from remediation.crontab import cron_trigger
 from remediation.errors import ScheduleError
 from reporting.schedule import keep_schedule, period_s, run_trigger
+from tests.patience import PATIENCE_S
 
 SATURDAY = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -101,7 +102,7 @@ async def test_the_job_runs_again_after_a_failure_and_ends_with_the_schedule() -
 
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(run_trigger(IntervalTrigger(seconds=0.02), job))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await stuck.wait()
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
