@@ -1,4 +1,7 @@
-"""Kafka and MLflow under the supervisor: killed, they come back at the same address with what they held."""
+"""Kafka and MLflow under the supervisor: killed, they come back at the same address with what they held.
+
+It takes half a minute of processor time, so it runs with the soak tests. In every run test_kafka_broker.py kills a
+broker that has to come back with its records, and test_stack_lifecycle.py a part that has to be started again."""
 
 import asyncio
 import os
@@ -19,7 +22,7 @@ from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
 from tests.patience import PATIENCE_S
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 MEMORY_LIMIT_MB = 1_000
 """Broker and registry are given a quarter of the 4 GiB that everything together may take."""

@@ -147,7 +147,10 @@ def test_an_outage_is_ridden_out(
     assert not [record for record in caplog.records if record.name.startswith("aiokafka.producer")]
 
 
-@pytest.mark.parametrize("acknowledge_timeout_s", [0.5, delivery.ACKNOWLEDGE_TIMEOUT_S])
+@pytest.mark.parametrize(
+    "acknowledge_timeout_s",
+    [0.5, pytest.param(delivery.ACKNOWLEDGE_TIMEOUT_S, marks=pytest.mark.soak)],
+)
 def test_a_frozen_broker_gets_every_row_when_it_thaws(
     client: Client, kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch, acknowledge_timeout_s: float
 ) -> None:
