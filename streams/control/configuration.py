@@ -3,6 +3,7 @@ has."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from urllib.parse import quote
 
 import msgspec
@@ -14,6 +15,7 @@ from detectors.values import UNKNOWN_MODEL, Axis, Monitor
 from streams.control.learning import IN_FORCE, ORDERS, InForce, LearningOrder
 from streams.control.schemas import Schema, schema_of_reference
 from streams.control.shadowing import SHADOWS, Shadowing
+from streams.times import MICROSECONDS
 
 _log = structlog.get_logger()
 
@@ -53,6 +55,7 @@ class Configuration:
 
     def __init__(self) -> None:
         self._monitors: dict[str, list[Monitor]] = {}
+        self._from_us: dict[str, list[int]] = {}
         self._references: dict[tuple[str, str], list[tuple[int, Reference]]] = {}
         self._in_force: dict[tuple[str, str, str], int] = {}
         self._orders: dict[tuple[str, str], LearningOrder] = {}
@@ -100,6 +103,7 @@ class Configuration:
         known = self._monitors.setdefault(monitor.model, [])
         known[:] = [other for other in known if other.effective_us < monitor.effective_us]
         known.append(monitor)
+        self._from_us[monitor.model] = _begin_us(known)
 
     def add_in_force(self, told: InForce) -> None:
         """Note from when on a reference counts that is still to come."""
@@ -181,12 +185,16 @@ class Configuration:
         return model in self._monitors and (model, version) in self._references
 
     def monitor(self, model: str, at_us: int) -> Monitor:
-        """The monitor in force at an event time; the first one before it took effect, defaults where there is
-        none."""
+        """The monitor of the pane in which an event of this time lies: the one in force when the pane began. The first
+        one before it took effect, defaults where there is none."""
         known = self._monitors.get(model)
         if not known:
             return Monitor(model=model)
-        return known[max(0, bisect_right(known, at_us, key=lambda monitor: monitor.effective_us) - 1)]
+        return known[max(0, bisect_right(self._from_us[model], at_us) - 1)]
+
+    def monitors_from_us(self, model: str) -> Sequence[int]:
+        """The event times from which on each monitor of a model has its panes, in order."""
+        return self._from_us.get(model, ())
 
     def spread(self, model: str) -> int:
         """On how many partitions the model's events are put from now on."""
@@ -222,3 +230,15 @@ class Configuration:
     def reference_revision(self, revision: str) -> Reference | None:
         """The reference that this revision names."""
         return self._revisions.get(revision)
+
+
+def _begin_us(monitors: Sequence[Monitor]) -> list[int]:
+    """Where the first pane of each monitor begins: not before the last pane of the one before it has ended."""
+    found = [one.effective_us for one in monitors[:1]]
+    for pair in pairwise(monitors):
+        begins_us = max(found[-1], pair[1].effective_us)
+        for one in pair:
+            pane_us = max(1, round(one.pane_s * MICROSECONDS))
+            begins_us = -(-begins_us // pane_us) * pane_us
+        found.append(begins_us)
+    return found

@@ -3,6 +3,8 @@
 # pyarrow ships no types.
 # pyright: reportUnknownParameterType=false
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from homeostat.contract import LabelBatch, PredictionBatch, encode_columns
+from streams.control.configuration import Configuration
 from streams.control.evolution import Evolution, check
 from streams.control.schema_words import refusal
 from streams.control.schemas import Schema
@@ -54,6 +57,18 @@ def take_in(record: InputRecord, batch: Batch, schema: Schema | None, max_ahead_
     letter = _letter(record, batch, reason, "time", original)
     kept = None if count == batch.rows else replace(batch, columns=_rows(batch.columns, ~future))
     return Taken(kept, (letter,), count, evolution, count)
+
+
+def by_monitor(batch: Batch, configuration: Configuration) -> Iterator[Batch]:
+    """The batch in stretches, in its order, in each of which all rows lie in panes of one monitor."""
+    from_us = configuration.monitors_from_us(batch.model)[1:]
+    if not from_us or bisect_right(from_us, batch.span_us[0]) == bisect_right(from_us, batch.span_us[1]):
+        yield batch
+        return
+    number = np.searchsorted(np.array(from_us), batch.times_us, side="right")
+    stretch = np.cumsum(np.diff(number, prepend=number[0]) != 0)
+    for one in range(int(stretch[-1]) + 1):
+        yield replace(batch, columns=_rows(batch.columns, stretch == one))
 
 
 def _rows(columns: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:

@@ -179,15 +179,11 @@ class ModelState:
         """Count the outcomes of predictions: in the prediction's own pane, where it is still open to
         corrections, and in the label's pane on the label axis. `timely`: which labels were known while it was, by their
         own times; None: they were here before their predictions."""
-
-        def label_pane(key: PaneKey) -> Pane | None:
-            return self.label.pane(key, monitor)
-
         if timely is None:
             self._each_pane(rows, labels, rows["pane"], self.event.panes.get, 1)
         else:
             self._correct(rows[timely], labels[timely], monitor, 1)
-        for pane, count in self._each_pane(rows, labels, rows["label_pane"], label_pane, 1):
+        for pane, count in self._each_pane(rows, labels, rows["label_pane"], self.label.pane, 1):
             pane.rows += count
 
     def correct_outcomes(
@@ -272,7 +268,7 @@ class ModelState:
                 parts = self._groups(_of(series, part), _of(panes, part)) if high > low else ()
             for key, members in parts:
                 chosen = _span(_within(members, part, batch.rows, accepted))
-                pane = self.event.pane(key, monitor)
+                pane = self.event.pane(key)
                 profile = pane.change()
                 keys = None if profile.drawn is None else batch.keys[chosen]
                 found = profile.fold(_features(batch, chosen), said[chosen], batch.scores[chosen], keys)

@@ -102,7 +102,7 @@ class AxisPanes:
         state.sealed_us = int(sealing[start])
         yield start, len(sealing)
 
-    def pane(self, key: PaneKey, monitor: Monitor) -> Pane:
+    def pane(self, key: PaneKey) -> Pane:
         """The pane, made when it is new: already sealed, and empty at that moment, where sealing has passed
         it."""
         found = self.panes.get(key)
@@ -110,6 +110,7 @@ class AxisPanes:
             reference = self._configuration.pane_reference(
                 self._model, key.version, key.segment, self.axis, self._source, key.start_us
             )
+            monitor = self._configuration.monitor(self._model, key.start_us)
             found = Pane(key, int(monitor.pane_s * MICROSECONDS), monitor.revision, reference)
             if reference is None:
                 found.stood = self.input_offset, self.input_offset

@@ -21,7 +21,7 @@ from streams.deadletters import DeadLetter
 from streams.profile.ahead import Ahead
 from streams.profile.arrival_slots import SETTLED_US
 from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
-from streams.profile.intake import take_in
+from streams.profile.intake import by_monitor, take_in
 from streams.profile.label_join import take_labels
 from streams.profile.log import ProfileLog
 from streams.profile.model_state import ModelState
@@ -212,12 +212,13 @@ class ProfileStage:
             state.counts.future += taken.future
             for letter in taken.letters:
                 self._outputs.letter(letter)
-        if isinstance(taken.batch, PredictionBatch):
-            before = state.counts.duplicates
-            state.take_predictions(taken.batch, schema)
-            state.arrival.again(state.counts.duplicates - before)
-        elif taken.batch is not None:
-            take_labels(state, taken.batch, schema)
+        before = state.counts.duplicates
+        for part in () if taken.batch is None else by_monitor(taken.batch, self._configuration):
+            if isinstance(part, PredictionBatch):
+                state.take_predictions(part, schema)
+            else:
+                take_labels(state, part, schema)
+        state.arrival.again(state.counts.duplicates - before)
 
     def _count_again(self, batch: PredictionBatch | LabelBatch) -> None:
         """A batch that was taken before."""
