@@ -20,9 +20,10 @@ from remediation.training.candidates import CANDIDATES
 from remediation.training_values import TrainedModel, TrainingSet
 from serving.registry import MlflowRegistry
 from streams.bus import Message
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-START_DEADLINE_S = 240.0
+START_DEADLINE_S = 480.0
 
 
 def free_port() -> int:
@@ -62,12 +63,12 @@ def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
             yield uri
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE_S)
 
 
 def _healthy(uri: str) -> bool:
     try:
-        return httpx.get(f"{uri}/health", timeout=2.0).is_success
+        return httpx.get(f"{uri}/health", timeout=10.0).is_success
     except httpx.TransportError:
         return False
 

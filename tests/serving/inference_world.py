@@ -14,11 +14,11 @@ from remediation.training_values import TrainedModel
 from remediation.values import Acknowledgement, Arrangement, Desired, ModelVersion
 from serving.inference import create_inference_app
 from serving.signatures import Signatures
+from tests.patience import PATIENCE_S
 
 from .conftest import MemoryBus
 
 DESIRED, ACKNOWLEDGEMENTS = "desired", "acknowledgements"
-DEADLINE_S = 20.0
 
 
 class MemoryRegistry:
@@ -80,7 +80,7 @@ async def served(
     try:
         await until(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10.0) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             yield client
     finally:
         server.should_exit = True
@@ -88,14 +88,14 @@ async def served(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.01)
 
 
 async def until_version(client: httpx.AsyncClient, version: str, epoch: int) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while True:
         found = (await client.get("/v1/models")).json()["models"]
         if found and (found[0]["version"], found[0]["epoch"]) == (version, epoch):

@@ -15,6 +15,7 @@ from serving.keyring import Keyring
 from serving.model_errors import DigestMismatch, RegistryUnreachable, SignatureRefused
 from serving.registry import MlflowRegistry
 from serving.signatures import Signatures
+from tests.patience import PATIENCE_S
 
 from .conftest import MemoryBus, trained
 from .inference_world import Calls, MemoryRegistry, acknowledged, body, decide, served, until, until_version
@@ -253,7 +254,7 @@ async def test_swaps_under_load_fail_no_request(registry: Registry, model_name: 
 
     async def ask(url: httpx.URL) -> None:
         nonlocal count
-        async with httpx.AsyncClient(base_url=url, timeout=30.0) as own:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as own:
             while not stop.is_set():
                 response = await own.post(f"/v1/models/{model_name}/predict", json=asked)
                 count += 1

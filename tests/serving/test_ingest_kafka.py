@@ -17,6 +17,7 @@ from streams.deadletters_read import list_deadletters
 from streams.gate.config import GateConfig
 from streams.gate.intake import Intake
 from streams.gate.worker import serve_gate
+from tests.patience import PATIENCE_S
 from tests.streams.exchange_parts import V2_REQUEST, V2_RESPONSE, kserve
 from tests.streams.parts import make_topics, read, until
 from tests.streams.test_gate_rows import LABEL, PREDICTION
@@ -43,7 +44,9 @@ async def test_what_http_takes_comes_out_of_the_gate_once(kafka: str, topic_pref
     async with KafkaBus(kafka) as bus:
         app.include_router(ingest_router(Intake(bus.publish, config.mapping, names["ingest"])))
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://api", timeout=60) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://api", timeout=PATIENCE_S
+        ) as client:
             for _ in range(3):
                 answer = await client.post("/v1/events", json=rows, headers={"idempotency-key": "batch-1"})
                 assert answer.status_code == 202

@@ -12,13 +12,13 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner, Result
 
 from db.engine import connect, reading
-from db.migrate import upgrade
 from deploy.cli import app
 from serving.keyring import Keyring
 from serving.loading import load
 from serving.model_errors import RegistryUnreachable
 from serving.registry import MlflowRegistry
 from serving.signatures import Signatures
+from tests.databases import migrate
 
 from .conftest import trained
 
@@ -72,7 +72,7 @@ def test_what_becomes_of_a_registration_is_on_record_also_where_nobody_lived_to_
     monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     url = f"sqlite:///{tmp_path / 'homeostat.db'}"
-    upgrade(url)
+    migrate(url)
     rows = np.random.default_rng(5).normal(1, 1, (120, 2))
     table = pd.DataFrame(rows, columns=["b", "a"]).assign(said=(rows[:, 0] > 1).astype(int), was=1)
     table.to_csv(tmp_path / "reference.csv", index=False)

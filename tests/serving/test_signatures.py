@@ -15,7 +15,6 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
 from db.engine import connect, reading
-from db.migrate import upgrade
 from deploy.cli import app
 from remediation.values import ModelVersion
 from serving.keyring import Keyring
@@ -23,6 +22,7 @@ from serving.loading import load
 from serving.model_errors import DigestMismatch, KeysInvalid, SignatureRefused
 from serving.registry import SIGNATURE_TAG, MlflowRegistry
 from serving.signatures import Mode, Signatures
+from tests.databases import migrate
 
 from .conftest import trained
 
@@ -285,7 +285,7 @@ def test_the_commands_sign_verify_and_keep_keys(
 ) -> None:
     monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    upgrade(f"sqlite:///{tmp_path / 'homeostat.db'}")
+    migrate(f"sqlite:///{tmp_path / 'homeostat.db'}")
 
     def said(*words: str, code: int = 0) -> str:
         found = CliRunner().invoke(app, ["models", *words])
