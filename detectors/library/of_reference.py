@@ -8,6 +8,7 @@ from detectors.columns import Floats
 from detectors.drawn import SLOTS, Drawn
 from detectors.layout import Layout, NumericSlots
 from detectors.learning import CORRELATED_ROWS
+from detectors.library.outputs import output_samples
 from detectors.library.samples import ColumnSample, Knots, RowsSample, column_samples
 from detectors.library.standard import Seen
 from detectors.profile import Profile
@@ -29,7 +30,8 @@ def seen_reference(reference: Reference) -> Seen:
         profile.counters[:] = counters_of(reference, profile.layout)
         parts = {part.spec.name: part for part in reference.features}
         columns = [_completed(sample, parts[sample.name]) for sample in column_samples(profile)]
-        found = Seen(columns, _rows(reference, profile.layout), reference.rows)
+        together = _rows(reference, profile.layout)
+        found = Seen(columns, together, reference.rows, output_samples(profile))
         if len(_memo) >= _MEMO_SIZE:
             _memo.pop(next(iter(_memo)))
         _memo[reference.revision] = found
@@ -43,7 +45,8 @@ def seen_segment(profile: Profile) -> Seen:
         _completed(sample, parts[sample.name])._replace(moments=sample.moments)
         for sample in column_samples(profile)
     ]
-    return Seen(columns, "the reference does not keep how the columns of a segment go together", profile.rows)
+    together = "the reference does not keep how the columns of a segment go together"
+    return Seen(columns, together, profile.rows, output_samples(profile))
 
 
 def _completed(sample: ColumnSample, part: FeatureReference) -> ColumnSample:

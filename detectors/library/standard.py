@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from detectors.library import columnwise, rowwise
 from detectors.library.measure import Found, Measure
+from detectors.library.outputs import output_samples
 from detectors.library.registry import Register
 from detectors.library.samples import ColumnSample, RowsSample, column_samples, rows_sample
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
@@ -49,16 +50,18 @@ def standard() -> Register:
 
 
 class Seen(NamedTuple):
-    """What measures see of a profile. That of a reference may be kept: it does not change."""
+    """What measures see of a profile; `outputs`: of what the model said. That of a reference may be kept: it does not
+    change."""
 
     columns: list[ColumnSample]
     together: RowsSample | str
     rows: int
+    outputs: tuple[ColumnSample, ...] = ()
 
 
 def seen(profile: Profile) -> Seen:
     """What measures see of a profile."""
-    return Seen(column_samples(profile), rows_sample(profile), profile.rows)
+    return Seen(column_samples(profile), rows_sample(profile), profile.rows, output_samples(profile))
 
 
 def compare(before: Seen, now: Seen, register: Register) -> list[Measurement]:
@@ -77,6 +80,20 @@ def compare(before: Seen, now: Seen, register: Register) -> list[Measurement]:
             continue
         found.append(_measurement(name, None, now.rows, few or rows(before.together, now.together)))
     return found
+
+
+def compare_outputs(before: Seen, now: Seen, register: Register) -> list[Measurement]:
+    """The measures of columns between what the model said in two profiles; `score_hellinger` is that of the scores."""
+    return [
+        _measurement(
+            f"{first.name}_{name}",
+            None,
+            second.present,
+            _too_few(first.present, second.present) or column(first, second),
+        )
+        for first, second in zip(before.outputs, now.outputs, strict=True)
+        for name, column in register.of_columns(first.kind)
+    ]
 
 
 def _too_few(before: int, now: int) -> Found | None:
