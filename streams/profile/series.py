@@ -14,6 +14,8 @@ ALL = "all"
 OTHER = "(other)"
 MAX_SEGMENT_VALUES = 50
 """Values of one segment column that are told apart, in order of appearance; later ones are `OTHER`."""
+_MOST_COMBINATIONS = 2**62
+"""Of the values of all columns: so many have numbers of 64 bits."""
 _MOST_SERIES = MAX_SERIES - 1_024
 """From here on only versions are told apart, so that those always find room."""
 
@@ -40,9 +42,13 @@ class SeriesCodes:
         if not present:
             return self._code(batch.version, ())
         columns = [self._column(batch, name) for name in present]
-        mixed = np.zeros(batch.rows, dtype=np.int64)
+        mixed, combinations = np.zeros(batch.rows, dtype=np.int64), 1
         for labels, codes in columns:
+            if combinations * len(labels) > _MOST_COMBINATIONS:
+                kinds, mixed = np.unique(mixed, return_inverse=True)
+                combinations = len(kinds)
             mixed = mixed * len(labels) + codes
+            combinations *= len(labels)
         _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
         chosen = np.zeros(len(first), dtype=np.uint16)
         for place in np.argsort(first).tolist():
