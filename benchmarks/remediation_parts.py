@@ -164,9 +164,9 @@ class ListedRegistry:
         """Both."""
         return [each for number in ("1", "2") if (each := self.version(model, number)) is not None]
 
-    def models(self) -> list[str]:
+    def models(self) -> dict[str, list[str]]:
         """Nobody asks."""
-        return []
+        return {}
 
     def set_champion(self, model: str, version: str) -> None:
         """Remembered."""

@@ -1,10 +1,10 @@
 """Every setting of the system, read from the environment (`HOMEOSTAT_...`) or given by the command line."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,7 +13,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HOMEOSTAT_", extra="ignore")
 
-    environment: str = Field(default="", pattern=r"^[\w .-]{0,40}$")
+    environment: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        default="", pattern=r"^[\w .-]{0,40}$"
+    )
     """What this installation is called where people read of it, such as `production`: in every message, in the console
     and in reports. Not set: they name none."""
     home: Path = Field(default_factory=lambda: user_data_path("homeostat"))

@@ -105,11 +105,14 @@ class MlflowRegistry:
         cards = [stored[0] for stored in map(self._judged, found) if stored is not None]
         return sorted(cards, key=lambda card: int(card.version))
 
-    def models(self) -> list[str]:
-        """The names of all registered models."""
-        return sorted(
-            each.name for each in self._server.call(lambda client: all_pages(client.search_registered_models))
-        )
+    def models(self) -> dict[str, list[str]]:
+        """The numbers of all finished versions, oldest first, by the name of the model: one search, however many there
+        are, and no signature is looked at."""
+        found: dict[str, list[str]] = {}
+        for entry in self._server.call(lambda client: all_pages(client.search_model_versions)):
+            if is_finished(entry.tags):
+                found.setdefault(str(entry.name), []).append(str(entry.version))
+        return {name: sorted(found[name], key=int) for name in sorted(found)}
 
     def onnx(self, model: str, version: str) -> bytes:
         """The ONNX bytes, checked against the digest of the version and its signature."""

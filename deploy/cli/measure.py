@@ -137,6 +137,8 @@ def monitors_apply(
         )
         told |= {"revision": outcome.monitor.revision, "published": outcome.published}
         told |= {"reference": outcome.reference.revision if outcome.reference else ""}
+        if not outcome.published:
+            told["action"] = "monitor.unchanged"
     if as_json:
         typer.echo(json.dumps({**outcome.as_dict(), "dry_run": dry_run}, indent=2))
     elif outcome.published:
@@ -144,7 +146,7 @@ def monitors_apply(
         typer.echo(f"{outcome.monitor.model}: revision {outcome.monitor.revision}{would}, {outcome.told}.")
     else:
         typer.echo(
-            f"{outcome.monitor.model}: revision {outcome.monitor.revision} already says this; nothing published."
+            f"{outcome.monitor.model}: unchanged, for revision {outcome.monitor.revision} says this already."
         )
 
 

@@ -38,6 +38,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(schemas, name="schemas")
 
 
+_ENDINGS = {"refused": "schema.register_refused", "unchanged": "schema.unchanged"}
+"""What the audit log calls a registration that published nothing."""
+
+
 @schemas.command("register")
 def schemas_register(
     file: Annotated[Path, typer.Argument(help="The schema file, YAML or JSON.")],
@@ -65,8 +69,8 @@ def schemas_register(
             told = record.enter_context(recorded(who, subject, verbs, {"force": force}, loud=False))
         found = _with_bus(lambda bus: register_schema(bus, schema, force=force, dry_run=dry_run))
         told |= {"revision": schema.revision, "outcome": found.outcome}
-        if found.outcome == "refused":
-            told["action"] = "schema.register_refused"
+        if found.outcome in _ENDINGS:
+            told["action"] = _ENDINGS[found.outcome]
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
@@ -222,7 +226,7 @@ def _show_registration(found: "Registration") -> None:
     schema, before = found.schema, found.before
     name = f"{schema.model} version {schema.version}"
     if found.outcome == "unchanged":
-        typer.echo(f"{name}: revision {schema.revision} is registered already; nothing published.")
+        typer.echo(f"{name}: unchanged, for revision {schema.revision} is registered already.")
         return
     if before is None:
         typer.echo(f"{schema.model} has no schema yet.")

@@ -168,10 +168,9 @@ def _registered(services: ApiServices, model: str) -> tuple[list[VersionOut], st
 def _all_registered(services: ApiServices) -> tuple[dict[str, list[str]], str]:
     """The versions of each model that Homeostat has registered; what else the registry holds is none of ours."""
     try:
-        found = {name: services.registry.versions(name) for name in services.registry.models()}
+        return services.registry.models(), _OK
     except ServingError as error:
         return {}, str(error)
-    return {name: [each.version for each in versions] for name, versions in found.items() if versions}, _OK
 
 
 def _microseconds(time: datetime | None) -> int | None:

@@ -54,10 +54,10 @@ class FakeRegistry:
     away: bool = False
     names: dict[str, tuple[str, ...]] = field(default_factory=lambda: {MODEL: ("1", "2")})
 
-    def models(self) -> list[str]:
+    def models(self) -> dict[str, list[str]]:
         if self.away:
             raise RegistryUnreachable("MLflow does not answer.")
-        return sorted(self.names)
+        return {name: [*versions] for name, versions in self.names.items() if versions}
 
     def versions(self, model: str) -> list[ModelVersion]:
         if self.away:

@@ -138,3 +138,8 @@ def test_a_name_that_could_be_markup_is_refused(wrong: str, monkeypatch: pytest.
 def test_names_of_installations(right: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOMEOSTAT_ENVIRONMENT", right)
     assert Settings().environment == right
+
+
+@pytest.mark.parametrize(("given", "name"), [(" ", ""), ("\t", ""), (" production ", "production")])
+def test_a_name_has_no_space_around_it_and_space_is_none(given: str, name: str) -> None:
+    assert Settings(environment=given).environment == name

@@ -302,6 +302,9 @@ def test_which_monitor_and_schema_was_published_is_on_record(
         for more in (("--dry-run",), ()):
             done = CliRunner().invoke(app, [*words, "--by", "mira", *more])
             assert done.exit_code == 0, (done.output, done.exception)
+    for words in (("monitors", "apply", str(monitor)), ("schemas", "register", str(schema))):
+        again = CliRunner().invoke(app, [*words, "--by", "mira"])
+        assert (again.exit_code, "nchanged" in again.output) == (0, True), again.output
     schema.write_text(schema.read_text().replace("task: binary", "task: regression"))
     refused_one = CliRunner().invoke(app, ["schemas", "register", str(schema), "--by", "mira"])
     assert refused_one.exit_code == 1, refused_one.output
@@ -310,6 +313,10 @@ def test_which_monitor_and_schema_was_published_is_on_record(
         ("mira", "monitor.applied", "monitor/loan"),
         ("mira", "schema.register_intended", "schema/loan/2"),
         ("mira", "schema.registered", "schema/loan/2"),
+        ("mira", "monitor.apply_intended", "monitor/loan"),
+        ("mira", "monitor.unchanged", "monitor/loan"),
+        ("mira", "schema.register_intended", "schema/loan/2"),
+        ("mira", "schema.unchanged", "schema/loan/2"),
         ("mira", "schema.register_intended", "schema/loan/2"),
         ("mira", "schema.register_refused", "schema/loan/2"),
     ]

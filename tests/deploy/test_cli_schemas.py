@@ -68,7 +68,7 @@ def test_from_a_reference_to_a_schema_of_ones_own(kafka: str, model: str) -> Non
     assert "implied by the version's reference" in Path("own.yaml").read_text()
 
     assert "0 differences" in run("register", "own.yaml"), "it is pinned"
-    assert "registered already; nothing published" in run("register", "own.yaml")
+    assert "unchanged, for revision" in run("register", "own.yaml")
     assert json.loads(run("register", "own.yaml", "--json"))["outcome"] == "unchanged"
     (own,) = json.loads(run("list", "--model", model, "--json"))
     assert (own["origin"], own["revision"]) == ("registered", implied["revision"])

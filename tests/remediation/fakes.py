@@ -161,8 +161,8 @@ class FakeRegistry:
     def versions(self, model: str) -> list[ModelVersion]:
         return [entry for (name, _), entry in self.entries.items() if name == model]
 
-    def models(self) -> list[str]:
-        return sorted({name for name, _ in self.entries})
+    def models(self) -> dict[str, list[str]]:
+        return {name: [each.version for each in self.versions(name)] for name, _ in self.entries}
 
     def onnx(self, model: str, version: str) -> bytes:
         return self.artifacts[model, version]

@@ -31,8 +31,26 @@ def test_a_registered_version_comes_back_whole(registry: MlflowRegistry, first: 
     assert found.features == ("b", "a")
     assert found.metrics == first.metrics
     assert registry.onnx("round-trip", registered.version) == first.onnx
-    assert "round-trip" in registry.models()
+    assert registered.version in registry.models()["round-trip"]
     assert registered in registry.versions("round-trip")
+
+
+def test_all_models_are_told_in_one_search(registry: MlflowRegistry, first: TrainedModel) -> None:
+    registry.register(first, tags={"homeostat.reason": "one"})
+    asked: list[str] = []
+
+    def answers(request: Asked) -> tuple[int, object]:
+        asked.append(request.path)
+        tags = [{"key": key, "value": "x"} for key in ("homeostat.digest", "homeostat.card")]
+        entries = [
+            {"name": name, "version": number, "tags": own}
+            for name, number, own in (("b", "10", tags), ("b", "9", tags), ("a", "1", tags), ("c", "1", []))
+        ]
+        return 200, {"model_versions": entries}
+
+    with peer_server(answers) as server:
+        assert MlflowRegistry(server.url).models() == {"a": ["1"], "b": ["9", "10"]}
+    assert len(asked) == 1, asked
 
 
 def test_the_reference_is_under_the_number_of_the_version(
@@ -113,7 +131,7 @@ def test_the_password_in_the_address_opens_the_registry_and_is_told_to_nobody(
 
     caplog.set_level(logging.DEBUG)
     with peer_server(refuses) as server:
-        assert MlflowRegistry(server.url.replace("http://", "http://ann:se%2Fcret@")).models() == []
+        assert MlflowRegistry(server.url.replace("http://", "http://ann:se%2Fcret@")).models() == {}
     told = ""
     for registry in (
         MlflowRegistry("http://ann:se%2Fcret@127.0.0.1:9"),
