@@ -137,7 +137,7 @@ def _run(python: str, script: str, arrays: Mapping[str, Any]) -> Any:
         path = Path(folder) / "rows.npz"
         np.savez(path, **arrays)
         command = [python, str(Path(__file__).with_name(script)), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

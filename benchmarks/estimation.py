@@ -187,7 +187,7 @@ def _peer(log: Log, python: str) -> dict[str, list[float]]:
             chunk=log.chunk,
         )
         script = Path(__file__).with_name("estimation_peer.py")
-        done = subprocess.run([python, str(script), str(path)], capture_output=True, text=True, check=True)
+        done = subprocess.run([python, str(script), str(path)], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)["estimates"]
 
 

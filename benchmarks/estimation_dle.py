@@ -143,7 +143,7 @@ def _peer(log: Log, python: str) -> dict[str, list[float]]:
         settings: dict[str, Any] = {"reference": log.reference, "chunk": log.chunk}
         np.savez(path, said=log.said, labels=log.labels, **settings, **columns)
         command = [python, __file__, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
