@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, insert, select, text
 
 from db.audit import NewEntry, Sequencer, VerifyReport, Witness, append_all, verify
 from db.audit.keeping import Keeper
+from db.audit.notefile import NoteFile
 from db.engine import reading, writing
 from db.journal import SqlJournal
 from db.tables import Base
@@ -118,3 +119,8 @@ def forget_after(connection: Connection, entries: int, edge: bytes) -> None:
     connection.execute(text("DELETE FROM audit_leaves WHERE idx IS NULL OR idx >= :n"), {"n": entries})
     connection.execute(text("DELETE FROM audit_checkpoints WHERE size > :n"), {"n": entries})
     connection.execute(text("UPDATE audit_tree SET size = :n, edge = :edge"), {"n": entries, "edge": edge})
+
+
+def topic(log: Log) -> list[str]:
+    """What the topic holds: the file's notes, told as they come."""
+    return [note.text() for note in NoteFile(log.folder / "checkpoints.txt").notes()]
