@@ -45,7 +45,7 @@ _TONES = {
 _SHAPES = {"good": "●", "bad": "■", "ask": "◆", "busy": "▲", "still": "○"}
 _PERCENT = frozenset(
     {"accuracy", "f1", "macro_f1", "auc", "balanced_accuracy", "precision", "recall", "positive_rate", "mape"}
-    | {"top_2_accuracy", "top_3_accuracy"}
+    | {"top_2_accuracy", "top_3_accuracy", "class_recall"}
 )
 _MESSAGES = {
     "approval_requested": "a decision is needed",
@@ -89,7 +89,7 @@ def number(name: str, value: float | None) -> str:
     if value is None:
         return "–"
     share = name.removeprefix("estimated_") in _PERCENT
-    return f"{value * 100:.1f} %" if share or name.endswith("_rate") else f"{value:.3g}"
+    return f"{value * 100:.1f} %" if share or name.endswith(("_rate", "_share")) else f"{value:.3g}"
 
 
 def moment(time_us: int | None) -> str:

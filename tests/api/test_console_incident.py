@@ -30,6 +30,23 @@ def console(world: World, serve: Serve) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.parametrize(
+    ("measure", "shown"),
+    [
+        ("late_share", "33.3 %"),
+        ("duplicate_share", "33.3 %"),
+        ("large_error_share", "33.3 %"),
+        ("class_recall", "33.3 %"),
+        ("new_category_rate", "33.3 %"),
+        ("estimated_accuracy", "33.3 %"),
+        ("event_age_s", "0.333"),
+        ("score_wasserstein", "0.333"),
+    ],
+)
+def test_shares_are_told_in_percent(measure: str, shown: str) -> None:
+    assert words.number(measure, 1 / 3) == shown
+
+
 def _accuracy(place: int, end_us: int, value: float) -> MetricPoint:
     return MetricPoint(
         id=f"p{place}",
