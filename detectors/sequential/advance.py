@@ -112,9 +112,10 @@ def _watch(
 ) -> tuple[Weighed, Change | None]:
     head = (RESTART if track.incidents else HEAD_START) * limit.whole
     threshold = limit.value * track.caution
-    weighed = weigh(found, plan, track, pool, head, variances)
+    weighed = weigh(found, plan, track, pool, head, variances, by_score=False)
     if weighed.statistic < threshold:
         return weighed, None
+    weighed = weigh(found, plan, track, pool, head, variances)
     return weighed, change_of(found, plan, track, weighed, threshold, limit, pool)
 
 

@@ -179,12 +179,18 @@ def evidence(
     total_rows: Floats,
     pool: float,
     variances: Floats,
+    log_weights: Floats,
+    log_shares: Floats,
+    by_candidate: Floats,
     out: Floats,
     moved: Floats,
-) -> None:
-    """Log evidence of each score for each candidate, into `out` of shape (candidates, scores); -inf where it says
-    nothing. `moved`: the difference of the two means in units of the score (counts: of the rates), the strata
-    combined by their precision.
+) -> float:
+    """The statistic: sum over candidates and scores of weight times evidence. `by_candidate`: log of the greatest
+    term of each candidate without its own weight, which tells where the change is most likely.
+
+    `out`: log evidence of each score for each candidate, shape (candidates, scores), -inf where it says nothing.
+    `moved`: the difference of the two means in units of the score (counts: of the rates), the strata combined by their
+    precision. Both are left alone where they have no rows, which saves writing what is read only where it is an alarm.
 
     figures: shape (5, scores): third and fourth cumulant, inflation of the variance, degrees of freedom (0: known),
     least effect. Sums have shape (candidates, strata, scores) or (strata, scores), rows the same by group.
@@ -195,7 +201,9 @@ def evidence(
     few, many, weight = np.empty(shape), np.empty(shape), np.empty(shape)
     per_row, per_base = np.empty(shape), np.empty(shape)
     size, per_variance = np.empty(shape[1]), 1.0 / variances[0]
+    statistic, is_kept = 0.0, len(out) > 0
     for c in range(candidates):
+        best = -np.inf
         for g in range(shape[1]):
             size[g] = 0.0
             for s in range(strata):
@@ -223,10 +231,10 @@ def evidence(
                     difference += p * here
                     precision += p
                 found = difference / precision if precision > 0.0 else 0.0
-            moved[c, k], out[c, k] = found, -np.inf
+            log = -np.inf
             if forms[k] == COUNT:
                 if strata > 1 or abs(found) >= figures[4, k]:
-                    out[c, k], moved[c, k] = count_evidence(
+                    log, found = count_evidence(
                         k,
                         g,
                         sides[k],
@@ -241,22 +249,13 @@ def evidence(
                         many,
                     )
             elif size[g] >= LEAST_ROWS and found * found * precision > LEAST_Z * LEAST_Z * figures[2, k]:
-                out[c, k] = mean_evidence(k, g, sides[k], figures, variances, few, many, found)
-
-
-@compiled
-def total_evidence(logs: Floats, log_weights: Floats, log_shares: Floats, by_candidate: Floats) -> float:
-    """The statistic: sum over candidates and scores of weight times evidence. `by_candidate`: log of the greatest
-    term of each candidate without its own weight, which tells where the change is most likely."""
-    statistic = 0.0
-    for c in range(logs.shape[0]):
-        best = -np.inf
-        for k in range(logs.shape[1]):
-            if logs[c, k] == -np.inf:
-                continue
-            term = logs[c, k] + log_weights[k]
-            if term > best:
-                best = term
-            statistic += math.exp(min(term + log_shares[c], _GREATEST))
+                log = mean_evidence(k, g, sides[k], figures, variances, few, many, found)
+            if is_kept:
+                out[c, k], moved[c, k] = log, found
+            if log != -np.inf:
+                term = log + log_weights[k]
+                if term > best:
+                    best = term
+                statistic += math.exp(min(term + log_shares[c], _GREATEST))
         by_candidate[c] = best
     return statistic

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from detectors.columns import Floats, Integers
-from detectors.sequential.kernels import evidence, total_evidence
+from detectors.sequential.kernels import evidence
 from detectors.sequential.plan import TrackPlan
 from detectors.sequential.values import Opened, Track
 
@@ -137,8 +137,8 @@ class Candidates:
 
 @dataclass
 class Weighed:
-    """What the windows say: the statistic, log evidence and change by candidate and score, the likeliest
-    candidate's place."""
+    """What the windows say: the statistic, log evidence and change by candidate and score (no rows where they were not
+    asked for), the likeliest candidate's place."""
 
     statistic: float
     logs: Floats
@@ -153,31 +153,19 @@ def weigh(
     pool: float,
     head: float,
     variances: Floats | None = None,
+    *,
+    by_score: bool = True,
 ) -> Weighed:
     """The statistic of all candidates. head: further share of the first one. pool: see `kernels.effective`.
-    variances: of the scores, where they are not those of the reference."""
-    count = len(found.at)
-    logs = np.empty((count, len(plan.names)))
-    moved = np.empty_like(logs)
-    _fill(found, plan, track, pool, logs, moved, plan.variances if variances is None else variances)
+    variances: of the scores, where they are not those of the reference. by_score: whether it is asked which scores it
+    is made of."""
     shares = np.array(found.shares)
     shares[0] += head
-    best = np.empty(count)
-    statistic = total_evidence(logs, plan.log_weights, np.log(shares), best)
-    return Weighed(statistic, logs, moved, int(np.argmax(best)))
-
-
-def _fill(
-    found: Candidates,
-    plan: TrackPlan,
-    track: Track,
-    pool: float,
-    logs: Floats,
-    moved: Floats,
-    variances: Floats,
-) -> None:
     known, streamed = found.of_baseline(plan, track)
-    evidence(
+    best = np.empty(len(shares))
+    logs = np.empty((len(shares) if by_score else 0, len(plan.names)))
+    moved = np.empty_like(logs)
+    statistic = evidence(
         plan.forms,
         plan.sides,
         plan.groups,
@@ -191,10 +179,14 @@ def _fill(
         found.sums,
         found.rows,
         pool,
-        variances,
+        plan.variances if variances is None else variances,
+        plan.log_weights,
+        np.log(shares),
+        best,
         logs,
         moved,
     )
+    return Weighed(statistic, logs, moved, int(best.argmax()))
 
 
 def opened_at(found: Candidates, plan: TrackPlan, weighed: Weighed, window: int) -> Opened:
