@@ -39,6 +39,10 @@ structlog.configure(
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Threads of OpenMP and of BLAS spin while they wait for each other: where as many processes run as there are cores, a
+# fit of a tenth of a second takes ten that way.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 _SCHEMAS = count(1)
 _making: list[subprocess.Popen[bytes]] = []
 _needed: list[subprocess.Popen[bytes]] = []

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from detectors.segments import own_of
 from remediation.training import SklearnTrainer, TrainingError, selection, trainer
@@ -177,7 +177,8 @@ def test_no_thread_pool_spins_beside_the_stack_while_weighted_rows_are_trained(
     weighted = TrainingSet(
         model="m", features=data.features, labels=data.labels, groups=data.groups, weights=weights
     )
-    trained = SklearnTrainer().train(weighted, seed=0)
+    with threadpool_limits(limits=2):
+        trained = SklearnTrainer().train(weighted, seed=0)
     assert trained.rows == 400
     assert threads
     assert set(threads) == {1}
