@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.broker.admin import ensure_topics
 from streams.topics import TopicSpec
-from tests.patience import patient_s
+from tests.patience import PATIENCE_S, patient_s
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,9 +40,9 @@ class Worker:
         """kill -9, and wait until it is gone."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE_S)
 
-    def stop(self, timeout_s: float = 20) -> int:
+    def stop(self, timeout_s: float = PATIENCE_S) -> int:
         """SIGTERM; the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
@@ -51,7 +51,7 @@ class Worker:
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=PATIENCE_S)
 
     @property
     def output(self) -> str:
@@ -62,13 +62,15 @@ async def until(what: str, condition: Callable[[], Any], timeout_s: float = 60) 
     """Poll until `condition()` (a coroutine function or a function) is true; returns its value."""
     deadline_s = time.monotonic() + patient_s(timeout_s)
     while True:
+        began_s = time.monotonic()
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
         if value:
             return value
         assert time.monotonic() < deadline_s, f"not in {timeout_s} s: {what}"
-        await asyncio.sleep(0.1)
+        # Who looks all the time takes the processor from those whom it waits for.
+        await asyncio.sleep(max(0.1, 2 * (time.monotonic() - began_s)))
 
 
 async def make_topics(broker: str, counts: dict[str, int]) -> None:

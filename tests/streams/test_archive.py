@@ -151,7 +151,7 @@ async def test_what_was_sent_is_read_back(kafka: str, topic_prefix: str, tmp_pat
 @pytest.mark.parametrize(
     ("storage", "batches", "kills"),
     [
-        ("folder", 30, 2),
+        ("folder", 15, 2),
         ("s3", 12, 1),
         pytest.param("folder", 500, 25, marks=(pytest.mark.soak, pytest.mark.timeout(900))),
         pytest.param("s3", 200, 10, marks=(pytest.mark.soak, pytest.mark.timeout(900))),

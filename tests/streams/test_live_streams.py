@@ -107,12 +107,13 @@ async def assert_same(broker: str, expected: Results, timeout_s: float = 150) ->
     """Wait until everything has come through, then compare all of it."""
     deadline = time.monotonic() + patient_s(timeout_s)
     while True:
+        began_s = time.monotonic()
         found = await collect(broker, PARTITIONS)
         if final_points(found) == final_points(expected) and found.accounting == expected.accounting:
             break
         if time.monotonic() > deadline:
             break
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(max(0.5, 2 * (time.monotonic() - began_s)))
     assert found.accounting == expected.accounting
     assert seals(found) == seals(expected)
     assert final_points(found) == final_points(expected)

@@ -255,7 +255,7 @@ async def test_kill_9_in_mid_stream_changes_nothing(kafka: str, topic_prefix: st
     config = await _config(kafka, topic_prefix, instance="record-0", max_records=20)
     config["group"] = str(tmp_path / topic_prefix)
     store = SqliteStore(config["group"] + ".db")
-    worker, rng, count = Worker(CODE, config, tmp_path / "record.log"), random.Random(5), 1_500
+    worker, rng, count = Worker(CODE, config, tmp_path / "record.log"), random.Random(5), 750
     worker.start()
     try:
         for start in range(0, count, 50):
@@ -271,7 +271,7 @@ async def test_kill_9_in_mid_stream_changes_nothing(kafka: str, topic_prefix: st
             )
             await produce(kafka, config["alerts"], [_alert(n) for n in numbers])
             await asyncio.sleep(rng.random() * 0.2)
-            if start in (250, 300, 700, 1_100):
+            if start in (250, 300, 500):
                 worker.kill()
                 worker.start()
         await until("all alerts", lambda: len(store.rows("alerts")) == count)
