@@ -11,6 +11,7 @@ from streams.profile.arrival_slots import OpenSlot
 from streams.profile.cold_segment import SegmentInfo
 from streams.profile.cold_store import SegmentError
 from streams.profile.counts import Counts
+from streams.profile.log_time import LogTime
 from streams.profile.model_state import ModelState
 from streams.profile.pane import Pane, PaneRecord
 from streams.profile.panes import AxisState
@@ -39,6 +40,7 @@ class _ModelSnapshot(msgspec.Struct, array_like=True):
 class _StageSnapshot(msgspec.Struct, array_like=True):
     models: list[_ModelSnapshot]
     producers: dict[str, int]
+    time: LogTime = msgspec.field(default_factory=LogTime)
 
 
 class _Pending(msgspec.Struct):
@@ -60,7 +62,9 @@ class ProfileLog:
         self._segments: dict[str, list[Segment]] = {}
         self._pending: _Pending | None = None
 
-    def deltas(self, models: Iterable[ModelState], producers: Mapping[str, int]) -> dict[str, list[Delta]]:
+    def deltas(
+        self, models: Iterable[ModelState], producers: Mapping[str, int], time: LogTime
+    ) -> dict[str, list[Delta]]:
         """What has changed since the last call, by topic; `snapshot` must follow. Afterwards the models forget
         what is too old."""
         models = list(models)
@@ -82,7 +86,9 @@ class ProfileLog:
             pieces, cut_us[state.model] = state.age(_ROWS_PER_DELTA)
             rows += [(state, piece, latest_us) for piece, latest_us in pieces]
         self._pending = _Pending(
-            snapshot=_StageSnapshot([_small(state) for state in models], dict(producers)),
+            snapshot=_StageSnapshot(
+                [_small(state) for state in models], dict(producers), msgspec.structs.replace(time)
+            ),
             rows_of=[(state.model, latest_us) for state, _, latest_us in rows],
             panes=[pane for pane, _ in panes],
             live={
@@ -124,8 +130,9 @@ class ProfileLog:
         log: Mapping[str, Sequence[InputRecord]],
         configuration: Configuration,
         models: Mapping[str, ModelState],
-    ) -> dict[str, int]:
-        """Fill the models (empty ones, made as they are asked for) from a snapshot; returns the producers."""
+    ) -> tuple[dict[str, int], LogTime]:
+        """Fill the models (empty ones, made as they are asked for) from a snapshot; returns the producers, and how far
+        the log was."""
         found = msgspec.msgpack.decode(state, type=_StageSnapshot)
         rows: dict[str, list[bytes]] = {}
         for record in log.get(PROFILE_IDS, ()):
@@ -145,7 +152,7 @@ class ProfileLog:
             model.look_for_waiting()
             for place in saved.pane_offsets:
                 _restore_pane(model, panes[place], configuration)
-        return found.producers
+        return found.producers, found.time
 
 
 def _restore_cold(model: ModelState, cold: list[SegmentInfo]) -> None:

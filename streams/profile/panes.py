@@ -18,7 +18,8 @@ _NO_END_US = 2**62
 class AxisState(msgspec.Struct):
     """How far one axis of a model is. `watermark_us`: the largest time seen; `sealed_us`: up to where panes
     are sealed, which silence may carry further; `told_us`: how much of that the judge has heard; `idle`: said to be
-    idle; `silent_since_us`: processing time, not restored."""
+    idle; `touched`, `silent_since_us`: since when it has been silent in processing time, which is not restored;
+    `spoke`, `heard_since_us`: the same in what the log was heard for (`LogTime`)."""
 
     watermark_us: int = NEVER_US
     sealed_us: int = NEVER_US
@@ -27,6 +28,8 @@ class AxisState(msgspec.Struct):
     touched: bool = False
     silent_since_us: int = NEVER_US
     told_us: int = NEVER_US
+    spoke: bool = False
+    heard_since_us: int = 0
 
 
 class AxisPanes:
@@ -75,7 +78,7 @@ class AxisPanes:
             yield from self._sealing_stretches(times_us, due, delay_us)
         state.watermark_us, state.sealed_us = mark_us, max(mark_us, state.sealed_us)
         state.announce = state.announce or state.idle
-        state.touched, state.idle = True, False
+        state.touched, state.spoke, state.idle = True, True, False
         self._tell_late(self._visible_watermark())
         self._tell_time(delay_us, length_us)
 
@@ -141,8 +144,21 @@ class AxisPanes:
         state = self.state
         if state.touched or state.silent_since_us == NEVER_US:
             state.touched, state.silent_since_us = False, now_us
-        silent_us = now_us - state.silent_since_us
-        if not caught_up or state.idle or silent_us < int(monitor.idle_s * MICROSECONDS):
+        if caught_up:
+            self.be_silent(now_us - state.silent_since_us, monitor)
+
+    def hear(self, heard_us: int, monitor: Monitor) -> None:
+        """Let an axis be sealed as if its time went on with the log, while only others speak (see `LogTime`)."""
+        state = self.state
+        if state.spoke:
+            state.spoke, state.heard_since_us = False, heard_us
+        else:
+            self.be_silent(heard_us - state.heard_since_us, monitor)
+
+    def be_silent(self, silent_us: int, monitor: Monitor) -> None:
+        """Be sealed as far as a silence of this length carries the axis: not at all while it is too short."""
+        state = self.state
+        if state.idle or silent_us < int(monitor.idle_s * MICROSECONDS):
             return
         if state.watermark_us == NEVER_US:
             return
@@ -157,7 +173,7 @@ class AxisPanes:
     def wake(self) -> None:
         """A pane was opened by what no batch of this axis brought: no silence is over before it is sealed, too."""
         if self._open and self.state.idle:
-            self.state.touched = self.state.announce = True
+            self.state.touched = self.state.spoke = self.state.announce = True
             self.state.idle = False
 
     def seal_all(self, monitor: Monitor) -> None:

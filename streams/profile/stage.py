@@ -24,6 +24,7 @@ from streams.profile.cold_tier import ColdConfig, ColdTier, Shelf
 from streams.profile.intake import by_monitor, take_in
 from streams.profile.label_join import take_labels
 from streams.profile.log import ProfileLog
+from streams.profile.log_time import LogTime
 from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
 from streams.profile.pane import Unpacked
@@ -79,6 +80,7 @@ class ProfileStage:
         self._ahead = Ahead(())
         self._flushed_offset = -1
         self._now_us = 0
+        self._time = LogTime()
 
     def unconfigured(self, record: InputRecord) -> tuple[str, str] | None:
         """See `Stage`."""
@@ -101,6 +103,7 @@ class ProfileStage:
     def process(self, record: InputRecord) -> None:
         """Take one batch of predictions or labels; one that cannot be read goes to the dead letters."""
         self.offset = record.offset
+        self._hear(record.timestamp_us)
         try:
             batch = self._ahead.of(record) or decode(record.value, record.headers)
         except ContractError as error:
@@ -145,6 +148,15 @@ class ProfileStage:
             for axis in (state.event, state.label):
                 axis.tick(now_us, caught_up, state.monitor_at(axis.state.watermark_us))
 
+    def be_silent(self, model: str, axis: str, silent_us: int, now_us: int) -> None:
+        """One axis of a model has been silent for so long at the log's time `now_us`, as a recorded worker said."""
+        if model not in self._models:
+            return
+        state = self._models[model]
+        state.pass_time(now_us - SETTLED_US)
+        panes = state.event if axis == "event" else state.label
+        panes.be_silent(silent_us, state.monitor_at(panes.state.watermark_us))
+
     def end(self) -> None:
         """The end of a file: seal everything."""
         for state in self._models.values():
@@ -161,7 +173,7 @@ class ProfileStage:
             if state.counts != state.told:
                 state.told = msgspec.structs.replace(state.counts)
                 self._outputs.accounting(state.counts.accounting(state.model, self._partition))
-        deltas = self._log.deltas(self._models.values(), self._producers)
+        deltas = self._log.deltas(self._models.values(), self._producers, self._time)
         if self._shelf is not None:
             self._shelf.settle(name for state in self._models.values() for name in state.segment_names)
         if self.offset == self._flushed_offset and not (self._outputs or any(deltas.values())):
@@ -191,9 +203,17 @@ class ProfileStage:
     def restore(self, offset: int, state: bytes, log: Mapping[str, Sequence[InputRecord]]) -> None:
         """See `Stage`."""
         self.offset = self._flushed_offset = offset
-        self._producers = self._log.restore(state, log, self._configuration, self._models)
+        self._producers, self._time = self._log.restore(state, log, self._configuration, self._models)
         for model in self._models.values():
             model.event.input_offset = offset
+
+    def _hear(self, now_us: int) -> None:
+        """A record of this time comes: models that are silent while others speak are sealed as those go on."""
+        if not self._time.pass_to(now_us):
+            return
+        for state in self._models.values():
+            for axis in (state.event, state.label):
+                axis.hear(self._time.heard_us, state.monitor_at(axis.state.watermark_us))
 
     def _measure(self, record: InputRecord, batch: PredictionBatch | LabelBatch) -> None:
         version = batch.version if isinstance(batch, PredictionBatch) else None

@@ -284,7 +284,8 @@ class ReplayRun:
         self._process = InProcess(self._configuration, len(complete), logged.planned())
         self._stretch = stretch
         self._complete = complete
-        self._last_us: dict[int, int] = {}
+        self._now_us: dict[int, int] = {}
+        self._last_us: dict[tuple[int, str, str], int] = {}
         self._newest_us: dict[tuple[str, str], int] = {}
         self._silences = {source: deque(found) for source, found in logged.silences.items()}
         self.replayed = Replayed(self._process.results, logged, {})
@@ -326,25 +327,27 @@ class ReplayRun:
         return self.replayed
 
     def _pass_silence(self, record: InputRecord) -> None:
-        """Where the live worker found its partition silent and said that models are idle, it had sealed their
-        panes: so does this one, as far as it told then."""
-        last_us = self._last_us.get(record.partition)
-        now_us = max(record.timestamp_us, last_us or 0)
-        self._last_us[record.partition] = now_us
-        told, lasted = self._silences.get(record.partition), set[int]()
+        """Where the live worker said that a model was idle, it had sealed its panes: so does this one, as far as it
+        told then."""
+        partition = record.partition
+        self._now_us[partition] = now_us = max(record.timestamp_us, self._now_us.get(partition, 0))
+        told, due = self._silences.get(partition), list[tuple[Silence, int]]()
         while told and told[0].at_us <= now_us + _SLACK_US:
             silence = told.popleft()
+            last_us = self._last_us.get((partition, silence.model, silence.axis))
             if last_us is not None and silence.at_us > last_us:
-                lasted.add(self._lasted_us(silence, last_us))
-        if lasted and last_us is not None:
-            self._process.flush(final=True)
-            for lasted_us in (0, *sorted(lasted)):
-                self._process.tick(record.partition, last_us + lasted_us)
-            self._process.flush(final=True)
+                due.append((silence, last_us))
+        if not due:
+            return
+        self._process.flush(final=True)
+        for silence, last_us in due:
+            lasted_us = self._lasted_us(silence, last_us)
+            self._process.be_silent(partition, silence.model, silence.axis, lasted_us, last_us + lasted_us)
+        self._process.flush(final=True)
 
     def _lasted_us(self, silence: Silence, last_us: int) -> int:
         """How long a silence had lasted when it was told: at least what makes a model idle and what carried its
-        seals beyond its newest event, at most the broker's time since the last record; in between, how far
+        seals beyond its newest event, at most the broker's time since its last record; in between, how far
         the source said that it had been carried, when it woke up."""
         newest_us = self._newest_us.get((silence.model, silence.axis), silence.sealed_us)
         idle_s = self._configuration.monitor(silence.model, newest_us).idle_s
@@ -362,5 +365,6 @@ class ReplayRun:
         axis = "event" if isinstance(batch, PredictionBatch) else "label"
         newest_us = max(self._newest_us.get((model, axis), NEVER_US), int(batch.times_us.max()))
         self._newest_us[model, axis] = newest_us
+        self._last_us[record.partition, model, axis] = self._now_us[record.partition]
         if not self._complete[record.partition] and model not in self.replayed.complete_from_us:
             self.replayed.complete_from_us[model] = int(batch.times_us.max())
