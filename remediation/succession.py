@@ -1,13 +1,16 @@
 """A version that serves in place of an ill one, and is ill, too, because people released it or it was gone back to: the
 incident is its own now."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
+from detectors.values import Alert, AlertKind
 from remediation import incidents
 from remediation.config import DiagnosisConfig
 from remediation.diagnosis import summary
 from remediation.evidence import Facts, gather
-from remediation.facets import of_operation
+from remediation.facets import of_operation, of_traffic
 from remediation.ports import Reader, Unit
 from remediation.routing import still_firing
 from remediation.values import Desired, Hypothesis, Incident, Plan
@@ -25,14 +28,19 @@ def of_successor(
 
 
 def relapsed(unit: Reader, incident: Incident, plan: Plan) -> bool:
-    """Whether the version that a rollback went back to is told to be ill of the same kind as the one it replaced: what
-    both have is not the doing of a release."""
+    """Whether the version that a rollback went back to is told to be ill of the same kind as the one it replaced, in
+    itself or in the service around it: what both have is not the doing of a release."""
     back = plan.to_version
     if plan.action != "rollback" or back is None or back == incident.version:
         return False
     alerts = unit.alerts(incident.id)
-    was = {each.kind for each in still_firing(alerts, incident.version) if not of_operation(each)}
-    return any(each.kind in was and not of_operation(each) for each in still_firing(alerts, back))
+    return bool(_ills(alerts, incident.version) & _ills(alerts, back))
+
+
+def _ills(alerts: Sequence[Alert], version: str) -> set[tuple[AlertKind, bool]]:
+    """What a version has, and whether it is the service's; how many ask is no illness of a version."""
+    firing = still_firing(alerts, version)
+    return {(each.kind, of_operation(each)) for each in firing if not of_traffic(each)}
 
 
 def taken_over(unit: Unit, incident: Incident, facts: Facts, hypotheses: Ranked, why: str) -> bool:

@@ -297,6 +297,27 @@ async def test_a_decision_whose_process_died_is_made_known_by_the_agent() -> Non
     assert len(world.bus.topics["desired"]) == published + 1
 
 
+async def test_a_service_that_fails_with_the_version_before_as_well_is_not_ill_of_the_release() -> None:
+    """Errors began just after version 2 was released: they go on after the rollback, and people hear what is ill."""
+    failing = (
+        Evidence(measure="error_rate", value=0.06, reference=0.004, threshold=0.03, rows=500, effect=8),
+    )
+    world = World()
+    told = await world.bad_release()
+    for kind, evidence in (("performance", None), ("data_quality", failing)):
+        one = alert(kind, at_us=told.end_us, change_us=told.change_us, evidence=evidence)  # type: ignore[arg-type]
+        await world.agent.receive(one)
+    await world.run(until=lambda: world.serves() == "1")
+    world.ill.add((MODEL, "1"))
+    now_us = world.clock.now_us()
+    again = alert("data_quality", version="1", at_us=now_us, change_us=told.change_us, evidence=failing)
+    await world.agent.receive(again)
+    await world.run()
+    (incident,) = world.incidents()
+    assert (incident.version, incident.cause, incident.state) == ("1", "serving_problem", "escalated")
+    assert [each.kind for each in world.journal.state.actions.values()] == ["rollback"]
+
+
 async def test_what_the_version_before_has_as_well_is_not_the_doing_of_the_release() -> None:
     """The world moved just when version 2 was released: to go back does not help, and what is wrong is found."""
     world = World()

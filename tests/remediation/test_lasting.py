@@ -104,8 +104,9 @@ async def test_a_service_that_fell_ill_only_after_the_release_is_a_failure_of_it
     await world.agent.receive(world.failing("1", world.clock.now_us() - 4 * S))
     await world.run()
     (incident,) = world.incidents()
-    assert incident.state == "escalated"
-    assert "version 1 is ill, too" in incident.outcome
+    assert (incident.state, incident.version, incident.cause) == ("escalated", "1", "serving_problem")
+    (action,) = world.journal.state.actions.values()
+    assert (action.state, "version 1 is ill, too" in action.outcome) == ("failed", True)
 
 
 SLOW = Evidence(measure="latency_p95_ms", value=480.0, reference=110.0, threshold=220.0, rows=500, effect=5)
