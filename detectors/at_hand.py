@@ -12,7 +12,7 @@ class AtHand:
     """Copies of the vectors of packed profiles, by all of the packed bytes, each to be taken once.
 
     In a worker the one that packs and the one that unpacks are different processes, so there is no room by default. A
-    backtest packs each pane to unpack it a moment later: copying and giving back takes a quarter of the time of it.
+    backtest packs each pane to unpack it a moment later: copying and giving back takes a third of the time of it.
     `most_bytes`: memory of the copies; the oldest go first.
     """
 
