@@ -25,9 +25,9 @@ before them is sealed without a wait."""
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """One model's traffic. `shadow`: share of requests that version 2 answers as well. `labelled`: share with a
-    label, of which `early` come before their prediction. `disorder_s`: how late a tenth of the rows comes at most; the
-    rest is at most `jitter_s` late. `shift`: by how much f02 moves after the first half. `batch_rows` cuts batches by
-    rows instead of every `batch_s` of arrival."""
+    label, of which `early` come before their prediction, with times up to `backdated_s` before it. `disorder_s`: how
+    late a tenth of the rows comes at most; the rest is at most `jitter_s` late. `shift`: by how much f02 moves after
+    the first half. `batch_rows` cuts batches by rows instead of every `batch_s` of arrival."""
 
     model: str
     requests: int = 5_000
@@ -37,6 +37,7 @@ class Plan:
     shadow: float = 0.3
     labelled: float = 0.6
     early: float = 0.05
+    backdated_s: float = 0.0
     revised: float = 0.03
     repeated: float = 0.03
     missing: float = 0.02
@@ -132,6 +133,9 @@ def labels_of(plan: Plan, predictions: pd.DataFrame) -> pd.DataFrame:
     before_us = chosen["arrival_us"].to_numpy() - rng.integers(500, 2_000, rows) * 1_000
     labels.loc[early, "arrival_us"] = before_us[early]
     labels.loc[early, "time_us"] = chosen["time_us"].to_numpy()[early]
+    if plan.backdated_s:
+        back_us = rng.integers(0, round(plan.backdated_s * SECOND_US), int(early.sum()))
+        labels.loc[early, "time_us"] = np.maximum(labels.loc[early, "time_us"] - back_us, plan.start_us)
     # The first record of a model is a prediction: at it the workers look for what the model is compared with.
     labels["arrival_us"] = np.maximum(labels["arrival_us"], plan.start_us + SECOND_US)
     more = [labels]
