@@ -101,26 +101,14 @@ class Stage(Protocol):
         ...
 
 
-class Readable(Protocol):
-    """What can be read of a record before its turn: an `InputRecord`, or the client's own record."""
-
-    @property
-    def offset(self) -> int: ...
-
-    @property
-    def value(self) -> bytes | None: ...
-
-    @property
-    def headers(self) -> Headers: ...
-
-
 @runtime_checkable
 class Foresighted(Protocol):
     """A stage that reads several records at once faster than one after the other."""
 
-    def look_ahead(self, records: Sequence[Readable]) -> None:
-        """The next records of the input, in their order. Changes nothing that can be seen: each still comes to
-        `process` when it is its turn, or not at all, and what is wrong with it shows then."""
+    def look_ahead(self, records: Sequence[InputRecord]) -> None:
+        """The next records of the input, in their order. Changes nothing that can be seen: what is wrong with one shows
+        when it is its turn. Then `process` may take some of them with the one that it is given: `offset` says how many,
+        and these do not come to `process` any more."""
         ...
 
 

@@ -4,24 +4,39 @@ The processor then has the decoder's code at hand: a record that is decoded betw
 twice as long.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from homeostat.contract import ContractError, LabelBatch, PredictionBatch, decode
-from streams.stages import Readable
+from streams.stages import InputRecord
 
 
 class Ahead:
     """The batches of some records. One that cannot be decoded is left out: why is found out when it is its turn."""
 
-    def __init__(self, records: Sequence[Readable]) -> None:
-        self._batches: dict[int, tuple[bytes | None, PredictionBatch | LabelBatch]] = {}
+    def __init__(self, records: Sequence[InputRecord]) -> None:
+        self._records = records
+        self._places = {record.offset: place for place, record in enumerate(records)}
+        self._batches: dict[int, PredictionBatch | LabelBatch] = {}
         for record in records:
             try:
-                self._batches[record.offset] = record.value, decode(record.value, record.headers)
+                self._batches[record.offset] = decode(record.value, record.headers)
             except ContractError:
                 continue
 
-    def of(self, record: Readable) -> PredictionBatch | LabelBatch | None:
+    def of(self, record: InputRecord) -> PredictionBatch | LabelBatch | None:
         """The batch of this very record, if it was decoded."""
-        value, batch = self._batches.get(record.offset, (None, None))
-        return batch if batch is not None and value is record.value else None
+        place = self._places.get(record.offset)
+        if place is None or self._records[place].value is not record.value:
+            return None
+        return self._batches.get(record.offset)
+
+    def behind(self, record: InputRecord) -> Iterator[tuple[InputRecord, PredictionBatch]]:
+        """The predictions behind this very record, up to the first record that has none."""
+        if self.of(record) is None:
+            return
+        for place in range(self._places[record.offset] + 1, len(self._records)):
+            follower = self._records[place]
+            batch = self._batches.get(follower.offset)
+            if not isinstance(batch, PredictionBatch):
+                return
+            yield follower, batch

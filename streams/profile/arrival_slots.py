@@ -51,6 +51,10 @@ class ArrivalSlots:
         self.open = OpenSlot(start_us=now_us // SLOT_US * SLOT_US, version=one.version, done=done)
         return one.rows > 0
 
+    def holds(self, now_us: int) -> bool:
+        """Whether no slot is complete by this time of the log."""
+        return 0 < now_us < self.open.start_us + SLOT_US
+
     def take(self, batch: Batch, taken: Taken, arrived_us: int) -> None:
         """A batch of predictions came at the broker's time `arrived_us` (0: not known, and nothing is noted)."""
         if arrived_us <= 0:

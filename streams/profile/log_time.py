@@ -20,11 +20,12 @@ class LogTime(msgspec.Struct, array_like=True):
 
     def pass_to(self, at_us: int) -> bool:
         """A record of this time (0: not known) is read; whether a second of the log has ended with it."""
-        before_us = self.now_us
-        if at_us <= before_us:
-            return False
-        self.now_us = at_us
-        if not before_us:
-            return False
-        self.heard_us += min(at_us - before_us, _LONGEST_GAP_US)
-        return at_us // MICROSECONDS > before_us // MICROSECONDS
+        before_us, ended = self.now_us, self.ends_second(at_us)
+        if at_us > before_us:
+            self.now_us = at_us
+            self.heard_us += min(at_us - before_us, _LONGEST_GAP_US) if before_us else 0
+        return ended
+
+    def ends_second(self, at_us: int) -> bool:
+        """Whether a second of the log ends with a record of this time."""
+        return self.now_us > 0 and at_us // MICROSECONDS > self.now_us // MICROSECONDS

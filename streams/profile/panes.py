@@ -105,6 +105,15 @@ class AxisPanes:
         state.sealed_us = int(sealing[start])
         yield start, len(sealing)
 
+    def next_seal_us(self, first_us: int, monitor: Monitor) -> int:
+        """Before which time no pane is sealed, none of those that are open nor one of an event at `first_us` or later,
+        and no time is told."""
+        length_us, delay_us = (int(s * MICROSECONDS) for s in (monitor.pane_s, monitor.watermark_delay_s))
+        if self.state.told_us == NEVER_US:
+            return NEVER_US
+        first = min(first_us // length_us, (self.state.told_us - delay_us) // length_us)
+        return min([(first + 1) * length_us, *(pane.end_us for pane in self._open.values())]) + delay_us
+
     def pane(self, key: PaneKey) -> Pane:
         """The pane, made when it is new: already sealed, and empty at that moment, where sealing has passed
         it."""

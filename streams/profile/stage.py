@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from detectors.values import UNKNOWN_MODEL
+from detectors.values import UNKNOWN_MODEL, Monitor
 from homeostat.contract import (
     HEADER_KIND,
     HEADER_MODEL,
@@ -17,6 +17,7 @@ from homeostat.contract import (
 )
 from streams.control.configuration import Configuration
 from streams.control.lateness import correctable_us
+from streams.control.schemas import Schema
 from streams.deadletters import DeadLetter
 from streams.profile.ahead import Ahead
 from streams.profile.arrival_slots import SETTLED_US
@@ -28,8 +29,10 @@ from streams.profile.log_time import LogTime
 from streams.profile.model_state import ModelState
 from streams.profile.outputs import Outputs
 from streams.profile.pane import Unpacked
+from streams.profile.series import ALL
+from streams.profile.together import MOST_ROWS, fits, is_plain, joined
 from streams.samples import Sample, accounting_samples
-from streams.stages import Flush, InputRecord, Readable, Snapshot
+from streams.stages import Flush, InputRecord, Snapshot
 from streams.telemetry_names import COLD_IDS, CROWDED_OUT, EVENTS, IDS, PANES, WATERMARK
 from streams.times import MICROSECONDS
 
@@ -96,7 +99,7 @@ class ProfileStage:
         known = self._configuration.knows(model, version) if version else self._configuration.watches(model)
         return None if known else (model, version)
 
-    def look_ahead(self, records: Sequence[Readable]) -> None:
+    def look_ahead(self, records: Sequence[InputRecord]) -> None:
         """See `streams.stages.Foresighted`."""
         self._ahead = Ahead(records)
 
@@ -232,13 +235,57 @@ class ProfileStage:
             state.counts.future += taken.future
             for letter in taken.letters:
                 self._outputs.letter(letter)
-        before = state.counts.duplicates
-        for part in () if taken.batch is None else by_monitor(taken.batch, self._configuration):
+        before, rows = state.counts.duplicates, taken.batch
+        if isinstance(rows, PredictionBatch) and rows is batch:
+            rows = self._together(record, rows, state, schema)
+        for part in () if rows is None else by_monitor(rows, self._configuration):
             if isinstance(part, PredictionBatch):
                 state.take_predictions(part, schema)
             else:
                 take_labels(state, part, schema)
         state.arrival.again(state.counts.duplicates - before)
+
+    def _together(
+        self, record: InputRecord, batch: PredictionBatch, state: ModelState, schema: Schema | None
+    ) -> PredictionBatch:
+        """The batch with those of the next records, as far as nothing depends on which record a row came with: these
+        are taken, too, and `offset` says so."""
+        run, axis, monitor = [batch], state.event, state.monitor_at(batch.span_us[0])
+        if not is_plain(batch) or state.monitor_at(batch.span_us[1]) is not monitor:
+            return batch
+        kept_us = int((monitor.lateness_s - monitor.behind_s) * MICROSECONDS)
+        rows, (first_us, last_us) = batch.rows, batch.span_us
+        last_us = max(last_us, axis.state.watermark_us, axis.state.sealed_us)
+        for follower, other in self._ahead.behind(record):
+            (earliest_us, latest_us), at_us = other.span_us, follower.timestamp_us
+            rows, first_us, last_us = rows + other.rows, min(first_us, earliest_us), max(last_us, latest_us)
+            if rows > MOST_ROWS or not fits(batch, other):
+                break
+            if self._time.ends_second(at_us) or not state.arrival.holds(at_us):
+                break
+            if earliest_us < last_us - kept_us or last_us >= axis.next_seal_us(first_us, monitor):
+                break
+            if any(state.monitor_at(time_us) is not monitor for time_us in other.span_us):
+                break
+            if not self._is_measured(batch, first_us, monitor):
+                break
+            if other.sequence <= self._producers.get(other.producer, -1):
+                break
+            taken = take_in(follower, other, schema, monitor.max_ahead_s)
+            if taken.batch is not other or taken.evolution.notable:
+                break
+            self._remember(other.producer, other.sequence)
+            self._time.pass_to(at_us)
+            self.offset = axis.input_offset = follower.offset
+            state.arrival.take(other, taken, at_us)
+            run.append(other)
+        return joined(run)
+
+    def _is_measured(self, batch: PredictionBatch, first_us: int, monitor: Monitor) -> bool:
+        """Whether the panes from this time on have a reference: the others tell between which records they stood."""
+        length_us = round(monitor.pane_s * MICROSECONDS)
+        place = batch.model, batch.version, ALL, "event", self._partition
+        return self._configuration.pane_reference(*place, first_us - first_us % length_us) is not None
 
     def _count_again(self, batch: PredictionBatch | LabelBatch) -> None:
         """A batch that was taken before."""

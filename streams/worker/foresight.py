@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from streams.broker.log import input_record
 from streams.stages import Foresighted, Stage
 
 _log = structlog.get_logger()
@@ -18,6 +19,6 @@ def look_ahead(stage: Stage, records: Sequence[Any], number: int) -> None:
     if number % _RECORDS or not isinstance(stage, Foresighted):
         return
     try:
-        stage.look_ahead(records[number : number + _RECORDS])
+        stage.look_ahead([input_record(record) for record in records[number : number + _RECORDS]])
     except Exception as error:  # noqa: BLE001  (whatever a bug may raise comes again when it is the record's turn)
         _log.warning("Records could not be read ahead; they are read one by one.", reason=repr(error))

@@ -58,7 +58,8 @@ class Owned:
     """`lock` is held while the stage's state is written or replaced. While `free` is not set a thread works on the
     stage, and nobody else may. `unsaved_bytes`: input since the last flush. `letters` go out with the next checkpoint.
     `last_record_us` is when a record last came, `dated_us` its own time. `waited_us`: how long the last record of
-    each key, which is the model's name, had waited; 0 since nothing waited."""
+    each key, which is the model's name, had waited; 0 since nothing waited. `took_offset`: of the last record
+    that was counted."""
 
     partition: int
     stage: Stage
@@ -74,6 +75,7 @@ class Owned:
     caught_up_us: int = 0
     dated_us: int = 0
     saved_offset: int = -1
+    took_offset: int = -1
     unsaved_bytes: int = 0
     unsaved_since_us: int = 0
     sought_offset: int | None = None
@@ -90,6 +92,7 @@ class Owned:
     def took(self, record: InputRecord) -> None:
         """The stage contains one record more."""
         now, size = now_us(), len(record.value or b"")
+        self.took_offset = record.offset
         self.last_record_us = now
         self.dated_us = record.timestamp_us
         self.reseeks = 0
@@ -194,7 +197,7 @@ async def take_over(
             f"{role.input}/{partition}: retention has deleted the records {stage.offset + 1} to {first - 1} before "
             "they were read; raise the topic's retention, then delete the checkpoint to go on without them"
         )
-    owned = Owned(partition, stage, log, first, now_us())
+    owned = Owned(partition, stage, log, first, now_us(), took_offset=stage.offset)
     owned.meters.restore_s = time.monotonic() - started_s
     return owned
 

@@ -156,8 +156,7 @@ class Worker:
                 self._fail(error)
 
     async def _take_all(self, partition: int, chunk: Chunk) -> None:
-        previous = chunk.previous
-        yielded_s = time.monotonic()
+        previous, yielded_s = chunk.previous, time.monotonic()
         for number, message in enumerate(chunk.records):
             owned = self._owned.get(partition)
             if owned is None or self._stop.is_set():
@@ -171,6 +170,8 @@ class Worker:
                 if time.monotonic() - yielded_s >= _YIELD_S:
                     await asyncio.sleep(0)
                     yielded_s = time.monotonic()
+            elif message.offset > owned.took_offset:
+                owned.took(input_record(message))  # the stage has taken it with one before it
             previous = message.offset
 
     async def _take(self, owned: Owned, record: InputRecord) -> None:
@@ -313,8 +314,7 @@ class Worker:
             beats.cancel()
 
     async def _beat(self, owned: Owned) -> None:
-        now = now_us()
-        caught_up = False
+        now, caught_up = now_us(), False
         if now - max(owned.last_record_us, owned.last_probe_us) >= _QUIET_US:
             owned.last_probe_us = now
             caught_up = await self._is_caught_up(owned)

@@ -32,7 +32,8 @@ def result(ahead: int) -> tuple[Flush | None, list[tuple[str, str] | None]]:
         if ahead and number % ahead == 0:
             stage.look_ahead([dataclasses.replace(one) for one in given[number : number + ahead]])
         unknown.append(stage.unconfigured(record))
-        stage.process(record)
+        if record.offset > stage.offset:
+            stage.process(record)
     stage.end()
     return stage.flush(final=True), unknown
 
