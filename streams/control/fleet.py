@@ -42,9 +42,13 @@ def told(budget: Budget) -> str:
     return f"{budget.incidents:g} per {period}"
 
 
-def check_fleet(fleet: Budget, monitor: Monitor, others: Sequence[Monitor]) -> None:
-    """Whether the monitor fits beside those of the other models. Those without a time are not counted: whoever
-    sets a budget for all has to change one after the other. Raises `MonitorFileInvalid` with what would fit."""
+def check_fleet(
+    fleet: Budget, monitor: Monitor, others: Sequence[Monitor], before: Monitor | None = None
+) -> None:
+    """Whether the monitor fits beside those of the other models. One that asks for no more than `before`, the model's
+    last one, does: where too much is given already, each model has to be lowered by itself. Those without a time are
+    not counted: whoever sets a budget for all has to change one after the other. Raises `MonitorFileInvalid` with what
+    would fit."""
     mine, allowed = per_second(monitor), fleet.incidents / fleet.every_s
     field = f"monitor of {monitor.model!r}: alarms.budget is {told(monitor.budget)!r}"
     if mine is None:
@@ -52,6 +56,9 @@ def check_fleet(fleet: Budget, monitor: Monitor, others: Sequence[Monitor]) -> N
             f"{field}, and windows of rows have no time; {NAME} ({told(fleet)}, all models together) "
             f"needs one in time, such as `1 per {duration_of(fleet.every_s)}`"
         )
+    had = per_second(before) if before is not None else None
+    if had is not None and mine <= had * (1 + 1e-9):
+        return
     known = [rate for rate in map(per_second, others) if rate is not None]
     if math.fsum([mine, *known]) <= allowed * (1 + 1e-9):
         return

@@ -171,7 +171,7 @@ async def apply_monitor(
     if same and last is not None and not is_new:
         return Applied(last, reference, False, last.effective_us)
     if fleet is not None:
-        check_fleet(fleet, monitor, [one.monitors[-1] for one in models.values() if one.monitors])
+        check_fleet(fleet, monitor, [one.monitors[-1] for one in models.values() if one.monitors], last)
     effective_us = time.time_ns() // 1_000 + round(effective_in_s * MICROSECONDS) if last is not None else 0
     if reference is not None and is_new and not dry_run:
         await publish_reference(bus, reference, effective_us if before is not None else 0)

@@ -63,6 +63,25 @@ def test_the_words_say_who_is_not_counted() -> None:
     )
 
 
+async def test_models_that_have_too_much_can_be_lowered_one_after_the_other(tmp_path: Path) -> None:
+    bus = Bus()
+
+    async def publish(model: str, budget: str, fleet: Budget | None = FLEET, more: str = "") -> bool:
+        text = f"model: {model}\nreference: {{registered: true}}\nalarms: {{budget: {budget}}}\n{more}"
+        file = read_monitor_file(written(tmp_path, text))
+        return (await apply_monitor(bus, file, 10.0, fleet=fleet)).published
+
+    for model in ("a", "b", "c"):
+        assert await publish(model, "1 per 10d", None)
+    assert await publish("a", "1 per 10d", more="lateness: 5m\n")
+    with pytest.raises(MonitorFileInvalid, match="lower those of other models first"):
+        await publish("a", "2 per 10d")
+    for model in ("a", "b", "c"):
+        assert await publish(model, "1 per 90d")
+    with pytest.raises(MonitorFileInvalid, match="`2 per 90d` fits"):
+        await publish("a", "1 per 10d")
+
+
 async def test_nothing_is_published_beyond_it_and_a_model_may_lower_its_own(tmp_path: Path) -> None:
     bus = Bus()
 
