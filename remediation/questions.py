@@ -31,6 +31,15 @@ def is_about_share(plan: Plan) -> bool:
     return _STEP in plan.parameters
 
 
+def undecided(unit: Reader, plan: Plan) -> bool:
+    """Whether the action that a question is about still stands where it was asked: neither goes on, nor is undone."""
+    taken = unit.actions(incident_id=plan.incident_id, states=actions.RUNNING)
+    action = next((each for each in taken if each.id == plan.parameters[_UNDOES]), None)
+    if action is None or actions.undoing(action):
+        return False
+    return _STEP not in plan.parameters or not actions.is_done(action, str(plan.parameters[_STEP]))
+
+
 def asked(unit: Reader, action: Action, *, step: str | None = None) -> Question | None:
     """The question about an action, if it was asked; with `step` the one about a share that is held."""
     about = {_UNDOES: action.id} | ({_STEP: step} if step is not None else {})

@@ -24,7 +24,7 @@ from remediation.observed import patience_us
 from remediation.playbooks.proposal import controls
 from remediation.ports import Clock, Journal, Reader
 from remediation.proving import required
-from remediation.questions import Question, asked, is_question
+from remediation.questions import Question, asked, is_question, undecided
 from remediation.values import CLOSED_INCIDENTS, Action, Approval, Incident, Plan
 
 log = structlog.get_logger()
@@ -186,9 +186,13 @@ def _frozen(unit: Reader, incident: Incident, config: AgentConfig, now_us: int) 
     tickets = unit.approvals(incident_id=incident.id)
     newest = max(tickets, key=lambda each: (each.requested_us, each.id), default=None)
     plan = unit.plan(newest.plan_id) if newest is not None else None
-    if newest is None or plan is None or newest.state == "pending":
+    if newest is None or plan is None:
         return False
-    if not is_question(plan) and (incident.state, newest.state) != ("awaiting_approval", "approved"):
+    if is_question(plan):
+        waits = newest.state in ("approved", "expired") and undecided(unit, plan)
+    else:
+        waits = (incident.state, newest.state) == ("awaiting_approval", "approved")
+    if not waits:
         return False
     moments = (now_us, now_us - seconds(OVERDUE_S))
     return any(freeze_of(config.policy, plan, newest, at_us) for at_us in moments)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from remediation.notices import Notice
-from remediation.policy import Policy
+from remediation.policy import Freeze, Policy
 from remediation.repeats import repeats
 from remediation.silences import Link, Matcher
 from remediation.silencing import set_silence
@@ -156,6 +156,45 @@ def test_a_question_that_nobody_answers_expires_first() -> None:
     with world.journal.transaction() as unit:
         unit.add_plan(asking, ticket, actor="agent")
     assert _told(world) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "steps", "stuck"),
+    [
+        ("approved", None, {}, False),
+        ("expired", None, {}, False),
+        ("approved", None, {"undo.decide": "intended"}, True),
+        ("void", None, {"undo.decide": "intended"}, True),
+        ("expired", "hold.1", {"hold.1": "intended"}, False),
+        ("expired", "hold.1", {"hold.1": "done"}, True),
+        ("rejected", "hold.1", {"hold.1": "done"}, True),
+    ],
+)
+def test_a_freeze_hides_only_what_waits_for_its_end(
+    state: str, step: str | None, steps: dict[str, Any], stuck: bool
+) -> None:
+    world = World({"policy": Policy(freezes=(Freeze(schedule="* * * * *", lasts_h=1, reason="batch night"),))})
+    at_us = world.clock.now_us() - 60 * MIN
+    _incident(world, "verifying", 90, acted_us=at_us)
+    plan = _planned(world, "approved", at_us - MIN, decided_us=at_us - MIN)
+    taken = [Step(name=name, state=done, at_us=at_us) for name, done in steps.items()]
+    _acting(world, plan, at_us, *taken, state="verifying")
+    about = {"undoes": "act-1"} | ({"step": step} if step is not None else {})
+    asking = msgspec.structs.replace(plan, id="plan-1-undo", parameters=about)
+    ticket = Approval(
+        id="apr-2",
+        plan_id=asking.id,
+        plan_hash=asking.hash,
+        incident_id="inc-1",
+        model="churn",
+        state=cast(Any, state),
+        requested_us=at_us,
+        expires_us=at_us + 10 * MIN,
+        decided_us=at_us + 10 * MIN,
+    )
+    with world.journal.transaction() as unit:
+        unit.add_plan(asking, ticket, actor="agent")
+    assert bool(_told(world)) is stuck
 
 
 def test_who_waits_for_the_next_long_window_is_not_stuck() -> None:
