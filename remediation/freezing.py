@@ -44,8 +44,9 @@ def _what(plan: Plan, approval: Approval) -> str:
 
 
 def _then(plan: Plan, approval: Approval, until: datetime) -> str:
-    good_until = datetime.fromtimestamp(approvals.good_until_us(approval) / US_PER_S, UTC)
-    if approval.state == "approved" and good_until <= until:
-        after = "nobody has said anything then" if is_question(plan) else "it is asked again then"
-        return f"The approval ends before that, at {good_until:%Y-%m-%d %H:%M} UTC: {after}."
+    if is_question(plan):
+        return "It begins then, unless it is not needed any more."
+    ends = datetime.fromtimestamp(approval.expires_us / US_PER_S, UTC)
+    if ends <= until:
+        return f"The approval ends before that, at {ends:%Y-%m-%d %H:%M} UTC: it is asked again then."
     return "It begins then, unless the world has moved."

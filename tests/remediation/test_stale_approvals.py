@@ -168,6 +168,25 @@ def _until(world_s: float) -> Policy:
     return Policy(freezes=(Freeze(schedule=schedule, lasts_h=year_s, reason="end of year"),))
 
 
+async def test_people_are_told_when_an_approval_ends_in_a_freeze_and_it_ends_then() -> None:
+    """A moment to begin, which an approval has beyond the end of its ticket, is none to wait in."""
+    world = await _asked({"approval_ttl_s": 600.0})
+    (ticket,) = world.journal.state.approvals.values()
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=True)
+    world.clock.advance((ticket.expires_us - world.clock.now_us()) / S - 60)
+    assert _approve(world) == Result.DONE
+    world.config["policy"] = _until(ticket.expires_us / S + 120)
+    world.agent = world.new_agent()
+    turn(cast(Any, world.journal), world.clock, PAUSE, on=False)
+    await world.round()
+    (told,) = world.journal.state.notices.values()
+    ends = datetime.fromtimestamp(ticket.expires_us / S, UTC)
+    assert f"The approval ends before that, at {ends:%Y-%m-%d %H:%M} UTC: it is asked again then." in told.text
+    world.clock.advance(61)
+    await world.round()
+    assert world.journal.state.approvals[ticket.id].state == "void"
+
+
 async def test_what_a_person_undoes_waits_for_the_end_of_a_freeze_and_people_are_told() -> None:
     ends_s = World().clock.now_us() / S + 3_600
     world = await _undo_in_freeze(_until(ends_s))
@@ -175,7 +194,7 @@ async def test_what_a_person_undoes_waits_for_the_end_of_a_freeze_and_people_are
     assert (ticket.state, world.serves(), world.incidents()[0].state) == ("approved", "2", "verifying")
     (told,) = world.journal.state.notices.values()
     assert f"The undo of {MODEL} (approval {ticket.id}) was approved by ada, and waits" in told.text
-    assert "until 2023-11-14 23:13 UTC (end of year). It begins then" in told.text
+    assert "until 2023-11-14 23:13 UTC (end of year). It begins then, unless it is not needed any more" in told.text
     config = world.agent._config  # pyright: ignore[reportPrivateUsage]
     world.clock.advance(3_000)
     with world.journal.reading() as unit:
@@ -198,6 +217,8 @@ async def test_what_is_proven_to_be_ill_is_undone_also_in_a_freeze() -> None:
 
 async def test_an_undo_that_nobody_answered_waits_for_the_end_of_a_freeze() -> None:
     world = await _undo_in_freeze(_until(World().clock.now_us() / S + 86_400))
+    (told,) = world.journal.state.notices.values()
+    assert "It begins then, unless it is not needed any more" in told.text
     world.clock.advance(7_200)
     for _ in range(5):
         await world.round()
