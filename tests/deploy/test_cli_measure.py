@@ -1,5 +1,6 @@
 """The commands over measuring, as a person runs them."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -11,6 +12,8 @@ import pytest
 import structlog
 
 from deploy import cli
+from streams.broker.admin import ensure_topics
+from streams.topics import CONTROL, TopicSpec
 from tests.streams.test_backtest import frame
 
 
@@ -94,6 +97,40 @@ def test_a_budget_of_all_models_that_cannot_be_is_told_before_anything_is_asked_
         told = capsys.readouterr().err.replace("\n", " ")
         assert "HOMEOSTAT_BUDGET is 'few'" in told
         assert "4 per 90d" in told
+
+
+def test_one_budget_of_all_models_on_a_real_broker(
+    kafka: str,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """So great that the monitors of other tests on this broker hardly count."""
+    asyncio.run(ensure_topics(kafka, [TopicSpec(CONTROL, 1)]))
+    monkeypatch.setenv("HOMEOSTAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOMEOSTAT_BROKER", kafka)
+    file = tmp_path / "monitor.yaml"
+
+    def apply(model: str, incidents: int, *more: str) -> tuple[int, str]:
+        budget = f"alarms: {{budget: {incidents} per 90d}}"
+        file.write_text(f"model: {topic_prefix}-{model}\nreference: {{registered: true}}\n{budget}\n")
+        code = run(monkeypatch, "monitors", "apply", file, *more)
+        told = capsys.readouterr()
+        return code, (told.out + told.err).replace("\n", " ")
+
+    assert apply("a", 900_000)[0] == apply("b", 800_000)[0] == 0
+    monkeypatch.setenv("HOMEOSTAT_BUDGET", "1000000 per 90d")
+    for more in ("--dry-run", "--json"):
+        code, told = apply("c", 1_000, more)
+        assert (code, "nothing is left: lower those of other models first" in told) == (1, True), told
+    assert apply("a", 100_000)[0] == 0
+    assert "unchanged" in apply("a", 100_000)[1]
+    assert apply("b", 100_000)[0] == apply("c", 1_000)[0] == 0
+    assert run(monkeypatch, "monitors", "list") == 0
+    told = capsys.readouterr()
+    assert "100000 per 90d" in told.out
+    assert "All models together: 2.01e+05 of 1e+06 per 90d (HOMEOSTAT_BUDGET)." in told.err
 
 
 def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
