@@ -181,7 +181,9 @@ async def test_people_are_told_when_an_approval_ends_in_a_freeze_and_it_ends_the
     await world.round()
     (told,) = world.journal.state.notices.values()
     ends = datetime.fromtimestamp(ticket.expires_us / S, UTC)
-    assert f"The approval ends before that, at {ends:%Y-%m-%d %H:%M} UTC: it is asked again then." in told.text
+    assert (
+        f"The approval ends before that, at {ends:%Y-%m-%d %H:%M} UTC: it is asked again then." in told.text
+    )
     world.clock.advance(61)
     await world.round()
     assert world.journal.state.approvals[ticket.id].state == "void"
@@ -194,7 +196,10 @@ async def test_what_a_person_undoes_waits_for_the_end_of_a_freeze_and_people_are
     assert (ticket.state, world.serves(), world.incidents()[0].state) == ("approved", "2", "verifying")
     (told,) = world.journal.state.notices.values()
     assert f"The undo of {MODEL} (approval {ticket.id}) was approved by ada, and waits" in told.text
-    assert "until 2023-11-14 23:13 UTC (end of year). It begins then, unless it is not needed any more" in told.text
+    assert (
+        "until 2023-11-14 23:13 UTC (end of year). It begins then, unless it is not needed any more"
+        in told.text
+    )
     config = world.agent._config  # pyright: ignore[reportPrivateUsage]
     world.clock.advance(3_000)
     with world.journal.reading() as unit:

@@ -173,7 +173,9 @@ def test_a_question_that_nobody_answers_expires_first() -> None:
 def test_a_freeze_hides_only_what_waits_for_its_end(
     state: str, step: str | None, steps: dict[str, Any], stuck: bool
 ) -> None:
-    world = World({"policy": Policy(freezes=(Freeze(schedule="* * * * *", lasts_h=1, reason="batch night"),))})
+    world = World(
+        {"policy": Policy(freezes=(Freeze(schedule="* * * * *", lasts_h=1, reason="batch night"),))}
+    )
     at_us = world.clock.now_us() - 60 * MIN
     _incident(world, "verifying", 90, acted_us=at_us)
     plan = _planned(world, "approved", at_us - MIN, decided_us=at_us - MIN)
