@@ -106,7 +106,7 @@ class ProfileStage:
     def process(self, record: InputRecord) -> None:
         """Take one batch of predictions or labels; one that cannot be read goes to the dead letters."""
         self.offset = record.offset
-        self._hear(record.timestamp_us)
+        self.hear(record.timestamp_us)
         try:
             batch = self._ahead.of(record) or decode(record.value, record.headers)
         except ContractError as error:
@@ -160,6 +160,14 @@ class ProfileStage:
         panes = state.event if axis == "event" else state.label
         panes.be_silent(silent_us, state.monitor_at(panes.state.watermark_us))
 
+    def hear(self, now_us: int) -> None:
+        """A record of this time comes: models that are silent while others speak are sealed as those go on."""
+        if not self._time.pass_to(now_us):
+            return
+        for state in self._models.values():
+            for axis in (state.event, state.label):
+                axis.hear(self._time.heard_us, state.monitor_at(axis.state.watermark_us))
+
     def end(self) -> None:
         """The end of a file: seal everything."""
         for state in self._models.values():
@@ -209,14 +217,6 @@ class ProfileStage:
         self._producers, self._time = self._log.restore(state, log, self._configuration, self._models)
         for model in self._models.values():
             model.event.input_offset = offset
-
-    def _hear(self, now_us: int) -> None:
-        """A record of this time comes: models that are silent while others speak are sealed as those go on."""
-        if not self._time.pass_to(now_us):
-            return
-        for state in self._models.values():
-            for axis in (state.event, state.label):
-                axis.hear(self._time.heard_us, state.monitor_at(axis.state.watermark_us))
 
     def _measure(self, record: InputRecord, batch: PredictionBatch | LabelBatch) -> None:
         version = batch.version if isinstance(batch, PredictionBatch) else None

@@ -93,6 +93,10 @@ class InProcess:
         """Let processing time pass while a partition of events is silent."""
         self._profiles[partition].tick(now_us, caught_up=True)
 
+    def hear(self, record: InputRecord) -> None:
+        """A record comes that is not looked at. See `ProfileStage.hear`."""
+        self._profiles[record.partition].hear(record.timestamp_us)
+
     def be_silent(self, partition: int, model: str, axis: str, silent_us: int, now_us: int) -> None:
         """See `ProfileStage.be_silent`."""
         self._profiles[partition].be_silent(model, axis, silent_us, now_us)

@@ -308,6 +308,7 @@ class ReplayRun:
         self.replayed.records += 1
         model = dict(record.headers).get(HEADER_MODEL, b"").decode(errors="replace")
         if self._stretch.model not in (None, model):
+            self._process.hear(record)
             return
         self._note(model, record)
         self._process.feed([record], flush_every=1 << 62)
