@@ -7,6 +7,7 @@ from deploy import actuation, pieces, policies, second_eyes, telling
 from deploy.errors import UserError
 from deploy.logs import configure_logging
 from deploy.settings import Settings
+from detectors.structs import lay_out
 
 if TYPE_CHECKING:
     # What a role does not need it does not import: ten processes start at once on a small machine.
@@ -101,6 +102,7 @@ async def _run_agent(settings: Settings) -> None:
     from streams.archive.read import ParquetArchive
     from streams.control.feed import followed
 
+    lay_out()
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)
@@ -149,6 +151,7 @@ async def _run_serving(settings: Settings) -> None:
     from serving.inference import create_inference_app
     from streams import topics
 
+    lay_out()
     homeostat.init(pieces.broker(settings))
     async with pieces.open_bus(settings, "serving") as bus:
         app = create_inference_app(
@@ -189,6 +192,7 @@ async def _run_api(settings: Settings) -> None:
     from streams.control.bus import publish_statement
     from streams.control.feed import followed
 
+    lay_out()
     clock = SystemClock()
     engine = pieces.database(settings)
     journal = SqlJournal(engine, clock)

@@ -6,6 +6,7 @@ from threading import Thread
 
 import structlog
 
+from detectors.structs import lay_out
 from streams.broker import memory
 from streams.control.configuration import Configuration
 from streams.profile.cold_store import segment_stores
@@ -42,7 +43,9 @@ def prepare() -> None:
 def run_profile(config: StreamsConfig) -> None:
     """Fold events into profiles until SIGTERM or SIGINT. Errors: see `streams.worker.runtime.run_worker`."""
     prepare()
-    run_worker(config, profile_role(config))
+    role = profile_role(config)
+    lay_out()
+    run_worker(config, role)
 
 
 def run_judge(config: StreamsConfig) -> None:
@@ -51,8 +54,10 @@ def run_judge(config: StreamsConfig) -> None:
     from streams.control.learning_loop import learn_for_ever
 
     prepare()
+    role = judge_role(config)
+    lay_out()
     Thread(target=learn_for_ever, args=(config.broker,), name="homeostat-learner", daemon=True).start()
-    run_worker(config, judge_role(config))
+    run_worker(config, role)
 
 
 def profile_role(config: StreamsConfig) -> Role:

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from detectors.structs import lay_out
 from detectors.values import Accounting, Alert, MetricPoint
 from streams.broker.group import (
     COMMIT_TIMEOUT_S,
@@ -59,6 +60,7 @@ class RecordConfig(GroupConfig):
 
 def run_record(config: RecordConfig, store: RecordStore) -> None:
     """Run until SIGTERM or SIGINT."""
+    lay_out()
     run_until_signal(lambda stop: serve_record(config, store, stop))
 
 

@@ -20,6 +20,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from detectors.structs import lay_out
 from homeostat.contract import ContractError, LabelBatch, PredictionBatch, decode
 from streams.archive.counters import ArchiveCounters
 from streams.archive.erasure import Erasures, read_erasures
@@ -77,6 +78,7 @@ def _warm_up() -> None:
     of life."""
     batch = LabelBatch.of(model="m", producer="p", sequence=0, ids=["e"], times_us=[0], values=[0.0])
     to_parquet(table_of("labels", [(batch, 0)], 0), "labels")
+    lay_out()
 
 
 async def serve_archive(config: ArchiveConfig, stop: asyncio.Event, store: Store | None = None) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from detectors.structs import lay_out
 from streams.broker.admin import ensure_topics
 from streams.broker.group import (
     KAFKA_TROUBLE,
@@ -70,6 +71,7 @@ def prepare_process() -> None:
     """Everything that is there stays: the collector need not look at it, and seldom at what comes."""
     # pyarrow imports pandas at its first array: a second that must not fall between two heartbeats.
     pa.array([0.0])
+    lay_out()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
 
