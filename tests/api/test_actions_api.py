@@ -5,6 +5,7 @@ import httpx
 from remediation.policy import Person, Policy, Rule
 from tests.api.api_world import World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 BODY = {"by": "mira", "reason": "the campaign explains it"}
 
@@ -12,7 +13,7 @@ BODY = {"by": "mira", "reason": "the campaign explains it"}
 def test_an_action_under_way_is_stopped_once(world: World, serve: Serve) -> None:
     action = world.act(world.fall_ill())
     path = f"/api/v1/actions/{action.id}/cancel"
-    with serve(world.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(world.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         for _ in range(2):
             answer = client.post(path, json=BODY)
             assert (answer.status_code, answer.json()["state"]) == (200, "awaiting_ack")
@@ -29,7 +30,7 @@ def test_only_who_may_decide_may_stop(world: World, serve: Serve) -> None:
     world.policy = Policy(people=people, rules=(Rule(roles=("owner",)),))
     action = world.act(world.fall_ill())
     path = f"/api/v1/actions/{action.id}/cancel"
-    with serve(world.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(world.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         refused = client.post(path, json=BODY)
         assert refused.status_code == 403
         assert "mira may not cancel this" in refused.json()["detail"]

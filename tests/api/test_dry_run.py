@@ -17,6 +17,7 @@ from remediation.policy import Person, Policy, Rule
 from remediation.promotion import promote
 from tests.api.api_world import MODEL, World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 WHO = {"by": "mira", "reason": "spring release"}
 
@@ -66,7 +67,7 @@ def test_a_promotion_is_only_checked(
     before = rows(real)
     with serve(real.app()) as url:
         body = {**WHO, "by": by, "version": version, "dry_run": True}
-        answer = httpx.post(f"{url}/api/v1/models/{MODEL}/promote", json=body)
+        answer = httpx.post(f"{url}/api/v1/models/{MODEL}/promote", json=body, timeout=PATIENCE_S)
     assert (answer.status_code, told in answer.text) == (status, True), answer.text
     assert rows(real) == before
 
@@ -76,13 +77,16 @@ def test_a_cancellation_is_only_checked(ill: World, serve: Serve) -> None:
     before = rows(ill)
     with serve(ill.app()) as url:
         path = f"{url}/api/v1/actions/{action.id}/cancel"
-        answer = httpx.post(path, json={**WHO, "dry_run": True})
+        answer = httpx.post(path, json={**WHO, "dry_run": True}, timeout=PATIENCE_S)
         assert (answer.status_code, answer.json()["steps"][-1]["name"]) == (200, "acknowledge")
         assert (
-            httpx.post(f"{url}/api/v1/actions/act-0/cancel", json={**WHO, "dry_run": True}).status_code == 404
+            httpx.post(
+                f"{url}/api/v1/actions/act-0/cancel", json={**WHO, "dry_run": True}, timeout=PATIENCE_S
+            ).status_code
+            == 404
         )
         assert rows(ill) == before
-        httpx.post(path, json=WHO)
+        httpx.post(path, json=WHO, timeout=PATIENCE_S)
         assert rows(ill) != before
 
 

@@ -26,6 +26,7 @@ from tests.api.channel_world import SECRET, make
 from tests.api.conftest import Serve
 from tests.api.peers import Peer
 from tests.api.slack_server import TOKEN, SlackServer
+from tests.patience import PATIENCE_S
 
 NAME = "production"
 
@@ -45,7 +46,7 @@ def named_console(ill: World, serve: Serve) -> Iterator[httpx.Client]:
     services = replace(ill.services(), environment=NAME)
     app = create_api(services)
     add_console(app, services)
-    with serve(app) as url, httpx.Client(base_url=url) as client:
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 

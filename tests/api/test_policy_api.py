@@ -14,6 +14,7 @@ from remediation.silencing import set_silence
 from remediation.values import AuditEntry
 from tests.api.api_world import MODEL, START_US, World
 from tests.api.conftest import Serve
+from tests.patience import PATIENCE_S
 
 POLICY = Policy(
     people={"mira": Person(roles=("approver",)), "otto": Person(roles=("approver",)), "ada": Person()}
@@ -34,7 +35,7 @@ def strict(ill: World, serve: Serve) -> Iterator[httpx.Client]:
         assert ticket is not None
         two = msgspec.structs.replace(ticket, quorum=2, roles=("approver",))
         assert unit.save_approval(two, expected="pending", actor="agent")
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -59,7 +60,7 @@ def test_two_must_approve(strict: httpx.Client, ill: World) -> None:
 
 def test_a_freeze_is_told(ill: World, serve: Serve) -> None:
     ill.policy = msgspec.structs.replace(POLICY, freezes=(ALWAYS,))
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         frozen = approve(client, "mira")
     assert (frozen.status_code, "release week" in frozen.json()["detail"]) == (409, True)
 
@@ -88,7 +89,7 @@ def test_no_route_changes_anything_for_who_is_not_in_the_policy(ill: World, serv
     ill.policy = msgspec.structs.replace(POLICY, operators=("approver",), break_glass=("approver",))
     names = _there(ill)
     asked: set[str] = set()
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         for method, path, fields in _changing(client):
             if path in LOOKED_AT_ELSEWHERE:
                 continue
@@ -108,7 +109,7 @@ def test_no_route_changes_anything_for_who_is_not_in_the_policy(ill: World, serv
 def test_nobody_acts_in_the_name_of_a_part_of_homeostat(ill: World, serve: Serve, name: str) -> None:
     """Also where no policy knows people, on every route that takes a name."""
     names, asked = _there(ill), 0
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         for method, path, fields in _changing(client):
             if "by" not in fields:
                 continue
@@ -132,7 +133,7 @@ def test_every_route_that_changes_something_is_in_the_audit_log(ill: World, serv
     ill.fall_ill(2)
     ill.fall_ill(3)
     tickets = {"reject": "apr-2-1", "snooze": "apr-3-1"}
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         for method, path, fields in _changing(client):
             if path in AUDITED_ELSEWHERE:
                 continue
@@ -231,7 +232,7 @@ def test_who_may_promote_is_in_the_policy(
         freezes=(msgspec.structs.replace(ALWAYS, models="frozen"),),
         break_glass=("admin",),
     )
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         body = {
             "version": "2",
             "by": by,
@@ -259,7 +260,7 @@ def test_who_may_pause_is_a_role(
     ill: World, serve: Serve, path: str, by: str, status: int, told: str
 ) -> None:
     ill.policy = msgspec.structs.replace(POLICY, operators=("approver",))
-    with serve(ill.app()) as url, httpx.Client(base_url=url) as client:
+    with serve(ill.app()) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         answer = client.post(path, json={"by": by, "reason": "an exercise"})
         paused = client.get("/api/v1/agent").json()["paused"]
     assert answer.status_code == status

@@ -77,12 +77,16 @@ async def _first_record(broker: str) -> bytes | None:
 
 
 def _register_model(registry: str) -> None:
-    created = httpx.post(f"{registry}/api/2.0/mlflow/registered-models/create", json={"name": MODEL})
+    created = httpx.post(
+        f"{registry}/api/2.0/mlflow/registered-models/create", json={"name": MODEL}, timeout=PATIENCE_S
+    )
     created.raise_for_status()
 
 
 def _registered_model(registry: str) -> str:
-    found = httpx.get(f"{registry}/api/2.0/mlflow/registered-models/get", params={"name": MODEL})
+    found = httpx.get(
+        f"{registry}/api/2.0/mlflow/registered-models/get", params={"name": MODEL}, timeout=PATIENCE_S
+    )
     return found.raise_for_status().json()["registered_model"]["name"]
 
 

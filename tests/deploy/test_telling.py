@@ -26,6 +26,7 @@ from tests.api.conftest import _served
 from tests.api.peers import Peer
 from tests.api.slack_server import SECRET, signed
 from tests.databases import migrate
+from tests.patience import PATIENCE_S
 
 POLICY = """
 channels:
@@ -95,7 +96,7 @@ async def test_clicks_are_heard_where_slack_is_set_up(tmp_path: Path) -> None:
     found = Settings(home=tmp_path, slack_signing_secret=SecretStr(SECRET))
     async with telling.hearing_clicks(found, engine, world.services(), made):
         with _served(made) as url:
-            async with httpx.AsyncClient(base_url=url) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
                 assert (await client.post("/slack/interactions", content=body)).status_code == 401
                 taken = await client.post("/slack/interactions", content=body, headers=headers)
                 assert taken.status_code == 200

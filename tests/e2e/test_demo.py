@@ -8,6 +8,7 @@ import pytest
 from pypdf import PdfReader
 
 from tests.e2e.conftest import DemoRun, homeostat
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
@@ -100,6 +101,6 @@ def test_a_second_demo_on_the_same_home_says_so(demo: DemoRun) -> None:
 
 
 def test_the_api_answers_with_problems(demo: DemoRun) -> None:
-    answer = httpx.get(f"{demo.console}/api/v1/incidents/nothing")
+    answer = httpx.get(f"{demo.console}/api/v1/incidents/nothing", timeout=PATIENCE_S)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"

@@ -8,6 +8,7 @@ import pytest
 
 from deploy.stack.lifecycle import status
 from tests.e2e.conftest import assert_nothing_runs, homeostat
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ def test_an_existing_broker_and_database_are_used(
         assert not (home / "homeostat.db").exists()
         api = found.part("api")
         assert api is not None
-        health = httpx.get(f"{api.url}/api/v1/health").json()
+        health = httpx.get(f"{api.url}/api/v1/health", timeout=PATIENCE_S).json()
         assert health["status"] == "ok"
         again = homeostat(home, "up", "--detach", env=env)
         assert again.code == 0

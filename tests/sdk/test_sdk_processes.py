@@ -41,7 +41,7 @@ def test_gunicorn_with_a_preloaded_app_loses_nothing(kafka: str, topic_prefix: s
     ) as server:
         assert server.stderr is not None
         url = next(found[0] for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
-        with httpx.Client(base_url=url) as http:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
             workers = {
                 http.get(f"/{i}", timeout=PATIENCE_S, headers={"Connection": "close"}).text for i in range(60)
             }
@@ -85,7 +85,7 @@ def test_uvicorn_that_ends_by_a_signal_loses_nothing(kafka: str, topic_prefix: s
     ) as server:
         assert server.stderr is not None
         url = next(found[0] for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
-        with httpx.Client(base_url=url) as http:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
             for i in range(10):
                 http.post("/predict", json={"id": str(i), "features": {"x": 1.0}}, timeout=PATIENCE_S)
         server.terminate()

@@ -13,6 +13,7 @@ from serving.mlflow_server import MlflowServer
 from serving.model_errors import DigestMismatch, RegistryRefused, RegistryUnreachable
 from serving.registry import MlflowRegistry
 from serving.runtime import OnnxModel
+from tests.patience import PATIENCE_S
 
 from .conftest import trained
 from .peer_server import Asked, peer_server
@@ -103,11 +104,13 @@ def test_mlflows_page_shows_metrics_parameters_and_candidates(
 ) -> None:
     card = registry.register(trained(model_name), tags={"homeostat.reason": "test"})
     api = f"{mlflow_server}/api/2.0/mlflow"
-    run = httpx.get(f"{api}/runs/get", params={"run_id": card.run_id}).json()["run"]
+    run = httpx.get(f"{api}/runs/get", params={"run_id": card.run_id}, timeout=PATIENCE_S).json()["run"]
     assert run["info"]["status"] == "FINISHED"
     assert {metric["key"] for metric in run["data"]["metrics"]} == set(card.metrics)
     assert {"key": "algorithm", "value": "LogisticRegression"} in run["data"]["params"]
-    version = httpx.get(f"{api}/model-versions/get", params={"name": model_name, "version": "1"}).json()
+    version = httpx.get(
+        f"{api}/model-versions/get", params={"name": model_name, "version": "1"}, timeout=PATIENCE_S
+    ).json()
     tags = {tag["key"]: tag["value"] for tag in version["model_version"]["tags"]}
     assert tags["homeostat.reason"] == "test"
     assert tags["homeostat.digest"] == card.digest

@@ -23,6 +23,7 @@ from serving.model_errors import DigestMismatch, KeysInvalid, SignatureRefused
 from serving.registry import SIGNATURE_TAG, MlflowRegistry
 from serving.signatures import Mode, Signatures
 from tests.databases import migrate
+from tests.patience import PATIENCE_S
 
 from .conftest import trained
 
@@ -58,7 +59,9 @@ class Server:
 
     def tags(self) -> dict[str, str]:
         asked = {"name": self.model, "version": "1"}
-        found = httpx.get(f"{self.url}/api/2.0/mlflow/model-versions/get", params=asked).json()
+        found = httpx.get(
+            f"{self.url}/api/2.0/mlflow/model-versions/get", params=asked, timeout=PATIENCE_S
+        ).json()
         return {tag["key"]: tag["value"] for tag in found["model_version"]["tags"]}
 
     def set_tag(self, name: str, value: str | None) -> None:
@@ -67,7 +70,9 @@ class Server:
         if value is None:
             httpx.request("DELETE", f"{address}/delete-tag", json=body).raise_for_status()
         else:
-            httpx.post(f"{address}/set-tag", json=body | {"value": value}).raise_for_status()
+            httpx.post(
+                f"{address}/set-tag", json=body | {"value": value}, timeout=PATIENCE_S
+            ).raise_for_status()
 
     def signature(self) -> dict[str, Any]:
         return json.loads(self.tags()[SIGNATURE_TAG])
@@ -155,7 +160,9 @@ def _moved(server: Server) -> None:
     registry = server.registry()
     registry.register(trained(server.model, seed=1), tags={})
     asked = {"name": server.model, "version": "2"}
-    found = httpx.get(f"{server.url}/api/2.0/mlflow/model-versions/get", params=asked).json()["model_version"]
+    found = httpx.get(
+        f"{server.url}/api/2.0/mlflow/model-versions/get", params=asked, timeout=PATIENCE_S
+    ).json()["model_version"]
     (text,) = [tag["value"] for tag in found["tags"] if tag["key"] == SIGNATURE_TAG]
     server.set_tag(SIGNATURE_TAG, text)
 
@@ -164,7 +171,9 @@ def _all_moved(server: Server) -> None:
     """Everything that another version's tags say: its card, its digest, its signature."""
     server.registry().register(trained(server.model, seed=2), tags={})
     asked = {"name": server.model, "version": server.registry().versions(server.model)[-1].version}
-    found = httpx.get(f"{server.url}/api/2.0/mlflow/model-versions/get", params=asked).json()["model_version"]
+    found = httpx.get(
+        f"{server.url}/api/2.0/mlflow/model-versions/get", params=asked, timeout=PATIENCE_S
+    ).json()["model_version"]
     for tag in found["tags"]:
         server.set_tag(tag["key"], tag["value"])
 
@@ -362,5 +371,7 @@ def test_a_version_whose_last_answer_was_lost_is_registered(
 def _all_versions(server: Server) -> list[str]:
     """Also those that were never finished."""
     asked = {"filter": f"name='{server.model}'"}
-    found = httpx.get(f"{server.url}/api/2.0/mlflow/model-versions/search", params=asked).json()
+    found = httpx.get(
+        f"{server.url}/api/2.0/mlflow/model-versions/search", params=asked, timeout=PATIENCE_S
+    ).json()
     return sorted(each["version"] for each in found["model_versions"])
