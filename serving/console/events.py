@@ -35,7 +35,7 @@ def create_events(services: ApiServices, render_moment: Callable[[story.Moment],
     ) -> StreamingResponse:
         again = last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 16
         start = int(last_event_id) if again and last_event_id else after
-        stream = _stream(request.app, services, render_moment, start, again=again)
+        stream = _stream(request.app, services, render_moment, start)
         return StreamingResponse(
             stream,
             media_type="text/event-stream",
@@ -46,11 +46,12 @@ def create_events(services: ApiServices, render_moment: Callable[[story.Moment],
 
 
 async def _stream(
-    app: FastAPI, services: ApiServices, render: Callable[[story.Moment], str], index: int, *, again: bool
+    app: FastAPI, services: ApiServices, render: Callable[[story.Moment], str], index: int
 ) -> AsyncGenerator[str]:
     yield "retry: 2000\n\n"
     told: set[str] = set()
-    shown = "" if again else None
+    # The page was made a moment before the stream began, or the last one ended: what changed between is told, too.
+    shown = ""
     for poll in range(_LONGEST_POLLS):
         if stopping(app):
             return
@@ -67,7 +68,7 @@ async def _stream(
                 told.add(moment.key)
                 yield _event("moment", render(moment), moment.index)
             index = max(index, moment.index or -1)
-        if shown is not None and looks != shown:
+        if looks != shown:
             yield _event("changed", "")
         shown = looks
         if poll % _BEAT_POLLS == 0:

@@ -111,6 +111,19 @@ def test_events_go_on_where_a_page_was_and_tell_each_thing_once(console: httpx.C
     assert ("changed", "") in events
 
 
+def test_what_changed_between_a_page_and_its_stream_is_told(console: httpx.Client, world: World) -> None:
+    assert console.get("/").status_code == 200
+    world.fall_ill()
+    first: list[str] = []
+    with console.stream("GET", "/console/events") as answer, closing(answer):
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                first.append(line[7:])
+            if first[-1:] == ["beat"]:
+                break
+    assert "changed" in first
+
+
 def _read(
     client: httpx.Client, world: World, plan_hash: str, headers: dict[str, str]
 ) -> list[tuple[str, str]]:

@@ -33,10 +33,13 @@ def test_segments_stay_few_and_cover_every_delta() -> None:
 def test_the_monitor_in_force_is_the_last_that_took_effect() -> None:
     configuration = Configuration()
     assert configuration.monitor("loan", 5) == Monitor(model="loan")
-    for revision, effective_us in ((1, 0), (2, 100)):
+    pane_us = 10_000_000
+    for revision, effective_us in ((1, 0), (2, pane_us + 100)):
         monitor = Monitor(model="loan", revision=revision, effective_us=effective_us)
         configuration.apply(*monitor_record(monitor))
-    assert [configuration.monitor("loan", at).revision for at in (-5, 0, 99, 100, 10**18)] == [1, 1, 1, 2, 2]
+    begins_us = 2 * pane_us
+    times_us = (-5, 0, pane_us + 100, begins_us - 1, begins_us, 10**18)
+    assert [configuration.monitor("loan", at).revision for at in times_us] == [1, 1, 1, 1, 2, 2]
     assert configuration.monitor_revision("loan", 1).revision == 1
     assert configuration.monitor_revision("loan", 7).revision == 2
 
