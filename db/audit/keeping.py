@@ -165,7 +165,7 @@ class Keeper:
                 done.append(Removed(told, leaf.action, leaf.subject, left))
 
             if dry_run:
-                with self._engine.connect() as connection:
+                with writing(self._engine) as connection:
                     write(connection)
                     connection.rollback()
                 return done[0]

@@ -3,10 +3,11 @@
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import insert, text
+from sqlalchemy.exc import OperationalError
 
 from db.audit import append
 from db.engine import reading, writing
-from db.errors import AuditError
+from db.errors import AuditError, StoreError
 from db.journal import SqlJournal
 from db.tables import ClickRow
 from remediation.actions import CANCEL, ended, with_step
@@ -163,3 +164,14 @@ def test_a_value_that_was_put_back_is_shown(log: Log) -> None:
             text("UPDATE audit_leaves SET personal = :kept, actor = 'ann' WHERE idx = 11"), {"kept": kept}
         )
     log.told(r"^Entry 11 holds a value of actor although it was redacted: it was put back")
+
+
+def test_a_dry_run_on_a_database_that_fails_is_told_in_words(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise OperationalError("SELECT 1", {}, ConnectionError("the server has gone away"))
+
+    monkeypatch.setattr("db.audit.keeping._remove", lost)
+    with pytest.raises(StoreError, match="gone away"):
+        log.keeper.redact(3, ["actor"], at_us=9, actor="dpo", reason="art. 17", dry_run=True)
