@@ -46,6 +46,8 @@ class DemoResult:
     data: str
     faults: bool
     incidents: list[IncidentResult] = field(default_factory=list[IncidentResult])
+    passed: list[str] = field(default_factory=list[str])
+    """Incidents that were over by themselves: a busy machine answers late for a moment."""
     predictions: int = 0
     requests: int = 0
     failed_requests: int = 0

@@ -40,6 +40,7 @@ class Story:
         self._first = first
         self._result = result
         self._watch = IncidentWatch(session, screen, options, scenario.model)
+        result.passed = self._watch.passed
         self._traffic = Traffic(
             session.addresses.serving,
             scenario.model,
@@ -237,7 +238,7 @@ class Story:
     async def unexpected(self) -> list[str]:
         """Incidents that nobody's fault explains."""
         page = await self._session.calls.get("/incidents")
-        expected = {each.id for each in self._result.incidents}
+        expected = {*(each.id for each in self._result.incidents), *self._result.passed}
         return [json.dumps(each["summary"]) for each in page["items"] if each["id"] not in expected]
 
 

@@ -80,3 +80,35 @@ async def test_who_decides(approve: bool, tmp_path: Path) -> None:
     assert calls.posted == ([] if approve else by_itself)
     assert ("approvals approve apr-1" in told) == approve
     assert ("Approved (by the demo" in told) != approve
+
+
+class LateFirst(Calls):
+    """Before it, one that was over by itself."""
+
+    async def get(self, path: str, **_: str) -> dict[str, Any]:
+        late = {"id": "inc-0", "version": "1", "summary": "The service is worse than usual"}
+        if path == "/incidents":
+            found = await super().get(path)
+            return {"items": [*found["items"], late]}
+        if path == "/incidents/inc-1":
+            return await super().get(path)
+        return {
+            "state": "resolved",
+            "cause": "unknown",
+            "outcome": "Every alert of version 1 was cleared before anything was done.",
+            "approvals": [],
+            "actions": [],
+        }
+
+
+async def test_an_incident_that_is_over_by_itself_is_not_the_one_that_the_demo_waits_for(
+    tmp_path: Path,
+) -> None:
+    calls, screen = LateFirst(), Screen()
+    screen.console = Console(file=io.StringIO(), width=200)
+    session = cast(Session, SimpleNamespace(calls=calls, home=tmp_path))
+    watch = IncidentWatch(session, screen, DemoOptions(approve_after_s=0.0), "m")
+    found = await watch.follow("bad release", 1_790_000_000.0)
+    assert found is not None
+    assert (found.id, watch.passed) == ("inc-1", ["inc-0"])
+    assert "It was over by itself" in cast(io.StringIO, screen.console.file).getvalue()
