@@ -233,7 +233,8 @@ class Configuration:
 
 
 def _begin_us(monitors: Sequence[Monitor]) -> list[int]:
-    """Where the first pane of each monitor begins: not before the last pane of the one before it has ended."""
+    """Where the first pane of each monitor begins: where the last pane of the one before it has ended, if the length of
+    either's panes divides the other's. Else that last pane may reach beyond it; each row still counts in one."""
     found = [one.effective_us for one in monitors[:1]]
     for pair in pairwise(monitors):
         begins_us = max(found[-1], pair[1].effective_us)
