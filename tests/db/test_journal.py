@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -17,13 +16,11 @@ from db.errors import StoreError
 from db.journal import SqlJournal
 from db.points import SqlRecordStore
 from db.tables import LeafRow
+from remediation.ports import Journal
 from remediation.silences import Link
 from remediation.values import AuditEntry, Hypothesis, Step, Vote
 from tests.db.values import action, alert, approval, desired, incident, plan, point
 from tests.patience import PATIENCE_S
-
-if TYPE_CHECKING:
-    from remediation.ports import Journal
 
 ACTOR = "agent"
 
