@@ -141,12 +141,13 @@ def count_evidence(
 def mean_evidence(
     k: int, g: int, side: int, figures: Floats, variances: Floats, few: Floats, many: Floats, moved: float
 ) -> float:
-    """Log evidence for a change of one mean that was estimated as `moved`; -inf where it is below its floor."""
-    precision, third, fourth = 0.0, 0.0, 0.0
+    """Log evidence for a change of one mean that was estimated as `moved`; -inf where it is below its floor. Rows that
+    depend on each other are as skewed and heavy in their sum as the fewer independent ones that they are worth."""
+    precision, third, fourth, inflation = 0.0, 0.0, 0.0, figures[2, k]
     for s in range(len(few)):
         if few[s, g] > 0.0 and many[s, g] > 0.0:
             m, b = 1.0 / few[s, g], 1.0 / many[s, g]
-            p = 1.0 / (variances[s, k] * figures[2, k] * (m + b))
+            p = 1.0 / (variances[s, k] * inflation * (m + b))
             precision += p
             third += p * p * p * (m * m - b * b)
             fourth += p * p * p * p * (m * m * m + b * b * b)
@@ -154,8 +155,8 @@ def mean_evidence(
         return -np.inf
     variance = 1.0 / precision
     root = math.sqrt(variance)
-    skew = figures[0, k] * third * root * root * root
-    kurtosis = figures[1, k] * fourth * variance * variance
+    skew = figures[0, k] * inflation * inflation * third * root * root * root
+    kurtosis = figures[1, k] * inflation * inflation * inflation * fourth * variance * variance
     z = corrected(moved / root, skew, kurtosis)
     narrow = log_gaussian(z, variance, _NARROW2, figures[3, k], side)
     wide = log_gaussian(z, variance, _WIDE2, figures[3, k], side)

@@ -7,6 +7,7 @@ from detectors.errors import ReferenceInvalid
 from detectors.reference import Reference, build_reference
 from detectors.sequential.baseline import build_baseline, with_baseline
 from detectors.sequential.blocks import Rows
+from detectors.sequential.kernels import mean_evidence
 from tests.detectors.sequential_parts import Stream, gaussian, specs_of
 
 
@@ -69,6 +70,19 @@ def test_independent_rows_are_taken_for_what_they_are_and_dependent_ones_too():
     assert by_column["bound"].freedom >= 20
     assert by_column["tied"].refused.startswith("rows that follow each other depend too much on each other")
     assert "would need about" in by_column["tied"].refused
+
+
+@pytest.mark.parametrize("moved", [0.5, -0.5])
+def test_dependent_rows_say_as_much_as_the_fewer_independent_ones_they_are_worth_also_of_a_skewed_score(
+    moved,
+):
+    def evidence(rows, inflation):
+        figures = np.array([[2.8], [12.0], [inflation], [0.0], [0.0]])
+        few, many = np.array([[rows]]), np.array([[50.0 * rows]])
+        return mean_evidence(0, 0, 0, figures, np.ones((1, 1)), few, many, moved)
+
+    assert evidence(300.0, 3.0) == pytest.approx(evidence(100.0, 1.0))
+    assert evidence(300.0, 3.0) != pytest.approx(evidence(300.0, 1.0))
 
 
 def test_a_dependent_stream_keeps_quiet():
