@@ -88,8 +88,9 @@ class OnlineDetector(_Compiled, frozen=True, kw_only=True):
         return ConceptState.of(self.name, memory), found
 
     def _step(self, memory: Floats, settings: Floats, pane: Pane) -> int:
-        squares = pane.squares or pane.total
-        return kernels.step(self.kernel, memory, settings, pane.count, pane.total, squares)
+        # Whole numbers would compile all steps once more.
+        count, total, squares = float(pane.count), float(pane.total), float(pane.squares or pane.total)
+        return kernels.step(self.kernel, memory, settings, count, total, squares)
 
     def _told(self, level: int, memory: Floats) -> ConceptVerdict:
         if self.kernel != kernels.GLR:
@@ -123,7 +124,7 @@ class MixtureDetector(_Compiled, frozen=True, kw_only=True):
     def _strata(self, pane: Pane) -> tuple[Floats, Floats]:
         """Counts and sums by stratum, and of panes without strata as one more."""
         if self.strata == 1:
-            return np.array([pane.count]), np.array([pane.total])
+            return np.array([pane.count], dtype=np.float64), np.array([pane.total], dtype=np.float64)
         if pane.counts:
             return np.array([*pane.counts, 0.0]), np.array([*pane.totals, 0.0])
         none = (0.0,) * self.strata

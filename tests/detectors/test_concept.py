@@ -8,12 +8,14 @@ import pytest
 from river import drift
 from scipy import stats
 
-from detectors.concept import catalogue
+from detectors.concept import catalogue, run
 from detectors.concept.adapter import Replayed
 from detectors.concept.glr import GLR_SIZE, evidence, glr
 from detectors.concept.kswin import critical_step, draw
+from detectors.concept.mixture import mixture
 from detectors.concept.outcomes import CONFIDENCE_STRATA, outcome_pane
 from detectors.concept.values import LEVELS, ConceptState, ConceptVerdict, Pane
+from detectors.concept.watch import watch
 from detectors.concept.words import sentence
 from detectors.errors import MonitorInvalid, ProfileInvalid
 from detectors.profile import Profile
@@ -134,6 +136,14 @@ def test_the_laws_of_a_detector(name):
     assert detector.update(state, Pane(count=3, total=math.nan))[1].undefined
     with pytest.raises(ProfileInvalid, match="another"):
         detector.update(ConceptState(detector="another"), panes[0])
+
+
+def test_panes_of_whole_numbers_compile_nothing_of_their_own():
+    for one, none in ((1.0, 0.0), (1, 0)):
+        for name in ("glr", "mixture", "watch"):
+            detector = getattr(catalogue, name)(**({} if name == "glr" else {"strata": 1}))
+            detector.update(detector.start(), Pane(count=one, total=none))
+    assert len(run.step.signatures) == len(mixture.signatures) == len(watch.signatures) == 1
 
 
 def test_impossible_panes_and_settings_are_named():
