@@ -98,7 +98,7 @@ def outcome(plant: Plant) -> Outcome:
     told = min((each.opened_us for each in later), default=None)
     return Outcome(
         scenario=scenario,
-        found=of_the_fault(scenario, later)[-1].cause if later else NOTHING,
+        found=said_of_the_fault(scenario, [each.cause for each in later]),
         acted=tuple(each.kind for each in actions),
         harm=tuple(harm(scenario, map(Done.of, plant.journal.state.actions.values()))),
         endless=sum(each.state not in CLOSED_INCIDENTS for each in incidents),
@@ -106,12 +106,12 @@ def outcome(plant: Plant) -> Outcome:
     )
 
 
-def of_the_fault(scenario: Scenario, later: list[Incident]) -> list[Incident]:
-    """Incidents since the fault began, without those that name the illness that was there before, where there are
-    others: both are right."""
-    if scenario.first is None:
-        return later
-    return [each for each in later if each.cause != CAUSE_OF[scenario.first[0]]] or later
+def said_of_the_fault(scenario: Scenario, causes: Sequence[str]) -> str:
+    """The last of the causes that were said since the fault began. Without those that name the illness that was there
+    before, where there are others: both are right."""
+    if scenario.first is not None:
+        causes = [each for each in causes if each != CAUSE_OF[scenario.first[0]]] or causes
+    return causes[-1] if causes else NOTHING
 
 
 def _is_about(incident: Incident, onset_us: int) -> bool:

@@ -94,8 +94,7 @@ class Player:
             await self._register("2", second, second if usual else behaviour(None, 0.0))
         await self._people.release(self._model, "1")
         await self._loaded()
-        await self._history()
-        await self._live(second_at)
+        await self._live(second_at, await self._history())
         # Nobody is alarmed because the play is over.
         await self._session.watch(replace(self._monitor(), revision=2, silence_s=0.0))
         return Played(
@@ -126,19 +125,22 @@ class Player:
 
     # -- time --------------------------------------------------------------------------------------
 
-    async def _history(self) -> None:
-        """What came before: as fast as it is answered."""
-        starts_us = time.time() * 1e6 - self._live_at * self._history_us
+    async def _history(self) -> float:
+        """What came before, as fast as it is answered; up to which moment (microseconds) it came."""
+        starts_us = until_us = time.time() * 1e6 - self._live_at * self._history_us
         for step in range(int(self._live_at * _HISTORY_STEPS)):
             at = step / _HISTORY_STEPS
             from_us = starts_us + at * self._history_us
             until_us = from_us + self._history_us / _HISTORY_STEPS
             await self._record_changes(at, int(from_us))
             await self._step(at, int(from_us), int(until_us), _HISTORY_STEPS, self._history_us)
+        return until_us
 
-    async def _live(self, second_at: float | None) -> None:
+    async def _live(self, second_at: float | None, before_us: float) -> None:
+        """From where the history ended: what is sent in the first step came while that was being sent, for nobody is
+        silent because a machine is slow."""
         at, step_s = self._live_at, self._window_us / 1e6 / _LIVE_STEPS
-        before_us, next_s = time.time() * 1e6, time.monotonic()
+        next_s = time.monotonic()
         busy, looked_at = False, at
         while at < self._scenario.onset + (_PATIENCE if busy else _AFTER):
             next_s = max(next_s + step_s, time.monotonic())

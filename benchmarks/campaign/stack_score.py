@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.campaign.scenarios import Scenario
-from benchmarks.campaign.score import NOTHING, Done, Outcome, harm
+from benchmarks.campaign.score import Done, Outcome, harm, said_of_the_fault
 from benchmarks.campaign.stack_people import APPROVER, People
 from benchmarks.campaign.stack_player import Played
 from remediation.values import CLOSED_INCIDENTS
@@ -36,7 +36,7 @@ async def judged(played: Played, people: People, window_s: float) -> Judged:
     told_us = min((_us(each["opened_at"]) for each in later), default=None)
     outcome = Outcome(
         scenario=played.scenario,
-        found=later[-1]["cause"] if later else NOTHING,
+        found=said_of_the_fault(played.scenario, [each["cause"] for each in later]),
         acted=tuple(each["kind"] for each in actions if each["incident_id"] in about),
         harm=tuple(harm(played.scenario, map(_done, actions), played.bad)),
         endless=sum(each["state"] not in CLOSED_INCIDENTS for each in incidents),

@@ -139,11 +139,11 @@ def silent_from_us(traffic: Traffic, least_s: float | None, surprise: float = SU
     It has lasted `least_s` (None: half an hour, and most of a day before a whole day was seen), so many events are
     missing that chance is out (Poisson, by the dispersion), and twice as many as in any of the last gaps: what is
     usual is measured in events that did not come, so that a night counts for little. A gap that was told excuses
-    only what begins at the same hour of the week: a weekend, and not the next outage.
+    only what begins at the same hour of another week: a weekend, and not the next outage.
     """
     known_s = AUTO_S if traffic.knows_days else UNKNOWN_S
     floor_us = traffic.last_us + int((known_s if least_s is None else least_s) * 1e6)
-    alike = [gap for gap in traffic.gaps if not gap[2] or _same_hour(gap[0], traffic.last_us)]
+    alike = [gap for gap in traffic.gaps if not gap[2] or _weeks_apart(gap[0], traffic.last_us)]
     usual = max((missed(traffic, start_us, end_us) for start_us, end_us, _ in alike), default=0.0)
     need = max(surprise * traffic.dispersion, 2 * usual) * traffic.caution
     total, at_us = 0.0, traffic.last_us
@@ -184,10 +184,10 @@ def _with_gap(traffic: Traffic, end_us: int, *, told: bool) -> tuple[tuple[int, 
     return (*traffic.gaps, (traffic.last_us, end_us, told))[-KEPT_GAPS:]
 
 
-def _same_hour(one_us: int, other_us: int) -> bool:
-    """Whether two moments are at the same hour of the week, three hours more or less."""
-    apart_us = (one_us - other_us) % _WEEK_US
-    return min(apart_us, _WEEK_US - apart_us) <= _ALIKE_US
+def _weeks_apart(one_us: int, other_us: int) -> bool:
+    """Whether two moments are at the same hour of different weeks, three hours more or less."""
+    weeks = round((other_us - one_us) / _WEEK_US)
+    return weeks != 0 and abs(other_us - one_us - weeks * _WEEK_US) <= _ALIKE_US
 
 
 def learned(traffic: Traffic, events: int, surprise: float = SURPRISE) -> tuple[Traffic, Told | None]:

@@ -114,6 +114,16 @@ def test_an_outage_is_told_once_ended_once_and_excuses_no_other() -> None:
     assert silent_from_us(traffic, None) == traffic.last_us + 1_800_000_000
 
 
+def test_a_second_outage_within_the_hour_is_told_as_soon_as_the_first() -> None:
+    traffic, _ = run(lambda _: 500.0, 14)
+    outage_us = traffic.next_us
+    traffic, told = run(
+        lambda slot_us: 0.0 if slot_us < outage_us + HOUR_US else 500.0, 1.2 / 24, 5, traffic=traffic
+    )
+    assert [one.state for one in told] == ["firing", "cleared"]
+    assert silent_from_us(traffic, None) == traffic.last_us + 1_800_000_000
+
+
 def test_steady_streams_tell_nothing() -> None:
     told = [one for seed in range(40) for one in run(lambda _: 40.0, 10, seed, bursts=0.1)[1]]
     assert told == []

@@ -8,8 +8,7 @@ import pytest
 from benchmarks.campaign.__main__ import main
 from benchmarks.campaign.plant import play
 from benchmarks.campaign.scenarios import CAUSE_OF, Fault, Scenario, scenarios
-from benchmarks.campaign.score import confusion, of_the_fault, outcome, wilson
-from remediation.values import Incident
+from benchmarks.campaign.score import NOTHING, confusion, outcome, said_of_the_fault, wilson
 
 ONSET = 6.0
 
@@ -47,14 +46,12 @@ def test_scenarios_are_the_same_for_the_same_seed_and_every_fourth_is_a_control(
 
 
 def test_a_diagnosis_of_what_was_ill_before_counts_only_where_it_is_the_only_one() -> None:
-    shift, service = (
-        Incident(id=cause, model="loan", version="1", cause=cause, change_us=0, opened_us=0)
-        for cause in ("population_shift", "serving_problem")
-    )
     ill_before = replace(scenario("shift_with_loss"), first=("latency", ONSET - 2))
-    assert of_the_fault(ill_before, [shift, service]) == [shift]
-    assert of_the_fault(ill_before, [service]) == [service]
-    assert of_the_fault(scenario("shift_with_loss"), [shift, service]) == [shift, service]
+    both = ["population_shift", "serving_problem"]
+    assert said_of_the_fault(ill_before, both) == "population_shift"
+    assert said_of_the_fault(ill_before, both[1:]) == "serving_problem"
+    assert said_of_the_fault(scenario("shift_with_loss"), both) == "serving_problem"
+    assert said_of_the_fault(ill_before, []) == NOTHING
 
 
 def test_a_share_has_an_interval_and_mistakes_have_a_table() -> None:
