@@ -102,6 +102,7 @@ class ModelState:
             said = answers(said, batch.class_scores)
         panes = self.table.pane_codes(times_us, span_us, _us(monitor.pane_s))
         series = self.series.of(batch, monitor.segments)
+        self.series.tell_crowded(self.model, monitor.spread)
         admission = self.table.admit(
             Predicted(batch.keys, times_us, said, batch.scores, series, panes),
             self.series.versions,

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from homeostat.contract import PredictionBatch
 from streams.profile.id_table import MAX_SERIES
+
+_log = structlog.get_logger()
 
 Codes = npt.NDArray[np.uint16]
 
@@ -28,6 +31,7 @@ class SeriesCodes:
 
     def __init__(self, known: Sequence[tuple[str, Sequence[str]]] = ()) -> None:
         self.known: list[tuple[str, tuple[str, ...]]] = []
+        self._crowded: dict[str, bool] = {}
         self.versions: Codes = np.zeros(0, dtype=np.uint16)
         self._codes: dict[tuple[str, tuple[str, ...]], int] = {}
         self._numbers: dict[str, int] = {}
@@ -65,6 +69,20 @@ class SeriesCodes:
         """The version of a code."""
         return self.known[code][0]
 
+    def tell_crowded(self, model: str, spread: int) -> None:
+        """Warn, once, of columns that have more values than are told apart."""
+        for column in [column for column, told in self._crowded.items() if not told]:
+            self._crowded[column] = True
+            _log.warning(
+                "A segment column has more values than are told apart; the others count together as `(other)`. The "
+                "first ones to come are told apart, in each partition by itself: where the model is spread, a value "
+                "may be among them in one and not in another. Watch a column with fewer values, or put some together.",
+                model=model,
+                column=column,
+                told_apart=MAX_SEGMENT_VALUES,
+                spread=spread,
+            )
+
     def __iter__(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         return iter(self.known)
 
@@ -81,7 +99,8 @@ class SeriesCodes:
             label = f"{name}={values[place]}"
             if label not in known and len(known) >= MAX_SEGMENT_VALUES:
                 label = f"{name}={OTHER}"
-            else:
+                self._crowded.setdefault(name, False)
+            elif values[place] != OTHER:
                 known.add(label)
             labels[place] = label
         return labels, indices

@@ -5,6 +5,7 @@ import dataclasses
 import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from detectors.profile import Profile
 from detectors.reference import build_reference
@@ -152,6 +153,12 @@ def test_segments_survive_a_restart_and_stay_few() -> None:
     labels = [codes.segments(code)[1] for code in found.tolist()]
     assert labels[:MAX_SEGMENT_VALUES] == [f"plan={value}" for value in values[:MAX_SEGMENT_VALUES]]
     assert set(labels[MAX_SEGMENT_VALUES:]) == {"plan=(other)"}
+    with capture_logs() as logs:
+        for _ in range(2):
+            codes.tell_crowded("loan", 2)
+    assert [(one["column"], one["told_apart"], one["spread"]) for one in logs] == [
+        ("plan", MAX_SEGMENT_VALUES, 2)
+    ]
     again = SeriesCodes(list(codes))
     assert np.asarray(again.of(batch, ("plan",))).tolist() == found.tolist()
     assert list(again) == list(codes)
@@ -223,3 +230,21 @@ def test_classes_come_by_name() -> None:
     assert not letters
     profile = Profile.from_bytes(reference, panes["all", "event", 0].profile)
     assert profile.labelled == 100
+
+
+def test_a_value_that_is_called_as_the_others_are_takes_no_place_of_one() -> None:
+    """Whatever a restart finds, as many values are told apart."""
+    values = ["(other)", *(f"v{number}" for number in range(MAX_SEGMENT_VALUES))]
+    batch = PredictionBatch.of(
+        model="loan",
+        version="1",
+        producer="p",
+        sequence=0,
+        ids=values,
+        times_us=np.full(len(values), START_US),
+        predictions=np.zeros(len(values)),
+        segments={"plan": values},
+    )
+    codes = SeriesCodes()
+    found = np.asarray(codes.of(batch, ("plan",)))
+    assert [codes.segments(code)[1] for code in found.tolist()] == [f"plan={value}" for value in values]

@@ -8,6 +8,7 @@ import pytest
 
 from detectors.values import PaneSnapshot
 from streams.control.configuration import Configuration
+from streams.profile.log_time import LogTime
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord, Snapshot
 from streams.times import IDLE_US, NEVER_US
@@ -97,6 +98,38 @@ def test_what_was_held_back_by_an_outage_makes_nobody_idle() -> None:
     log.send(HEARD, 60)
     log.send(HEARD, 61)
     assert not log.idle()
+
+
+@pytest.mark.parametrize("jump_s", [90, 3_600])
+def test_a_clock_that_was_ahead_for_a_moment_delays_nothing(jump_s: int) -> None:
+    """The broker's clock jumps and is put right: the log goes on where it was before."""
+    log = Log()
+    log.send(SILENT, 0)
+    for at_s in (1, jump_s, 2):
+        log.send(HEARD, at_s)
+    assert not log.idle()
+    log.crash()
+    log.send(HEARD, 3)
+    assert not log.idle()
+    for second in range(4, 2 * IDLE_S):
+        log.send(HEARD, second)
+    assert log.idle()
+
+
+@pytest.mark.parametrize("behind_s", [0.3, 20, 3_600])
+def test_two_clocks_that_take_turns_are_not_heard_twice(behind_s: float) -> None:
+    time, seconds = LogTime(), 100
+    for step in range(10 * seconds):
+        at_us = START_US + step * SECOND_US // 10
+        time.pass_to(at_us - (round(behind_s * SECOND_US) if step % 2 else 0))
+    assert 0.9 * seconds * SECOND_US < time.heard_us <= seconds * SECOND_US
+
+
+def test_a_clock_that_goes_back_twice_is_followed() -> None:
+    time = LogTime()
+    for at_s in (0, 1, 7_200, 3_600, *range(2, 12)):
+        time.pass_to(START_US + at_s * SECOND_US)
+    assert time.heard_us == 11 * SECOND_US
 
 
 def test_a_model_that_speaks_now_and_then_is_not_idle() -> None:
