@@ -108,7 +108,9 @@ def decide(
         if policy is not None and policy.knows_people:
             name = policy.who(identity or by, channel)
             said = said._replace(by=name or by)
-            refusal = _not_entitled(policy, approval, said, name) or _of_their_own(unit, policy, plan, said)
+            refusal = _not_entitled(policy, approval, said, name) or _of_their_own(
+                unit, policy, plan, said, approval.roles
+            )
             if refusal is not None:
                 return Decision(result=Result.FORBIDDEN, sentence=refusal, approval=approval)
         if break_glass and policy is not None and not policy.break_glass:
@@ -229,11 +231,11 @@ def _not_entitled(policy: Policy, approval: Approval, said: _Said, name: str | N
     return f"{name} may not decide this: it needs one of the roles {', '.join(roles)} ({who}). Nothing was decided."
 
 
-def _of_their_own(unit: Unit, policy: Policy, plan: Plan, said: _Said) -> str | None:
+def _of_their_own(unit: Unit, policy: Policy, plan: Plan, said: _Said, roles: tuple[str, ...]) -> str | None:
     """Why this person may not consent to what becomes of their own release; None where they may."""
     if said.decision == "reject" or said.break_glass or policy.rule(plan).self_approval:
         return None
-    return own_release.refusal(unit, policy, plan, said.by)
+    return own_release.refusal(unit, policy, plan, said.by, roles)
 
 
 def _with_standing_votes(approval: Approval, policy: Policy | None) -> Approval:

@@ -84,8 +84,10 @@ class Executor:
         if name == "collect":
             return _LABELS_S
         step = actions.step_of(action, name)
-        waited_us = self._parts.clock.now_us() - step.at_us if step else 0
-        return min(waited_us / 1e7, _LONGEST_LOOK_S)
+        if step is None:
+            # Nothing of it has begun: it waits for the end of a freeze.
+            return _LONGEST_LOOK_S
+        return min((self._parts.clock.now_us() - step.at_us) / 1e7, _LONGEST_LOOK_S)
 
     async def _try_again(self, action: Action, name: str, plan: Plan, reason: str) -> float:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from remediation import actions, approvals, families, freezing, incidents, limits
+from remediation import actions, approvals, delays, families, freezing, incidents, limits
 from remediation.clock import seconds
 from remediation.config import AgentConfig
 from remediation.diagnosing import Diagnosing
@@ -252,6 +252,8 @@ class Lifecycle:
             why = f"it was approved, and may not start: {refused.reason}"
             if approvals.settle(unit, approval, "void", now_us=now_us, reason=why):
                 incidents.move(unit, incident, to="open", why=why)
+        else:
+            delays.tell(unit, plan, approval, refused.reason, now_us)
 
     def _expired(self, unit: Unit, incident: Incident, plan: Plan, now_us: int) -> None:
         outcome = f"Nobody decided about the {plan.action} within {self.config.approval_ttl_s:g} s."

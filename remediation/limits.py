@@ -60,9 +60,8 @@ def refusal(unit: Reader, plan: Plan, limits: Limits, *, now_us: int) -> Refusal
 
 def held_up(unit: Reader, model: str, limits: Limits) -> str | None:
     """Why no action of a model may start for now, whatever it is; None when one may."""
-    paused = unit.switch(PAUSE)
-    if paused is not None and paused.on:
-        return f"{paused.by} has paused all actions: {paused.reason}"
+    if (paused := paused_by(unit)) is not None:
+        return paused
     running = unit.actions(states=actions.RUNNING, limit=_MOST)
     own = next((each for each in running if each.model == model), None)
     if own is not None:
@@ -70,6 +69,14 @@ def held_up(unit: Reader, model: str, limits: Limits) -> str | None:
     if len(running) >= limits.at_once:
         return f"{len(running)} actions are under way, and {limits.at_once} may be at once"
     return None
+
+
+def paused_by(unit: Reader) -> str | None:
+    """Who has paused all actions, and why; None where nobody has."""
+    paused = unit.switch(PAUSE)
+    return (
+        f"{paused.by} has paused all actions: {paused.reason}" if paused is not None and paused.on else None
+    )
 
 
 def start(unit: Unit, plan: Plan, action: Action, limits: Limits, *, actor: str) -> Refusal | None:

@@ -1,12 +1,12 @@
 """What people are told once, beside tickets and the ends of incidents: a step that is overdue, a silence that ended
 while its alert burns, an illness that nobody has taken up, an incident that grew, something turned on
-that could not be turned off, what was approved and waits for the end of a freeze."""
+that could not be turned off, what was decided and waits for the end of a freeze, or for a limit."""
 
 from typing import Literal
 
 from detectors.values import Value
 
-NoticeKind = Literal["overdue", "silence_over", "still_burning", "grown", "cleanup_failed", "frozen"]
+NoticeKind = Literal["overdue", "silence_over", "still_burning", "grown", "cleanup_failed", "frozen", "held"]
 
 AUDITED_AS: dict[NoticeKind, str] = {
     "overdue": "watchdog.overdue",
@@ -15,6 +15,7 @@ AUDITED_AS: dict[NoticeKind, str] = {
     "grown": "incident.grown",
     "cleanup_failed": "cleanup.failed",
     "frozen": "approval.frozen",
+    "held": "approval.held",
 }
 """What the audit log calls them."""
 

@@ -1,5 +1,7 @@
 """Whose release it is that a plan is about: who released a version does not judge what becomes of it."""
 
+from collections.abc import Sequence
+
 from remediation.changes import NEAR_S, near
 from remediation.clock import seconds
 from remediation.policy import Policy
@@ -7,13 +9,13 @@ from remediation.ports import Reader
 from remediation.values import Plan
 
 
-def refusal(unit: Reader, policy: Policy, plan: Plan, by: str) -> str | None:
+def refusal(unit: Reader, policy: Policy, plan: Plan, by: str, roles: Sequence[str]) -> str | None:
     """Why `by`, a name of the policy, may not consent to `plan` where its rule allows no self-approval; None where they
-    may."""
+    may. `roles`: one of them is needed to decide the plan's ticket."""
     did = _released(unit, plan, by) or _reported(unit, policy, plan, by)
     if did is None:
         return None
-    others = [name for name in policy.entitled(policy.rule(plan).roles) if name != by]
+    others = [name for name in policy.entitled(roles) if name != by]
     return (
         f"{did} and may not approve what becomes of it (self_approval is false); {', '.join(others) or 'nobody'} may. "
         "Nothing was decided."

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import structlog
 
 from detectors.values import Value
-from remediation import actions, limits
+from remediation import actions, freezing, limits
 from remediation.actuation import allowed_s
 from remediation.approvals import freeze_of
 from remediation.clock import US_PER_S, seconds
@@ -56,7 +56,10 @@ def overdue(unit: Reader, *, now_us: int, config: AgentConfig) -> list[Notice]:
     for incident in unit.incidents(states=OPEN_STATES, limit=_MOST):
         due = _due(unit, incident, config)
         late = due is not None and now_us - due.at_us >= seconds(OVERDUE_S)
-        if due is not None and late and not _frozen(unit, incident, config, now_us):
+        frozen = late and (
+            _frozen(unit, incident, config, now_us) or _held_in_freeze(unit, incident, config, now_us)
+        )
+        if due is not None and late and not frozen:
             found.append(_stuck(incident, due, now_us))
     return found
 
@@ -196,6 +199,20 @@ def _frozen(unit: Reader, incident: Incident, config: AgentConfig, now_us: int) 
         return False
     moments = (now_us, now_us - seconds(OVERDUE_S))
     return any(freeze_of(config.policy, plan, newest, at_us) for at_us in moments)
+
+
+def _held_in_freeze(unit: Reader, incident: Incident, config: AgentConfig, now_us: int) -> bool:
+    """Whether an action under way waits for the end of a freeze, or that has only just come."""
+    if incident.state != "executing":
+        return False
+    moments = (now_us, now_us - seconds(OVERDUE_S))
+    found = [(each, unit.plan(each.plan_id)) for each in unit.actions(incident_id=incident.id)]
+    return any(
+        freezing.keeps(unit, config.policy, action, plan, at_us)
+        for action, plan in found
+        if plan is not None
+        for at_us in moments
+    )
 
 
 def _movements(incident: Incident, tickets: Sequence[Approval], taken: Sequence[Action]) -> Iterator[int]:

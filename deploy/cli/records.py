@@ -161,7 +161,8 @@ def approvals_list(
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List approval tickets, newest first. What is asked is cut where the terminal ends, not in a pipe or `--json`.
+    """List approval tickets, newest first, and what an approved plan waits for, where it does. What is asked is cut
+    where the terminal ends, not in a pipe or `--json`.
 
     Example: `homeostat approvals list --state pending`
     """
@@ -172,8 +173,11 @@ def approvals_list(
         "asked": "requested_at",
         "expires": "expires_at",
         "decided by": "decided_by",
+        "waits for": "waits_for",
         "what is asked": "asks",
     }
+    if not any(each["waits_for"] for each in answer["items"]):
+        del columns["waits for"]
     _show(answer, as_json, columns, cut="what is asked")
 
 

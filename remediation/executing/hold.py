@@ -25,23 +25,25 @@ _Settled = tuple[Literal["void", "expired"], str]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What one look has shown. `question`: what people are asked about it, if they are."""
+    """What one look has shown. `question`: what people are asked about it, if they are; `frozen`: no further share of
+    the traffic now."""
 
     action: Action
     desired: Desired
     verdict: Verdict
     question: Question | None
     patience_us: int
+    frozen: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What follows from a look, and what becomes of the ticket that waits, with the reason. `frozen`: it waits for the
-    end of a freeze."""
+    """What follows from a look, and what becomes of the ticket that waits, with the reason. `frozen`: what waits for
+    the end of a freeze."""
 
     next: Literal["go on", "fail", "wait", "ask"]
     why: str
-    frozen: bool = False
+    frozen: Literal["undo", "next share"] | None = None
     settled: _Settled | None = None
 
 
@@ -71,7 +73,10 @@ class Hold:
         with self._parts.journal.reading() as unit:
             seen = self._seen(unit, name, action_id, plan)
         found = self._found(name, plan, seen)
-        if found.next != "wait" or found.settled is not None or found.frozen:
+        if found.next == "go on" and seen.frozen:
+            # Proof may be lost before the freeze is over: whoever was asked can still answer.
+            found = _Found("wait", found.why, frozen="next share")
+        if found.next != "wait" or found.settled is not None or found.frozen is not None:
             self._write(name, action_id, plan, seen, found)
         # What was written of the ticket stays also when the step does not go on.
         if found.next == "fail":
@@ -90,6 +95,7 @@ class Hold:
             verdict=self._verdict(unit, incident, desired, plan),
             question=asked(unit, action, step=name),
             patience_us=patience_us(unit.alerts(plan.incident_id), required(plan, self._parts.config)),
+            frozen=self._is_frozen(unit, plan),
         )
 
     def _verdict(self, unit: Reader, incident: Incident, desired: Desired, plan: Plan) -> Verdict:
@@ -123,8 +129,8 @@ class Hold:
             return _Found("go on", why)
         if ticket is not None and ticket.state == "approved":
             why = f"{ticket.decided_by} decided to undo it{said}, {known_as}: {verdict.sentence}"
-            if self._frozen(seen):
-                return _Found("wait", why, frozen=True)
+            if self._undo_waits(seen):
+                return _Found("wait", why, frozen="undo")
             return _Found("fail", why)
         held_us, hold_us = self._held_us(name, seen.action), seconds(controls(plan).hold_s)
         if known is not None and held_us >= hold_us:
@@ -137,22 +143,27 @@ class Hold:
         if ticket.state != "pending" or self._parts.clock.now_us() >= ticket.expires_us:
             nobody = f"{verdict.sentence}; nobody said whether to go on or to undo it"
             expired: _Settled = ("expired", "nobody decided in time")
-            if self._frozen(seen):
-                return _Found("wait", nobody, frozen=True, settled=expired)
+            if self._undo_waits(seen):
+                return _Found("wait", nobody, frozen="undo", settled=expired)
             return _Found("fail", nobody, settled=expired)
         return _Found("wait", verdict.sentence, settled=known)
 
-    def _frozen(self, seen: _Seen) -> bool:
+    def _undo_waits(self, seen: _Seen) -> bool:
         """Whether the undo of what is not proven to be ill waits for the end of a freeze."""
         if seen.question is None:
             return False
         policy, now_us = self._parts.config.policy, self._parts.clock.now_us()
         return approvals.freeze_of(policy, seen.question.plan, seen.question.ticket, now_us) is not None
 
+    def _is_frozen(self, unit: Reader, plan: Plan) -> bool:
+        """After a shadow no answer changes, and what comes next asks for itself."""
+        policy, now_us = self._parts.config.policy, self._parts.clock.now_us()
+        return plan.action == "shift_traffic" and freezing.in_force(unit, policy, plan, now_us) is not None
+
     def _write(self, name: str, action_id: str, plan: Plan, seen: _Seen, found: _Found) -> None:
         """Write what follows, where the world is still the one that was looked at. Raises `NotYet` where somebody has
         answered meanwhile: then that counts."""
-        ledger, now_us = self._parts.ledger, self._parts.clock.now_us()
+        ledger, now_us, policy = self._parts.ledger, self._parts.clock.now_us(), self._parts.config.policy
         with self._parts.journal.transaction() as unit:
             action = ledger.held(unit, action_id)
             own_desired(unit, action, plan)
@@ -162,13 +173,21 @@ class Hold:
             if found.settled is not None and waits is not None and waits.state == "pending":
                 state, reason = found.settled
                 approvals.settle(unit, waits, state, now_us=now_us, reason=reason)
-            if found.frozen and seen.question is not None:
+            if found.frozen == "undo" and seen.question is not None:
                 about = unit.approval(seen.question.ticket.id) or seen.question.ticket
-                freezing.waits(unit, self._parts.config.policy, seen.question.plan, about, now_us)
+                freezing.waits(unit, policy, seen.question.plan, about, now_us)
+            elif found.frozen == "next share" and freezing.holds(unit, policy, action, plan, name, now_us):
+                self._note(unit, name, action, f"{freezing.WAITS}: {found.why}")
             if found.next == "go on":
                 self._go_on(unit, name, action, plan, found.why)
             elif found.next == "ask":
                 self._ask(unit, name, action, plan, seen.desired, found.why)
+
+    def _note(self, unit: Unit, name: str, action: Action, why: str) -> None:
+        """Why the step waits, in its record, which every look would otherwise write again."""
+        step = actions.step_of(action, name)
+        if step is None or not step.detail.startswith(freezing.WAITS):
+            self._parts.ledger.save(unit, action, self._parts.ledger.stepped(action, name, "intended", why))
 
     def _go_on(self, unit: Unit, name: str, action: Action, plan: Plan, why: str) -> None:
         done, now_us = self._parts.ledger.stepped(action, name, "done", why), self._parts.clock.now_us()

@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from remediation.approvals import Decision, Result, Verdict
-from remediation.values import ApprovalState
+from remediation.ports import Reader
+from remediation.values import Approval, ApprovalState
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.bodies import DecisionIn, RejectionIn, SnoozeIn
 from serving.api.problems import Problem
@@ -30,8 +31,7 @@ def list_approvals(
     with services.journal.reading() as unit:
         before = opened(cursor, unit.approval)
         items = unit.approvals(state=state, incident_id=incident_id, before=before, limit=limit + 1)
-        plans = [unit.plan(each.plan_id) for each in items[:limit]]
-    shown = [AskedOut.about(each, plan) for each, plan in zip(items[:limit], plans, strict=True)]
+        shown = [_asked(services, unit, each) for each in items[:limit]]
     return Page(items=shown, next_cursor=next_cursor(items, limit, lambda each: each.id))
 
 
@@ -42,11 +42,17 @@ def show_approval(services: Services, approval_id: Identifier) -> ApprovalDetail
         approval = found(unit.approval(approval_id), "approval", approval_id)
         plan = unit.plan(approval.plan_id)
         incident = unit.incident(approval.incident_id)
+        asked = _asked(services, unit, approval)
     return ApprovalDetail(
-        **AskedOut.about(approval, plan).model_dump(),
+        **asked.model_dump(),
         plan=PlanOut.of(plan) if plan else None,
         incident=IncidentOut.of(incident) if incident else None,
     )
+
+
+def _asked(services: ApiServices, unit: Reader, approval: Approval) -> AskedOut:
+    plan = unit.plan(approval.plan_id)
+    return AskedOut.about(approval, plan, services.delay(unit, plan, approval))
 
 
 _CONFLICT: dict[int | str, dict[str, Any]] = {

@@ -65,7 +65,10 @@ def show_incident(services: Services, incident_id: Identifier) -> IncidentDetail
             **IncidentOut.of(incident).model_dump(),
             alerts=[AlertOut.of(each) for each in alerts],
             plans=[PlanOut.of(each) for each in plans],
-            approvals=[AskedOut.about(each, planned.get(each.plan_id)) for each in approvals],
+            approvals=[
+                AskedOut.about(each, plan, services.delay(unit, plan, each))
+                for each, plan in ((each, planned.get(each.plan_id)) for each in approvals)
+            ],
             actions=[ActionOut.of(each) for each in actions],
             timeline=_timeline(alerts, story.entries(unit, incident, plans, approvals, actions)),
         )

@@ -121,14 +121,16 @@ class ApprovalOut(BaseModel):
 
 
 class AskedOut(ApprovalOut):
-    """A ticket, and what it `asks`: its plan in a sentence."""
+    """A ticket, and what it `asks`: its plan in a sentence; `waits_for`: what keeps its decision from being done."""
 
     asks: str
+    waits_for: str | None = None
 
     @classmethod
-    def about(cls, value: Approval, plan: Plan | None) -> "AskedOut":
+    def about(cls, value: Approval, plan: Plan | None, waits_for: str | None = None) -> "AskedOut":
         """From the ticket and its plan."""
-        return cls(**ApprovalOut.of(value).model_dump(), asks="" if plan is None else headline(plan))
+        asks = "" if plan is None else headline(plan)
+        return cls(**ApprovalOut.of(value).model_dump(), asks=asks, waits_for=waits_for)
 
 
 class PlanOut(BaseModel):

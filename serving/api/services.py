@@ -8,6 +8,7 @@ from db.audit.proofs import Proofs
 from db.audit.verify import VerifyReport
 from db.points import SqlRecordStore
 from detectors.sequential.hearing import Saying, Statement
+from remediation import delays
 from remediation.approvals import Decision, Verdict
 from remediation.changes import Change
 from remediation.limits import Limits
@@ -18,7 +19,7 @@ from remediation.ports import Clock, Journal, Reader, Registry
 from remediation.silences import Matcher, Silence
 from remediation.silencing import Told
 from remediation.switches import Switch
-from remediation.values import Action, Desired
+from remediation.values import Action, Approval, Desired, Plan
 
 
 class Decide(Protocol):
@@ -138,3 +139,9 @@ class ApiServices:
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     environment: str = ""
+
+    def delay(self, unit: Reader, plan: Plan | None, approval: Approval) -> str | None:
+        """What keeps the decision of a ticket from being carried out now (see `remediation.delays.why`)."""
+        return (
+            delays.why(unit, self.policy, plan, approval, self.clock.now_us()) if plan is not None else None
+        )

@@ -84,11 +84,11 @@ class SilenceLine:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The first page."""
+    """The first page. `decided`: with what keeps a decision from being carried out."""
 
     models: Sequence[ModelCard]
     tickets: Sequence[Ticket]
-    decided: Sequence[Approval]
+    decided: Sequence[tuple[Approval, str | None]]
     incidents: Sequence[Incident]
     moments: Sequence[story.Moment]
     last_index: int
@@ -97,7 +97,8 @@ class Overview:
 @dataclass(frozen=True, slots=True)
 class IncidentView:
     """Everything about one incident. `explained`: for the id of an alert, the one that explains it; `running`: actions
-    under way, with the step in which a person asked to stop them."""
+    under way, with the step in which a person asked to stop them; `delays`: by the id of a ticket, what its
+    decision waits for."""
 
     incident: Incident
     alerts: Sequence[Alert]
@@ -107,6 +108,7 @@ class IncidentView:
     tickets: Sequence[Ticket]
     charts: Sequence[Chart]
     moments: Sequence[story.Moment]
+    delays: Mapping[str, str | None]
 
 
 def silences(services: ApiServices) -> list[SilenceLine]:
@@ -148,7 +150,7 @@ def overview(services: ApiServices) -> Overview:
         return Overview(
             models=[_model_card(services.records, unit, name) for name in names],
             tickets=[ticket for each in waiting if (ticket := _ticket(unit, each)) is not None],
-            decided=decided,
+            decided=[(each, services.delay(unit, unit.plan(each.plan_id), each)) for each in decided],
             incidents=unit.incidents(limit=8),
             moments=story.told(entries, services.records.alerts(limit=_MOMENTS))[:_MOMENTS],
             last_index=max((entry.index or 0 for entry in entries), default=-1),
@@ -165,6 +167,8 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
         approvals, actions = unit.approvals(incident_id=incident_id), unit.actions(incident_id=incident_id)
         entries = story.entries(unit, incident, plans, approvals, actions)
         tickets = [_ticket(unit, each) for each in approvals if each.state == "pending"]
+        planned = {each.id: each for each in plans}
+        delays = {each.id: services.delay(unit, planned.get(each.plan_id), each) for each in approvals}
     return IncidentView(
         incident=incident,
         alerts=alerts,
@@ -181,6 +185,7 @@ def incident_view(services: ApiServices, incident_id: str) -> IncidentView | Non
         tickets=[ticket for ticket in tickets if ticket is not None],
         charts=_incident_charts(services, incident),
         moments=story.told(entries, alerts)[::-1],
+        delays=delays,
     )
 
 

@@ -2,12 +2,15 @@
 
 from threading import Event
 
+import httpx
 import pytest
 
 from serving.api import models
+from serving.console import add_console
 from tests.api.api_world import MODEL, World
 from tests.api.conftest import Serve
 from tests.api.test_agent_api import run
+from tests.patience import PATIENCE_S
 
 
 def test_the_list_of_tickets_says_what_is_asked(
@@ -20,6 +23,28 @@ def test_the_list_of_tickets_says_what_is_asked(
     assert titles.split("  ")[0] == "id"
     assert ticket.rstrip().endswith("Roll back credit-risk from version 2 to 1")
     assert "2026-11-18 12:06:40 UTC" in ticket
+
+
+def test_the_list_of_tickets_says_what_an_approved_plan_waits_for(
+    ill: World, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = ill.app()
+    add_console(app, ill.services())
+    with serve(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        monkeypatch.setenv("HOMEOSTAT_API_URL", url)
+        before = run("approvals", "list")
+        assert run("agent", "pause", "--reason", "migration", "--by", "ada").returncode == 0
+        assert client.post("/api/v1/approvals/apr-1-1/approve", json={"by": "mira"}).status_code == 200
+        listed, page = run("approvals", "list"), client.get("/").text
+        detail = client.get("/api/v1/approvals/apr-1-1").json()
+        incident = client.get(f"/api/v1/incidents/{detail['incident_id']}").json()
+        own_page = client.get(f"/incidents/{detail['incident_id']}").text
+    assert "waits for" not in before.stdout
+    assert "ada has paused all actions: migration" in listed.stdout
+    assert detail["waits_for"] == "ada has paused all actions: migration"
+    assert [each["waits_for"] for each in incident["approvals"]] == [detail["waits_for"]]
+    assert "Waits: ada has paused all actions: migration." in page
+    assert "Waits: ada has paused all actions: migration." in own_page
 
 
 def test_the_list_of_models_says_what_never_served(

@@ -94,6 +94,15 @@ def test_who_released_a_version_does_not_approve_what_becomes_of_it() -> None:
     assert (desk.say("otto"), desk.state) == (Result.DONE, "approved")
 
 
+def test_who_else_may_are_those_with_the_roles_of_the_ticket() -> None:
+    """A playbook's step may ask for others than the rule of the policy does."""
+    desk = released_by("otto")
+    ticket = msgspec.structs.replace(desk.ticket, roles=("admin",))
+    desk.journal.state.approvals[ticket.id] = ticket
+    assert desk.say("otto") is Result.FORBIDDEN
+    assert "; nobody may. Nothing was decided." in desk.sentence
+
+
 def test_who_released_a_version_may_reject_and_break_the_glass() -> None:
     assert released_by("mira").say("mira", "reject") is Result.DONE
     assert released_by("otto").say("otto", break_glass=True) is Result.DONE
