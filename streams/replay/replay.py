@@ -329,14 +329,15 @@ class ReplayRun:
 
     def _pass_silence(self, record: InputRecord) -> None:
         """Where the live worker said that a model was idle, it had sealed its panes: so does this one, as far as it
-        told then."""
+        told then. A worker that was behind said it later, when the model may have spoken again: it had found that by
+        the log, as this one does by itself."""
         partition = record.partition
         self._now_us[partition] = now_us = max(record.timestamp_us, self._now_us.get(partition, 0))
         told, due = self._silences.get(partition), list[tuple[Silence, int]]()
         while told and told[0].at_us <= now_us + _SLACK_US:
             silence = told.popleft()
             last_us = self._last_us.get((partition, silence.model, silence.axis))
-            if last_us is not None and silence.at_us > last_us:
+            if last_us is not None and silence.at_us - last_us > max(0, self._idle_us(silence) - _SLACK_US):
                 due.append((silence, last_us))
         if not due:
             return
@@ -350,10 +351,17 @@ class ReplayRun:
         """How long a silence had lasted when it was told: at least what makes a model idle and what carried its
         seals beyond its newest event, at most the broker's time since its last record; in between, how far
         the source said that it had been carried, when it woke up."""
-        newest_us = self._newest_us.get((silence.model, silence.axis), silence.sealed_us)
-        idle_s = self._configuration.monitor(silence.model, newest_us).idle_s
-        least_us = max(round(idle_s * MICROSECONDS), silence.sealed_us - newest_us)
+        newest_us = self._newest(silence)
+        least_us = max(self._idle_us(silence), silence.sealed_us - newest_us)
         return max(least_us, min(silence.woke_us - newest_us, silence.at_us - last_us))
+
+    def _idle_us(self, silence: Silence) -> int:
+        """How long a model must be silent to be idle."""
+        idle_s = self._configuration.monitor(silence.model, self._newest(silence)).idle_s
+        return round(idle_s * MICROSECONDS)
+
+    def _newest(self, silence: Silence) -> int:
+        return self._newest_us.get((silence.model, silence.axis), silence.sealed_us)
 
     def _note(self, model: str, record: InputRecord) -> None:
         """Count, and note from when on a model's events are complete."""
