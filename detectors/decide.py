@@ -208,6 +208,7 @@ def point_from(
         verdict=decision.verdict,
         undefined=decision.undefined,
         detail=decision.detail,
+        confusion=decision.confusion,
         monitor_revision=monitor.revision,
         reference_revision=reference.revision,
         revision=revision,

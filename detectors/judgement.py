@@ -29,9 +29,9 @@ class Window(Value, frozen=True, kw_only=True):
 class Decision(Value, frozen=True, kw_only=True):
     """The verdict on one measure of one window, and why.
 
-    `low`, `high`, `naive`, `detail`: see `Measurement`; `previous`: see `MetricPoint`. `threshold`: the value beyond
-    which it breaches (None where it is only shown). `effect`: distance from the reference, the threshold's distance
-    being 1. `change_us`: start of the first window of an unbroken row of breaches.
+    `low`, `high`, `naive`, `detail`: see `Measurement`; `previous`, `confusion`: see `MetricPoint`. `threshold`: the
+    value beyond which it breaches (None where it is only shown). `effect`: distance from the reference, the threshold's
+    distance being 1. `change_us`: start of the first window of an unbroken row of breaches.
     """
 
     kind: AlertKind
@@ -49,6 +49,7 @@ class Decision(Value, frozen=True, kw_only=True):
     verdict: Verdict = "ok"
     undefined: str | None = None
     detail: str = ""
+    confusion: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     reason: str = ""
     change_us: int | None = None
 

@@ -1,5 +1,7 @@
 """What a measure says about one window."""
 
+import msgspec
+
 from detectors.values import Value
 
 MINIMUM_ROWS = 30
@@ -14,7 +16,7 @@ class Measurement(Value, frozen=True, kw_only=True):
     `size`, `reference_size`: independent rows that the two rest on. `error`, `reference_error`: standard
     errors, for measures that are not shares. `unit`: what the least change worth an alarm is told in. `groups`:
     groups that a psi was summed over. `tests`: candidates that were looked at to find this one. `detail`: what a
-    person should know besides ("the value 0"). `undefined`: why there is no value.
+    person should know besides ("the value 0"). `confusion`: see `MetricPoint`. `undefined`: why there is no value.
     """
 
     measure: str
@@ -33,6 +35,7 @@ class Measurement(Value, frozen=True, kw_only=True):
     groups: int = 0
     tests: int = 1
     detail: str = ""
+    confusion: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     undefined: str | None = None
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
@@ -67,6 +68,7 @@ def _binary(profile: Profile, slots: BinarySlots, reference: Reference, worth: f
                 rows=now.rows,
                 size=base * worth,
                 reference_size=known.bases[name] * ratio,
+                confusion=tuple(now) if name == "accuracy" else UNSET,
             )
         )
     classes = _one_class(now, "the window") or _one_class(before, "the reference")

@@ -1,10 +1,17 @@
 """How well a classifier with several classes, or a regression, did on rows whose labels are known."""
 
+from typing import Final
+
+from msgspec import UNSET
+
 from detectors.measurement import MINIMUM_ROWS, Measurement, undefined
 from detectors.outcome_slots import MulticlassSlots, RegressionSlots
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.task_scores import ClassCounts, ErrorSums
+
+MOST_PAIRED: Final = 20
+"""Classes of which every window tells all pairs of answer and truth; of more that would be many numbers."""
 
 
 def multiclass_performance(
@@ -15,7 +22,7 @@ def multiclass_performance(
     the sequential tests decide on the classes."""
     now, before = ClassCounts.of(profile.counters[slots.confusion]), ClassCounts.of(reference.confusion)
     values, references = now.measures(), before.measures()
-    because = unmeasured(now.rows, before.rows)
+    because, paired = unmeasured(now.rows, before.rows), slots.classes <= MOST_PAIRED + 1
     ratio = reference.effective_rows / reference.rows
     found: list[Measurement] = []
     for name, value in values.items():
@@ -34,6 +41,7 @@ def multiclass_performance(
                 reference_size=before.rows * ratio,
                 error=now.balanced_error(worth) if balanced else 0.0,
                 reference_error=before.balanced_error(ratio) if balanced else 0.0,
+                confusion=tuple(now.pairs.ravel().tolist()) if name == "accuracy" and paired else UNSET,
             )
         )
     return found if because else [*found, *_class_recalls(now, before, reference, worth)]

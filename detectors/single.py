@@ -105,6 +105,7 @@ def _judged(kind: AlertKind, found: Measurement, chance: float, standing: Standi
         verdict=verdict,
         reason="" if verdict == "ok" else explain.sentence(found, limit),
         detail=found.detail,
+        confusion=found.confusion,
         undefined=found.undefined,
     )
 

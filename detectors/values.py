@@ -147,7 +147,9 @@ class MetricPoint(Value, frozen=True, kw_only=True):
     """One measure of one window. `id` names model, version, segment, window, measure and revisions of the
     configuration, so that a second write is the same write; `revision` grows when late data correct it. `low`, `high`:
     an interval of 95 % for `value`, where one is told; `naive`: what the best answer that looks at nothing scores;
-    `previous`: what the version before scored in its last window. `detail`: what a person should know besides."""
+    `previous`: what the version before scored in its last window. `detail`: what a person should know besides.
+    `confusion`: of `accuracy`, rows by answer and truth: tp, fp, fn, tn, or of classes a matrix row by row (row:
+    answer, column: truth, the last one of each "other"); not of more than 20 classes."""
 
     id: str
     model: str
@@ -170,6 +172,7 @@ class MetricPoint(Value, frozen=True, kw_only=True):
     verdict: Verdict = "ok"
     undefined: str | None = None
     detail: str = ""
+    confusion: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     monitor_revision: int = 1
     reference_revision: str = ""
     revision: int = 1

@@ -77,7 +77,7 @@ def backtest_page(found: Mapping[str, Any], lines: Sequence[Line], title: str) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(kind=_kind, amount=amount)
+    environment.filters.update(kind=_kind, amount=amount, percent=percent)
     first, last = _span(found)
     incidents = found["incidents"]
     return environment.get_template("backtest.html.j2").render(
@@ -86,6 +86,7 @@ def backtest_page(found: Mapping[str, Any], lines: Sequence[Line], title: str) -
         timeline=_timeline(incidents, first, last),
         drawings=[_drawing(line, incidents, first, last) for line in lines],
         estimates=_estimates(found["estimates"], incidents, first, last),
+        pairs=_pairs,
         open_count=sum(one["closed_row"] is None and not one["further"] for one in incidents),
     )
 
@@ -102,6 +103,49 @@ def amount(value: float | None) -> str:
     if size >= 1e6 or 0 < size < 1e-3:
         return f"{value:.2g}"
     return f"{value:,.0f}" if size >= 1_000 else f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """A share of rows; a dash where there are none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+class Pair(NamedTuple):
+    """An answer to rows of one truth: how many, and their share of all rows of this truth, here and in the
+    reference."""
+
+    rows: int
+    share: float | None
+    before: float | None
+    right: bool
+
+
+class PairLine(NamedTuple):
+    """An answer beside each truth."""
+
+    name: str
+    cells: list[Pair]
+
+
+def _pairs(confusion: Mapping[str, Any]) -> list[PairLine]:
+    counts, before, names = confusion["counts"], confusion["reference"], confusion["classes"]
+    places = range(len(names))
+    of, of_before = ([sum(line[j] for line in each) for j in places] for each in (counts, before))
+    return [
+        PairLine(
+            names[i],
+            [
+                Pair(
+                    counts[i][j],
+                    counts[i][j] / of[j] if of[j] else None,
+                    before[i][j] / of_before[j] if of_before[j] else None,
+                    i == j,
+                )
+                for j in places
+            ],
+        )
+        for i in places
+    ]
 
 
 def _span(found: Mapping[str, Any]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from detectors.values import Accounting, Alert, Evidence, MetricPoint, Monitor
 from streams.files.cells import Cell
 from streams.judge.seals import Seal
 from streams.replay.backtest_feed import RowIndex
+from streams.replay.confusions import confusions
 from streams.replay.inprocess import Results
 from streams.times import MICROSECONDS
 from streams.topics import SEALS
@@ -130,6 +131,7 @@ class Backtest:
             "accounting": msgspec.to_builtins(account) if account else None,
             "incidents": [self._incident(each) for each in self.incidents],
             "estimates": list(self._estimates()),
+            "confusion": confusions(self.results.points.values(), self.references),
         }
 
     def _incident(self, incident: Incident) -> dict[str, Any]:

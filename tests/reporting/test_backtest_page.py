@@ -48,6 +48,12 @@ def test_incidents_and_measures_are_drawn(tmp_path: Path) -> None:
         ElementTree.fromstring("<svg" + one)
     assert len(drawings) >= len(lines) + 1
     assert ("Data drift" in page, ">2,000<" in page, ">2,500<" in page) == (True, True, True)
+    (counted,) = outcome.as_dict()["confusion"]
+    assert sum(map(sum, counted["counts"])) == counted["rows"] == 4_000
+    (hits, alarms), (missed, _) = counted["counts"]
+    table = page.split('<table class="pairs">')[1].split("</table>")[0]
+    assert f"{100 * hits / (hits + missed):.1f} %" in table
+    assert f">{alarms:,}<" in table
     shown = {(line.measure, line.feature) for line in lines}
     assert {("psi", ODD), ("data_drift_evidence", None), ("accuracy", None)} <= shown
     assert max(len(line.samples) for line in lines) == 8

@@ -42,6 +42,27 @@ def test_classes(tmp_path: Path) -> None:
     found = backtest(tmp_path / "data.csv", MonitorFile.model_validate(fields | classes), keep_points=True)
     right = (said == truth)[2_000:].reshape(4, 500).mean(axis=1)
     assert values(found, "accuracy") == pytest.approx(right)
+    (told,) = found.as_dict()["confusion"]
+    assert (told["classes"], told["rows"]) == ([*names, "other"], 2_000)
+    for key, part in (("counts", slice(2_000, None)), ("reference", slice(2_000))):
+        crossed = pd.crosstab(said[part], truth[part]).to_numpy().tolist()
+        assert told[key] == [*([*line, 0] for line in crossed), [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("window", [{"rows": 500}, {"rows": 500, "slide": 250}])
+def test_answers_and_truths_of_two_classes_are_counted_once(tmp_path: Path, window: dict[str, int]) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(0, 1, 4_000)
+    data = pd.DataFrame({"x": x, "said": x > 0.3, "truth": x + rng.normal(0, 0.6, 4_000) > 0}).astype(float)
+    data.iloc[:2_000].to_csv(tmp_path / "good.csv", index=False)
+    data.iloc[2_000:].to_csv(tmp_path / "data.csv", index=False)
+    fields = {"model": "churn", "columns": {"prediction": "said", "label": "truth"}, "window": window}
+    file = MonitorFile.model_validate(fields | {"reference": {"file": tmp_path / "good.csv"}})
+    (told,) = backtest(tmp_path / "data.csv", file).as_dict()["confusion"]
+    assert (told["classes"], told["rows"]) == (["positive", "negative"], 2_000)
+    for key, part in (("counts", data.iloc[2_000:]), ("reference", data.iloc[:2_000])):
+        crossed = pd.crosstab(part["said"], part["truth"]).to_numpy()[::-1, ::-1]
+        assert told[key] == crossed.tolist()
 
 
 def test_classes_with_a_probability_each(tmp_path: Path) -> None:
