@@ -52,6 +52,7 @@ def _judge(settings: Settings) -> None:
 
 
 def _archive(settings: Settings) -> None:
+    from deploy.retiring import retiring
     from streams.archive.worker import ArchiveConfig, run_archive
 
     run_archive(
@@ -61,6 +62,7 @@ def _archive(settings: Settings) -> None:
             flush_s=settings.archive_wait_s,
             upkeep=pieces.archive_upkeep(settings),
             upkeep_every_s=settings.archive_upkeep_s,
+            retiring=retiring,
             instance=f"archive-{settings.instance}",
             ready_callback=pieces.heartbeat(settings, "archive"),
             telemetry=pieces.telemetry(settings, "archive"),

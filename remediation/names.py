@@ -6,9 +6,11 @@ AGENT: Final = "agent"
 """The actor of everything that the agent does by itself."""
 API: Final = "api"
 """The actor of what the API does by itself."""
+ARCHIVE: Final = "archive"
+"""The actor of what the archive role deletes by itself."""
 PLAYBOOK: Final = "playbook "
 """Before the name of a playbook that may decide by itself."""
-_PARTS = frozenset({AGENT, API})
+_PARTS = frozenset({AGENT, API, ARCHIVE})
 
 
 def taken(name: str) -> str | None:

@@ -9,6 +9,7 @@ whoever reads by `split_live` sees each row once, and the next upkeep deletes wh
 # pyright: reportUnknownParameterType=false
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -82,12 +83,17 @@ class Merge:
         return Span(first.partition, first.run, first.first, max(one.span.last for one in self.files))
 
 
+Retiring = Callable[[Sequence[ArchiveFile]], AbstractContextManager[object]]
+"""Around the deletion of files whose retention is over. What it raises before that keeps them."""
+
+
 class Upkeep:
     """Looks after one archive; keep it, it remembers which files it has checked."""
 
-    def __init__(self, store: Store, config: UpkeepConfig) -> None:
+    def __init__(self, store: Store, config: UpkeepConfig, *, retiring: Retiring = nullcontext) -> None:
         self._store = store
         self._config = config
+        self._retiring = retiring
         self._checked: set[tuple[str, float, int]] = set()
         self._damaged: set[ArchiveFile] = set()
 
@@ -109,9 +115,12 @@ class Upkeep:
             for file in replaced:
                 self._store.delete(file.path)
             report.swept = len(replaced)
-            retired = {file.path for file in self._retired(files, now_s)}
-            for path in sorted(retired):
-                self._store.delete(path)
+            old = self._retired(files, now_s)
+            retired = {file.path for file in old}
+            if old:
+                with self._retiring(old):
+                    for path in sorted(retired):
+                        self._store.delete(path)
             report.retired = len(retired)
         kept = [file for file in files if file.path not in retired]
         for place in plan(kept, now_s, self._config, closed=closed, apart=self._damaged):

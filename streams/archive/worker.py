@@ -14,6 +14,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -28,7 +29,7 @@ from streams.archive.files import list_files
 from streams.archive.lane import Block, Lane, Mark
 from streams.archive.layout import ArchiveFile
 from streams.archive.tables import table_of, to_parquet
-from streams.archive.upkeep import Upkeep, UpkeepConfig
+from streams.archive.upkeep import Retiring, Upkeep, UpkeepConfig
 from streams.broker.group import (
     COMMIT_TIMEOUT_S,
     KAFKA_TROUBLE,
@@ -54,7 +55,8 @@ _STORAGE_TROUBLE = (OSError, StorageInvalid)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveConfig(GroupConfig):
     """`location`: a folder or a URI (see `open_store`). A block is cut when its oldest record has waited `flush_s`, or
-    when all partitions hold `flush_bytes` in memory. `upkeep_every_s` None: no upkeep in this process."""
+    when all partitions hold `flush_bytes` in memory. `upkeep_every_s` None: no upkeep in this process; `retiring`: see
+    `Upkeep`."""
 
     group: str = "homeostat-parquet"
     location: str
@@ -63,6 +65,7 @@ class ArchiveConfig(GroupConfig):
     flush_bytes: int = 64 * 1024 * 1024
     upkeep: UpkeepConfig = field(default_factory=UpkeepConfig)
     upkeep_every_s: float | None = 60.0
+    retiring: Retiring = nullcontext
     counters: ArchiveCounters = field(default_factory=ArchiveCounters)
 
 
@@ -306,7 +309,7 @@ async def _keep_upkeep(config: ArchiveConfig, store: Store, stop: asyncio.Event)
     """Upkeep in a thread, again and again."""
     if config.upkeep_every_s is None:
         return
-    upkeep, ending = Upkeep(store, config.upkeep), threading.Event()
+    upkeep, ending = Upkeep(store, config.upkeep, retiring=config.retiring), threading.Event()
     while not await wait_for_stop(stop, config.upkeep_every_s):
         working = asyncio.create_task(asyncio.to_thread(upkeep.run, time.time(), stop=ending.is_set))
         stopping = asyncio.create_task(stop.wait())
