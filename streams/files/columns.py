@@ -28,10 +28,10 @@ _MOST_US = 253_402_300_800_000_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a file, columns of equal length. `predictions`, `labels`: NaN where there is none. `unlike`: rows whose
-    class scores do not add up to 1, and are taken for missing."""
+    """Rows of a file, columns of equal length. `ids`: texts, empty where there is none; `predictions`, `labels`: NaN
+    where there is none. `unlike`: rows whose class scores do not add up to 1, and are taken for missing."""
 
-    ids: list[str]
+    ids: pa.Array
     times_us: Times
     predictions: Floats
     scores: Floats
@@ -112,7 +112,9 @@ class Roles:
                 scores = _of_class(class_scores, predictions)
         times_us = self._times(batch, "time", places * row_us)
         return Rows(
-            ids=self._texts(batch, "id") or [str(place) for place in places.tolist()],
+            ids=id_column(batch.column(self.by_role["id"]))
+            if "id" in self.by_role
+            else pa.array(places).cast(pa.string()),
             times_us=times_us,
             predictions=predictions.astype(np.float64),
             scores=scores,
@@ -168,6 +170,11 @@ class Roles:
             return []
         texts: list[str] = batch.column(name).cast(pa.string()).fill_null("").to_pylist()
         return texts
+
+
+def id_column(column: pa.Array) -> pa.Array:
+    """Ids as texts, empty where there is none."""
+    return pc.fill_null(column.cast(pa.string()), "")
 
 
 def _are_shares(class_scores: Floats) -> npt.NDArray[np.bool_]:

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from homeostat.contract import keys_of
-from streams.files.columns import Roles, Times, as_times
+from streams.files.columns import Roles, Times, as_times, id_column
+from streams.files.id_keys import Keys, keys_of_column
 from streams.files.monitor import MonitorFile
 from streams.files.tables import FileInvalid, TableFile
 
-Keys = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 
@@ -36,8 +35,7 @@ class LabelFile:
         times: list[Times] = []
         wanted = {columns.id, columns.label} | ({columns.label_time} if self.timed else set[str]())
         for batch in table.batches({name for name in wanted if name}):
-            ids = batch.column(columns.id).cast("string").to_pylist()
-            keys.append(keys_of("" if one is None else one for one in ids))
+            keys.append(keys_of_column(id_column(batch.column(columns.id))))
             values.append(roles.outcomes(batch.column(columns.label), "label"))
             if self.timed and columns.label_time:
                 times.append(as_times(batch.column(columns.label_time), columns.label_time, "label_time"))
@@ -58,10 +56,9 @@ class LabelFile:
         """Labels that belong to no prediction asked for, or (without times) that a later one has replaced."""
         return int(len(self._used) - self._used.sum())
 
-    def of(self, ids: list[str], *, once: bool = False) -> tuple[Places, npt.NDArray[np.float64], Times]:
-        """Which of the ids have labels (by place, again for each label), the labels, and their times (-1 where
+    def of(self, keys: Keys, *, once: bool = False) -> tuple[Places, npt.NDArray[np.float64], Times]:
+        """Which ids of these keys have labels (by place, again for each label), the labels, and their times (-1 where
         there are none). `once`: a label with a time is given with the first row of its id only."""
-        keys = keys_of(ids)
         low = np.searchsorted(self._keys, keys, side="left")
         high = np.searchsorted(self._keys, keys, side="right")
         if not self.timed:
@@ -69,7 +66,7 @@ class LabelFile:
         counts = high - low
         starts = np.cumsum(counts) - counts
         found = np.repeat(low - starts, counts) + np.arange(int(counts.sum()))
-        places = np.repeat(np.arange(len(ids)), counts)
+        places = np.repeat(np.arange(len(keys)), counts)
         if once and self.timed:
             new = self._first(found)
             found, places = found[new], places[new]

@@ -42,7 +42,7 @@ def take_in(record: InputRecord, batch: Batch, schema: Schema | None, max_ahead_
     if schema is not None and evolution.refused is not None:
         refused = evolution.refused
         reason = refusal(schema, refused, batch.rows)
-        letter = _letter(record, batch, reason, refused.field, record.value or b"")
+        letter = _letter(record, batch, reason, refused.field, record.value or encode_columns(batch.columns))
         return Taken(None, (letter,), batch.rows, evolution)
     if not is_from_the_future(batch.span_us[1], record.timestamp_us, max_ahead_s):
         return Taken(batch, (), 0, evolution)

@@ -103,12 +103,13 @@ class ProfileStage:
         """See `streams.stages.Foresighted`."""
         self._ahead = Ahead(records)
 
-    def process(self, record: InputRecord) -> None:
-        """Take one batch of predictions or labels; one that cannot be read goes to the dead letters."""
+    def process(self, record: InputRecord, known: PredictionBatch | LabelBatch | None = None) -> None:
+        """Take one batch of predictions or labels; one that cannot be read goes to the dead letters. `known`: what the
+        record holds, where that is known without its bytes."""
         self.offset = record.offset
         self.hear(record.timestamp_us)
         try:
-            batch = self._ahead.of(record) or decode(record.value, record.headers)
+            batch = known or self._ahead.of(record) or decode(record.value, record.headers)
         except ContractError as error:
             self._dead_letter(record, error)
             return

@@ -4,31 +4,38 @@
 # pyright: reportUnknownParameterType=false
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from homeostat.contract import (
     SCORE_TOLERANCE,
+    ContractError,
     LabelBatch,
     PredictionBatch,
+    decode,
     encode_labels,
     encode_predictions,
     headers_of,
 )
-from homeostat.keys import keys_of
+from homeostat.contract_layout import Layout
 from streams.files.cells import Cell
 from streams.files.columns import Floats, Roles, Rows, Times
+from streams.files.id_keys import Keys, keys_of_column
 from streams.files.labels import LabelFile
+from streams.replay.inprocess import Handed
 from streams.stages import InputRecord
 from streams.times import now_us
 from streams.topics import EVENTS
 
 _PRODUCER = "backtest"
+_MOST_LABELS = 50_000
 
 
 @dataclass
@@ -67,19 +74,18 @@ class RowIndex:
 
 
 class _Ids(NamedTuple):
-    """Ids of rows, as a list and as an array, and their keys."""
+    """Ids of rows and their keys."""
 
-    texts: list[str]
-    objects: npt.NDArray[np.object_]
-    keys: npt.NDArray[np.uint64]
+    texts: pa.Array
+    keys: Keys
 
 
 @dataclass
 class _Labels:
     """Labels on their way, in no order. `due_us`: when they meet their predictions, the later one of the two."""
 
-    ids: npt.NDArray[np.object_]
-    keys: npt.NDArray[np.uint64]
+    ids: pa.Array
+    keys: Keys
     times_us: Times
     due_us: Times
     values: Floats
@@ -88,24 +94,38 @@ class _Labels:
     def none(cls) -> "_Labels":
         nothing = np.zeros(0)
         times_us = nothing.astype(np.int64)
-        return cls(nothing.astype(object), nothing.astype(np.uint64), times_us, times_us, nothing)
+        return cls(pa.array([], pa.string()), nothing.astype(np.uint64), times_us, times_us, nothing)
 
     def plus(self, other: "_Labels") -> "_Labels":
+        if not len(self.keys) or not len(other.keys):
+            return other if len(other.keys) else self
         return _Labels(
-            np.concatenate([self.ids, other.ids]),
+            pa.concat_arrays([self.ids, other.ids]),
             np.concatenate([self.keys, other.keys]),
             np.concatenate([self.times_us, other.times_us]),
             np.concatenate([self.due_us, other.due_us]),
             np.concatenate([self.values, other.values]),
         )
 
-    def only(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "_Labels":
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "_Labels":
+        return self if chosen.all() else self.at(np.flatnonzero(chosen))
+
+    def at(self, places: npt.NDArray[np.int64]) -> "_Labels":
         return _Labels(
-            self.ids[chosen],
-            self.keys[chosen],
-            self.times_us[chosen],
-            self.due_us[chosen],
-            self.values[chosen],
+            self.ids.take(pa.array(places)),
+            self.keys[places],
+            self.times_us[places],
+            self.due_us[places],
+            self.values[places],
+        )
+
+    def part(self, first: int, end: int) -> "_Labels":
+        return _Labels(
+            self.ids.slice(first, end - first),
+            self.keys[first:end],
+            self.times_us[first:end],
+            self.due_us[first:end],
+            self.values[first:end],
         )
 
 
@@ -144,6 +164,8 @@ class Feed:
         self._apart_us = max(1, apart_us)
         self._waiting = _Labels.none()
         self._offset = 0
+        self._layouts: dict[str | None, Layout | None] = {}
+        """By version (None: labels), what the first record of it was like; None where it could not be read."""
 
     def records(self, batch: pa.RecordBatch) -> Iterator[InputRecord]:
         """The records of the next rows of the file. Raises `FileInvalid`."""
@@ -153,7 +175,7 @@ class Feed:
         self.unlike += rows.unlike
         self.index.note(np.maximum(rows.times_us, 0), self.rows)
         self.rows += batch.num_rows
-        ids = _Ids(rows.ids, np.array(rows.ids, dtype=object), keys_of(rows.ids))
+        ids = _Ids(rows.ids, keys_of_column(rows.ids))
         for chosen in self._parts(rows.times_us, self._good(rows, self.rows - batch.num_rows)):
             yield from self._labels_until(int(rows.times_us[chosen[0]]) - 1)
             for piece in self._pieces(rows, chosen):
@@ -168,9 +190,7 @@ class Feed:
     def _good(self, rows: Rows, first_row: int) -> npt.NDArray[np.int64]:
         """The rows that can be events."""
         timeless = rows.times_us < 0
-        nameless = (
-            np.zeros(len(timeless), dtype=np.bool_) if all(rows.ids) else ~np.array(rows.ids, dtype=np.bool_)
-        )
+        nameless = pc.call_function("binary_length", [rows.ids]).to_numpy() == 0
         silent = ~np.isfinite(rows.predictions)
         outside = (rows.scores < -SCORE_TOLERANCE) | (rows.scores > 1 + SCORE_TOLERANCE)
         if rows.class_scores is not None:
@@ -219,36 +239,58 @@ class Feed:
         for version, places in groups:
             if not len(places):
                 continue
-            # A slice copies nothing.
-            part = places if len(places) < len(ids.keys) else slice(None)
-            batch = PredictionBatch.of(
-                model=self._model,
-                version=version,
-                producer=_PRODUCER,
-                sequence=self._offset,
-                ids=ids.texts if isinstance(part, slice) else ids.objects[part].tolist(),
-                keys=ids.keys[part],
-                times_us=rows.times_us[part],
-                predictions=rows.predictions[part],
-                scores=rows.scores[part],
-                class_scores=None if rows.class_scores is None else rows.class_scores[part],
-                features={name: column[part] for name, column in rows.features.items()},
-                segments={name: [texts[place] for place in places] for name, texts in rows.segments.items()},
-            )
-            yield self._record(encode_predictions(batch), batch)
+            yield self._predicted(rows, ids, version, places)
+
+    def _predicted(self, rows: Rows, ids: _Ids, version: str, places: npt.NDArray[np.int64]) -> InputRecord:
+        """The record of some rows of one version."""
+        # A slice copies nothing.
+        part, texts = slice(None), ids.texts
+        if len(places) < len(ids.keys):
+            part, texts = places, texts.take(pa.array(places))
+        batch_of = partial(
+            PredictionBatch.of,
+            model=self._model,
+            version=version,
+            producer=_PRODUCER,
+            sequence=self._offset,
+            ids=texts,
+            keys=ids.keys[part],
+            times_us=rows.times_us[part],
+            predictions=rows.predictions[part],
+            scores=rows.scores[part],
+            class_scores=None if rows.class_scores is None else rows.class_scores[part],
+            features={name: column[part] for name, column in rows.features.items()},
+            segments={name: [texts[place] for place in places] for name, texts in rows.segments.items()},
+        )
+        layout = self._layouts.get(version)
+        if layout is None or rows.segments or rows.class_scores is not None:
+            return self._encoded(batch_of())
+        features = [rows.features[name] for name in layout.feature_names]
+        if any(column.dtype != np.float64 for column in features):
+            return self._encoded(batch_of())
+        seen = {
+            "version": version,
+            "keys": ids.keys[part],
+            "times_us": rows.times_us[part],
+            "outcomes": rows.predictions[part],
+            "scores": rows.scores[part],
+            "feature_matrix": np.stack([column[part] for column in features]),
+            "silent": True,
+        }
+        return self._handed(PredictionBatch, batch_of, layout, len(places), seen)
 
     def _labels_of(self, rows: Rows, ids: _Ids, chosen: npt.NDArray[np.int64]) -> _Labels:
         if not self._roles.has_outputs or (self._label_file is None and not self._roles.has_labels):
             return _Labels.none()
         if self._label_file is not None:
             # As live: a label is sent once, and is for the predictions of all versions.
-            places, values, times_us = self._label_file.of(ids.objects[chosen].tolist(), once=True)
+            places, values, times_us = self._label_file.of(ids.keys[chosen], once=True)
             places = chosen[places]
         else:
             places, values, times_us = chosen, rows.labels[chosen], rows.label_times_us[chosen]
         times_us = np.where(times_us < 0, rows.times_us[places], times_us)
         due_us = np.maximum(times_us, rows.times_us[places])
-        found = _Labels(ids.objects[places], ids.keys[places], times_us, due_us, values)
+        found = _Labels(ids.texts.take(pa.array(places)), ids.keys[places], times_us, due_us, values)
         return found.only(np.isfinite(found.values))
 
     def _labels_until(self, time_us: int) -> Iterator[InputRecord]:
@@ -257,21 +299,64 @@ class Feed:
             return
         ready = self._waiting.only(due)
         self._waiting = self._waiting.only(~due)
-        ready = ready.only(np.lexsort((ready.times_us, ready.due_us)))
-        self.labels += len(ready.ids)
-        for start in range(0, len(ready.ids), 50_000):
-            part = ready.only(np.arange(start, min(start + 50_000, len(ready.ids))))
-            batch = LabelBatch.of(
-                model=self._model,
-                producer=_PRODUCER,
-                sequence=self._offset,
-                ids=part.ids.tolist(),
-                keys=part.keys,
-                times_us=part.times_us,
-                values=part.values,
-            )
-            yield self._record(encode_labels(batch), batch)
+        ready = ready.at(np.lexsort((ready.times_us, ready.due_us)))
+        self.labels += len(ready.keys)
+        for start in range(0, len(ready.keys), _MOST_LABELS):
+            yield self._known(ready.part(start, min(start + _MOST_LABELS, len(ready.keys))))
 
-    def _record(self, value: bytes, batch: PredictionBatch | LabelBatch) -> InputRecord:
+    def _known(self, part: _Labels) -> InputRecord:
+        """The record of some labels."""
+        batch_of = partial(
+            LabelBatch.of,
+            model=self._model,
+            producer=_PRODUCER,
+            sequence=self._offset,
+            ids=part.ids,
+            keys=part.keys,
+            times_us=part.times_us,
+            values=part.values,
+        )
+        layout = self._layouts.get(None)
+        if layout is None:
+            return self._encoded(batch_of())
+        seen = {"keys": part.keys, "times_us": part.times_us, "outcomes": part.values}
+        return self._handed(LabelBatch, batch_of, layout, len(part.keys), seen)
+
+    def _encoded(self, batch: PredictionBatch | LabelBatch) -> InputRecord:
+        """As a service sends it. What the first of its kind shows holds for those after it."""
+        labels = isinstance(batch, LabelBatch)
+        value, headers = (
+            encode_labels(batch) if labels else encode_predictions(batch),
+            tuple(headers_of(batch)),
+        )
+        version = None if labels else batch.version
+        if version not in self._layouts:
+            try:
+                self._layouts[version] = decode(value, headers).layout
+            except ContractError:
+                self._layouts[version] = None
+        return InputRecord(EVENTS, 0, self._next(), self._model.encode(), value, headers)
+
+    def _handed(
+        self,
+        kind: type[PredictionBatch | LabelBatch],
+        batch_of: Callable[[], PredictionBatch | LabelBatch],
+        layout: Layout,
+        rows: int,
+        seen: dict[str, Any],
+    ) -> InputRecord:
+        """A batch as it is: what a decoder looks at in its rows, `_good` has, and in its columns the first record."""
+        for one in seen.values():
+            if isinstance(one, np.ndarray):
+                # Compiled code knows arrays of records, which nobody changes.
+                one.flags.writeable = False
+        known = {"model": self._model, "producer": _PRODUCER, "sequence": self._offset, "rows": rows}
+        known |= {"traceparent": None, "schema": None, "known_layout": layout}
+        batch = kind.in_place(lambda: batch_of().columns, known | seen)
+        return Handed(
+            EVENTS, 0, self._next(), self._model.encode(), None, tuple(headers_of(batch)), batch=batch
+        )
+
+    def _next(self) -> int:
         offset, self._offset = self._offset, self._offset + 1
-        return InputRecord(EVENTS, 0, offset, self._model.encode(), value, tuple(headers_of(batch)))
+        return offset

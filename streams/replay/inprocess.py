@@ -9,6 +9,7 @@ from operator import itemgetter
 import msgspec
 
 from detectors.values import Accounting, Alert, MetricPoint
+from homeostat.contract import LabelBatch, PredictionBatch
 from streams.control.configuration import Configuration
 from streams.judge.model_axis import Plans
 from streams.judge.seals import Seal
@@ -47,6 +48,13 @@ class Results:
             self.deadletters.append(value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed(InputRecord):
+    """A record that nobody has to decode: `batch` keeps to the contract."""
+
+    batch: PredictionBatch | LabelBatch
+
+
 class InProcess:
     """The two stages on every partition, with topics in memory. With `plans` the judge forms the windows of a
     former run. `results` may be an object of the caller's own with the method `take` of `Results`. `shows`: on which
@@ -75,7 +83,8 @@ class InProcess:
         """Process records of the events topic, in order per partition; flush now and then, as a worker
         would."""
         for number, record in enumerate(records):
-            self._profiles[record.partition].process(record)
+            batch = record.batch if isinstance(record, Handed) else None
+            self._profiles[record.partition].process(record, batch)
             if number % flush_every == flush_every - 1:
                 self.flush()
 

@@ -15,6 +15,7 @@ from detectors.slices.fairness import Gap, gaps
 from detectors.slices.search import Searched, worst_slices
 from streams.control.monitor_build import open_table
 from streams.files.columns import Roles
+from streams.files.id_keys import keys_of_column
 from streams.files.labels import LabelFile
 from streams.files.monitor import MonitorFile
 from streams.files.tables import FileInvalid
@@ -101,9 +102,9 @@ def _is_number(schema: pa.Schema, name: str) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
-def _joined(labels: LabelFile, ids: list[str]) -> Floats:
+def _joined(labels: LabelFile, ids: pa.Array) -> Floats:
     """The last label of each id; NaN where there is none."""
     found = np.full(len(ids), np.nan)
-    places, values, _ = labels.of(ids)
+    places, values, _ = labels.of(keys_of_column(ids))
     found[places] = values
     return found
