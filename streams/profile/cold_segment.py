@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from detectors.columns import readable
 from streams.profile import cold_kernels as kernels
 from streams.profile.cold_store import Part, SegmentError
 from streams.profile.id_table import ROW, Held, Indices, Keys, Rows
@@ -129,7 +130,7 @@ class Segment:
 
     def find(self, keys: Keys) -> Held:
         """The rows of these keys."""
-        found = kernels.search(self._rows, self._places, self._shift, self._words, keys)
+        found = kernels.search(self._rows, self._places, self._shift, self._words, readable(keys))
         return Held(self._rows[found], self._starts)
 
     def all(self) -> Held:

@@ -182,7 +182,7 @@ class IdTable:
 
     def find(self, keys: Keys) -> tuple[Indices, Indices]:
         """All rows of each key: pairs (position in `keys`, row), ordered by both."""
-        return kernels.find(self._rows, self._index.slots, keys)
+        return kernels.find(self._rows, self._index.slots, readable(keys))
 
     def recall(self, held: Held, versions: npt.NDArray[np.uint16]) -> None:
         """Take predictions in that were in the table before, but for those of which it has a newer row: one of the
@@ -364,4 +364,4 @@ class IdTable:
 
 def spread(codes: npt.NDArray[Any] | int, kind: type[np.uint16] | type[np.uint32]) -> npt.NDArray[Any]:
     """The code of each row; of all, where there is only one."""
-    return np.array([codes], dtype=kind) if isinstance(codes, int) else codes
+    return np.array([codes], dtype=kind) if isinstance(codes, int) else np.ascontiguousarray(codes)

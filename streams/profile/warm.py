@@ -16,6 +16,7 @@ from streams.profile.cold_segment import warm as warm_segments
 from streams.profile.id_kernels import mark_aged
 from streams.profile.id_rows import ROW
 from streams.profile.id_slots import Index
+from streams.profile.id_table import IdTable
 from streams.profile.stage import ProfileStage
 from streams.stages import InputRecord
 
@@ -36,6 +37,7 @@ def warm_up() -> None:
     warm_measures()
     warm_segments()
     Index(2).grow(4)
+    IdTable().find(np.zeros(1, dtype=np.uint64))
     mark_aged(np.zeros(1, dtype=ROW), np.zeros(1, dtype=np.int64), 0, np.zeros(1, dtype=np.bool_))
     numbers = np.arange(_ROWS, dtype=np.float64)
     features = {"x": numbers, "y": numbers[::-1].copy()}

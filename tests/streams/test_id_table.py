@@ -10,9 +10,10 @@ import psutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.profile import cold_kernels, id_table
 from streams.profile import id_kernels as kernels
-from streams.profile import id_table
-from streams.profile.id_rows import logged_rows, read_rows, room
+from streams.profile.cold_segment import Segment, build
+from streams.profile.id_rows import Held, logged_rows, read_rows, room
 from streams.profile.id_table import GONE, ROW, WAITING, IdTable, Indices, Predicted, Rows
 
 PANE_US = 10
@@ -21,6 +22,7 @@ LATENESS_US = 60
 HOT_US = 120
 VERSIONS = np.array([0, 1, 0], dtype=np.uint16)
 """Series 0 and 2 are segments of one version."""
+SEGMENT = build("m", "test", Held(np.zeros(1, dtype=ROW), np.zeros(1, dtype=np.int64)))
 
 
 @dataclass
@@ -231,6 +233,21 @@ def test_labels_of_a_model_with_very_many_versions_take_room_for_those_that_were
         process.rlimit(psutil.RLIMIT_AS, (soft, hard))
     assert len(outcomes.row) == 40_000
     assert fates[kernels.JOINED] == 20_000
+
+
+def test_columns_in_any_kind_of_memory_compile_nothing_of_their_own() -> None:
+    """Which takes seconds in the middle of the stream."""
+    table, rows = IdTable(), np.zeros(2, dtype=ROW)
+    frozen = np.arange(2, dtype=np.uint64)
+    frozen.flags.writeable = False
+    for keys in (np.arange(2, dtype=np.uint64), frozen, rows["key"]):
+        table.find(keys)
+        Segment(SEGMENT.info(""), b"".join(SEGMENT.parts)).find(keys)
+    for codes in (0, np.zeros(2, dtype=np.uint16), rows["series"]):
+        batch = predicted(rows, np.zeros(2, dtype=np.int64))._replace(series=codes)
+        table.admit(batch, VERSIONS, (0, 0), HORIZON_US, LATENESS_US, HOT_US)
+    for kernel in (kernels.find, kernels.admit, cold_kernels.search):
+        assert len(kernel.signatures) == 1  # pyright: ignore
 
 
 def test_a_large_table_forgets_the_old_half_and_finds_the_rest() -> None:
