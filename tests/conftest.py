@@ -9,6 +9,7 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ _COMPILING = (
 )
 """Two processes share the kernels: the second begins with what the first comes to last."""
 _STACKS = "tests/e2e/"
+_YIELDS = 5
+"""Nice value of the processes that test no whole stack. There are more of them than cores, for a third of their time
+they wait; where a stack runs beside them its parts come first, or they would take their load for a fault."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -123,6 +127,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneStackAtA
         return None
     config.option.loadscopereorder = False
     return _OneStackAtATime(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where processes share the tests: give way to a whole stack."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(_STACKS):
+        _give_way()
+
+
+@cache
+def _give_way() -> None:
+    os.nice(_YIELDS)
 
 
 def _file(nodeid: str) -> str:
