@@ -15,7 +15,7 @@ from detectors.values import Monitor, PaneSnapshot
 from homeostat.contract import PredictionBatch
 from streams.control.configuration import Configuration
 from streams.control.evolution import outcomes as outcomes_of
-from streams.control.lateness import correctable_us, lateness_us
+from streams.control.lateness import correctable_us, horizon_us, hot_us, lateness_us, longest_us
 from streams.control.schemas import Schema
 from streams.profile import id_kernels as kernels
 from streams.profile.arrival_slots import ArrivalSlots
@@ -77,7 +77,7 @@ class ModelState:
     def horizon_us(self) -> int:
         """Before this time predictions are forgotten; nothing is before the first event."""
         mark_us = self.event.state.watermark_us
-        return NEVER_US if mark_us == NEVER_US else mark_us - _us(self.monitor_at(mark_us).label_horizon_s)
+        return NEVER_US if mark_us == NEVER_US else mark_us - self._longest_us(horizon_us)
 
     @property
     def segment_names(self) -> list[str]:
@@ -87,6 +87,9 @@ class ModelState:
     def monitor_at(self, time_us: int) -> Monitor:
         """The monitor in force."""
         return self.configuration.monitor(self.model, time_us)
+
+    def _longest_us(self, length_us: Callable[[Monitor], int]) -> int:
+        return longest_us(self.configuration, self.model, self.event.state.watermark_us, length_us)
 
     def pass_time(self, now_us: int) -> None:
         """The log's time goes on (0: not known): a slot of arrival that is complete is to be told."""
@@ -109,7 +112,7 @@ class ModelState:
             (self.event.state.watermark_us, self.label.state.watermark_us),
             _us(monitor.label_horizon_s),
             _us(monitor.lateness_s - monitor.behind_s),
-            _hot_us(monitor),
+            hot_us(monitor),
         )
         self.counts.received += batch.rows
         self.counts.profiled += admission.accepted
@@ -143,8 +146,8 @@ class ModelState:
         if self.cold is None:
             return False
         mark_us = self.event.state.watermark_us
-        hot_us = NEVER_US if mark_us == NEVER_US else mark_us - _hot_us(self.monitor_at(mark_us))
-        self._old = self.table.aged(hot_us, self.cold.config.least_rows, self.cold.config.most_rows)
+        oldest_us = NEVER_US if mark_us == NEVER_US else mark_us - self._longest_us(hot_us)
+        self._old = self.table.aged(oldest_us, self.cold.config.least_rows, self.cold.config.most_rows)
         return self._old is not None
 
     def store_old(self) -> None:
@@ -385,12 +388,6 @@ def _span(rows: Chosen) -> Chosen:
     if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
-
-
-def _hot_us(monitor: Monitor) -> int:
-    """How far back duplicates are told: whatever is older must be late, whatever pane it is in."""
-    late_us = _us(monitor.lateness_s + monitor.pane_s)
-    return min(_us(monitor.label_horizon_s), max(_us(monitor.hot_horizon_s), late_us))
 
 
 def _us(seconds: float) -> int:

@@ -16,7 +16,7 @@ from homeostat.contract import (
     decode,
 )
 from streams.control.configuration import Configuration
-from streams.control.lateness import correctable_us
+from streams.control.lateness import correctable_us, longest_us
 from streams.control.schemas import Schema
 from streams.deadletters import DeadLetter
 from streams.profile.ahead import Ahead
@@ -181,7 +181,8 @@ class ProfileStage:
         for state in self._models.values():
             for axis in (state.event, state.label):
                 axis.send_due(self._now_us, hold_us)
-                axis.drop_old(correctable_us(state.monitor_at(axis.state.watermark_us)))
+                mark_us = axis.state.watermark_us
+                axis.drop_old(longest_us(self._configuration, state.model, mark_us, correctable_us))
             if state.counts != state.told:
                 state.told = msgspec.structs.replace(state.counts)
                 self._outputs.accounting(state.counts.accounting(state.model, self._partition))

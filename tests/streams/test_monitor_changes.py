@@ -1,19 +1,30 @@
 """A monitor that changes while its model runs: a pane belongs to the revision that was in force when it began, however
 the events were cut into batches and spread over partitions."""
 
+from pathlib import Path
+
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from detectors.values import Monitor
+from detectors.values import Accounting, Monitor
 from streams.control.configuration import Configuration
+from streams.profile.cold_store import FolderSegments
+from streams.profile.cold_tier import ColdConfig
 from streams.profile.stage import ProfileStage
 from streams.replay.inprocess import InProcess, Results
 from streams.stages import OutputRecord
-from streams.topics import PROFILES
+from streams.topics import METRICS, PROFILES
 from tests.streams.batch_truth import window_of
-from tests.streams.stream_data import START_US, make_events, make_monitor, make_reference
+from tests.streams.stream_data import (
+    START_US,
+    make_events,
+    make_monitor,
+    make_reference,
+    prediction_record,
+)
 from tests.streams.test_stage_properties import final_points
 from tests.streams.test_windows_split import records_of
 
@@ -107,6 +118,55 @@ def test_rows_of_one_batch_are_of_two_monitors() -> None:
     panes = [_pane(output) for output in flush.outputs if output.topic == PROFILES]
     found = {(start_us - START_US) // SECOND_US: revision for start_us, revision, rows in panes if rows}
     assert found == {0: 1, 1: 1, 2: 1, 3: 2, 4: 2, 5: 2}
+
+
+def _flushed(stage: ProfileStage) -> list[OutputRecord]:
+    flush = stage.flush()
+    assert flush is not None
+    stage.snapshot({topic: range(len(deltas)) for topic, deltas in flush.deltas.items()})
+    return flush.outputs
+
+
+def _changing(first: dict[str, float], second: dict[str, float]) -> Configuration:
+    """The second monitor is in force after two seconds."""
+    known = Configuration()
+    known.add_monitor(make_monitor(MODEL, **first))
+    known.add_monitor(make_monitor(MODEL, revision=2, effective_us=START_US + 2 * SECOND_US, **second))
+    known.add_reference(REFERENCE)
+    return known
+
+
+def _sent(stage: ProfileStage, number: int, at_s: float, row: int) -> None:
+    events = make_events(10, 5)
+    events.times_us[row] = START_US + round(at_s * SECOND_US)
+    stage.process(prediction_record(events, np.array([row]), MODEL, number, offset=number))
+
+
+def test_a_repeat_is_told_behind_a_change_to_shorter_panes(tmp_path: Path) -> None:
+    """It is not late by the monitor that was in force when it happened."""
+    before, after = {"lateness_s": 1.0, "hot_horizon_s": 0.5}, {"lateness_s": 0.2, "hot_horizon_s": 0.5}
+    known = _changing(before, {**after, "pane_s": 0.5})
+    stage = ProfileStage(0, 1, known, ColdConfig(FolderSegments(tmp_path), 0))
+    for number, (at_s, row) in enumerate([(1.9, 0), (2.8, 1)]):
+        _sent(stage, number, at_s, row)
+    _flushed(stage)
+    _sent(stage, 2, 1.9, 0)
+    (told,) = [one for one in _flushed(stage) if one.topic == METRICS]
+    found = msgspec.json.decode(told.value, type=Accounting)
+    assert (found.received, found.profiled, found.duplicates) == (3, 2, 1)
+
+
+def test_a_pane_is_kept_for_as_long_as_its_own_monitor_says() -> None:
+    stage = ProfileStage(0, 1, _changing({"lateness_s": 10.0}, {"lateness_s": 0.5}))
+    for number, (at_s, row) in enumerate([(0.5, 0), (3.6, 1), (4.8, 2)]):
+        _sent(stage, number, at_s, row)
+        _flushed(stage)
+    _sent(stage, 3, 0.7, 3)
+    stage.end()
+    flush = stage.flush(final=True)
+    assert flush is not None
+    panes = [_pane(output) for output in flush.outputs if output.topic == PROFILES]
+    assert (START_US, 1, 2) in panes
 
 
 class _Told(msgspec.Struct):
