@@ -8,10 +8,10 @@ from typing import Literal, get_args
 from detectors.values import Value
 from remediation.actions import RULES
 from remediation.playbooks import steps as kinds
-from remediation.playbooks.consent import is_safe
+from remediation.playbooks.consent import asked_of, is_safe
 from remediation.playbooks.files import in_force
 from remediation.playbooks.values import Match, Playbook, Playbooks
-from remediation.policy import Policy
+from remediation.policy import Policy, Rule
 from remediation.values import Arrangement, Cause
 
 _CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -198,16 +198,12 @@ def _ends(step: kinds.Step) -> bool:
 def _of_consent(
     step: kinds.Step, playbook: Playbook, policy: Policy, playbooks: Playbooks, place: str
 ) -> Iterator[Finding]:
-    roles, quorum = step.approval.roles, step.approval.quorum or 1
     if is_safe(step, Arrangement()):
         return
-    if policy.knows_people and (roles or quorum > 1):
-        entitled = policy.entitled(roles)
-        if len(entitled) < quorum:
-            text = (
-                f"it needs {quorum} people with one of the roles {', '.join(roles) or 'any'}, and the policy has "
-                f"{len(entitled)} ({', '.join(entitled) or 'nobody'}): nobody could ever approve it"
-            )
+    if policy.knows_people and (step.approval.roles or step.approval.quorum):
+        told = (_lacking(step, rule, policy) for rule in _rules_for(step, playbook, policy))
+        text = next((each for each in told if each is not None), None)
+        if text is not None:
             yield Finding(level="error", place=place, text=text)
     if step.act and not any(
         said == "act" and _meet(pattern, playbook.match.models)
@@ -215,6 +211,34 @@ def _of_consent(
     ):
         text = "it says `act: true`, and `autonomy` gives none of its models `act`: it asks"
         yield Finding(level="warning", place=place, text=text)
+
+
+def _rules_for(step: kinds.Step, playbook: Playbook, policy: Policy) -> Iterator[Rule]:
+    """The rules of the policy that may count for what the step proposes."""
+    for rule in policy.rules:
+        if rule.actions and step.kind not in rule.actions:
+            continue
+        if _meet(rule.models, playbook.match.models):
+            yield rule
+        if covers(rule.models, playbook.match.models):
+            return
+    yield Rule()
+
+
+def _lacking(step: kinds.Step, rule: Rule, policy: Policy) -> str | None:
+    """That the policy has too few people for what it and the step ask together; None where it has enough."""
+    roles, quorum = asked_of(step, rule)
+    entitled, takes = policy.entitled(roles), quorum + (not rule.self_approval)
+    if len(entitled) >= takes:
+        return None
+    people = f"people with one of the roles {', '.join(roles) or 'any'}"
+    there = f"and the policy has {len(entitled)} ({', '.join(entitled) or 'nobody'})"
+    if len(entitled) < quorum:
+        return f"it needs {quorum} {people}, {there}: nobody could ever approve it"
+    return (
+        f"it needs {takes} {people} (one more than consent, for self_approval is false), {there}: "
+        "nobody could approve what becomes of a release of theirs"
+    )
 
 
 def _of_proof(step: kinds.Step, place: str) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from remediation.errors import PlaybooksInvalid
 from remediation.playbooks.files import built_in, parse_playbooks, read_playbooks, schema
 from remediation.playbooks.lint import covers, lint
 from remediation.playbooks.values import Playbooks
-from remediation.policy import Person, Policy
+from remediation.policy import Person, Policy, Rule
 from tests.remediation.test_playbooks_planner import STEPS, one
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -264,6 +264,43 @@ def test_lint_finds_what_was_put_in(text: str, level: str, told: str) -> None:
     known = parse_playbooks(text.encode(), "seeded.yaml")
     found = lint(known, policy=PEOPLE, models=["churn"], configured=lambda name: name == "ISSUES")
     assert [each.level for each in found if told in f"{each.place}: {each.text}"] == [level], found
+
+
+@pytest.mark.parametrize(
+    ("rule", "asks", "told"),
+    [
+        (
+            Rule(roles=("risk", "lead"), quorum=2),
+            "roles: [risk]",
+            "it needs 2 people with one of the roles risk, and the policy has 1 (ada): nobody could ever approve it",
+        ),
+        (
+            Rule(roles=("risk",), quorum=2),
+            "roles: [lead]",
+            "it needs 2 people with one of the roles risk, and the policy has 1 (ada): nobody could ever approve it",
+        ),
+        (
+            Rule(roles=("risk", "lead"), self_approval=False),
+            "roles: [risk]",
+            "it needs 2 people with one of the roles risk (one more than consent, for self_approval is false), and the "
+            "policy has 1 (ada): nobody could approve what becomes of a release of theirs",
+        ),
+        (Rule(models="other", roles=("risk", "lead"), quorum=2), "roles: [risk]", None),
+        (Rule(actions=("retrain",), roles=("risk", "lead"), quorum=2), "roles: [risk]", None),
+        (Rule(roles=("risk", "lead"), quorum=2), "quorum: 2", None),
+    ],
+)
+def test_lint_counts_who_can_consent_by_the_playbook_and_the_policy_together(
+    rule: Rule, asks: str, told: str | None
+) -> None:
+    people = {"ada": Person(roles=("risk",)), "otto": Person(roles=("lead",))}
+    known = parse_playbooks(
+        one(f"{{action: rollback, approval: {{{asks}}}}}", "{models: 'c*'}").encode(), "f"
+    )
+    found = lint(known, policy=Policy(people=people, rules=(rule,)))
+    assert [(each.level, each.text) for each in found if "people" in each.text] == (
+        [("error", told)] if told else []
+    )
 
 
 def test_lint_says_nothing_of_what_is_meant() -> None:
