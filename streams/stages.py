@@ -113,6 +113,16 @@ class Foresighted(Protocol):
 
 
 @runtime_checkable
+class Outspoken(Protocol):
+    """A stage that knows when it has something to say that somebody waits for."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the next flush brings what later ones do not change: a sealed pane, say, or a window's points."""
+        ...
+
+
+@runtime_checkable
 class Filing(Protocol):
     """A stage that keeps something in files, besides its snapshots. Both kinds of work may be done in another thread,
     which the driver waits for: nobody else calls the stage meanwhile."""

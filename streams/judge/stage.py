@@ -123,6 +123,11 @@ class JudgeStage:
             axis.ended = True
             self._close(axis, None)
 
+    @property
+    def has_news(self) -> bool:
+        """See `streams.stages.Outspoken`: windows were judged, or something was refused."""
+        return bool(self._outputs)
+
     def flush(self, final: bool = False) -> Flush | None:
         """See `Stage`: corrected points go out here, once however much has changed."""
         for series in self._all_series():
@@ -158,9 +163,7 @@ class JudgeStage:
         pending, self._pending = self._pending, None
         carried, places = pending.carried, list(written.get(JUDGE_PANES, ()))
         if len(places) != len(carried.made) + sum(count for _, count in pending.told):
-            raise ValueError(
-                f"{len(places)} offsets were given, which is not one for each record of the flush"
-            )
+            raise ValueError(f"{len(places)} offsets were given, not one for each record of the flush")
         self._newest = max([self._newest, *places])
         for kept, count in reversed(pending.told):
             kept.offsets, places = places[-count:], places[:-count]
@@ -269,12 +272,8 @@ class JudgeStage:
         is_judged = reference is not None and window.decided and (window.rows > 0 or not window.by_time)
         statements = self._said(series, window) if is_judged else ()
         window.heard = tuple(one.id for one in statements)
-        self._output(
-            SEALS,
-            name.model,
-            msgspec.json.encode(seal_of(name, window, self._partition, self.offset)),
-            "seal",
-        )
+        seal = msgspec.json.encode(seal_of(name, window, self._partition, self.offset))
+        self._output(SEALS, name.model, seal, "seal")
         if window.by_time:
             self._emit([rows_point(name, window, window.rows)])
         if window.by_time and not window.rows:

@@ -175,6 +175,11 @@ class ProfileStage:
             for axis in (state.event, state.label):
                 axis.seal_all(state.monitor_at(axis.state.watermark_us))
 
+    @property
+    def has_news(self) -> bool:
+        """See `streams.stages.Outspoken`: panes were sealed, or something was refused."""
+        return len(self._outputs) > 0
+
     def flush(self, final: bool = False) -> Flush | None:
         """See `Stage`."""
         hold_us = 0 if final else CORRECTION_HOLD_US

@@ -59,7 +59,8 @@ class Owned:
     stage, and nobody else may. `unsaved_bytes`: input since the last flush. `letters` go out with the next checkpoint.
     `last_record_us` is when a record last came, `dated_us` its own time. `waited_us`: how long the last record of
     each key, which is the model's name, had waited; 0 since nothing waited. `took_offset`: of the last record
-    that was counted."""
+    that was counted. `has_news`: somebody waits for what the next checkpoint brings. `beaten_s`, `beat_s`: when the
+    last one ended (monotonic), and how long it took."""
 
     partition: int
     stage: Stage
@@ -83,6 +84,9 @@ class Owned:
     reseeks: int = 0
     isolating: bool = False
     given_up: bool = False
+    has_news: bool = False
+    beaten_s: float = field(default_factory=time.monotonic)
+    beat_s: float = 0.0
 
     @property
     def next_offset(self) -> int:

@@ -15,7 +15,7 @@ from faust.types import TP
 
 from streams.broker import memory
 from streams.broker.admin import wait_for_broker
-from streams.broker.group import KAFKA_TROUBLE, close_within, wait_for_stop
+from streams.broker.group import KAFKA_TROUBLE, close_within
 from streams.broker.log import LogReader, input_record
 from streams.control.configuration import Configuration
 from streams.control.feed import ControlFeed
@@ -29,6 +29,7 @@ from streams.worker.foresight import look_ahead
 from streams.worker.last_resort import LastResort
 from streams.worker.owned import Owned, take_over
 from streams.worker.rescue import Rescue
+from streams.worker.rhythm import Rhythm, while_consuming
 from streams.worker.role import Role, StreamsConfig
 from streams.worker.state_cleaning import StateCleaner
 
@@ -89,6 +90,7 @@ class Worker:
         self._owned: dict[int, Owned] = {}
         self._ownership = asyncio.Lock()
         self._stop = asyncio.Event()
+        self._rhythm = Rhythm(config.checkpoint_interval_s)
         self._ready = False
         self._failure: Exception | None = None
         self._cleaner = StateCleaner(config.broker, role.state_topics)
@@ -120,6 +122,7 @@ class Worker:
     def stop(self) -> None:
         """End in order, with a last checkpoint."""
         self._stop.set()
+        self._rhythm.wake()
 
     def positions(self) -> Mapping[TP, int]:
         """Where each owned partition goes on (for the driver)."""
@@ -173,6 +176,9 @@ class Worker:
             elif message.offset > owned.took_offset:
                 owned.took(input_record(message))  # the stage has taken it with one before it
             previous = message.offset
+        if (owned := self._owned.get(partition)) is not None:
+            left = waiting(self._app, TP(self._role.input, partition), owned.next_offset)
+            self._rhythm.listen(owned, left)
 
     async def _take(self, owned: Owned, record: InputRecord) -> None:
         stage = owned.stage
@@ -289,9 +295,13 @@ class Worker:
     async def _pulse(self) -> None:
         """Checkpoints, and the sign of life."""
         told_s = 0.0
-        while not await wait_for_stop(self._stop, self._config.checkpoint_interval_s):
+        while True:
+            due = await self._rhythm.due(self._owned.values(), self._stop)
+            if self._stop.is_set():
+                return
             try:
-                await self._beat_all()
+                beats = asyncio.gather(*[self._beat(each) for each in due])
+                await while_consuming(self._app, self._role.name, self._stop, beats)
                 self._beat_us = now_us()
                 if self._ready and time.monotonic() - told_s >= _READY_INTERVAL_S:
                     told_s = time.monotonic()
@@ -300,21 +310,8 @@ class Worker:
                 self._fail(error)
                 return
 
-    async def _beat_all(self) -> None:
-        """A beat may ask the consumer's thread, which answers nobody any more once it has ended."""
-        beats = asyncio.gather(*[self._beat(owned) for owned in list(self._owned.values())])
-        try:
-            done: set[asyncio.Future[Any]] = set()
-            while not done:
-                if self._app.crashed or (self._app.should_stop and not self._stop.is_set()):
-                    raise CheckpointError(f"The {self._role.name} worker's consumer has ended unexpectedly.")
-                done, _ = await asyncio.wait({beats}, timeout=_READY_INTERVAL_S)
-            beats.result()
-        finally:
-            beats.cancel()
-
     async def _beat(self, owned: Owned) -> None:
-        now, caught_up = now_us(), False
+        began_s, now, caught_up, owned.has_news = time.monotonic(), now_us(), False, False
         if now - max(owned.last_record_us, owned.last_probe_us) >= _QUIET_US:
             owned.last_probe_us = now
             caught_up = await self._is_caught_up(owned)
@@ -322,6 +319,8 @@ class Worker:
             if owned.free.is_set():
                 owned.stage.tick(now, caught_up)
             await self._checkpoint(owned)
+        owned.beaten_s = time.monotonic()
+        owned.beat_s = owned.beaten_s - began_s
 
     async def _is_caught_up(self, owned: Owned) -> bool:
         """Whether the broker itself says that there is nothing more to read: silence may be an outage."""
@@ -397,4 +396,4 @@ class Worker:
                 reason=str(error) or repr(error),
                 exc_info=not isinstance(error, CheckpointError),
             )
-        self._stop.set()
+        self.stop()
