@@ -17,7 +17,9 @@ _TOP = 8
 _TICKS = 5
 _LOG = "_evidence"
 """Measures that go over many powers of ten."""
-_STRIP = 18
+_STRIP = 34
+_NAMED = 17
+"""Pixels of a row of the time line, and of them those above its bars, for its name."""
 _KINDS = {
     "volume": "Volume",
     "data_quality": "Data quality",
@@ -163,7 +165,7 @@ def _timeline(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> 
     parts: list[str] = []
     labels = _row_ticks(first, last)
     for place, kind in enumerate(kinds):
-        y = place * _STRIP + 3
+        y = place * _STRIP + _NAMED
         for one in incidents:
             if one["kind"] != kind:
                 continue
@@ -175,7 +177,7 @@ def _timeline(incidents: Sequence[Mapping[str, Any]], first: int, last: int) -> 
                     f'<rect class="bar" x="{start:.1f}" y="{y}" width="{max(end - start, 2):.1f}" height="12"/>'
                 )
             parts.append(f'<path class="told" d="M{mark:.1f} {y - 1}v14"/>')
-        labels.append(f'<span class="name" style="top:{y - 3}px">{_KINDS[kind]}</span>')
+        labels.append(f'<span class="name" style="top:{place * _STRIP}px">{_KINDS[kind]}</span>')
     alt = "When each incident began and ended, by kind"
     return _plot(_STRIP * len(kinds), alt, parts, labels) if kinds else ""
 

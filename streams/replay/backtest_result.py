@@ -128,6 +128,7 @@ class Backtest:
             "rows_ahead": self.ahead,
             "class_scores_unlike": self.unlike,
             "labels_unused": self.labels_unused,
+            "labels_without_outputs": self.labels_without_outputs,
             "accounting": msgspec.to_builtins(account) if account else None,
             "incidents": [self._incident(each) for each in self.incidents],
             "estimates": list(self._estimates()),

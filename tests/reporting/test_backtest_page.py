@@ -1,5 +1,6 @@
 """The page of a backtest: complete in itself, true to the numbers, safe with any name."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from streams.replay.backtest_result import Backtest
 ODD = "<b>&age"
 
 
-def found(folder: Path, shift_at: int | None) -> Backtest:
+def found(folder: Path, shift_at: int | None, score: str | None = "p") -> Backtest:
     """A backtest of 4,000 rows with a score, labels, and a feature of an odd name."""
     rng = np.random.default_rng(3)
 
@@ -29,7 +30,7 @@ def found(folder: Path, shift_at: int | None) -> Backtest:
 
     rows(3_000, None).to_csv(folder / "good.csv", index=False)
     rows(4_000, shift_at).to_csv(folder / "data.csv", index=False)
-    fields = {"model": "odd & <i>", "columns": {"score": "p", "label": "y"}, "window": {"rows": 500}}
+    fields = {"model": "odd & <i>", "columns": {"score": score, "label": "y"}, "window": {"rows": 500}}
     file = MonitorFile.model_validate(fields | {"reference": {"file": folder / "good.csv"}})
     return backtest(folder / "data.csv", file, keep_points=True)
 
@@ -57,6 +58,23 @@ def test_incidents_and_measures_are_drawn(tmp_path: Path) -> None:
     shown = {(line.measure, line.feature) for line in lines}
     assert {("psi", ODD), ("data_drift_evidence", None), ("accuracy", None)} <= shown
     assert max(len(line.samples) for line in lines) == 8
+
+
+def test_names_of_the_time_line_stand_above_its_bars(tmp_path: Path) -> None:
+    outcome = found(tmp_path, 0)
+    page = backtest_page(outcome.as_dict(), [], "data.csv")
+    line = page.split('<div class="area">')[1].split("</div>")[0]
+    bars = {int(top) for top in re.findall(r'<rect class="bar"[^>]* y="(\d+)"', line)}
+    names = {int(top) for top in re.findall(r'<span class="name" style="top:(\d+)px"', line)}
+    assert len(bars) == len(names) > 1
+    assert not any(name < bar + 12 and bar < name + 16 for name in names for bar in bars)
+
+
+def test_labels_that_nothing_can_be_held_against_are_told(tmp_path: Path) -> None:
+    outcome = found(tmp_path, None, score=None)
+    page = backtest_page(outcome.as_dict(), lines_of(outcome), "data.csv")
+    assert "Labels were left out: without a prediction or a score" in page
+    assert outcome.as_dict()["confusion"] == []
 
 
 def test_nothing_found_is_told(tmp_path: Path) -> None:
