@@ -1,19 +1,17 @@
 """One window of one kind of alert: whether an incident begins, goes further, or ends."""
 
 import math
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Floats, Integers
+from detectors.columns import Floats
 from detectors.sequential.beside import is_different
 from detectors.sequential.budget import Threshold
 from detectors.sequential.explain import change_of
 from detectors.sequential.kernels import COUNT
-from detectors.sequential.packing import rounded
-from detectors.sequential.plan import TrackPlan
+from detectors.sequential.plan import Sums, TrackPlan
 from detectors.sequential.track import (
     HEAD_START,
     RESTART,
@@ -21,6 +19,7 @@ from detectors.sequential.track import (
     Candidates,
     Weighed,
     calm_since,
+    grown,
     is_calm_from,
     opened_at,
     weigh,
@@ -33,26 +32,6 @@ UNKNOWN: Final = 1e12
 """The variance of a score whose variance is not known: nothing is evidence of its change."""
 
 
-class Sums(NamedTuple):
-    """A window of one kind: sums of the scores and of their squares, shape (strata, scores), and rows, shape (strata,
-    groups)."""
-
-    scores: Floats
-    squares: Floats
-    rows: Floats
-
-
-def of_window(plan: TrackPlan, counters: Sequence[Integers]) -> Sums:
-    """The sums of a window by stratum."""
-    if len(counters) == 1:
-        sums, rows = plan.of_window(counters[0])
-        return Sums(rounded(sums)[np.newaxis], plan.squares_of(counters[0])[np.newaxis], rows[np.newaxis])
-    parts = [plan.of_window(each) for each in counters]
-    squares = np.stack([plan.squares_of(each) for each in counters])
-    sums = rounded(np.stack([sums for sums, _ in parts]))
-    return Sums(sums, squares, np.stack([rows for _, rows in parts]))
-
-
 def advance(
     plan: TrackPlan, track: Track, window: Sums, start_us: int, limit: Threshold, pool: float
 ) -> tuple[Track, Step]:
@@ -61,38 +40,39 @@ def advance(
     While an incident is open, the stream is compared with its frozen baseline to see the end, and with itself since
     the change to see further changes, which are told as changes of the same incident.
     """
+    track = grown(track, plan, window, start_us, limit.share)
     found = Candidates.of(track, plan)
-    found.add(track.windows, start_us, limit.share, window.scores, window.rows)
-    track = replace(track, windows=track.windows + 1)
-    threshold = limit.value * track.caution
-    said = Step(kind=str(plan.kind), statistic=0.0, threshold=threshold)
-    opened = track.opened
+    kind, threshold, opened = str(plan.kind), limit.value * track.caution, track.opened
     if opened is None:
         variances = None
         if plan.alone:
             variances, track = _of_stream(plan, track, window)
         weighed, change = _watch(plan, track, found, limit, pool, variances)
-        said = replace(said, statistic=weighed.statistic, opened=change)
         if change is not None:
-            track = _freeze(plan, track, found, weighed, window)
-        return found.packed(track), said
+            track = found.packed(_freeze(plan, track, found, weighed, window))
+        return track, Step(kind=kind, statistic=weighed.statistic, threshold=threshold, opened=change)
     place = calm_since(found, plan, track, opened, pool)
     if place is not None:
         calm_us = found.at_us[place]
         found.restart(place)
-        return found.packed(replace(track, opened=None)), replace(
-            said,
+        return found.packed(replace(track, opened=None)), Step(
+            kind=kind,
+            statistic=0.0,
+            threshold=threshold,
             closed_us=calm_us,
             expected=opened.expected,
             reason="the scores that told it are like the baseline again",
         )
     if opened.since_then is None:
-        return found.packed(track), said
+        return track, Step(kind=kind, statistic=0.0, threshold=threshold)
     opened, weighed, change = _further(plan, track, opened, found, (window, start_us), limit, pool)
-    said = replace(
-        said, statistic=weighed.statistic, opened=None if opened.expected else change, further=True
+    return replace(track, opened=opened), Step(
+        kind=kind,
+        statistic=weighed.statistic,
+        threshold=threshold,
+        opened=None if opened.expected else change,
+        further=True,
     )
-    return found.packed(replace(track, opened=opened)), said
 
 
 def _of_stream(plan: TrackPlan, track: Track, window: Sums) -> tuple[Floats, Track]:
@@ -132,9 +112,9 @@ def _anew(track: Track, found: Candidates, place: int, window: Sums) -> Track:
     first = place + 1
     only = first == len(found.at)
     base = Candidates(
-        [],
-        [],
-        [],
+        (),
+        (),
+        (),
         found.at_sums[:0],
         found.at_rows[:0],
         np.zeros_like(found.sums),
@@ -155,7 +135,9 @@ def _anew(track: Track, found: Candidates, place: int, window: Sums) -> Track:
 
 
 def _spread(window: Sums) -> bytes:
-    return np.concatenate([one.reshape(-1) for one in (window.squares, window.scores, window.rows)]).tobytes()
+    return np.concatenate(
+        [one.reshape(-1) for one in (window.squares(), window.scores, window.rows)]
+    ).tobytes()
 
 
 def _variances(plan: TrackPlan, spread: bytes) -> Floats:
@@ -181,20 +163,19 @@ def _further(
     """The stream since the change beside itself; a return to the frozen baseline is no further change."""
     inner = opened.since_then or Track()
     window, start_us = taken
-    found = Candidates.of(inner, plan)
-    found.add(inner.windows, start_us, limit.share, window.scores, window.rows)
     variances = _variances(plan, inner.spread)
     spread = (np.frombuffer(inner.spread) + np.frombuffer(_spread(window))).tobytes()
-    inner = replace(inner, windows=inner.windows + 1, spread=spread)
+    inner = replace(grown(inner, plan, window, start_us, limit.share), spread=spread)
+    found = Candidates.of(inner, plan)
     if len(outer.at) == 2 and opened.told == opened.since:
         weighed, change = _after_the_first(plan, track, opened, outer, limit, pool)
-        opened = replace(opened, since_then=found.packed(inner))
+        opened = replace(opened, since_then=inner)
         return (opened if change is None else _joined(opened, outer, plan, weighed)), weighed, change
     weighed, change = _watch(plan, inner, found, limit, pool, variances)
     if change is None:
-        return replace(opened, since_then=found.packed(inner)), weighed, None
+        return replace(opened, since_then=inner), weighed, None
     if is_calm_from(outer, plan, track, opened_at(found, plan, weighed, found.at[-1]), pool):
-        return replace(opened, since_then=found.packed(inner)), weighed, None
+        return replace(opened, since_then=inner), weighed, None
     opened = replace(
         _joined(opened, found, plan, weighed), since_then=_anew(inner, found, weighed.likeliest, window)
     )

@@ -1,14 +1,15 @@
 """What the threshold must be: the detector run on data drawn from the reference itself, where nothing changes."""
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from detectors.columns import Floats
-from detectors.sequential.advance import Sums, advance
+from detectors.sequential.advance import advance
 from detectors.sequential.blocks import BlockSums
 from detectors.sequential.budget import part_of, threshold_of
-from detectors.sequential.plan import Plan, TrackPlan
+from detectors.sequential.plan import Plan, Sums, TrackPlan
 from detectors.sequential.values import Calibration, Track
 from detectors.values import Budget
 
@@ -64,7 +65,7 @@ def _alarms(plan: Plan, track: TrackPlan, blocks: BlockSums, base: Floats, draws
     alarms = 0
     sums, rows = np.tensordot(draws, blocks.sums, 1), np.tensordot(draws, blocks.rows, 1)
     for window in range(len(draws)):
-        taken = Sums(sums[window], np.zeros_like(sums[window]), rows[window])
+        taken = Sums(sums[window], rows[window], partial(np.zeros_like, sums[window]))
         state, found = advance(track, state, taken, window, limit, 0.0)
         alarms += found.opened is not None and not found.further
     return alarms

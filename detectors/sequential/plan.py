@@ -1,9 +1,9 @@
 """What is judged of a series: its scores as linear maps of a profile's counters, and their shares of the budget."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from detectors.sequential import families as f
 from detectors.sequential.kernels import COUNT, Bytes, apply_map
 from detectors.sequential.line import Line, places_of, worth_of
 from detectors.sequential.lines import lines_of, pair_place
+from detectors.sequential.packing import rounded
 from detectors.sequential.reference_counts import counters_of
 from detectors.sequential.values import Baseline, ScoreName
 from detectors.values import AlertKind, Axis
@@ -44,11 +45,37 @@ class LinearMap:
             np.concatenate([np.zeros(0), *(factors for _, factors in flat)]).astype(np.float64),
         )
 
+    @classmethod
+    def joined(cls, maps: Sequence["LinearMap"]) -> "LinearMap":
+        """The rows of all of them."""
+        ends = np.cumsum([0, *(one.starts[-1] for one in maps)])
+        starts = [one.starts[1:] + end for one, end in zip(maps, ends, strict=False)]
+        return cls(
+            np.concatenate([[0], *starts]).astype(np.int64),
+            np.concatenate([one.places for one in maps]),
+            np.concatenate([one.factors for one in maps]),
+        )
+
     def apply(self, counters: Integers) -> Floats:
         """One number per row."""
-        out = np.empty(len(self.starts) - 1, dtype=np.float64)
-        apply_map(counters, self.starts, self.places, self.factors, out)
+        return self.of_each((counters,))[0]
+
+    def of_each(self, counters: Sequence[Integers]) -> Floats:
+        """The same of several profiles, by profile and row."""
+        out = np.empty((len(counters), len(self.starts) - 1), dtype=np.float64)
+        for one, row in zip(counters, out, strict=True):
+            apply_map(one, self.starts, self.places, self.factors, row)
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A window of one kind: sums of the scores, shape (strata, scores), and rows, shape (strata, groups); and, worked
+    out where it is asked for, sums of the squares of the scores."""
+
+    scores: Floats
+    rows: Floats
+    squares: Callable[[], Floats]
 
 
 @dataclass(frozen=True)
@@ -75,13 +102,14 @@ class TrackPlan:
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
     alone: bool = False
 
+    @cached_property
+    def base_worth(self) -> Floats:
+        """Independent rows of the reference, shape (strata, groups)."""
+        return self.base_rows * self.worth
+
     def of_window(self, counters: Integers) -> tuple[Floats, Floats]:
         """Sums of the scores and their rows, of a profile with these counters."""
         return self.scores.apply(counters), self.rows.apply(counters)
-
-    def squares_of(self, counters: Integers) -> Floats:
-        """Sums of the squares of the scores; 0 where the counters do not tell them."""
-        return self.squares.apply(counters)
 
 
 @dataclass(frozen=True)
@@ -104,6 +132,20 @@ class Plan:
             digest.update(track.log_weights.tobytes())
             digest.update(b"alone" if track.alone else b"")
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def _whole(self) -> LinearMap:
+        """The scores and rows of all kinds."""
+        return LinearMap.joined([each for track in self.tracks for each in (track.scores, track.rows)])
+
+    def of_window(self, counters: Sequence[Integers]) -> Iterator[Sums]:
+        """The sums of a window by kind. counters: of its profile by stratum."""
+        found, place = rounded(self._whole.of_each(counters)), 0
+        for track in self.tracks:
+            middle = place + len(track.names)
+            end = middle + track.base_rows.shape[1]
+            yield Sums(found[:, place:middle], found[:, middle:end], partial(track.squares.of_each, counters))
+            place = end
 
 
 def assemble(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from detectors.columns import SKETCH_CELLS, Integers, sums
 from detectors.errors import ProfileInvalid
 from detectors.layout import layout_of
-from detectors.sequential.advance import advance, of_window
+from detectors.sequential.advance import advance
 from detectors.sequential.budget import part_of, threshold_of
 from detectors.sequential.plan import Plan
 from detectors.sequential.values import Calibration, Memory, Step, Track
@@ -60,16 +60,14 @@ def step(
     kinds = (*(str(track.kind) for track in plan.tracks), *besides)
     tracks = dict(memory.tracks)
     steps: list[Step] = []
-    for track_plan in plan.tracks:
+    for track_plan, window in zip(plan.tracks, plan.of_window(counters), strict=True):
         kind = str(track_plan.kind)
         part = part_of(kind, kinds, labels=labels, segments=segments, is_segment=is_segment)
         limit = threshold_of(budget, part, (end_us - start_us) / 1e6, calibration)
         track = tracks.get(kind)
         if track is None:
             track = Track()
-        tracks[kind], found = advance(
-            track_plan, track, of_window(track_plan, counters), start_us, limit, pool
-        )
+        tracks[kind], found = advance(track_plan, track, window, start_us, limit, pool)
         steps.append(found)
     if before.plan and before.plan != plan.name:
         steps += [

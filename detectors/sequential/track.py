@@ -12,14 +12,15 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from detectors.columns import Floats, Integers
+from detectors.columns import Floats
 from detectors.sequential.kernels import evidence
-from detectors.sequential.plan import TrackPlan
+from detectors.sequential.plan import Sums, TrackPlan
 from detectors.sequential.values import Opened, Track
 
 HEAD_START: Final = 1 / 20
@@ -43,9 +44,9 @@ TELLING: Final = 5
 class Candidates:
     """The sums of a track as arrays: (candidates, strata, scores) and (candidates, strata, groups)."""
 
-    at: list[int]
-    at_us: list[int]
-    shares: list[float]
+    at: tuple[int, ...]
+    at_us: tuple[int, ...]
+    shares: tuple[float, ...]
     at_sums: Floats
     at_rows: Floats
     sums: Floats
@@ -61,11 +62,11 @@ class Candidates:
         if not track.base_sums:
             sums, rows = np.zeros((strata, scores)), np.zeros((strata, groups))
             empty = np.zeros((0, strata, scores)), np.zeros((0, strata, groups))
-            return cls([], [], [], *empty, sums, rows, plan.base_sums, plan.base_rows)
+            return cls((), (), (), *empty, sums, rows, plan.base_sums, plan.base_rows)
         return cls(
-            list(track.at),
-            list(track.at_us),
-            list(track.shares),
+            track.at,
+            track.at_us,
+            track.shares,
             np.frombuffer(track.at_sums).reshape(-1, strata, scores),
             np.frombuffer(track.at_rows).reshape(-1, strata, groups),
             np.frombuffer(track.sums).reshape(strata, scores),
@@ -78,9 +79,9 @@ class Candidates:
         """The track with these sums."""
         return replace(
             track,
-            at=tuple(self.at),
-            at_us=tuple(self.at_us),
-            shares=tuple(self.shares),
+            at=self.at,
+            at_us=self.at_us,
+            shares=self.shares,
             at_sums=self.at_sums.tobytes(),
             at_rows=self.at_rows.tobytes(),
             sums=self.sums.tobytes(),
@@ -88,22 +89,6 @@ class Candidates:
             base_sums=self.base_sums.tobytes(),
             base_rows=self.base_rows.tobytes(),
         )
-
-    def add(self, window: int, start_us: int, share: float, sums: Floats, rows: Floats) -> None:
-        """A candidate before this window, then the window itself; old candidates are thinned."""
-        self.at.append(window)
-        self.at_us.append(start_us)
-        self.shares.append(share)
-        kept = _kept(tuple(self.at))
-        self.at_sums = _with(self.at_sums, kept, self.sums)
-        self.at_rows = _with(self.at_rows, kept, self.rows)
-        if kept is not None:
-            places = kept.tolist()
-            self.at = [self.at[i] for i in places]
-            self.at_us = [self.at_us[i] for i in places]
-            self.shares = [self.shares[i] for i in places]
-        self.sums = self.sums + sums
-        self.rows = self.rows + rows
 
     def freeze(self, place: int) -> None:
         """The baseline ends with this candidate; what came before it is no candidate any more."""
@@ -118,7 +103,7 @@ class Candidates:
         """What the reference in the baseline is worth in independent rows, and its rows of the stream."""
         if not track.has_reference:
             return np.zeros_like(self.base_rows), self.base_rows
-        return plan.base_rows * plan.worth, self.base_rows - plan.base_rows
+        return plan.base_worth, self.base_rows - plan.base_rows
 
     def baseline_worth(self, plan: TrackPlan, track: Track, pool: float, place: int) -> Floats:
         """Independent rows of the baseline and the windows up to a candidate."""
@@ -130,9 +115,27 @@ class Candidates:
         """The windows since a candidate join the baseline, those between are forgotten."""
         self.base_sums = self.base_sums + self.sums - self.at_sums[place]
         self.base_rows = self.base_rows + self.rows - self.at_rows[place]
-        self.at, self.at_us, self.shares = [], [], []
+        self.at, self.at_us, self.shares = (), (), ()
         self.at_sums, self.at_rows = self.at_sums[:0], self.at_rows[:0]
         self.sums, self.rows = np.zeros_like(self.sums), np.zeros_like(self.rows)
+
+
+def grown(track: Track, plan: TrackPlan, window: Sums, start_us: int, share: float) -> Track:
+    """The track after a window that begins at `start_us`: with a candidate before it, and old ones thinned."""
+    if not track.base_sums:
+        track = Candidates.of(track, plan).packed(track)
+    after = _grown(track.at, track.at_us, track.shares, track.windows, start_us, share)
+    return replace(
+        track,
+        windows=track.windows + 1,
+        at=after.at,
+        at_us=after.at_us,
+        shares=after.shares,
+        at_sums=after.of(track.at_sums, track.sums),
+        at_rows=after.of(track.at_rows, track.rows),
+        sums=(np.frombuffer(track.sums) + window.scores.reshape(-1)).tobytes(),
+        rows=(np.frombuffer(track.rows) + window.rows.reshape(-1)).tobytes(),
+    )
 
 
 @dataclass
@@ -159,11 +162,10 @@ def weigh(
     """The statistic of all candidates. head: further share of the first one. pool: see `kernels.effective`.
     variances: of the scores, where they are not those of the reference. by_score: whether it is asked which scores it
     is made of."""
-    shares = np.array(found.shares)
-    shares[0] += head
+    log_shares = _log_shares(found.shares, head)
     known, streamed = found.of_baseline(plan, track)
-    best = np.empty(len(shares))
-    logs = np.empty((len(shares) if by_score else 0, len(plan.names)))
+    best = np.empty(len(log_shares))
+    logs = np.empty((len(log_shares) if by_score else 0, len(plan.names)))
     moved = np.empty_like(logs)
     statistic = evidence(
         plan.forms,
@@ -181,7 +183,7 @@ def weigh(
         pool,
         plan.variances if variances is None else variances,
         plan.log_weights,
-        np.log(shares),
+        log_shares,
         best,
         logs,
         moved,
@@ -305,31 +307,60 @@ def apart(
     return Apart(difference / precision if precision else 0.0, precision)
 
 
-def _with(known: Floats, kept: Integers | None, last: Floats) -> Floats:
-    """Those that are kept (None: all), of which the last one is new."""
-    if kept is None:
-        found = np.empty((len(known) + 1, *last.shape))
-        found[:-1] = known
-    else:
-        found = np.empty((len(kept), *last.shape))
-        np.take(known, kept[:-1], axis=0, out=found[:-1])
-    found[-1] = last
-    return found
+class _Grown(NamedTuple):
+    """The candidates once there is a new one. `runs`: those that are kept, as spans of the places that they had."""
+
+    at: tuple[int, ...]
+    at_us: tuple[int, ...]
+    shares: tuple[float, ...]
+    runs: tuple[tuple[int, int], ...]
+
+    def of(self, known: bytes, last: bytes) -> bytes:
+        """Numbers of those that are kept, and of the new one."""
+        view, width = memoryview(known), len(last)
+        return b"".join([*(view[first * width : end * width] for first, end in self.runs), last])
+
+
+@lru_cache(maxsize=16)
+def _grown(
+    at: tuple[int, ...],
+    at_us: tuple[int, ...],
+    shares: tuple[float, ...],
+    window: int,
+    start_us: int,
+    share: float,
+) -> _Grown:
+    """With a candidate before this window. Remembered, because all kinds of a series have the same candidates."""
+    runs = _runs(at, window + 1)
+    parts = [slice(first, end) for first, end in runs]
+    return _Grown(
+        (*chain.from_iterable(at[part] for part in parts), window),
+        (*chain.from_iterable(at_us[part] for part in parts), start_us),
+        (*chain.from_iterable(shares[part] for part in parts), share),
+        runs,
+    )
 
 
 @lru_cache(maxsize=1_024)
-def _kept(at: tuple[int, ...]) -> Integers | None:
-    """The places of the candidates that are kept, the newest of which is the last one; None where all are. Remembered,
-    because all kinds of a series, and most series, have the same candidates."""
-    now = at[-1] + 1
+def _runs(at: tuple[int, ...], now: int) -> tuple[tuple[int, int], ...]:
+    """Spans of the places of the candidates that are kept: the first one, the recent ones, and of age 17 x 2^j and more
+    every 2^(j + 1)-th. Remembered, because most series have the same."""
     recent = bisect_left(at, now - RECENT)
-    kept = [i for i in range(recent) if i == 0 or _is_kept(at[i], now)]
-    if len(kept) == recent:
-        return None
-    return np.array([*kept, *range(recent, len(at))], dtype=np.int64)
+    runs, first = list[tuple[int, int]](), 0
+    for place in range(1, recent):
+        octave = ((now - at[place]) // (RECENT + 1)).bit_length()
+        if octave and at[place] % (1 << octave):
+            if first < place:
+                runs.append((first, place))
+            first = place + 1
+    if first < len(at):
+        runs.append((first, len(at)))
+    return tuple(runs)
 
 
-def _is_kept(at: int, now: int) -> bool:
-    """Candidates of age 17 x 2^j and more: every 2^(j + 1)-th."""
-    octave = ((now - at) // (RECENT + 1)).bit_length()
-    return octave == 0 or at % (1 << octave) == 0
+@lru_cache(maxsize=16)
+def _log_shares(shares: tuple[float, ...], head: float) -> Floats:
+    """Logarithms of the shares of the candidates, the first of which has `head` besides."""
+    found = np.array(shares)
+    found[0] += head
+    return np.log(found)

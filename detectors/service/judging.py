@@ -14,11 +14,11 @@ from detectors.columns import Floats, Integers
 from detectors.judgement import Decision, Transition, Window
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
-from detectors.sequential.advance import Sums, advance
+from detectors.sequential.advance import advance
 from detectors.sequential.budget import SERVICE, Threshold
 from detectors.sequential.feedback import Said, say_on_track
 from detectors.sequential.kernels import COUNT
-from detectors.sequential.plan import LinearMap, TrackPlan
+from detectors.sequential.plan import LinearMap, Sums, TrackPlan
 from detectors.sequential.values import Moved, ScoreName, Step
 from detectors.sequential.verdicts import EVIDENCE_SUFFIX, GREATEST, passed
 from detectors.service.measures import QUANTILES, service_measures
@@ -93,7 +93,7 @@ def judge_service(
     shares = found / np.maximum(rows, 1.0)
     sums = lasting(found, rows, _before(memory, usual))
     plan = _plan(usual)
-    seen = Sums(sums[None], sums[None], np.array([[rows[0], rows[_ERRORS]]]))
+    seen = Sums(sums[None], np.array([[rows[0], rows[_ERRORS]]]), lambda: sums[None])
     before = memory.track
     track, step = advance(plan, before, seen, window.start_us, limit, 0.0)
     kept, starts_us = (*memory.shares, tuple(shares.tolist())), (*memory.starts_us, window.start_us)
