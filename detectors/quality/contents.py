@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from detectors.column_pairs import ColumnPair, column_pairs
+from detectors.kernels_rows import FARTHEST
+from detectors.layout import NumericSlots
 from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.quality.values import SURPRISE, Finding
@@ -40,8 +42,7 @@ def constant_columns(
         far = 1 + abs(now.mean - slots.center) / slots.scale
         flat = now.variance <= _FLAT * far * part.variance and profile.distinct(slots.name) < 1.5
         if flat and independent >= MINIMUM_ROWS and not _usual(part, now.mean, independent, surprise):
-            value = now.mean if abs(now.mean) > 1e-6 * math.sqrt(part.variance) else 0.0
-            found.append(_constant(slots.name, f"the value {value:.6g}", now.rows))
+            found.append(_constant(slots.name, _value(now.mean, slots, part.variance), now.rows))
     for slots in profile.layout.categorical:
         counts = profile.counters[slots.categories]
         rows = int(counts.sum() + profile.counters[slots.other])
@@ -55,6 +56,14 @@ def constant_columns(
             name = next(name for name, place in slots.index.items() if counts[place] == rows)
             found.append(_constant(slots.name, f"the category {name!r}", rows))
     return found
+
+
+def _value(mean: float, slots: NumericSlots, variance: float) -> str:
+    """In words; moments tell no more than `FARTHEST`."""
+    away = (mean - slots.center) / slots.scale
+    if abs(away) > FARTHEST - 1:
+        return f"a value {'above' if away > 0 else 'below'} {mean:.2g}"
+    return f"the value {mean if abs(mean) > 1e-6 * math.sqrt(variance) else 0.0:.6g}"
 
 
 def _usual(part: FeatureReference, value: float, rows: float, surprise: float) -> bool:
@@ -106,8 +115,8 @@ def _vanished(column: str, gone: list[tuple[str, float]], rows: int, surprise: f
         threshold=surprise,
         rows=rows,
         message=(
-            f"{column} never has {gone[0][0]!r}{more} in {rows} rows, where the reference would have that one about "
-            f"{expected:.0f} times"
+            f"{column} never has {gone[0][0]!r}{more} in {rows:,} rows, where the reference would have that one about "
+            f"{expected:,.0f} times"
         ),
     )
 
@@ -119,5 +128,5 @@ def _constant(name: str, what: str, rows: int) -> Finding:
         value=1.0,
         threshold=1.0,
         rows=rows,
-        message=f"{name} has {what} in all {rows} rows, and varies in the reference",
+        message=f"{name} has {what} in all {rows:,} rows, and varies in the reference",
     )

@@ -131,6 +131,15 @@ def test_a_shape_gives_back_the_shares_of_its_column(reference):
     assert Shape.of(empty.feature("x")) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "told"), [(999_999_999.0, "a value above 7.9e+05"), (-np.inf, "a value below -7.9e+05")]
+)
+def test_a_constant_farther_out_than_moments_tell_is_not_told_as_where_they_end(reference, value, told):
+    columns = people(np.random.default_rng(6), 400) | {"age": np.full(400, value)}
+    found = {one.kind: one for one in findings(window(reference, columns), reference)}
+    assert told in found["constant_column"].message
+
+
 def test_constant_columns_and_vanished_categories(reference):
     columns = people(np.random.default_rng(6), 400)
     columns |= {
