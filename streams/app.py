@@ -30,14 +30,14 @@ from streams.worker.runtime import StreamsConfig, run_worker
 __all__ = ["StreamsConfig", "prepare", "run_judge", "run_profile"]
 
 
-def prepare() -> None:
-    """What a process does once before it serves a stage."""
+def prepare(*, backwards: bool = False) -> None:
+    """What a process does once before it serves a stage. backwards: see `streams.profile.warm.warm_up`."""
     if not is_compiled():
         structlog.get_logger().info(
             "This worker compiles its kernels; this happens once and can take minutes."
         )
     with memory.without("pandas", "scipy.linalg"):
-        warm_up()
+        warm_up(backwards=backwards)
 
 
 def run_profile(config: StreamsConfig) -> None:
@@ -53,7 +53,7 @@ def run_judge(config: StreamsConfig) -> None:
     be learned. Errors: see `streams.worker.runtime.run_worker`."""
     from streams.control.learning_loop import learn_for_ever
 
-    prepare()
+    prepare(backwards=True)
     role = judge_role(config)
     lay_out()
     Thread(target=learn_for_ever, args=(config.broker,), name="homeostat-learner", daemon=True).start()

@@ -50,11 +50,9 @@ _needed: list[subprocess.Popen[bytes]] = []
 _ROOT = Path(__file__).parents[1]
 _COMPILING = (
     "from streams.profile.warm import warm_up; warm_up()",
-    "from detectors.concept.against import warm; warm(); "
-    "from streams.profile.cold_segment import warm; warm(); "
-    "from detectors.warm import warm; warm()",
+    "from streams.profile.warm import warm_up; warm_up(backwards=True)",
 )
-"""Two processes share the kernels: the second begins with what the first comes to last."""
+"""Two processes share the kernels, as the first two workers of an installation do."""
 _STACKS = "tests/e2e/"
 _YIELDS = 5
 """Nice value of the processes that test no whole stack. There are more of them than cores, for a third of their time
