@@ -1,21 +1,34 @@
 """The numeric columns of a window beside those of a reference, all in one pass: most windows ask for all of them."""
 
+import math
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.before import Before, columns_of
-from detectors.columns import Floats, Integers
+from detectors.columns import Flags, Floats, Integers
 from detectors.compiled import compiled
 from detectors.distances import grouped_psi, ks, most_deviant
 from detectors.layout import NumericSlots, layout_of
+from detectors.measurement import MINIMUM_ROWS
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.remembered import Remembered
+from detectors.thresholds import FLOORS, WITHIN
 
 _BINS, _MISSING, _BELOW, _ABOVE, _EXACT, _SLOTS = range(6)
+_KS, _PSI, _MISSING_RATE, _OUT_OF_RANGE, _POINT_MASS, _LEAST_ROWS = range(6)
 _PRESENT, _LACKING, _OUTSIDE, _GREATEST, _MASS, _MASS_ROWS, _COUNTED = range(7)
+_FLOORS: Final = np.array(
+    [
+        FLOORS["ks"],
+        FLOORS["psi"],
+        *(WITHIN * FLOORS[name] for name in ("missing_rate", "out_of_range_rate", "point_mass")),
+        MINIMUM_ROWS,
+    ]
+)
 
 
 class ColumnPair(NamedTuple):
@@ -50,6 +63,7 @@ class _Tables(NamedTuple):
     shares: Floats
     tested: Integers
     sizes: Floats
+    usual: Floats
 
     @classmethod
     def of(cls, reference: Reference) -> "_Tables":
@@ -70,7 +84,15 @@ class _Tables(NamedTuple):
             _joined([one.shares for _, one in found]).astype(np.float64),
             _starts(masses),
             np.array([one.present * ratio for _, one in found], dtype=np.float64),
+            np.array([_usual(one, one.present * ratio) for _, one in found], dtype=np.float64).reshape(-1, 2),
         )
+
+
+def _usual(before: Before, size: float) -> tuple[float, float]:
+    """Shares of rows that are missing and out of range; NaN where some measure of the column is undefined."""
+    if not before.varied or before.grouped.occupied < 2 or before.present == 0:
+        return np.nan, np.nan
+    return usually_missing(before), usually_outside(size)
 
 
 def _joined(parts: list[Integers] | list[Floats]) -> npt.NDArray[Any]:
@@ -84,16 +106,61 @@ def _starts(parts: list[Integers] | list[Floats]) -> Integers:
 _KNOWN: Final = Remembered(_Tables.of)
 
 
+def usually_missing(before: Before) -> float:
+    """The share of rows of the reference that have no value."""
+    return before.part.missing / (before.part.missing + before.present)
+
+
+def usually_outside(size: float) -> float:
+    """A sound row is outside of the minimum and maximum of n rows with probability 2 / (n + 1)."""
+    return min(2 / (size + 1), 1.0)
+
+
 def column_pairs(profile: Profile, reference: Reference, worth: float = 1.0) -> list[ColumnPair]:
     """The numeric columns that the reference knows, in the layout's order. worth: independent rows per counted row."""
+    return _compared(profile, reference, worth).pairs()
+
+
+def moved_pairs(
+    profile: Profile, reference: Reference, worth: float, wanted: Collection[str]
+) -> list[ColumnPair]:
+    """The same of the wanted ones without those that are still, but for the first of them. Still is a column that has
+    all measures but perhaps that of a mass, none of which is beyond its floor, below which no threshold is."""
+    found = _compared(profile, reference, worth)
+    places, still = list[int](), 0
+    for place, ((slots, _), is_still) in enumerate(zip(found.columns, found.still.tolist(), strict=True)):
+        if slots.name in wanted:
+            still += is_still
+            if not is_still or still == 1:
+                places.append(place)
+    return found.pairs(places)
+
+
+class _Compared(NamedTuple):
+    """What the kernel found of each column."""
+
+    columns: list[tuple[NumericSlots, Before]]
+    rows: Integers
+    distances: Floats
+    still: Flags
+
+    def pairs(self, places: Sequence[int] | slice = slice(None)) -> list[ColumnPair]:
+        """As values, of these columns."""
+        columns = self.columns[places] if isinstance(places, slice) else [self.columns[i] for i in places]
+        rows, distances = self.rows[places].tolist(), self.distances[places].tolist()
+        return [
+            ColumnPair(slots, before, *mine, *far)
+            for (slots, before), mine, far in zip(columns, rows, distances, strict=True)
+        ]
+
+
+def _compared(profile: Profile, reference: Reference, worth: float) -> _Compared:
     tables = _KNOWN.of(reference)
     count = len(tables.columns)
     rows, distances = np.zeros((count, _COUNTED), dtype=np.int64), np.zeros((count, 2))
-    _compare(profile.counters, worth, *tables[1:], rows, distances)
-    return [
-        ColumnPair(slots, before, *mine, *far)
-        for (slots, before), mine, far in zip(tables.columns, rows.tolist(), distances.tolist(), strict=True)
-    ]
+    still = np.zeros(count, dtype=np.bool_)
+    _compare(profile.counters, worth, *tables[1:], _FLOORS, profile.rows, rows, distances, still)
+    return _Compared(tables.columns, rows, distances, still)
 
 
 @compiled
@@ -110,8 +177,12 @@ def _compare(
     shares: Floats,
     tested: Integers,
     sizes: Floats,
+    usual: Floats,
+    floors: Floats,
+    count: int,
     rows: Integers,
     distances: Floats,
+    still: Flags,
 ) -> None:
     for i in range(len(slots)):
         begin, width = slots[i, _BINS], bins[i + 1] - bins[i]
@@ -133,3 +204,15 @@ def _compare(
             known = shares[tested[i] : tested[i + 1]]
             rows[i, _MASS] = most_deviant(exact, mine, present, worth, known, sizes[i])
             rows[i, _MASS_ROWS] = exact[mine[rows[i, _MASS]]]
+        if present < floors[_LEAST_ROWS] or math.isnan(usual[i, 0]):
+            continue
+        missing, outside, mass = rows[i, _LACKING] / count, rows[i, _OUTSIDE] / present, 0.0
+        if rows[i, _MASS] >= 0:
+            mass = rows[i, _MASS_ROWS] / present - shares[tested[i] + rows[i, _MASS]]
+        still[i] = (
+            distances[i, 0] <= floors[_KS]
+            and distances[i, 1] <= floors[_PSI]
+            and abs(missing - usual[i, 0]) <= floors[_MISSING_RATE]
+            and abs(outside - usual[i, 1]) <= floors[_OUT_OF_RANGE]
+            and abs(mass) <= floors[_POINT_MASS]
+        )

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detectors.before import Before, columns_of
-from detectors.column_pairs import ColumnPair, column_pairs
+from detectors.column_pairs import ColumnPair, column_pairs, moved_pairs, usually_missing, usually_outside
 from detectors.columns import Integers
 from detectors.distances import grouped_psi
 from detectors.layout import CategoricalSlots
@@ -15,7 +15,6 @@ from detectors.output_measures import CONSTANT, output_measures, too_few
 from detectors.profile import Profile
 from detectors.reference import Reference
 from detectors.text import WATCHED
-from detectors.thresholds import FLOORS, WITHIN
 from detectors.values import Monitor
 
 OF_NUMBERS: Final = ("missing_rate", "out_of_range_rate", "point_mass", "psi", "ks")
@@ -37,16 +36,12 @@ def measure(
     wanted = set(WATCHED.of(monitor.features)) or set(profile.layout.names)
     worth, known = _worth(profile), columns_of(reference)
     found: list[Measurement] = []
-    unread, still = leave is not None and all(map(leave, OF_NUMBERS)), 0
-    for pair in column_pairs(profile, reference, worth):
-        if pair.slots.name not in wanted:
-            continue
-        column = _Column.of_numbers(pair, profile.rows, reference, worth)
-        if unread and column.is_still(pair):
-            still += 1
-            if still > 1:
-                continue
-        found += column.numbers(pair)
+    if leave is not None and all(map(leave, OF_NUMBERS)):
+        pairs = moved_pairs(profile, reference, worth, wanted)
+    else:
+        pairs = [one for one in column_pairs(profile, reference, worth) if one.slots.name in wanted]
+    for pair in pairs:
+        found += _Column.of_numbers(pair, profile.rows, reference, worth).numbers(pair)
     for slots in profile.layout.categorical:
         if slots.name in known and slots.name in wanted:
             column = _Column.of_categories(slots, known[slots.name], profile, reference, worth)
@@ -99,7 +94,7 @@ class _Column(NamedTuple):
         because = self._nothing_to_measure()
         if because:
             return self._undefined(("out_of_range_rate", "point_mass", "psi", "ks"), because)
-        outside = self._usually_outside()
+        outside = usually_outside(self.reference_size)
         return [
             self._missing_rate(),
             self._share("out_of_range_rate", pair.outside / self.present, outside),
@@ -109,30 +104,6 @@ class _Column(NamedTuple):
             if self.before.varied
             else undefined("ks", self.name, self.present, CONSTANT),
         ]
-
-    def is_still(self, pair: ColumnPair) -> bool:
-        """Whether a numeric column has all measures but perhaps that of a mass, and none is beyond its floor, below
-        which no threshold is."""
-        if not self.before.varied or self.before.grouped.occupied < 2 or self._nothing_to_measure():
-            return False
-        missing, mass = self.missing / self.rows - self._usually_missing(), 0.0
-        if pair.mass >= 0:
-            mass = pair.mass_rows / self.present - float(self.before.shares[pair.mass])
-        return (
-            pair.ks <= FLOORS["ks"]
-            and pair.psi <= FLOORS["psi"]
-            and abs(missing) <= WITHIN * FLOORS["missing_rate"]
-            and abs(pair.outside / self.present - self._usually_outside())
-            <= WITHIN * FLOORS["out_of_range_rate"]
-            and abs(mass) <= WITHIN * FLOORS["point_mass"]
-        )
-
-    def _usually_outside(self) -> float:
-        """A sound row is outside of the reference's minimum and maximum with probability 2 / (n + 1)."""
-        return min(2 / (self.reference_size + 1), 1.0)
-
-    def _usually_missing(self) -> float:
-        return self.before.part.missing / (self.before.part.missing + self.before.present)
 
     def categories(self, slots: CategoricalSlots, counters: Integers) -> list[Measurement]:
         """Of a categorical one."""
@@ -185,7 +156,7 @@ class _Column(NamedTuple):
             measure="missing_rate",
             feature=self.name,
             value=self.missing / self.rows,
-            reference=self._usually_missing(),
+            reference=usually_missing(self.before),
             rows=self.rows,
             size=self.rows * self.worth,
             reference_size=before * self.ratio,

@@ -55,7 +55,8 @@ def estimate(profile: Profile, estimator: Estimator, *, withhold: bool = True) -
             f"{estimator.reference_revision}"
         )
     rows, cells, names = profile.rows, estimator.cells, MEASURES_OF[estimator.task]
-    because = estimator.undefined or unsupported(profile, estimator, withhold=withhold)
+    unknown = None if cells is None or estimator.undefined else unknown_share(profile, estimator)
+    because = estimator.undefined or unsupported(profile, estimator, unknown, withhold=withhold)
     if rows < MINIMUM_ROWS:
         because = because or f"there are only {rows} rows; it takes {MINIMUM_ROWS}"
     if cells is None or because:
@@ -68,10 +69,9 @@ def estimate(profile: Profile, estimator: Estimator, *, withhold: bool = True) -
         found = Replicated.of(expect_multiclass(marginals, cells, profile, groups), names)
     else:
         found = Replicated.of(expect_regression(marginals, cells, profile, groups), names)
-    unknown = unknown_share(profile, estimator) or 0.0
     repeats = _repeats(profile, reference)
     return [
-        _told(name, rows, found.first, spread, estimator, unknown, repeats)
+        _told(name, rows, found.first, spread, estimator, unknown or 0.0, repeats)
         for name, spread in zip(names, spreads(found.others).tolist(), strict=True)
     ]
 

@@ -29,14 +29,16 @@ def unknown_share(profile: Profile, estimator: Estimator) -> float | None:
     return float(window[known < FEW].sum()) / rows if rows else None
 
 
-def unsupported(profile: Profile, estimator: Estimator, *, withhold: bool = True) -> str | None:
-    """Why the reference cannot speak for this window, or None; without `withhold` only what makes it impossible."""
+def unsupported(
+    profile: Profile, estimator: Estimator, unknown: float | None, *, withhold: bool = True
+) -> str | None:
+    """Why the reference cannot speak for this window, or None; without `withhold` only what makes it impossible.
+    unknown: see `unknown_share`."""
     slots, scored = profile.layout.outcomes, int(profile.counters[profile.layout.scores].sum())
     if estimator.cells is None:
         return estimator.undefined
     if not isinstance(slots, RegressionSlots) and not scored:
         return "the window has no scores"
-    unknown = unknown_share(profile, estimator)
     if unknown is None:
         return "the window has no predictions"
     if not withhold:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors.before import columns_of
-from detectors.column_pairs import column_pairs
+from detectors.column_pairs import column_pairs, moved_pairs
 from detectors.columns import sums
 from detectors.concept.outcomes import outcome_pane
 from detectors.distances import deviance, psi
@@ -51,6 +51,25 @@ def test_columns_beside_those_of_the_reference(seed):
             assert (pair.mass, pair.mass_rows) == (np.argmax(most), counts[np.argmax(most)])
         else:
             assert pair.mass == -1
+
+
+def test_of_columns_that_are_still_the_first_wanted_one_is_told():
+    rng = np.random.default_rng(5)
+    names = ("a", "b", "c", "d")
+    before = {name: rng.normal(size=5_000) for name in names}
+    reference = build_reference("m", "1", before, [FeatureSpec(name=name) for name in names])
+    profile = Profile.empty(reference)
+    now = {name: rng.normal(size=1_000) for name in names}
+    now["d"][:100] = np.nan
+    profile.fold(now, None, None)
+    everything = {one.slots.name: one for one in column_pairs(profile, reference)}
+    for wanted, told in ((names, ["a", "d"]), (("b", "c"), ["b"]), (("d",), ["d"])):
+        found = moved_pairs(profile, reference, 1.0, wanted)
+        assert [one.slots.name for one in found] == told
+        assert found == [everything[name] for name in told]
+    few = Profile.empty(reference)
+    few.fold({name: values[:20] for name, values in now.items()}, None, None)
+    assert [one.slots.name for one in moved_pairs(few, reference, 1.0, names)] == list(names)
 
 
 def test_errors_by_confidence_are_those_of_the_rows():
