@@ -310,9 +310,9 @@ class ReplayRun:
         if self._stretch.model not in (None, model):
             self._process.hear(record)
             return
-        self._note(model, record)
+        woke = self._note(model, record)
         self._process.feed([record], flush_every=1 << 62)
-        if self.replayed.records % _FLUSH_RECORDS == 0:
+        if woke or self.replayed.records % _FLUSH_RECORDS == 0:
             self._process.flush(final=True)
 
     def end(self) -> Replayed:
@@ -363,17 +363,22 @@ class ReplayRun:
     def _newest(self, silence: Silence) -> int:
         return self._newest_us.get((silence.model, silence.axis), silence.sealed_us)
 
-    def _note(self, model: str, record: InputRecord) -> None:
-        """Count, and note from when on a model's events are complete."""
+    def _note(self, model: str, record: InputRecord) -> bool:
+        """Count, and note from when on a model's events are complete. Whether the model was idle before this record:
+        the judge must hear at once that it is not, or other partitions are taken for all of it."""
         try:
             batch = decode(record.value, record.headers)
         except ContractError:
             self.replayed.unreadable += 1
-            return
+            return False
         self.replayed.rows += batch.rows
         axis = "event" if isinstance(batch, PredictionBatch) else "label"
-        newest_us = max(self._newest_us.get((model, axis), NEVER_US), int(batch.times_us.max()))
-        self._newest_us[model, axis] = newest_us
-        self._last_us[record.partition, model, axis] = self._now_us[record.partition]
+        before_us = self._newest_us.get((model, axis), NEVER_US)
+        idle_us = round(self._configuration.monitor(model, before_us).idle_s * MICROSECONDS)
+        place, now_us = (record.partition, model, axis), self._now_us[record.partition]
+        woke = now_us - self._last_us.get(place, now_us) >= idle_us
+        self._newest_us[model, axis] = max(before_us, int(batch.times_us.max()))
+        self._last_us[place] = now_us
         if not self._complete[record.partition] and model not in self.replayed.complete_from_us:
             self.replayed.complete_from_us[model] = int(batch.times_us.max())
+        return woke
