@@ -257,6 +257,8 @@ def _decide(
         typer.echo(f"{ticket['id']}: {len(ticket['votes'])} of {ticket['quorum']} have approved.")
     else:
         typer.echo(f"{ticket['id']} is {ticket['state']} (by {ticket['decided_by']}).")
+    if ticket.get("waits_for"):
+        typer.echo(f"It waits: {ticket['waits_for']}.")
     typer.echo(f"{'Not to be done: ' if verb == 'reject' else ''}{shown['asks']}", err=True)
 
 

@@ -11,7 +11,7 @@ from remediation.values import Approval, ApprovalState
 from serving.api.access import Acting, Cursor, Filter, Identifier, Limit, Services, found, next_cursor, opened
 from serving.api.bodies import DecisionIn, RejectionIn, SnoozeIn
 from serving.api.problems import Problem
-from serving.api.schemas import ApprovalDetail, ApprovalOut, AskedOut, IncidentOut, Page, PlanOut
+from serving.api.schemas import ApprovalDetail, AskedOut, IncidentOut, Page, PlanOut
 from serving.api.services import ApiServices
 
 router = APIRouter(tags=["approvals"])
@@ -64,27 +64,29 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/approvals/{approval_id}/approve", summary="Approve the plan", responses=_CONFLICT)
-def approve(services: Services, acting: Acting, approval_id: Identifier, decision: DecisionIn) -> ApprovalOut:
-    """The plan is executed at once. A second approval of an approved ticket changes nothing and is answered alike."""
+def approve(services: Services, acting: Acting, approval_id: Identifier, decision: DecisionIn) -> AskedOut:
+    """The plan is executed at once, unless something holds it up (`waits_for`). A second
+    approval of an approved ticket changes nothing and is answered alike."""
     return _decided(services, approval_id, "approve", decision, acting(decision.by))
 
 
 @router.post("/approvals/{approval_id}/reject", summary="Reject the plan", responses=_CONFLICT)
-def reject(services: Services, acting: Acting, approval_id: Identifier, decision: RejectionIn) -> ApprovalOut:
+def reject(services: Services, acting: Acting, approval_id: Identifier, decision: RejectionIn) -> AskedOut:
     """The incident ends without an action. It needs a reason."""
     return _decided(services, approval_id, "reject", decision, acting(decision.by))
 
 
 @router.post("/approvals/{approval_id}/snooze", summary="Be silent about it for a while", responses=_CONFLICT)
-def snooze(services: Services, acting: Acting, approval_id: Identifier, asked: SnoozeIn) -> ApprovalOut:
+def snooze(services: Services, acting: Acting, approval_id: Identifier, asked: SnoozeIn) -> AskedOut:
     """No reminder and no escalation meanwhile. The ticket expires when it would have expired."""
     by = acting(asked.by)
-    return _told(services.snooze(approval_id, by=by, minutes=asked.minutes, channel=asked.channel), None)
+    answer = services.snooze(approval_id, by=by, minutes=asked.minutes, channel=asked.channel)
+    return _told(services, answer, None)
 
 
 def _decided(
     services: ApiServices, approval_id: str, verdict: Verdict, decision: DecisionIn | RejectionIn, by: str
-) -> ApprovalOut:
+) -> AskedOut:
     shown_hash = decision.plan_hash
     if shown_hash is None:
         with services.journal.reading() as unit:
@@ -98,10 +100,10 @@ def _decided(
         plan_hash=shown_hash,
         break_glass=decision.break_glass,
     )
-    return _told(answer, _AGREES[verdict])
+    return _told(services, answer, _AGREES[verdict])
 
 
-def _told(answer: Decision, agrees: ApprovalState | None) -> ApprovalOut:
+def _told(services: ApiServices, answer: Decision, agrees: ApprovalState | None) -> AskedOut:
     if answer.result is Result.UNKNOWN or answer.approval is None:
         raise Problem(HTTPStatus.NOT_FOUND, answer.sentence)
     if answer.result is Result.FORBIDDEN:
@@ -111,4 +113,5 @@ def _told(answer: Decision, agrees: ApprovalState | None) -> ApprovalOut:
         raise Problem(
             HTTPStatus.CONFLICT, answer.sentence, result=str(answer.result), state=answer.approval.state
         )
-    return ApprovalOut.of(answer.approval)
+    with services.journal.reading() as unit:
+        return _asked(services, unit, answer.approval)

@@ -34,12 +34,16 @@ def test_the_list_of_tickets_says_what_an_approved_plan_waits_for(
         monkeypatch.setenv("HOMEOSTAT_API_URL", url)
         before = run("approvals", "list")
         assert run("agent", "pause", "--reason", "migration", "--by", "ada").returncode == 0
-        assert client.post("/api/v1/approvals/apr-1-1/approve", json={"by": "mira"}).status_code == 200
+        approved = run("approvals", "approve", "apr-1-1", "--by", "mira")
         listed, page = run("approvals", "list"), client.get("/").text
         detail = client.get("/api/v1/approvals/apr-1-1").json()
         incident = client.get(f"/api/v1/incidents/{detail['incident_id']}").json()
         own_page = client.get(f"/incidents/{detail['incident_id']}").text
     assert "waits for" not in before.stdout
+    assert approved.stdout.splitlines() == [
+        "apr-1-1 is approved (by mira).",
+        "It waits: ada has paused all actions: migration.",
+    ]
     assert "ada has paused all actions: migration" in listed.stdout
     assert detail["waits_for"] == "ada has paused all actions: migration"
     assert [each["waits_for"] for each in incident["approvals"]] == [detail["waits_for"]]
