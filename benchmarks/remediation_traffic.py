@@ -124,7 +124,8 @@ async def _rollbacks(
         for model in models:
             await asyncio.to_thread(past, records, model)
             await _one(found, journal, bus, load, model)
-            say(f"{model}: {found.switched_ms[-1]:.0f} ms, {found.failed} failed until now")
+            steps = ", ".join(f"{step} {ms[-1]:.0f}" for step, ms in found.steps_ms.items())
+            say(f"{model}: {found.switched_ms[-1]:.0f} ms ({steps}), {found.failed} failed until now")
         running_agent.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running_agent

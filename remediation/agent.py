@@ -176,11 +176,12 @@ class Agent:
     async def sweep(self) -> None:
         """Start the next step of every open incident that has none under way."""
         now_us = self._ports.clock.now_us()
-        found, cleanups = await asyncio.to_thread(self._open)
+        found, cleanups, decided = await asyncio.to_thread(self._open)
         self._pace_s = _PACE_S * len(found)
         for incident in found:
             busy = self._tasks.get(incident.id)
-            if (busy is None or busy.done()) and self._not_before_us.get(incident.id, 0) <= now_us:
+            is_due = incident.id in decided or self._not_before_us.get(incident.id, 0) <= now_us
+            if (busy is None or busy.done()) and is_due:
                 task = asyncio.create_task(self._advance(incident), name=incident.id)
                 self._tasks[incident.id] = task
         for action in cleanups:
@@ -269,16 +270,22 @@ class Agent:
                 self._woken.set()
             return wait_s
         await asyncio.to_thread(self._lifecycle.step, incident.id)
+        if incident.state == "awaiting_approval" and await self._is(incident, "executing"):
+            self._woken.set()
+            return 0.0
         if incident.state != "open" or incident.parent_id:
             return self._pace_s
-        if await asyncio.to_thread(self._state, incident.id) == "diagnosed":
+        if await self._is(incident, "diagnosed"):
             await asyncio.to_thread(self._lifecycle.step, incident.id)
         return 0.0
 
+    async def _is(self, incident: Incident, state: IncidentState) -> bool:
+        """Whether that is the state of the incident by now."""
+        return await asyncio.to_thread(self._state, incident.id) == state
+
     def _state(self, incident_id: str) -> IncidentState | None:
         with self._ports.journal.reading() as unit:
-            incident = unit.incident(incident_id)
-        return incident.state if incident is not None else None
+            return found.state if (found := unit.incident(incident_id)) is not None else None
 
     def _action_in_progress(self, incident_id: str) -> str | None:
         """The action whose next step the executor has to do; None while it only has to be verified."""
@@ -307,13 +314,18 @@ class Agent:
             log.exception("A cleanup could not be advanced and will be tried again", action=action.id)
         self._not_before_us[action.id] = self._ports.clock.now_us() + seconds(wait_s)
 
-    def _open(self) -> tuple[list[Incident], list[Action]]:
-        """Open incidents, and the actions under way that belong to one that is over."""
+    def _open(self) -> tuple[list[Incident], list[Action], set[str]]:
+        """Open incidents, the actions under way that belong to one that is over, and which incidents wait for an
+        approval that they have got since they can have been looked at last."""
+        since_us = self._ports.clock.now_us() - seconds(2 * self._pace_s)
         with self._ports.journal.reading() as unit:
             found = unit.incidents(states=OPEN_STATES, limit=_MOST_INCIDENTS)
-            known = {each.id for each in found}
             running = unit.actions(states=actions.RUNNING, limit=_MOST_INCIDENTS)
-        return found, [each for each in running if each.incident_id not in known]
+            approved = unit.approvals(state="approved") if self._pace_s > self._config.sweep_s else []
+        known = {each.id for each in found}
+        asking = {each.id for each in found if each.state == "awaiting_approval"}
+        decided = {each.incident_id for each in approved if (each.decided_us or 0) >= since_us} & asking
+        return found, [each for each in running if each.incident_id not in known], decided
 
     # -- loops -------------------------------------------------------------------------------------
 
