@@ -10,7 +10,7 @@ import asyncio
 
 import structlog
 
-from remediation import actions
+from remediation import actions, freezing
 from remediation.errors import BrokenOff, LeaseLost, NotYet, StepFailed
 from remediation.executing.endings import Effect, Endings
 from remediation.executing.parts import Parts
@@ -23,6 +23,7 @@ _NOT_MINE_S = 1.0
 _LABELS_S = 2.0
 """How long to wait before an archive that had too few labels is read again."""
 _LONGEST_LOOK_S = 2.0
+_FROZEN_S = 10.0
 
 
 class Executor:
@@ -40,6 +41,8 @@ class Executor:
         Raises nothing for a failing step: it is tried again, later each time, until its attempts or its time are spent,
         then the action is taken back. Does nothing while another agent holds the lease. Raises what the journal raises.
         """
+        if await asyncio.to_thread(self._frozen, action_id):
+            return _FROZEN_S
         claimed = await asyncio.to_thread(self._ledger.claim, action_id)
         if claimed is None:
             return _NOT_MINE_S
@@ -84,10 +87,26 @@ class Executor:
         if name == "collect":
             return _LABELS_S
         step = actions.step_of(action, name)
-        if step is None:
-            # Nothing of it has begun: it waits for the end of a freeze.
-            return _LONGEST_LOOK_S
-        return min((self._parts.clock.now_us() - step.at_us) / 1e7, _LONGEST_LOOK_S)
+        waited_us = self._parts.clock.now_us() - step.at_us if step else 0
+        return min(waited_us / 1e7, _LONGEST_LOOK_S)
+
+    def _frozen(self, action_id: str) -> bool:
+        """Whether an action waits for the end of a freeze with what it would decide. Nobody needs its lease for that,
+        each renewal of which would be an entry of the audit log, for days."""
+        journal, policy = self._parts.journal, self._parts.config.policy
+        if not policy.freezes:
+            return False
+        now_us = self._parts.clock.now_us()
+        with journal.reading() as unit:
+            action = unit.action(action_id)
+            plan = unit.plan(action.plan_id) if action else None
+            name = actions.next_step(action, plan) if action and plan else None
+            if action is None or plan is None or name is None or not freezing.decides_later(name):
+                return False
+            if freezing.in_force(unit, policy, plan, now_us) is None:
+                return False
+        with journal.transaction() as unit:
+            return freezing.holds(unit, policy, action, plan, name, now_us)
 
     async def _try_again(self, action: Action, name: str, plan: Plan, reason: str) -> float:
         try:

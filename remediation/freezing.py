@@ -45,6 +45,11 @@ def holds(unit: Unit, policy: Policy, action: Action, plan: Plan, name: str, now
     return True
 
 
+def decides_later(name: str) -> bool:
+    """Whether a step decides for the first time: no share of the traffic would be left unwatched while it waits."""
+    return actions.base(name) == "decide" and actions.stage_of(name) == 1
+
+
 def keeps(
     unit: Reader, policy: Policy, action: Action, plan: Plan, now_us: int
 ) -> tuple[Freeze, datetime] | None:

@@ -23,10 +23,9 @@ class Serve:
         self._endings = endings
 
     async def decide(self, name: str, action: Action, plan: Plan) -> None:
-        """Check that what shall serve is there and is what was approved, then decide it. In a freeze it raises
-        `NotYet`."""
-        if await asyncio.to_thread(self._frozen, name, action.id, plan):
-            raise NotYet("a freeze is in force")
+        """Check that what shall serve is there and is what was approved, then decide it."""
+        if await asyncio.to_thread(self._held_again, name, action.id, plan):
+            return
         desired = wanted(action, plan, actions.stage_of(name), at_us=self._parts.clock.now_us())
         refusal = self._parts.actuator(plan).refusal(desired)
         if refusal is not None:
@@ -62,21 +61,19 @@ class Serve:
         """Decide what was there before."""
         await asyncio.to_thread(self._undo, name, action.id, plan)
 
-    def _frozen(self, name: str, action_id: str, plan: Plan) -> bool:
-        """Whether nothing more is decided for now. A share that would be raised is watched on meanwhile."""
-        ledger, policy = self._parts.ledger, self._parts.config.policy
-        with self._parts.journal.reading() as unit:
-            if freezing.in_force(unit, policy, plan, self._parts.clock.now_us()) is None:
-                return False
+    def _held_again(self, name: str, action_id: str, plan: Plan) -> bool:
+        """Whether a share is watched on, for a freeze has come before the next one was decided."""
+        ledger, policy, stage = self._parts.ledger, self._parts.config.policy, actions.stage_of(name)
+        if stage == 1:
+            return False
         with self._parts.journal.transaction() as unit:
             action = ledger.held(unit, action_id)
             if actions.is_done(action, name) or actions.next_step(action, plan) != name:
                 return False
-            if actions.stage_of(name) > 1:
-                held = f"hold.{actions.stage_of(name) - 1}"
-                ledger.save(unit, action, ledger.stepped(action, held, "intended"))
-                return True
-            return freezing.holds(unit, policy, action, plan, name, self._parts.clock.now_us())
+            if freezing.in_force(unit, policy, plan, self._parts.clock.now_us()) is None:
+                return False
+            ledger.save(unit, action, ledger.stepped(action, f"hold.{stage - 1}", "intended"))
+            return True
 
     def _check_artifact(self, model: str, version: str, digest: str) -> None:
         """The version can be loaded and is the approved one, before any traffic is moved to it."""

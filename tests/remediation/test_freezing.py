@@ -164,6 +164,10 @@ async def test_what_was_trained_when_a_freeze_begins_does_not_serve_before_its_e
     assert (action.state, action.steps[-1].name) == ("executing", "register")
     (told,) = world.journal.state.notices.values()
     assert f"The retraining of {MODEL} is done up to the moment in which version 2 would serve" in told.text
+    written = len(world.journal.state.audit)
+    for _ in range(60):
+        await world.round()
+    assert len(world.journal.state.audit) == written
     world.clock.advance(7_200)
     config = world.agent._config  # pyright: ignore[reportPrivateUsage]
     with world.journal.reading() as unit:
