@@ -33,15 +33,20 @@ def settle() -> None:
     """Call once, when a worker has imported what it needs: keep freed memory at hand, give back what only the start has
     needed of libraries, and never look again for garbage among the modules. The last is all that is done where the
     system is not Linux; only a C library that is glibc is told what to keep."""
+    keep_freed()
     if sys.platform == "linux":
-        library = ctypes.CDLL(None)
-        mallopt = getattr(library, "mallopt", None)
-        if mallopt is not None and hasattr(library, "gnu_get_libc_version"):
-            mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK_BYTES)
-            mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        _untouch(library)
+        _untouch(ctypes.CDLL(None))
     gc.collect()
     gc.freeze()
+
+
+def keep_freed() -> None:
+    """Keep freed memory at hand, where the C library is glibc."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(library, "mallopt", None)
+    if mallopt is not None and hasattr(library, "gnu_get_libc_version"):
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 class _Refusal(MetaPathFinder):

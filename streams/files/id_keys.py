@@ -47,7 +47,7 @@ def keys_of_column(ids: pa.Array) -> Keys:
     data = np.frombuffer(texts if texts is not None else b"", np.uint8)
     keys = np.empty(rows, dtype=np.uint64)
     if _hash_short(data, places, _SECRET, keys):
-        raw = memoryview(data)
+        raw = data.data
         for row in np.flatnonzero(np.diff(places) > _LONGEST).tolist():
             keys[row] = xxhash.xxh3_64_intdigest(raw[int(places[row]) : int(places[row + 1])])
     return keys

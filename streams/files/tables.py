@@ -23,7 +23,8 @@ from streams.files.cells import (
     without,
 )
 
-BATCH_ROWS = 8_192
+_FEWEST_ROWS, _MOST_ROWS = 8_192, 32_768
+_BATCH_CELLS = 1_048_576
 _BLOCK_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
 _SEPARATORS = ",;\t|"
@@ -36,8 +37,17 @@ class FileInvalid(ValueError):
     """A file cannot be read as a table, or lacks what is asked of it."""
 
 
+def rows_at_once(columns: int) -> int:
+    """The rows of a batch, a power of two: the more, the less is done for each batch, but a wide table takes no more
+    memory than a narrow one."""
+    rows = _MOST_ROWS
+    while rows > _FEWEST_ROWS and rows * columns > _BATCH_CELLS:
+        rows //= 2
+    return rows
+
+
 class TableFile:
-    """A table that is read in batches of at most `BATCH_ROWS` rows, so that its size does not matter.
+    """A table that is read in batches (see `rows_at_once`), so that its size does not matter.
 
     In a CSV file the separator is the commonest of comma, semicolon, tab and bar in the first line; whole
     numbers are read as float64, because a later block may hold a missing one; an empty cell, `NA`, `NaN`,
@@ -94,10 +104,11 @@ class TableFile:
         """The rows in their order; only these columns, if they are named: then none may be of numbers with a comma."""
         wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
         self.refuse_commas(columns or ())
+        rows = rows_at_once(len(wanted))
         try:
             for batch in self._csv_batches(wanted) if self._is_csv else self._parquet_batches(wanted):
-                for start in range(0, batch.num_rows, BATCH_ROWS):
-                    yield batch.slice(start, BATCH_ROWS)
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
         except (pa.ArrowException, OSError, EOFError) as error:
             raise FileInvalid(f"{self.path}: {error}") from error
 
@@ -250,13 +261,13 @@ class TableFile:
         paths = self._parquet_files()
         target = pa.schema([self.schema.field(name) for name in wanted])
         self._bytes = sum(path.stat().st_size for path in paths)
-        done = first = 0
+        done, first, at_once = 0, 0, rows_at_once(len(wanted))
         for path in paths:
             # Pre-buffering would keep every row group that has been read; a small buffer keeps none.
             with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
                 rows, here = max(1, file.metadata.num_rows), 0
                 names = [name for name in wanted if name in file.schema_arrow.names]
-                for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                for batch in file.iter_batches(at_once, columns=names, use_threads=False):
                     here += batch.num_rows
                     self._read_bytes = done + path.stat().st_size * here // rows
                     yield self._fitted(batch, target, first)

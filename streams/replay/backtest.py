@@ -30,6 +30,8 @@ from streams.replay.references import learn
 from streams.times import MICROSECONDS
 
 _FLUSH_ROWS = 65_536
+_FIRST_ROWS = 8_192
+"""Rows that tell the pace of a file, however many are read at once."""
 _LEAST_PANE_ROWS = 50
 _ROWS_KEPT = 100_000
 """In a file without time: how many rows back a duplicate is told, and a label finds its prediction."""
@@ -219,7 +221,7 @@ def _by_rows(file: MonitorFile, roles: Roles) -> Monitor:
 def _timed(file: MonitorFile, roles: Roles, first: pa.RecordBatch) -> Monitor:
     """With the pane of the file, or one that holds about a tenth of a window at the pace of the first rows."""
     name = roles.by_role["time"]
-    times = as_times(first.column(name), name, "time")
+    times = as_times(first.column(name).slice(0, _FIRST_ROWS), name, "time")
     times = times[times >= 0]
     draft = build_monitor(file, roles.features, pane_s=_PANES_S[0])
     if file.pane is not None or len(times) < 2:

@@ -18,6 +18,7 @@ def prepare() -> None:
     gc.disable()
     from streams.broker import memory
 
+    memory.keep_freed()
     with memory.without(*_NOT_WANTED):
         import_module("streams.replay.backtest")
         import numpy as np

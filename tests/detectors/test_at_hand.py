@@ -26,6 +26,17 @@ def test_what_was_packed_lately_is_given_once_and_as_it_was() -> None:
     assert hand.take(packed) is None
 
 
+def test_packed_bytes_that_begin_alike_are_told_apart() -> None:
+    hand = AtHand(most_bytes=1_000)
+    start, counters, registers = bytes(64), *_packed(3)[1:]
+    hand.keep(start + b"a", counters, registers)
+    hand.keep(start + b"b", counters + 1, registers)
+    assert hand.take(start + b"b") is None
+    found = hand.take(start + b"a")
+    assert found is not None
+    assert (found[0] == 3).all()
+
+
 def test_the_oldest_go_where_room_runs_out_and_without_room_nothing_is_kept() -> None:
     hand = AtHand(most_bytes=250)
     for value in range(4):

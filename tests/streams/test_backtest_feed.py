@@ -49,7 +49,7 @@ def _records(folder: Path, version: str = "") -> list[InputRecord]:
     rng = np.random.default_rng(5)
     columns: dict[str, object] = {f"f{place}": rng.normal(size=ROWS) for place in range(3)}
     score = rng.random(ROWS)
-    columns["f1"] = np.where(rng.random(ROWS) < 0.1, np.nan, columns["f1"])
+    columns["f1"] = np.where(rng.random(ROWS) < 0.1, np.nan, rng.normal(size=ROWS))
     columns["score"] = np.where(rng.random(ROWS) < 0.1, np.nan, score)
     columns |= {
         "id": [f"order {row}" for row in range(ROWS)],
