@@ -286,8 +286,9 @@ class ModelState:
     def _give_labels(self, labelled: Indices, monitor: Monitor) -> None:
         """Labels that came before these predictions, or that belong to the same event under another version:
         their outcomes count now, in no pane of the label axis that is already beyond correction."""
-        length_us = _us(monitor.pane_s)
-        oldest_us = (self.label.state.watermark_us - lateness_us(monitor)) // length_us * length_us
+        kept_us = self.label.state.watermark_us - lateness_us(monitor)
+        length_us = _us(self.monitor_at(kept_us).pane_s)
+        oldest_us = kept_us // length_us * length_us
         places_us = np.maximum(self.table.starts_us(self.table.row(labelled)["label_pane"]), oldest_us)
         self.table.move_labels(labelled, self.table.codes(places_us))
         rows = self.table.row(labelled)

@@ -97,14 +97,14 @@ def test_no_order_of_work_shows(seed: int, spread: int, work: str) -> None:
 
 
 @SLOW
+@example(seed=15, spread=1, in_step=True)
 @given(seed=SEEDS, spread=st.integers(1, PARTITIONS), in_step=st.booleans())
 def test_nor_does_it_where_rows_come_too_late_and_predictions_go_to_disk(
     seed: int, spread: int, in_step: bool
 ) -> None:
-    """Which rows are too late follows from the order of a partition, so the spread is the same; and where a label that
-    waited counts, from the panes of its prediction's monitor, so all panes are of one length."""
+    """Which rows are too late follows from the order of a partition, so the spread is the same."""
     rng, plan = np.random.default_rng(seed), make_plan(seed, HEAVY)
-    told = make_changes(seed, 0.0, pane_s=(1.0,), lateness_s=1.0, hot_horizon_s=1.0, spread=spread)
+    told = make_changes(seed, 0.0, lateness_s=1.0, hot_horizon_s=1.0, spread=spread)
     expected = undisturbed(plan, told, spread)
     with tempfile.TemporaryDirectory() as folder:
 
