@@ -199,7 +199,7 @@ def compare(folder: Path, case: Case) -> tuple[Results, Results]:
     file = file_of(folder, case)
     known = learned(folder)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tables, "BATCH_ROWS", case.piece_rows)
+        patched.setattr(tables, "rows_at_once", lambda _: case.piece_rows)
         found = backtest(path, file, label_path, known=known[0] if known else None, keep_points=True)
     known[:] = found.references
     watching = build_monitor(file, Roles.of(file, open_table(path, file)).features)

@@ -128,7 +128,7 @@ def test_labels_beyond_correction_count_in_no_window_of_a_prediction(
     )
     found = backtest(path, file, keep_points=True)
     (known,) = found.references
-    monkeypatch.setattr(tables, "BATCH_ROWS", 300)
+    monkeypatch.setattr(tables, "rows_at_once", lambda _: 300)
     again = backtest(path, file, known=known, keep_points=True)
     watching = build_monitor(file, Roles.of(file, open_table(path, file)).features)
     points = final_points(streamed(data, watching, known, at_once=True))
