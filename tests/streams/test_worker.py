@@ -33,6 +33,8 @@ pytestmark = pytest.mark.slow
 
 PARTITIONS = 1
 MODEL = "loan"
+NEVER_IDLE_S = 3_600.0
+"""What seals its panes are its events alone, however long the machine takes."""
 
 
 @contextlib.asynccontextmanager
@@ -59,7 +61,7 @@ async def test_a_worker_restores_what_it_had_and_ends_when_it_is_fenced(
     records = interleaved(make_events(800, 5, shift=15.0), MODEL)
     half = len(records) // 2
     async with running(config, profile_role(config)) as profile:
-        await publish_configuration(broker, [make_monitor(MODEL, idle_s=5.0)], [make_reference(MODEL, "1")])
+        await publish_configuration(broker, [make_monitor(MODEL, idle_s=NEVER_IDLE_S)], [make_reference(MODEL, "1")])
         await publish(broker, records[:half])
         await _until_received(broker, 400)
     assert profile.exception() is None
@@ -94,7 +96,7 @@ async def _until_received(broker: str, rows: int) -> None:
 
 
 def _expected(records: list[InputRecord]) -> Results:
-    run = InProcess(make_configuration(MODEL, idle_s=5.0), PARTITIONS)
+    run = InProcess(make_configuration(MODEL, idle_s=NEVER_IDLE_S), PARTITIONS)
     run.feed(records)
-    run.end()
+    run.flush(final=True)
     return run.results
