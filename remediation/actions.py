@@ -18,6 +18,9 @@ SERVE = ("decide", "publish", "acknowledge")
 CALL = ("call",)
 """An effect outside: with a key, so that a second attempt is the same call."""
 
+WAITS = "waits for the end of a freeze"
+"""How the record of a step begins that does."""
+
 UNDO_SERVE = ("undo.decide", "undo.publish", "undo.acknowledge")
 UNDO_CALL = ("undo.call",)
 CANCEL = "cancel"
@@ -106,6 +109,18 @@ def own_epoch(action: Action, plan: Plan) -> int:
     return plan.epoch + decisions(action)
 
 
+def waits(step: Step) -> bool:
+    """A step is on record as one that waits for the end of a freeze."""
+    return step.state == "intended" and step.detail.startswith(WAITS)
+
+
+def on_hold(action: Action) -> bool:
+    """The action waits for the end of a freeze before it decides anything: nothing of it can be seen from outside."""
+    if decisions(action) or cancelled(action) is not None:
+        return False
+    return any(base(step.name) == "decide" and waits(step) for step in action.steps)
+
+
 def undoing(action: Action) -> bool:
     """The action has failed and is being taken back."""
     return any(step.name.startswith("undo.") for step in action.steps)
@@ -168,9 +183,10 @@ def with_step(
     action: Action, name: str, state: StepState, *, at_us: int, detail: str = "", failures: int = 0
 ) -> Action:
     """Record a step. A step that is intended again keeps the time of its first intent: its deadline counts
-    from there. `failures` are added to its attempts."""
+    from there, or from the end of a freeze that it has waited for. `failures` are added to its attempts."""
     known = step_of(action, name)
-    if known is not None and state == "intended" and known.state == "intended":
+    begins = known is None or known.state != "intended" or (base(name) == "decide" and waits(known))
+    if known is not None and state == "intended" and not begins:
         at_us = known.at_us
     attempts = (known.attempts if known else 0) + failures
     step = Step(name=name, state=state, at_us=at_us, detail=detail, attempts=attempts)

@@ -10,7 +10,7 @@ import asyncio
 
 import structlog
 
-from remediation import actions, freezing
+from remediation import actions, freezing, incidents
 from remediation.errors import BrokenOff, LeaseLost, NotYet, StepFailed
 from remediation.executing.endings import Effect, Endings
 from remediation.executing.parts import Parts
@@ -106,7 +106,16 @@ class Executor:
             if freezing.in_force(unit, policy, plan, now_us) is None:
                 return False
         with journal.transaction() as unit:
-            return freezing.holds(unit, policy, action, plan, name, now_us)
+            action = unit.action(action_id)
+            if action is None or actions.next_step(action, plan) != name:
+                return False
+            if not freezing.holds(unit, policy, action, plan, name, now_us):
+                return False
+            step = actions.step_of(action, name)
+            if step is None or not actions.waits(step):
+                noted = actions.with_step(action, name, "intended", at_us=now_us, detail=actions.WAITS)
+                return unit.save_action(noted, expected=action.state, actor=incidents.AGENT)
+            return True
 
     async def _try_again(self, action: Action, name: str, plan: Plan, reason: str) -> float:
         try:

@@ -12,9 +12,6 @@ from remediation.questions import is_question
 from remediation.values import Action, Approval, Plan
 from remediation.vocabulary import ACTIONS
 
-WAITS = "waits for the end of a freeze"
-"""How the record of a step begins that does."""
-
 
 def waits(unit: Unit, policy: Policy, plan: Plan, approval: Approval, now_us: int) -> bool:
     """Whether a freeze keeps what follows from this ticket from beginning; people are told once for each freeze."""
@@ -58,7 +55,7 @@ def keeps(
     step = actions.step_of(action, name) if name is not None else None
     if name is None or (step is None and actions.base(name) != "decide"):
         return None
-    if step is not None and not step.detail.startswith(WAITS):
+    if step is not None and not actions.waits(step):
         return None
     return in_force(unit, policy, plan, now_us)
 

@@ -62,7 +62,9 @@ def held_up(unit: Reader, model: str, limits: Limits) -> str | None:
     """Why no action of a model may start for now, whatever it is; None when one may."""
     if (paused := paused_by(unit)) is not None:
         return paused
-    running = unit.actions(states=actions.RUNNING, limit=_MOST)
+    # What waits for the end of a freeze may wait for days, and whoever breaks the glass has to get past it.
+    begun = unit.actions(states=actions.RUNNING, limit=_MOST)
+    running = [each for each in begun if not actions.on_hold(each)]
     own = next((each for each in running if each.model == model), None)
     if own is not None:
         return f"{own.id} ({own.kind}) of {model} is still under way"

@@ -108,12 +108,13 @@ class Endings:
             now_us = self._parts.clock.now_us()
             counted = actions.with_step(action, name, "intended", at_us=now_us, detail=detail, failures=1)
             self._parts.ledger.save(unit, action, counted)
+            begun = actions.step_of(counted, name)
         attempts = (step.attempts if step else 0) + 1
         retries = controls(plan).retries
         if retries is not None and not name.startswith("undo."):
             last = attempts > retries
         else:
-            since_us = step.at_us if step else now_us
+            since_us = begun.at_us if begun else now_us
             last = now_us - since_us >= seconds(self.limit_s(name, plan))
         execution = self._parts.config.execution
         return None if last else min(execution.retry_s * 2 ** (attempts - 1), execution.longest_retry_s)

@@ -177,7 +177,7 @@ class Hold:
                 about = unit.approval(seen.question.ticket.id) or seen.question.ticket
                 freezing.waits(unit, policy, seen.question.plan, about, now_us)
             elif found.frozen == "next share" and freezing.holds(unit, policy, action, plan, name, now_us):
-                self._note(unit, name, action, f"{freezing.WAITS}: {found.why}")
+                self._note(unit, name, action, f"{actions.WAITS}: {found.why}")
             if found.next == "go on":
                 self._go_on(unit, name, action, plan, found.why)
             elif found.next == "ask":
@@ -186,7 +186,7 @@ class Hold:
     def _note(self, unit: Unit, name: str, action: Action, why: str) -> None:
         """Why the step waits, in its record, which every look would otherwise write again."""
         step = actions.step_of(action, name)
-        if step is None or not step.detail.startswith(freezing.WAITS):
+        if step is None or not actions.waits(step):
             self._parts.ledger.save(unit, action, self._parts.ledger.stepped(action, name, "intended", why))
 
     def _go_on(self, unit: Unit, name: str, action: Action, plan: Plan, why: str) -> None:

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from remediation import limits
 from remediation.actions import with_step
 from remediation.evidence import Facts
+from remediation.executing import serve
+from remediation.executing.parts import Parts
 from remediation.plans import NoPlan
 from remediation.playbooks.proposal import Proposal, Tried
 from remediation.policy import Freeze, Policy
-from remediation.values import Approval
+from remediation.values import Approval, Plan
 from remediation.watchdog import overdue
 from tests.remediation.counted import Threads
 from tests.remediation.kinds import BEFORE, Clinic
@@ -161,9 +164,12 @@ async def test_what_was_trained_when_a_freeze_begins_does_not_serve_before_its_e
     if glass:
         return
     (action,) = world.journal.state.actions.values()
-    assert (action.state, action.steps[-1].name) == ("executing", "register")
+    assert action.state == "executing"
+    assert (action.steps[-1].name, action.steps[-1].state) == ("decide", "intended")
     (told,) = world.journal.state.notices.values()
     assert f"The retraining of {MODEL} is done up to the moment in which version 2 would serve" in told.text
+    with world.journal.reading() as unit:
+        assert limits.held_up(unit, MODEL, limits.Limits(at_once=1)) is None
     written = len(world.journal.state.audit)
     for _ in range(60):
         await world.round()
@@ -174,5 +180,39 @@ async def test_what_was_trained_when_a_freeze_begins_does_not_serve_before_its_e
         assert overdue(unit, now_us=world.clock.now_us(), config=config) == []
     world.config = {}
     world.agent = world.new_agent()
+    await world.run()
+    assert (world.serves(), world.incidents()[0].state) == ("2", "resolved")
+
+
+async def test_a_decision_that_failed_before_a_freeze_has_all_its_time_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, away, check = World(), [True], serve.check_inputs
+
+    def checked(parts: Parts, plan: Plan) -> None:
+        if away:
+            raise TimeoutError("the archive is away")
+        check(parts, plan)
+
+    monkeypatch.setattr(serve, "check_inputs", checked)
+    await world.agent.receive(await world.shifted_world())
+
+    def decision_failed() -> bool:
+        steps = [step for each in world.journal.state.actions.values() for step in each.steps]
+        return any(step.name == "decide" and step.attempts for step in steps)
+
+    await world.run(until=decision_failed)
+    world.config = {"policy": FROZEN}
+    world.agent = world.new_agent()
+    for _ in range(2):
+        await world.round()
+    world.pass_time(300)
+    world.config = {}
+    world.agent = world.new_agent()
+    for _ in range(5):
+        await world.round()
+    (action,) = world.journal.state.actions.values()
+    assert action.state == "executing"
+    away.clear()
     await world.run()
     assert (world.serves(), world.incidents()[0].state) == ("2", "resolved")
