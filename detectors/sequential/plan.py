@@ -52,8 +52,8 @@ class LinearMap:
         starts = [one.starts[1:] + end for one, end in zip(maps, ends, strict=False)]
         return cls(
             np.concatenate([[0], *starts]).astype(np.int64),
-            np.concatenate([one.places for one in maps]),
-            np.concatenate([one.factors for one in maps]),
+            np.concatenate([np.zeros(0, dtype=np.int64), *(one.places for one in maps)]),
+            np.concatenate([np.zeros(0), *(one.factors for one in maps)]),
         )
 
     def apply(self, counters: Integers) -> Floats:

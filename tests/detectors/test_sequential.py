@@ -353,3 +353,10 @@ def test_a_small_change_that_has_passed_ends_about_as_soon_as_it_was_told():
     told = [(kind, what) for _, kind, what in stream.seen]
     assert told == [("data_drift", "opened"), ("data_drift", "closed")]
     assert stream.seen[0][0] < 24 <= stream.seen[1][0] <= 34
+
+
+def test_windows_of_a_reference_of_which_nothing_can_be_judged_pass():
+    stream = Stream(gaussian(np.random.default_rng(25), 300, 1), axis="label")
+    assert stream.plan.tracks == ()
+    assert stream.counted([empty(stream.reference)]) == ()
+    assert stream.memory.windows == 1

@@ -61,7 +61,9 @@ async def test_a_worker_restores_what_it_had_and_ends_when_it_is_fenced(
     records = interleaved(make_events(800, 5, shift=15.0), MODEL)
     half = len(records) // 2
     async with running(config, profile_role(config)) as profile:
-        await publish_configuration(broker, [make_monitor(MODEL, idle_s=NEVER_IDLE_S)], [make_reference(MODEL, "1")])
+        await publish_configuration(
+            broker, [make_monitor(MODEL, idle_s=NEVER_IDLE_S)], [make_reference(MODEL, "1")]
+        )
         await publish(broker, records[:half])
         await _until_received(broker, 400)
     assert profile.exception() is None
