@@ -66,14 +66,15 @@ class ApiClient:
                 f"The API at {self.url} does not answer ({error}). Is the stack up? `homeostat status`"
             ) from error
         if response.is_error:
-            raise UserError(_problem(response))
+            raise UserError(problem(response))
         return response
 
 
-def _problem(response: httpx.Response) -> str:
+def problem(response: httpx.Response) -> str:
+    """What the API says is wrong, in words."""
     if "json" not in response.headers.get("content-type", ""):
         return f"The API answered {response.status_code} without saying why."
-    problem = cast("dict[str, Any]", response.json())
-    text = str(problem.get("detail") or problem.get("title") or response.status_code)
-    fields = [str(field) for field in problem.get("errors", [])]
+    said = cast("dict[str, Any]", response.json())
+    text = str(said.get("detail") or said.get("title") or response.status_code)
+    fields = [str(field) for field in said.get("errors", [])]
     return text if not fields else text + "\n  " + "\n  ".join(fields)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import httpx
 from pydantic import SecretStr
 
+from deploy.cli.client import problem
 from deploy.errors import UserError
 
 Json = dict[str, Any]
@@ -60,7 +61,7 @@ class Calls:
             response = await self._request(method, url, **arguments)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            detail = error.response.text if isinstance(error, httpx.HTTPStatusError) else str(error)
+            detail = problem(error.response) if isinstance(error, httpx.HTTPStatusError) else str(error)
             raise UserError(f"{method} {url} failed: {detail}") from error
         return cast("Json", response.json())
 

@@ -9,6 +9,7 @@ import time
 from rich.markup import escape
 
 from deploy.demo.data import load_scenario
+from deploy.demo.entitlement import refuse_policy
 from deploy.demo.memory import MemoryMeter
 from deploy.demo.options import DemoOptions
 from deploy.demo.result import DemoResult, print_summary
@@ -38,6 +39,7 @@ async def run_demo(options: DemoOptions, settings: Settings) -> int:
         )
     refuse_wrong_files(settings)
     scenario = load_scenario(options.data, options.seed)
+    refuse_policy(settings, scenario.model, approve=options.approve)
     own = _own_settings(settings)
     result = DemoResult(seed=options.seed, data=scenario.title, faults=options.faults, home=str(own.home))
     with Screen() as screen:
