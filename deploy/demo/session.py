@@ -15,6 +15,7 @@ from remediation.values import ModelVersion
 from streams import topics
 from streams.bus import KafkaBus
 from streams.control.configuration import monitor_record
+from streams.gate.rows import MAX_ROWS
 
 RELEASE_MANAGER = "release-manager"
 
@@ -82,9 +83,13 @@ class Session:
         await self.calls.until(f"serving to load version {version.version}", loaded, timeout_s)
 
     async def send_labels(self, rows: list[dict[str, object]]) -> None:
-        """Labels go the way of any foreign system: as JSON through the gate."""
-        key = str(rows[0]["id"]).encode()
-        await self.bus.publish(topics.INGEST, key=key, value=json.dumps(rows).encode())
+        """Labels go the way of any foreign system: as JSON through the gate. What an outage has held back is more than
+        a record may hold."""
+        for first in range(0, len(rows), MAX_ROWS):
+            part = rows[first : first + MAX_ROWS]
+            await self.bus.publish(
+                topics.INGEST, key=str(part[0]["id"]).encode(), value=json.dumps(part).encode()
+            )
 
 
 def demo_monitor(model: str, features: tuple[str, ...]) -> Monitor:
