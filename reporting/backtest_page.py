@@ -132,6 +132,8 @@ class PairLine(NamedTuple):
 def _pairs(confusion: Mapping[str, Any]) -> list[PairLine]:
     counts, before, names = confusion["counts"], confusion["reference"], confusion["classes"]
     places = range(len(names))
+    # Many classes are one there: nobody knows whether the answer was the true one.
+    mixed = places[-1] if names[-1] == "other" else None
     of, of_before = ([sum(line[j] for line in each) for j in places] for each in (counts, before))
     return [
         PairLine(
@@ -141,7 +143,7 @@ def _pairs(confusion: Mapping[str, Any]) -> list[PairLine]:
                     counts[i][j],
                     counts[i][j] / of[j] if of[j] else None,
                     before[i][j] / of_before[j] if of_before[j] else None,
-                    i == j,
+                    i == j != mixed,
                 )
                 for j in places
             ],

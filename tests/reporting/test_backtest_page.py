@@ -77,6 +77,15 @@ def test_labels_that_nothing_can_be_held_against_are_told(tmp_path: Path) -> Non
     assert outcome.as_dict()["confusion"] == []
 
 
+def test_of_classes_that_are_counted_as_one_nothing_is_shown_as_right(tmp_path: Path) -> None:
+    counts = [[50, 1, 2], [3, 60, 4], [5, 6, 7]]
+    one = {"version": "1", "classes": ["a", "b", "other"], "rows": 138, "counts": counts, "reference": counts}
+    page = backtest_page(found(tmp_path, None).as_dict() | {"confusion": [one]}, [], "data.csv")
+    table = page.split('<table class="pairs">')[1].split("</table>")[0]
+    right = [cell.split("</td>")[0] for cell in table.split('class="n right"')[1:]]
+    assert [re.search(r'"muted">(\d+)<', cell)[1] for cell in right] == ["50", "60"]  # type: ignore[index]
+
+
 def test_nothing_found_is_told(tmp_path: Path) -> None:
     outcome = found(tmp_path, None)
     page = backtest_page(outcome.as_dict(), lines_of(outcome), "data.csv")
