@@ -27,9 +27,10 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=400)]
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`actions_per_day`: of one model, in the last 24 hours; an end of what was on for an incident's time does not
     count where others decided first, for it changed nothing. `at_once`: of all models; of one model there is never more
-    than one, beside what waits for the end of a freeze. `retrainings` of one model in `retraining_days` days: if it still drifts then, another one would not help,
-    and people have to look. `failures`: so many failed actions of one kind in a row, all begun in the last
-    `failure_days` days, open the breaker of that kind, until a person resets it."""
+    than one, beside what waits for the end of a freeze. `retrainings` of one model in `retraining_days` days: if it
+    still drifts then, another one would not help, and people have to look. `failures`: so many failed actions of one
+    kind in a row, all begun in the last `failure_days` days, open the breaker of that kind, until a person resets
+    it."""
 
     actions_per_day: Count = 12
     at_once: Count = 20
