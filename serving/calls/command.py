@@ -20,6 +20,7 @@ log = structlog.get_logger()
 _KEPT_BYTES, _KEPT_LINES = 8_192, 5
 _KEY_VARIABLE = "HOMEOSTAT_IDEMPOTENCY_KEY"
 _ENDING_S = 5.0
+_CANCELLED = "it was ended before it was finished"
 Argument = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
 
 
@@ -59,8 +60,8 @@ class Command:
 
     async def _run(self, commands: Commands, told: CommandParameters, key: str) -> Record:
         timeout_s = told.timeout_s or commands.timeout_s
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *commands.prefix,
                 *told.argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -69,6 +70,17 @@ class Command:
                 env=_environment(commands.environment, key),
                 start_new_session=True,
             )
+        )
+        try:
+            # Whoever is cancelled meanwhile still ends what has begun to run.
+            await asyncio.wait([starting])
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError, ValueError):
+                await _end(await starting)
+            self._records.complete(key, "failed", _CANCELLED, now_us=self._clock.now_us())
+            raise
+        try:
+            process = starting.result()
         except (OSError, ValueError) as error:
             return await self._complete(key, "failed", f"it could not be started: {error}")
         assert process.stdout is not None
@@ -84,8 +96,7 @@ class Command:
             )
         except asyncio.CancelledError:
             await _end(process)
-            outcome = f"it was ended before it was finished{tail.told}"
-            self._records.complete(key, "failed", outcome, now_us=self._clock.now_us())
+            self._records.complete(key, "failed", f"{_CANCELLED}{tail.told}", now_us=self._clock.now_us())
             raise
         if status != 0:
             return await self._complete(key, "failed", f"exit status {status}{tail.told}")

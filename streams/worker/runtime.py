@@ -135,8 +135,7 @@ class Worker:
         yield Sample(PARTITIONS, (), len(self._owned))
         yield Sample(BEAT, (), self._beat_us / 1e6)
         for partition, owned in self._owned.items():
-            place = TP(self._role.input, partition)
-            yield from owned.samples(waiting(self._app, place, owned.next_offset))
+            yield from owned.samples(self._waiting(partition, owned))
 
     def _make_app(self) -> StageApp:
         config = self._config
@@ -176,9 +175,11 @@ class Worker:
             elif message.offset > owned.took_offset:
                 owned.took(input_record(message))  # the stage has taken it with one before it
             previous = message.offset
-        if (owned := self._owned.get(partition)) is not None:
-            left = waiting(self._app, TP(self._role.input, partition), owned.next_offset)
-            self._rhythm.listen(owned, left)
+        if (owned := self._owned.get(partition)) is not None and not self._stop.is_set():
+            self._rhythm.listen(owned, self._waiting(partition, owned))
+
+    def _waiting(self, partition: int, owned: Owned) -> int | None:
+        return waiting(self._app, TP(self._role.input, partition), owned.next_offset)
 
     async def _take(self, owned: Owned, record: InputRecord) -> None:
         stage = owned.stage

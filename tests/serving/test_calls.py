@@ -211,6 +211,32 @@ async def test_failures_and_deadlines_are_told_and_kept(tmp_path: Path) -> None:
         await command(tmp_path).observe({}, key="cancelled")
 
 
+async def test_what_is_cancelled_while_it_is_being_started_is_ended_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawned, go_on = asyncio.Event(), asyncio.Event()
+    processes: list[asyncio.subprocess.Process] = []
+    spawn = asyncio.create_subprocess_exec
+
+    async def slow(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+        processes.append(await spawn(*argv, **options))
+        spawned.set()
+        await go_on.wait()
+        return processes[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    running = asyncio.create_task(command(tmp_path).call({"argv": ["sleep", "60"]}, key="cancelled"))
+    await spawned.wait()
+    running.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled()
+    assert processes[0].returncode is not None
+    with pytest.raises(StepFailed, match="ended before it was finished"):
+        await command(tmp_path).observe({}, key="cancelled")
+
+
 async def test_two_attempts_at_once_are_one(tmp_path: Path) -> None:
     file = tmp_path / "ran"
     told = _python(f"import time; open({str(file)!r}, 'a').write('x'); time.sleep(0.2)")
