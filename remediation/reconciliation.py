@@ -51,19 +51,39 @@ class Reconciliation:
                 log.exception("A model could not be reconciled and will be tried again", model=desired.model)
 
     async def _reconcile(self, desired: Desired, published: Mapping[str, int]) -> None:
+        """What was decided meanwhile is made known by whoever decides it. Where that happened between a look and a
+        repair, the repair has put back what was decided before, and is done again by the new decision."""
+        if await self._newest(desired.model) != desired:
+            return
+        while await self._repaired(desired, published):
+            newest = await self._newest(desired.model)
+            if newest is None or newest == desired:
+                return
+            desired = newest
+
+    async def _repaired(self, desired: Desired, published: Mapping[str, int]) -> bool:
+        """Whether anything was not as it was decided."""
         elsewhere = self._actuators.get(self._config.actuator(desired.model))
+        applied = False
         if elsewhere is not None:
             now_us = self._clock.now_us()
             standing = await elsewhere.observe(desired, asked_us=desired.at_us, now_us=now_us)
             if standing.state != "loaded":
                 log.warning("A decided state is not in force", model=desired.model, why=standing.sentence)
                 await elsewhere.apply(desired)
-            await asyncio.to_thread(self._align_alias, desired)
+                applied = True
         elif published.get(desired.model, 0) < desired.epoch:
             log.warning("A decided version was not known yet", model=desired.model, version=desired.version)
             await self._publisher.publish_desired(desired)
-        else:
-            await asyncio.to_thread(self._align_alias, desired)
+            return True
+        return await asyncio.to_thread(self._align_alias, desired) or applied
+
+    async def _newest(self, model: str) -> Desired | None:
+        def read() -> Desired | None:
+            with self._journal.reading() as unit:
+                return unit.desired(model)
+
+        return await asyncio.to_thread(read)
 
     async def _published(self) -> dict[str, int]:
         epochs: dict[str, int] = {}
@@ -78,13 +98,15 @@ class Reconciliation:
             found = [unit.desired(model) for model in unit.deployed_models()]
         return [each for each in found if each is not None]
 
-    def _align_alias(self, desired: Desired) -> None:
+    def _align_alias(self, desired: Desired) -> bool:
         pointed = self._registry.champion(desired.model)
-        if pointed != desired.version:
-            log.warning(
-                "The registry's alias pointed elsewhere and was set",
-                model=desired.model,
-                was=pointed,
-                now=desired.version,
-            )
-            self._registry.set_champion(desired.model, desired.version)
+        if pointed == desired.version:
+            return False
+        log.warning(
+            "The registry's alias pointed elsewhere and was set",
+            model=desired.model,
+            was=pointed,
+            now=desired.version,
+        )
+        self._registry.set_champion(desired.model, desired.version)
+        return True

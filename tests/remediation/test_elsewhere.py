@@ -88,6 +88,35 @@ async def test_what_is_not_in_force_is_told_again_and_one_failure_keeps_no_other
     assert world.registry.alias[MODEL] == desired.version
 
 
+class Unfenced(Far):
+    """Servers that run what they were told last, and are told of a release while they are looked at."""
+
+    release = ""
+
+    async def apply(self, desired: Desired) -> None:
+        self.in_force = desired.epoch
+        self.applied.append(desired.epoch)
+
+    async def observe(self, desired: Desired, *, asked_us: int, now_us: int) -> Standing:
+        if self.release:
+            version, self.release = self.release, ""
+            await self.apply(await self.world.deploy(version))
+        return await super().observe(desired, asked_us=asked_us, now_us=now_us)
+
+
+async def test_what_is_decided_while_a_model_is_looked_at_stays_in_force() -> None:
+    world = FarWorld()
+    world.far = Unfenced()
+    world.far.world, world.agent = world, world.new_agent()
+    for version in ("1", "2"):
+        world.registry.add(MODEL, version, "good")
+    await world.far.apply(await world.deploy("1"))
+    world.far.release = "2"
+    await world.agent.reconcile()
+    assert world.far.in_force == 2
+    assert world.registry.alias[MODEL] == "2"
+
+
 def test_slow_servers_are_waited_for() -> None:
     config = AgentConfig(
         alerts_topic="a", acknowledgements_topic="b", desired_topic="c", patience_s={"far": 1_800.0}

@@ -1,5 +1,6 @@
 """Promotion, and making it known."""
 
+import asyncio
 from typing import Any, cast
 
 import msgspec
@@ -71,3 +72,22 @@ async def test_a_registry_that_is_away_does_not_stop_the_traffic() -> None:
     world.registry.set_champion = alias  # type: ignore[method-assign]
     await world.agent.reconcile()
     assert world.registry.champion(MODEL) == "1"
+
+
+async def test_a_decision_in_the_middle_of_a_round_is_not_put_back() -> None:
+    world = World()
+    world.registry.add(MODEL, "1", "good")
+    world.registry.add(MODEL, "2", "good")
+    await world.deploy("1")
+    loop, look = asyncio.get_running_loop(), world.registry.champion
+    decided: list[Desired] = []
+
+    def decide_first(model: str) -> str | None:
+        if not decided:
+            decided.append(asyncio.run_coroutine_threadsafe(world.deploy("2"), loop).result())
+        return look(model)
+
+    world.registry.champion = decide_first  # type: ignore[method-assign]
+    await world.agent.reconcile()
+    assert decided[0].epoch == 2
+    assert look(MODEL) == "2"
