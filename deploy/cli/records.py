@@ -173,11 +173,9 @@ def approvals_list(
         "asked": "requested_at",
         "expires": "expires_at",
         "decided by": "decided_by",
-        "waits for": "waits_for",
+        **({"waits for": "waits_for"} if any(each["waits_for"] for each in answer["items"]) else {}),
         "what is asked": "asks",
     }
-    if not any(each["waits_for"] for each in answer["items"]):
-        del columns["waits for"]
     _show(answer, as_json, columns, cut="what is asked")
 
 
